@@ -1,0 +1,4 @@
+//! Tells the linker about Node-API's symbols.
+fn main() {
+    napi_build::setup();
+}

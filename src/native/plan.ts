@@ -1,0 +1,300 @@
+/**
+ * The Plan: everything the native side executes, as one JSON document. `plan/` makes
+ * it from the normalized config, endpoints and weights; `crates/proxy/src/plan.rs`
+ * parses it with serde. Field for field the same on both sides; `null`, never
+ * `undefined`; milliseconds end in `Ms`, bytes in `Bytes`.
+ */
+
+/** The whole of it. */
+export interface Plan {
+  /** Config version; goes up by one with each applied change. */
+  readonly version: number
+  readonly listeners: readonly ListenerPlan[]
+  readonly upstreams: readonly UpstreamPlan[]
+  readonly routes: readonly RoutePlan[]
+  /** TypeScript policies, one entry per use with its own options; routes name them by `id`. */
+  readonly scripts: readonly ScriptPlan[]
+  /** TypeScript handlers; routes name them by `name`. */
+  readonly handlers: readonly HandlerPlan[]
+  readonly broker: BrokerPlan
+  readonly mqtt: MqttPlan
+  readonly coap: CoapPlan
+  readonly access: AccessPlan
+  readonly limits: LimitsPlan
+  readonly log: LogPlan
+}
+
+export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "internal"
+
+export interface ListenerPlan {
+  /** Stable name: the address as configured, `tcp://127.0.0.1:7000`. */
+  readonly name: string
+  readonly transport: "tcp" | "udp"
+  /** `host:port`; IPv6 in brackets. */
+  readonly address: string
+  /** Protocols it accepts; `detect` in the config means all of its transport. */
+  readonly protocols: readonly ProtocolName[]
+  /** CIDRs whose PROXY protocol v1/v2 header is required and believed; empty: none. */
+  readonly proxyProtocolFrom: readonly string[]
+  /** CIDRs whose `X-Forwarded-*` is kept. */
+  readonly trustedProxies: readonly string[]
+  /** Whether clients without credentials may come in. */
+  readonly anonymous: boolean
+  /** `host:port` that unknown openings are spliced to, or null: closed and counted. */
+  readonly unknownTo: string | null
+}
+
+export interface UpstreamPlan {
+  readonly name: string
+  readonly protocol: "http1" | "h2c" | "h2"
+  readonly balance: BalancePlan
+  readonly endpoints: readonly EndpointPlan[]
+  /** Below this share of healthy endpoints health is ignored. Percent, default 50. */
+  readonly panicPercent: number
+  readonly connectTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly maxConnections: number
+  readonly maxPending: number
+  readonly maxRequests: number
+  readonly maxRetries: number
+  readonly breaker: BreakerPlan | null
+  readonly outlier: OutlierPlan | null
+  /** Why it cannot be used, or null; its share answers 500. */
+  readonly problem: string | null
+}
+
+export interface EndpointPlan {
+  /** Stable name, `host:port` unless the registry gave an id. */
+  readonly id: string
+  /** `host:port`, resolved to an IP address. */
+  readonly address: string
+  /** Weight as configured, 1 to 1000. */
+  readonly weight: number
+  /** What health and load leave of it: 0 to 1; 0 is unhealthy. Also set by `setWeights`. */
+  readonly health: number
+  readonly draining: boolean
+}
+
+/** What a key is taken from: consistent hashing, rate limits, verdict caches. */
+export interface KeyPlan {
+  readonly by: "clientIp" | "clientId" | "user" | "topic" | "path" | "host" | "route" | "header" | "query" | "cookie" | "hashKey"
+  /** Header, query parameter or cookie name; null for the rest. */
+  readonly name: string | null
+}
+
+export type BalancePlan =
+  | { readonly strategy: "roundRobin" }
+  | { readonly strategy: "weighted"; readonly maxFails: number }
+  | { readonly strategy: "leastConnections"; readonly bias: number }
+  | { readonly strategy: "peakEwma"; readonly decayMs: number; readonly seedMs: number }
+  | { readonly strategy: "ipHash"; readonly prefixV4: number; readonly prefixV6: number }
+  | { readonly strategy: "consistentHash"; readonly key: KeyPlan; readonly algorithm: "ring" | "maglev"; readonly size: number; readonly boundedLoad: number | null }
+  | { readonly strategy: "loadScore"; readonly threshold: number }
+
+export interface BreakerPlan {
+  /** Consecutive failures that open it; 0: not by count. */
+  readonly failures: number
+  /** Failure share in percent that opens it; 0: not by rate. */
+  readonly ratePercent: number
+  readonly windowMs: number
+  readonly minRequests: number
+  /** First time open; doubles up to `maxOpenMs` while probes fail. */
+  readonly openMs: number
+  readonly maxOpenMs: number
+}
+
+export interface OutlierPlan {
+  readonly consecutive5xx: number
+  readonly intervalMs: number
+  readonly baseEjectionMs: number
+  readonly maxEjectionMs: number
+  readonly maxEjectedPercent: number
+}
+
+export interface RoutePlan {
+  /** Stable name; a hash of the condition where the config gives none. */
+  readonly name: string
+  readonly priority: number
+  readonly when: MatchPlan
+  readonly target: TargetPlan
+  readonly mirror: string | null
+  /** In the order they run. */
+  readonly steps: readonly StepPlan[]
+  /** From the request's end to the response head; default 15,000. */
+  readonly timeoutMs: number
+  /** Why this route cannot serve, or null; it answers 500 (4.00, 0x80) and says so. */
+  readonly problem: string | null
+}
+
+/** All given conditions must hold; null or empty: any. */
+export interface MatchPlan {
+  readonly protocols: readonly ProtocolName[]
+  /** Lower case; `*.a.com` matches one or more labels. */
+  readonly host: string | null
+  readonly path: PathPlan | null
+  readonly methods: readonly string[]
+  readonly headers: readonly ValuePlan[]
+  readonly query: readonly ValuePlan[]
+  /** Topic filter with `+` and `#`. */
+  readonly topic: string | null
+  readonly clientId: TextPlan | null
+  /** CIDRs. */
+  readonly source: readonly string[]
+  readonly sni: string | null
+}
+
+/** `exact` `/a`; `prefix` `/a` (from `/a/**`: matches `/a`, `/a/` and below); `template` `/a/{id}`; `regex` anchored. */
+export interface PathPlan {
+  readonly kind: "exact" | "prefix" | "template" | "regex"
+  readonly value: string
+}
+
+export interface TextPlan {
+  readonly kind: "exact" | "regex" | "present"
+  readonly value: string
+}
+
+export interface ValuePlan extends TextPlan {
+  readonly name: string
+}
+
+export type TargetPlan =
+  | { readonly kind: "upstreams"; readonly split: readonly { readonly upstream: string; readonly weight: number }[] }
+  | { readonly kind: "respond"; readonly status: number; readonly headers: readonly HeaderPlan[]; readonly body: string }
+  | { readonly kind: "redirect"; readonly location: string; readonly status: number }
+  | { readonly kind: "topic"; readonly topic: string }
+  | { readonly kind: "handler"; readonly name: string }
+  | { readonly kind: "directory"; readonly path: string }
+
+export type HeaderPlan = readonly [name: string, value: string]
+
+export type StepPlan =
+  | { readonly kind: "setHeader"; readonly headers: readonly HeaderPlan[] }
+  | { readonly kind: "removeHeader"; readonly names: readonly string[] }
+  | { readonly kind: "setResponseHeader"; readonly headers: readonly HeaderPlan[] }
+  | { readonly kind: "removeResponseHeader"; readonly names: readonly string[] }
+  /** Templates with `{rest}`, `{topic}` and the captures of the path; null: unchanged. */
+  | { readonly kind: "rewrite"; readonly path: string | null; readonly host: string | null; readonly topic: string | null }
+  | { readonly kind: "respond"; readonly status: number; readonly headers: readonly HeaderPlan[]; readonly body: string }
+  /** `name`: limits with the same name share their buckets and outlive the plan. */
+  | { readonly kind: "rateLimit"; readonly name: string; readonly perSecond: number; readonly burst: number; readonly key: KeyPlan; readonly maxKeys: number }
+  | { readonly kind: "retry"; readonly retry: RetryPlan }
+  | { readonly kind: "timeout"; readonly ms: number; readonly perTryMs: number | null }
+  | { readonly kind: "script"; readonly script: number }
+
+export interface RetryPlan {
+  /** Tries after the first. */
+  readonly attempts: number
+  readonly on: readonly ("connect-failure" | "reset" | "timeout" | "5xx" | "gateway-error" | "retriable-4xx" | "429")[]
+  readonly backoff: "fixed" | "exponential"
+  readonly baseMs: number
+  readonly maxMs: number
+  readonly budgetPercent: number
+  readonly budgetMinPerSecond: number
+  /** Also methods that are not idempotent. */
+  readonly nonIdempotent: boolean
+}
+
+/** One use of a TypeScript policy (rungs 1 to 4 of the ladder). */
+export interface ScriptPlan {
+  /** Index into the decision ring's policy table; equals its place in `Plan.scripts`. */
+  readonly id: number
+  /** The policy's name: label of its metrics. */
+  readonly policy: string
+  /** Only messages that match cross to TypeScript; null: all. */
+  readonly filter: MatchPlan | null
+  readonly cache: { readonly by: KeyPlan; readonly ttlMs: number; readonly maxEntries: number } | null
+  /** Fields copied into the decision record. */
+  readonly reads: readonly FieldPlan[]
+  readonly deadlineMs: number
+  readonly fallback: "continue" | "reject"
+}
+
+export interface FieldPlan {
+  readonly field: "method" | "host" | "path" | "query" | "header" | "cookie" | "topic" | "clientId" | "contentType" | "user" | "source" | "protocol"
+  /** For query, header and cookie. */
+  readonly name: string | null
+}
+
+export interface HandlerPlan {
+  readonly name: string
+  readonly deadlineMs: number
+  readonly maxBodyBytes: number
+}
+
+export interface BrokerPlan {
+  /** Where topics stand in HTTP and CoAP paths; default `/t`. */
+  readonly httpPath: string
+  /** Messages that wait for one subscriber; default 1,000. */
+  readonly maxQueued: number
+  /** Bytes that wait for one subscriber; default 1 MiB. */
+  readonly maxQueuedBytes: number
+  /** Bytes that wait for all subscribers of a worker; default 256 MiB. */
+  readonly maxQueuedTotalBytes: number
+  readonly maxRetained: number
+  readonly maxSubscriptionsPerClient: number
+  /** Messages on their way between two workers; default 4,096. */
+  readonly maxBetweenWorkers: number
+}
+
+export interface MqttPlan {
+  readonly maxSessions: number
+  readonly maxPacketBytes: number
+  readonly receiveMaximum: number
+  readonly topicAliasMaximum: number
+  readonly maxInflight: number
+  /** 0: what the client asks for. */
+  readonly serverKeepAliveS: number
+  readonly maxSessionExpiryS: number
+  readonly connectTimeoutMs: number
+}
+
+export interface CoapPlan {
+  readonly maxBlockBytes: number
+  readonly maxObservers: number
+  readonly maxObserversPerClient: number
+  readonly dedupEntries: number
+  readonly ackTimeoutMs: number
+  readonly maxRetransmit: number
+}
+
+export interface AccessPlan {
+  /** Name to argon2id PHC string. */
+  readonly users: readonly { readonly name: string; readonly hash: string }[]
+  /** First match decides; where the list is empty everything is allowed to whoever came in. */
+  readonly acl: readonly AclRulePlan[]
+}
+
+export interface AclRulePlan {
+  /** User name or null: any, anonymous too. */
+  readonly user: string | null
+  readonly clientId: string | null
+  readonly action: "publish" | "subscribe" | "all"
+  /** Topic filter; `%u` and `%c` stand for user and client id. */
+  readonly topic: string
+  readonly allow: boolean
+}
+
+export interface LimitsPlan {
+  readonly maxConnections: number
+  readonly maxConnectionsPerSource: number
+  /** From accept to the first whole request head or CONNECT: half-open. Default 5,000. */
+  readonly halfOpenMs: number
+  readonly headerTimeoutMs: number
+  readonly idleTimeoutMs: number
+  /** A body or a reader that makes no progress for that long is cut. */
+  readonly stallTimeoutMs: number
+  readonly headerLineBytes: number
+  readonly headerTotalBytes: number
+  readonly headerCount: number
+  readonly bodyCollectedBytes: number
+  readonly websocketMessageBytes: number
+  readonly topicLevels: number
+  /** Decisions that wait in one worker. */
+  readonly maxDecisions: number
+}
+
+export interface LogPlan {
+  /** One access record in so many requests; 0: none. Errors are always recorded. */
+  readonly sampleEvery: number
+}
