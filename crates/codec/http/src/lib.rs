@@ -1,1 +1,24 @@
-//! placeholder
+//! HTTP/1.1 framing (RFC 9112) on `httparse`: request and response heads, body
+//! framing, chunked bodies, and the writing of heads. Strict where a lenient
+//! reading is how requests are smuggled. No I/O; everything borrows its input.
+#![forbid(unsafe_code)]
+
+mod body;
+mod chunked;
+mod date;
+mod fields;
+mod forward;
+mod head;
+mod request;
+mod response;
+mod status;
+
+pub use body::{Body, BodyReader, Piece};
+pub use chunked::{put_chunk, put_last_chunk};
+pub use date::{HTTP_DATE_LEN, http_date};
+pub use fields::{Field, FieldClass, classify, has_token, tokens};
+pub use forward::{Edits, RequestContext, ResponseContext, forward_request, forward_response};
+pub use head::{HEADERS_MAX, HeadScan};
+pub use request::{RequestHead, Version, parse_request};
+pub use response::{ResponseHead, parse_response};
+pub use status::reason;

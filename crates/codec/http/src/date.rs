@@ -1,0 +1,60 @@
+//! IMF-fixdate (RFC 9110 section 5.6.7), written without allocation.
+
+/// Length of `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub const HTTP_DATE_LEN: usize = 29;
+
+/// The date of `seconds` since 1970-01-01 UTC, for years up to 9999.
+pub fn http_date(seconds: u64) -> [u8; HTTP_DATE_LEN] {
+    const DAYS: &[u8; 21] = b"ThuFriSatSunMonTueWed";
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let mut out = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    let weekday = (days % 7) as usize * 3;
+    out[..3].copy_from_slice(&DAYS[weekday..weekday + 3]);
+    put2(&mut out[5..7], day);
+    let month_at = (month as usize - 1) * 3;
+    out[8..11].copy_from_slice(&MONTHS[month_at..month_at + 3]);
+    put2(&mut out[12..14], year / 100 % 100);
+    put2(&mut out[14..16], year % 100);
+    put2(&mut out[17..19], rest / 3_600);
+    put2(&mut out[20..22], rest / 60 % 60);
+    put2(&mut out[23..25], rest % 60);
+    out
+}
+
+fn put2(out: &mut [u8], value: u64) {
+    out[0] = b'0' + (value / 10 % 10) as u8;
+    out[1] = b'0' + (value % 10) as u8;
+}
+
+/// Year, month and day of a day number, by the era method of the proleptic
+/// Gregorian calendar (years begin in March, so that the leap day comes last).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_example_of_the_specification() {
+        assert_eq!(&http_date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn knows_leap_days_and_the_epoch() {
+        assert_eq!(&http_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&http_date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(&http_date(1_709_164_800), b"Thu, 29 Feb 2024 00:00:00 GMT");
+    }
+}

@@ -1,0 +1,130 @@
+//! The header fields that framing and forwarding care about.
+
+/// What a forwarder does with a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FieldClass {
+    /// Goes on as it came.
+    EndToEnd,
+    /// Belongs to one connection (RFC 9110 section 7.6.1): dropped, written anew where needed.
+    HopByHop,
+    /// Says who the client is: only the gateway and its policies may say that.
+    Identity,
+}
+
+/// Fields with a meaning for framing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// `Connection`
+    Connection,
+    /// `Content-Length`
+    ContentLength,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Host`
+    Host,
+    /// `Expect`
+    Expect,
+    /// `Upgrade`
+    Upgrade,
+    /// `TE`
+    Te,
+    /// Everything else.
+    Other,
+}
+
+impl Field {
+    /// The field a name stands for; names compare without case.
+    pub fn of(name: &str) -> Field {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is("te") => Field::Te,
+            4 if is("host") => Field::Host,
+            6 if is("expect") => Field::Expect,
+            7 if is("upgrade") => Field::Upgrade,
+            10 if is("connection") => Field::Connection,
+            14 if is("content-length") => Field::ContentLength,
+            17 if is("transfer-encoding") => Field::TransferEncoding,
+            _ => Field::Other,
+        }
+    }
+}
+
+/// What a forwarder does with a field of that name. An underscore counts as a hyphen
+/// for identity: many services read `X_User` and `X-User` as the same variable.
+pub fn classify(name: &str) -> FieldClass {
+    let Some(first) = name.as_bytes().first() else { return FieldClass::HopByHop };
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let hop = match first | 0x20 {
+        b'c' => is("connection"),
+        b'k' => is("keep-alive"),
+        b'p' => is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate"),
+        b't' => is("te") || is("transfer-encoding"),
+        b'u' => is("upgrade"),
+        b'x' => return identity(name),
+        b'f' if is("forwarded") => return FieldClass::Identity,
+        _ => false,
+    };
+    if hop { FieldClass::HopByHop } else { FieldClass::EndToEnd }
+}
+
+fn identity(name: &str) -> FieldClass {
+    const PREFIXES: [&[u8]; 6] = [b"x-forwarded", b"x-real-ip", b"x-client-", b"x-user-", b"x-auth", b"x-tidegate-"];
+    let starts = |prefix: &[u8]| {
+        name.len() >= prefix.len()
+            && name
+                .bytes()
+                .zip(prefix)
+                .all(|(byte, wanted)| byte.to_ascii_lowercase() == *wanted || (byte == b'_' && *wanted == b'-'))
+    };
+    if PREFIXES.iter().any(|prefix| starts(prefix))
+        || name.eq_ignore_ascii_case("x-user")
+        || name.eq_ignore_ascii_case("x_user")
+    {
+        FieldClass::Identity
+    } else {
+        FieldClass::EndToEnd
+    }
+}
+
+/// The tokens of a comma-separated list, trimmed, without empty ones.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Whether a comma-separated list holds a token, without regard to case.
+pub fn has_token(value: &[u8], token: &str) -> bool {
+    tokens(value).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_headers_are_known_in_every_spelling() {
+        for name in [
+            "X-Forwarded-For",
+            "x_forwarded_for",
+            "X-Real-IP",
+            "X-Auth",
+            "X-Auth-User",
+            "X_Auth",
+            "x-user-id",
+            "Forwarded",
+            "X-Tidegate-Route",
+        ] {
+            assert_eq!(classify(name), FieldClass::Identity, "{name}");
+        }
+        for name in ["X-Request-Id", "X-Users", "Accept", "Content-Type", "X-Authority"] {
+            let expected = if name == "X-Authority" { FieldClass::Identity } else { FieldClass::EndToEnd };
+            assert_eq!(classify(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_headers_are_known() {
+        for name in ["Connection", "keep-alive", "TE", "Transfer-Encoding", "Upgrade", "Proxy-Connection"] {
+            assert_eq!(classify(name), FieldClass::HopByHop, "{name}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Writing a head for the next hop: hop-by-hop and identity fields dropped, edits
+//! of policies applied, forwarding fields added. Header case is kept.
+
+use crate::body::Body;
+use crate::fields::{Field, FieldClass, classify, has_token};
+use crate::request::{RequestHead, Version};
+use crate::response::ResponseHead;
+use std::io::Write;
+use std::net::IpAddr;
+
+/// What policies want changed in a head.
+#[derive(Default, Debug)]
+pub struct Edits<'e> {
+    /// Fields to set: an existing field of that name is replaced.
+    pub set: &'e [(Box<str>, Box<str>)],
+    /// Fields to drop.
+    pub remove: &'e [Box<str>],
+}
+
+impl Edits<'_> {
+    fn touches(&self, name: &str) -> bool {
+        // Framing is not a policy's to change.
+        !name.eq_ignore_ascii_case("content-length") && self.named(name)
+    }
+
+    fn named(&self, name: &str) -> bool {
+        self.set.iter().any(|(set, _)| set.eq_ignore_ascii_case(name))
+            || self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What the request's next hop needs to know besides the head.
+#[derive(Debug)]
+pub struct RequestContext<'c> {
+    /// Path and query to send.
+    pub target: &'c [u8],
+    /// `Host` to send.
+    pub host: &'c [u8],
+    /// The client's address.
+    pub client: IpAddr,
+    /// `http` or `https`: how the client came.
+    pub scheme: &'static str,
+    /// Whether what the client says about earlier hops is believed.
+    pub trusted: bool,
+    /// Send an `Upgrade` on.
+    pub upgrade: bool,
+    /// What policies changed.
+    pub edits: Edits<'c>,
+}
+
+/// Appends the request head for the upstream. The body is framed as it came.
+pub fn forward_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_>) {
+    put(out, &[head.method.as_bytes(), b" ", context.target, b" HTTP/1.1\r\nHost: ", context.host, b"\r\n"]);
+    let plain = context.edits.is_empty() && !head.connection_names_headers;
+    let mut forwarded_for = None;
+    for header in head.headers {
+        match classify(header.name) {
+            FieldClass::EndToEnd if header.name.len() == 4 && Field::of(header.name) == Field::Host => continue,
+            FieldClass::EndToEnd => {}
+            FieldClass::HopByHop => continue,
+            FieldClass::Identity if !context.trusted => continue,
+            FieldClass::Identity if header.name.eq_ignore_ascii_case("x-forwarded-for") => {
+                forwarded_for = Some(header.value);
+                continue;
+            }
+            FieldClass::Identity => {}
+        }
+        if !plain && (context.edits.touches(header.name) || names_header(head, header.name)) {
+            continue;
+        }
+        put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+    }
+    match head.body {
+        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Body::None | Body::Length(_) | Body::UntilClose => {}
+    }
+    if let Some(protocol) = head.upgrade.filter(|_| context.upgrade) {
+        put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]);
+    } else if head.accepts_trailers {
+        out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
+    }
+    put_forwarded(out, head, context, forwarded_for);
+    put_set(out, &context.edits);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `X-Forwarded-*`: overwritten for a stranger, continued for a trusted proxy.
+fn put_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_>, earlier: Option<&[u8]>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if let Some(earlier) = earlier {
+        put(out, &[earlier, b", "]);
+    }
+    put_address(out, context.client);
+    let has = |name: &str| context.trusted && head.header(name).is_some();
+    if !has("x-forwarded-proto") {
+        put(out, &[b"\r\nX-Forwarded-Proto: ", context.scheme.as_bytes()]);
+    }
+    if !has("x-forwarded-host") && !head.authority.is_empty() {
+        put(out, &[b"\r\nX-Forwarded-Host: ", head.authority]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An IPv4 address without the formatting machinery: it is written for each request.
+fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(v4) = address else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (index, octet) in v4.octets().into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
+/// What the response's way back needs to know besides the head.
+#[derive(Debug)]
+pub struct ResponseContext<'c> {
+    /// The client's version.
+    pub version: Version,
+    /// Whether the client's connection stays open.
+    pub keep_alive: bool,
+    /// How the body goes on.
+    pub body: Body,
+    /// An upgrade was agreed on (101).
+    pub upgrade: bool,
+    /// What policies changed.
+    pub edits: Edits<'c>,
+}
+
+/// Appends the response head for the client. `false`: nothing had to change and
+/// nothing was appended; the head may go on as it came.
+pub fn forward_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, context: &ResponseContext<'_>) -> bool {
+    let same_body = head.body == context.body;
+    let plain = context.version == Version::Http11 && head.version == Version::Http11 && context.keep_alive;
+    if plain && same_body && !head.has_hop_by_hop && context.edits.is_empty() {
+        return false;
+    }
+    // RFC 9112 section 2.3: the gateway answers with its own version.
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+    for header in head.headers {
+        let hop = head.has_hop_by_hop
+            && (classify(header.name) == FieldClass::HopByHop || head.connection_names(header.name));
+        if !hop && !context.edits.touches(header.name) {
+            put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+        }
+    }
+    if context.body == Body::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match (context.upgrade, context.keep_alive, context.version) {
+        (true, ..) => {
+            put(out, &[b"Connection: upgrade\r\nUpgrade: ", head.header("upgrade").unwrap_or(b"websocket"), b"\r\n"])
+        }
+        (false, false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (false, true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (false, true, Version::Http11) => {}
+    }
+    put_set(out, &context.edits);
+    out.extend_from_slice(b"\r\n");
+    true
+}
+
+fn put_set(out: &mut Vec<u8>, edits: &Edits<'_>) {
+    for (name, value) in edits.set {
+        put(out, &[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Whether a `Connection` header of the request names this one (RFC 9110 section 7.6.1).
+/// `Connection: content-length` must not unframe the body that follows.
+fn names_header(head: &RequestHead<'_, '_>, name: &str) -> bool {
+    head.connection_names_headers
+        && !name.eq_ignore_ascii_case("content-length")
+        && head
+            .headers
+            .iter()
+            .any(|header| Field::of(header.name) == Field::Connection && has_token(header.value, name))
+}
