@@ -1,1 +1,28 @@
-//! placeholder
+//! Routing: conditions compiled from the plan, and a table that finds the one
+//! route of a request, or all routes of a topic, without scanning. A borrowed
+//! `View` comes in, a route's index goes out; no I/O, no clock.
+#![forbid(unsafe_code)]
+
+mod canonical;
+mod captures;
+mod condition;
+mod error;
+mod explain;
+mod host;
+mod path;
+mod path_trie;
+mod rank;
+mod spec;
+mod table;
+mod text;
+mod topic;
+mod topic_trie;
+
+pub use canonical::{Ambiguity, PathError, canonical_path, canonical_path_with};
+pub use captures::Captures;
+pub use condition::Condition;
+pub use error::RouteError;
+pub use explain::Candidate;
+pub use spec::{MatchPlan, PathPlan, RouteSpec, TextKind, TextPlan, ValuePlan};
+pub use table::RouteTable;
+pub use topic::{filter_matches, valid_filter, valid_topic};
