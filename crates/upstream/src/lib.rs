@@ -1,1 +1,9 @@
-//! placeholder
+//! Connections to upstreams: connecting within a time, and a pool per worker of
+//! those that are free. Balancing and retries are decided elsewhere.
+#![forbid(unsafe_code)]
+
+mod connect;
+mod pool;
+
+pub use connect::{ConnectError, connect};
+pub use pool::{Idle, Pool, PoolKey};

@@ -1,0 +1,210 @@
+//! Datagrams in batches: up to 64 by one `recvmmsg`, up to 64 by one `sendmmsg`.
+//! The buffers belong to the socket and are used again for every batch.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::task::{Context, Poll};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Datagrams of one system call.
+pub const BATCH: usize = 64;
+/// Longest datagram that is read whole, bytes; a longer one is marked truncated.
+pub const RECEIVE_MAX: usize = 2_048;
+
+/// One received datagram: who sent it, its bytes, and whether it was cut.
+type Received<'a> = (SocketAddr, &'a [u8], bool);
+
+/// A datagram socket with its batches.
+pub struct Datagrams {
+    socket: UdpSocket,
+    inbound: Box<[[u8; RECEIVE_MAX]]>,
+    senders: Box<[libc::sockaddr_storage]>,
+    lengths: [(usize, bool); BATCH],
+    outbound: Vec<u8>,
+    queued: Vec<(SocketAddr, usize)>,
+}
+
+impl Datagrams {
+    /// Takes a bound, non-blocking socket into the current runtime.
+    ///
+    /// # Errors
+    /// What the runtime said.
+    pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        Ok(Datagrams {
+            socket: UdpSocket::from_std(socket)?,
+            inbound: vec![[0; RECEIVE_MAX]; BATCH].into_boxed_slice(),
+            // SAFETY: all-zero bytes are a valid sockaddr_storage.
+            senders: vec![unsafe { MaybeUninit::zeroed().assume_init() }; BATCH].into_boxed_slice(),
+            lengths: [(0, false); BATCH],
+            outbound: Vec::new(),
+            queued: Vec::new(),
+        })
+    }
+
+    /// Receives one batch: how many datagrams there are now; read them by [`Self::received`].
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(self.socket.poll_recv_ready(cx))?;
+            let (inbound, senders, lengths) = (&mut self.inbound, &mut self.senders, &mut self.lengths);
+            let socket = &self.socket;
+            match socket.try_io(Interest::READABLE, || receive(socket.as_raw_fd(), inbound, senders, lengths)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// The datagram at `index` of the last batch; `None` where its sender's family is unknown.
+    pub fn received(&self, index: usize) -> Option<Received<'_>> {
+        let (len, truncated) = *self.lengths.get(index)?;
+        let sender = address_of(self.senders.get(index)?)?;
+        Some((sender, &self.inbound.get(index)?[..len], truncated))
+    }
+
+    /// Puts a datagram that `write` appends into the next batch.
+    pub fn queue(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.outbound.len();
+        write(&mut self.outbound);
+        if self.outbound.len() > before {
+            self.queued.push((to, self.outbound.len()));
+        }
+    }
+
+    /// Whether datagrams wait to be sent.
+    pub fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    /// Sends what was queued, and returns how many the kernel did not take: a
+    /// datagram socket whose buffer is full loses, as the network would.
+    pub fn flush(&mut self) -> usize {
+        let (mut start, mut sent) = (0, 0);
+        while sent < self.queued.len() {
+            let batch = &self.queued[sent..(sent + BATCH).min(self.queued.len())];
+            let taken = send(self.socket.as_raw_fd(), batch, (&self.outbound, start));
+            if taken == 0 {
+                break;
+            }
+            start = batch[taken - 1].1;
+            sent += taken;
+        }
+        let lost = self.queued.len() - sent;
+        self.queued.clear();
+        self.outbound.clear();
+        // A burst must not keep its memory.
+        self.outbound.shrink_to(BATCH * RECEIVE_MAX);
+        lost
+    }
+
+    /// The bound address.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+fn receive(
+    fd: i32,
+    inbound: &mut [[u8; RECEIVE_MAX]],
+    senders: &mut [libc::sockaddr_storage],
+    lengths: &mut [(usize, bool); BATCH],
+) -> io::Result<usize> {
+    // SAFETY: all-zero bytes are a valid iovec and mmsghdr.
+    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    for index in 0..BATCH {
+        vectors[index] = libc::iovec { iov_base: inbound[index].as_mut_ptr().cast(), iov_len: RECEIVE_MAX };
+        let header = &mut headers[index].msg_hdr;
+        header.msg_name = (&raw mut senders[index]).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        header.msg_iov = &raw mut vectors[index];
+        header.msg_iovlen = 1;
+    }
+    // SAFETY: every header points at a buffer and an address that live through the call.
+    let count =
+        unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    for index in 0..count {
+        lengths[index] = (headers[index].msg_len as usize, headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
+    }
+    Ok(count)
+}
+
+/// Sends `batch`, whose bytes stand in `bytes.0` from `bytes.1` on; how many were taken.
+fn send(fd: i32, batch: &[(SocketAddr, usize)], bytes: (&[u8], usize)) -> usize {
+    // SAFETY: all-zero bytes are valid for these plain structs.
+    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut names: [MaybeUninit<socket2::SockAddr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut start = bytes.1;
+    for (index, (to, end)) in batch.iter().enumerate() {
+        let part = &bytes.0[start..*end];
+        start = *end;
+        vectors[index] = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+        let name = names[index].write(socket2::SockAddr::from(*to));
+        let header = &mut headers[index].msg_hdr;
+        header.msg_name = name.as_ptr().cast_mut().cast();
+        header.msg_namelen = name.len();
+        header.msg_iov = &raw mut vectors[index];
+        header.msg_iovlen = 1;
+    }
+    // SAFETY: `batch.len()` headers were filled above and point at live memory; the kernel only reads.
+    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), batch.len() as u32, libc::MSG_DONTWAIT) };
+    usize::try_from(sent).unwrap_or(0)
+}
+
+fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in.
+            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            Some(SocketAddr::from((Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)), u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in6.
+            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddr::V6(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_comes_in_by_one_call_and_goes_out_by_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bound = crate::bind_udp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a free port");
+            let server = bound.address;
+            let mut datagrams = Datagrams::new(bound.sockets.into_iter().next().expect("one")).expect("taken");
+            let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            for text in ["one", "two", "three"] {
+                client.send_to(text.as_bytes(), server).expect("sent");
+            }
+            let count = std::future::poll_fn(|cx| datagrams.poll_receive(cx)).await.expect("received");
+            assert_eq!(count, 3);
+            for index in 0..count {
+                let (from, bytes, cut) = datagrams.received(index).map(|(f, b, c)| (f, b.to_vec(), c)).expect("there");
+                assert!(!cut);
+                datagrams.queue(from, |out| out.extend_from_slice(&bytes));
+            }
+            assert_eq!(datagrams.flush(), 0);
+            let mut buffer = [0; 16];
+            let echoes: Vec<usize> = (0..3).map(|_| client.recv(&mut buffer).expect("echo")).collect();
+            assert_eq!(echoes, [3, 3, 5]);
+        });
+    }
+}

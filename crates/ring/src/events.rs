@@ -1,0 +1,102 @@
+//! The event ring: one writer (the worker), one reader (JavaScript). Full: the
+//! record is dropped and counted, for what is told must never hold up what is done.
+
+use crate::layout::*;
+use crate::memory::{LayoutError, SharedMemory};
+
+/// What a record tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum EventKind {
+    /// A request was answered: a route, b status, c upstream (`u32::MAX`: none), d microseconds.
+    Access = 1,
+    /// A connection opened.
+    Opened = 2,
+    /// A connection closed.
+    Closed = 3,
+    /// An endpoint was ejected or came back.
+    Endpoint = 4,
+    /// A message for a subscriber of the API: a subscription; text: JSON.
+    Message = 5,
+    /// Something for the log: a level (0 debug to 4 fatal).
+    Log = 6,
+}
+
+/// One record before it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRecord<'a> {
+    /// What it tells.
+    pub kind: EventKind,
+    /// See [`EventKind`].
+    pub a: u32,
+    /// See [`EventKind`].
+    pub b: u32,
+    /// See [`EventKind`].
+    pub c: u32,
+    /// Milliseconds since 1970.
+    pub time: f64,
+    /// See [`EventKind`].
+    pub d: f64,
+    /// Text, cut at 65,535 bytes.
+    pub text: &'a str,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub struct EventRing {
+    memory: SharedMemory,
+    capacity: usize,
+    head: u32,
+    dropped: u32,
+}
+
+impl EventRing {
+    /// Opens a ring that JavaScript prepared.
+    ///
+    /// # Errors
+    /// Its version or size is not ours.
+    pub fn open(memory: SharedMemory) -> Result<Self, LayoutError> {
+        let capacity = memory.open(EVENT_VERSION, EVENT_BYTES, event_ring_bytes)?;
+        Ok(EventRing { memory, capacity, head: memory.load(HEAD_AT), dropped: memory.load(DROPPED_AT) })
+    }
+
+    /// Records that are dropped so far.
+    pub const fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// Writes a record. `true`: the ring was empty, so the reader may need waking.
+    pub fn push(&mut self, record: &EventRecord<'_>) -> bool {
+        let text = &record.text.as_bytes()[..record.text.len().min(usize::from(u16::MAX))];
+        let (inline, rest) = text.split_at(text.len().min(EVENT_TEXT_INLINE));
+        let records = 1 + rest.len().div_ceil(EVENT_BYTES);
+        let tail = self.memory.load(TAIL_AT);
+        let used = self.head.wrapping_sub(tail) as usize;
+        if used + records > self.capacity {
+            self.dropped = self.dropped.wrapping_add(1);
+            self.memory.store(DROPPED_AT, self.dropped);
+            return false;
+        }
+        let at = self.place(self.head);
+        let mut head = [0; EVENT_TIME_AT];
+        head[EVENT_KIND_AT..][..2].copy_from_slice(&(record.kind as u16).to_le_bytes());
+        head[EVENT_TEXT_LEN_AT..][..2].copy_from_slice(&(text.len() as u16).to_le_bytes());
+        head[EVENT_A_AT..][..4].copy_from_slice(&record.a.to_le_bytes());
+        head[EVENT_B_AT..][..4].copy_from_slice(&record.b.to_le_bytes());
+        head[EVENT_C_AT..][..4].copy_from_slice(&record.c.to_le_bytes());
+        self.memory.write(at, &head);
+        self.memory.store_f64(at + EVENT_TIME_AT, record.time);
+        self.memory.store_f64(at + EVENT_D_AT, record.d);
+        self.memory.write(at + EVENT_TEXT_AT, inline);
+        for (index, part) in rest.chunks(EVENT_BYTES).enumerate() {
+            self.memory.write(self.place(self.head.wrapping_add(1 + index as u32)), part);
+        }
+        self.head = self.head.wrapping_add(records as u32);
+        self.memory.store(HEAD_AT, self.head);
+        used == 0
+    }
+
+    fn place(&self, index: u32) -> usize {
+        HEADER_BYTES + (index as usize & (self.capacity - 1)) * EVENT_BYTES
+    }
+}
