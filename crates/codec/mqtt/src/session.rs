@@ -1,0 +1,439 @@
+//! The server's side of one connection, without I/O. Bytes in, events for the driver
+//! out; answers that need no decision are appended to the output at once. What
+//! outlives the connection (queue, packet identifiers, in-flight) is the broker's.
+
+use crate::ack::{Ack, AckKind, put_ack};
+use crate::aliases::{Aliases, Topic};
+use crate::auth::Auth;
+use crate::connack::Connack;
+use crate::connect::{Connect, Version};
+use crate::disconnect::Disconnect;
+use crate::fanout::{DeliveryHead, Encoded, append_patched, encode_publish, encoded_len};
+use crate::goodbye;
+use crate::packet::{MqttCodec, Packet};
+use crate::properties::{Properties, PropertiesBuf, Property};
+use crate::publish::{Publish, expires_at, kept};
+use crate::reason;
+use crate::rules::{coded, ensure, protocol};
+use crate::settings::{Accepted, Settings};
+use crate::suback::{Suback, Unsuback};
+use crate::subscribe::Subscribe;
+use crate::unsubscribe::Unsubscribe;
+use std::sync::Arc;
+use tidegate_kit::{Codec, DecodeError};
+use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
+
+/// A PUBLISH whose topic is known and whose rules were checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incoming<'a> {
+    /// The topic, its alias resolved.
+    pub topic: Topic<'a>,
+    /// Payload.
+    pub payload: &'a [u8],
+    /// The promise.
+    pub qos: Qos,
+    /// Packet identifier; 0 at QoS 0.
+    pub packet_id: u16,
+    /// Whether it may have been sent before.
+    pub dup: bool,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// All properties as they came.
+    pub properties: Properties<'a>,
+}
+
+impl Incoming<'_> {
+    /// What the broker takes. Allocates only where the PUBLISH has properties to keep.
+    pub fn message(&self, now: u64) -> MessageBuilder<'_> {
+        let mut message = MessageBuilder::new(Protocol::Mqtt, &self.topic, self.payload);
+        message.qos = self.qos;
+        message.retain = self.retain;
+        if !self.properties.is_empty() {
+            message.expires_at = expires_at(self.properties, now);
+            message.properties = kept(self.properties);
+        }
+        message
+    }
+}
+
+impl crate::connect::Will<'_> {
+    /// What the broker publishes; its expiry starts when it is published, so that it is
+    /// given as seconds beside the message.
+    pub fn message(&self) -> (MessageBuilder<'_>, Option<u32>) {
+        let mut message = MessageBuilder::new(Protocol::Mqtt, self.topic, self.payload);
+        message.qos = self.qos;
+        message.retain = self.retain;
+        message.properties = kept(self.properties);
+        let pick = |property| if let Property::MessageExpiry(seconds) = property { Some(seconds) } else { None };
+        (message, self.properties.find(pick))
+    }
+}
+
+/// What the driver has to do something about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// Decide, then call `connack` or `refuse`; feed no bytes before.
+    Connect(Connect<'a>),
+    /// Publish, then call `publish_outcome` (or `publish_again` for a QoS 2 identifier
+    /// that the broker already has).
+    Publish(Incoming<'a>),
+    /// PUBACK, PUBREC or PUBCOMP for what was delivered; PUBREL for what was received.
+    Ack(Ack<'a>),
+    /// Subscribe, then call `suback`.
+    Subscribe(Subscribe<'a>),
+    /// Unsubscribe, then call `unsuback`.
+    Unsubscribe(Unsubscribe<'a>),
+    /// Already answered.
+    Ping,
+    /// The client leaves; close.
+    Disconnect {
+        /// Whether its will is to be published (reason 0x04).
+        with_will: bool,
+        /// The session expiry that replaces the CONNECT's, seconds.
+        session_expiry: Option<u32>,
+    },
+    /// A step of enhanced authentication; answer with `auth`, `connack` or `refuse`.
+    Auth(Auth<'a>),
+}
+
+/// `AwaitingConnect -> Deciding -> Connected -> Closed`; an error closes from anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    AwaitingConnect,
+    Deciding,
+    Connected,
+    Closed,
+}
+
+/// One connection. 72 bytes while it has no aliases.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    aliases: Option<Box<Aliases>>,
+    heard_at: u64,
+    codec: MqttCodec,
+    /// Largest packet the client takes.
+    room: u32,
+    receive_maximum: u16,
+    unacknowledged: u16,
+    keep_alive: u16,
+    state: State,
+    /// Whether the CONNECT's session expiry was 0.
+    ends_with_connection: bool,
+    /// Request Problem Information.
+    explains: bool,
+}
+
+impl Session {
+    /// A connection that has not said anything yet. How long it may stay silent is the
+    /// driver's half-open deadline.
+    pub fn new(settings: Arc<Settings>, now: u64) -> Self {
+        Session {
+            codec: MqttCodec::new(&settings.limits),
+            settings,
+            aliases: None,
+            heard_at: now,
+            room: u32::MAX,
+            receive_maximum: u16::MAX,
+            unacknowledged: 0,
+            keep_alive: 0,
+            state: State::AwaitingConnect,
+            ends_with_connection: true,
+            explains: true,
+        }
+    }
+
+    /// The version; 3.1.1 until a CONNECT said another.
+    pub fn version(&self) -> Version {
+        self.codec.version().unwrap_or(Version::V311)
+    }
+
+    /// Whether a CONNECT was accepted and nothing ended the connection since.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// Whether it is over: flush the output, then close.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Publishes of QoS 1 and 2 the client takes unacknowledged; 65,535 before version 5.
+    pub fn receive_maximum(&self) -> u16 {
+        self.receive_maximum
+    }
+
+    /// When the connection is dead unless something comes (MQTT-3.1.2-22): one and a
+    /// half keep-alives after the last packet.
+    pub fn deadline(&self) -> Option<u64> {
+        let silent = u64::from(self.keep_alive) * 1_500;
+        (self.state == State::Connected && silent > 0).then(|| self.heard_at.saturating_add(silent))
+    }
+
+    /// Ends a connection whose deadline passed; `true`: it did, close.
+    pub fn handle_timeout(&mut self, now: u64, out: &mut Vec<u8>) -> bool {
+        let dead = self.deadline().is_some_and(|deadline| deadline <= now);
+        if dead {
+            self.disconnect(reason::KEEP_ALIVE_TIMEOUT, out);
+        }
+        dead
+    }
+
+    /// Reads one packet from the front of `input`: its event and how many bytes it took;
+    /// `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// The broken rule. What the client may be told is in `out` already: flush, close.
+    pub fn receive<'a>(
+        &mut self,
+        now: u64,
+        input: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(Event<'a>, usize)>, DecodeError> {
+        let decoded = self.codec.decode(input).inspect_err(|error| self.fail(error, out))?;
+        let Some((packet, used)) = decoded else { return Ok(None) };
+        Ok(Some((self.handle(now, packet, out)?, used)))
+    }
+
+    /// Handles one packet.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn handle<'a>(&mut self, now: u64, packet: Packet<'a>, out: &mut Vec<u8>) -> Result<Event<'a>, DecodeError> {
+        self.heard_at = now;
+        self.step(packet, out).inspect_err(|error| self.fail(error, out))
+    }
+
+    fn step<'a>(&mut self, packet: Packet<'a>, out: &mut Vec<u8>) -> Result<Event<'a>, DecodeError> {
+        match (self.state, packet) {
+            (State::AwaitingConnect, Packet::Connect(connect)) => self.connect(connect),
+            // MQTT-3.1.0-1
+            (State::AwaitingConnect, _) => Err(protocol("MQTT-3.1.0-1", "the first packet is not a CONNECT")),
+            // MQTT-3.1.0-2
+            (_, Packet::Connect(_)) => Err(protocol("MQTT-3.1.0-2", "a second CONNECT")),
+            (State::Deciding | State::Connected, Packet::Disconnect(packet)) => self.goodbye(packet),
+            (State::Deciding | State::Connected, Packet::Auth(auth)) => Ok(Event::Auth(auth)),
+            (State::Connected, packet) => self.traffic(packet, out),
+            _ => Err(protocol("MQTT-3.1.4-6", "a packet before the CONNACK or after the end")),
+        }
+    }
+
+    fn connect<'a>(&mut self, connect: Connect<'a>) -> Result<Event<'a>, DecodeError> {
+        self.codec = MqttCodec::with_version(&self.settings.limits, connect.version);
+        if let Some(will) = &connect.will {
+            self.check_promise(will.qos, will.retain)?;
+        }
+        let explains = |property| if let Property::RequestProblemInfo(wanted) = property { Some(wanted) } else { None };
+        self.keep_alive = connect.keep_alive;
+        self.room = connect.maximum_packet_size();
+        self.receive_maximum = connect.receive_maximum();
+        self.explains = connect.properties.find(explains).unwrap_or(true);
+        self.ends_with_connection = connect.session_expiry() == 0;
+        self.state = State::Deciding;
+        Ok(Event::Connect(connect))
+    }
+
+    fn check_promise(&self, qos: Qos, retain: bool) -> Result<(), DecodeError> {
+        // MQTT-3.2.2-11, MQTT-3.2.2-12
+        let kept = qos <= self.settings.maximum_qos;
+        ensure(kept, coded(reason::QOS_NOT_SUPPORTED, "MQTT-3.2.2-11", "the QoS is above the maximum"))?;
+        // MQTT-3.2.2-14
+        let retains = !retain || self.settings.retain_available;
+        ensure(retains, coded(reason::RETAIN_NOT_SUPPORTED, "MQTT-3.2.2-14", "retained messages are not available"))
+    }
+
+    fn traffic<'a>(&mut self, packet: Packet<'a>, out: &mut Vec<u8>) -> Result<Event<'a>, DecodeError> {
+        match packet {
+            Packet::Publish(publish) => self.publish(publish),
+            Packet::Ack(ack) => Ok(Event::Ack(ack)),
+            Packet::Subscribe(subscribe) => Ok(Event::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => Ok(Event::Unsubscribe(unsubscribe)),
+            Packet::PingReq => {
+                Packet::PingResp.encode(self.version(), out);
+                Ok(Event::Ping)
+            }
+            _ => Err(protocol("MQTT5 section 2.1.2", "a packet that only a server sends")),
+        }
+    }
+
+    fn publish<'a>(&mut self, publish: Publish<'a>) -> Result<Event<'a>, DecodeError> {
+        self.check_promise(publish.qos, publish.retain)?;
+        let mut topic = Topic::Given(publish.topic);
+        if !publish.properties.is_empty() {
+            // MQTT-3.3.4-6
+            let marked = publish.properties.iter().any(|property| matches!(property, Property::SubscriptionId(_)));
+            ensure(!marked, protocol("MQTT-3.3.4-6", "a client's PUBLISH holds a subscription identifier"))?;
+            topic = Aliases::resolve(&mut self.aliases, &publish, self.settings.topic_alias_maximum)?;
+        }
+        if publish.qos != Qos::AtMostOnce {
+            self.unacknowledged = self.unacknowledged.saturating_add(1);
+            // MQTT-3.3.4-7: what the client must not exceed.
+            let exceeded = self.version().is_v5() && self.unacknowledged > self.settings.receive_maximum;
+            let flood = coded(reason::RECEIVE_MAXIMUM_EXCEEDED, "MQTT-3.3.4-7", "the receive maximum is exceeded");
+            ensure(!exceeded, flood)?;
+        }
+        let Publish { payload, qos, packet_id, dup, retain, properties, .. } = publish;
+        Ok(Event::Publish(Incoming { topic, payload, qos, packet_id, dup, retain, properties }))
+    }
+
+    fn goodbye<'a>(&mut self, packet: Disconnect<'a>) -> Result<Event<'a>, DecodeError> {
+        let session_expiry = packet.session_expiry();
+        // MQTT-3.14.2-2
+        let revived = self.ends_with_connection && session_expiry.is_some_and(|expiry| expiry != 0);
+        ensure(!revived, protocol("MQTT-3.14.2-2", "a session expiry after a CONNECT without one"))?;
+        self.state = State::Closed;
+        // MQTT-3.14.4-3: reason 0 discards the will; any other keeps it.
+        Ok(Event::Disconnect { with_will: packet.reason != reason::SUCCESS, session_expiry })
+    }
+
+    /// Accepts the CONNECT and tells the terms.
+    pub fn connack(&mut self, accepted: &Accepted<'_>, out: &mut Vec<u8>) {
+        let version = self.version();
+        let mut properties = PropertiesBuf::new();
+        if version.is_v5() {
+            self.put_terms(accepted, &mut properties);
+        }
+        // MQTT 3.1 has no session present flag: its byte is reserved.
+        let session_present = accepted.session_present && version != Version::V31;
+        Connack { session_present, code: reason::SUCCESS, properties: properties.properties() }.encode(version, out);
+        self.state = State::Connected;
+    }
+
+    fn put_terms(&mut self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
+        let settings = &*self.settings;
+        let longest = settings.server_keep_alive;
+        if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) {
+            // MQTT-3.1.2-21
+            self.keep_alive = longest;
+            properties.push(Property::ServerKeepAlive(longest));
+        }
+        if let Some(expiry) = accepted.session_expiry {
+            self.ends_with_connection = expiry == 0;
+            properties.push(Property::SessionExpiry(expiry));
+        }
+        if let Some(id) = accepted.assigned_client_id {
+            properties.push(Property::AssignedClientId(id));
+        }
+        if settings.maximum_qos != Qos::ExactlyOnce {
+            properties.push(Property::MaximumQos(settings.maximum_qos));
+        }
+        if !settings.retain_available {
+            properties.push(Property::RetainAvailable(false));
+        }
+        let packet = u32::try_from(settings.limits.mqtt_packet).unwrap_or(u32::MAX).max(1);
+        properties
+            .push(Property::ReceiveMaximum(settings.receive_maximum.max(1)))
+            .push(Property::MaximumPacketSize(packet))
+            .push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
+    }
+
+    /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
+    pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
+        goodbye::refuse(self.codec.version(), code, out);
+        self.state = State::Closed;
+    }
+
+    /// Answers a PUBLISH of QoS 1 or 2; nothing to say at QoS 0. `true`: the connection
+    /// must close, because before version 5 a refusal has no code. A publish that is
+    /// forbidden is acknowledged there instead (MQTT-3.3.5-2 of 3.1.1 allows both), one
+    /// that may succeed later is not, so that the client sends it again.
+    #[must_use]
+    pub fn publish_outcome(&mut self, (packet_id, qos): (u16, Qos), outcome: Outcome, out: &mut Vec<u8>) -> bool {
+        let kind = match qos {
+            Qos::AtMostOnce => return false,
+            Qos::AtLeastOnce => AckKind::PubAck,
+            Qos::ExactlyOnce => AckKind::PubRec,
+        };
+        let later = matches!(outcome, Outcome::QuotaExceeded | Outcome::Busy | Outcome::Internal);
+        if later && !self.version().is_v5() {
+            self.state = State::Closed;
+            return true;
+        }
+        if kind == AckKind::PubAck || !outcome.is_accepted() {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        }
+        put_ack(out, (self.version(), kind), packet_id, reason::of_outcome(outcome));
+        false
+    }
+
+    /// Answers a QoS 2 PUBLISH whose identifier is in use already: it is not published
+    /// again (MQTT-4.3.3-10).
+    pub fn publish_again(&mut self, packet_id: u16, out: &mut Vec<u8>) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        put_ack(out, (self.version(), AckKind::PubRec), packet_id, reason::SUCCESS);
+    }
+
+    /// Answers a PUBREL; `known`: the broker had the identifier.
+    pub fn pubcomp(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
+        put_ack(out, (self.version(), AckKind::PubComp), packet_id, code);
+    }
+
+    /// Answers a PUBREC; `known`: the broker had the identifier.
+    pub fn pubrel(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
+        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
+        put_ack(out, (self.version(), AckKind::PubRel), packet_id, code);
+    }
+
+    /// Answers a SUBSCRIBE: granted QoS or reason code, in the order of the filters.
+    pub fn suback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+        Suback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub fn unsuback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+        Unsuback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+    }
+
+    /// Continues enhanced authentication.
+    pub fn auth(&mut self, step: &Auth<'_>, out: &mut Vec<u8>) {
+        step.encode(out);
+    }
+
+    /// Appends a delivery. `false`: it is larger than the client takes and was not sent
+    /// (MQTT-3.1.2-24); count the drop and treat it as acknowledged (MQTT-3.1.2-25).
+    #[must_use]
+    pub fn deliver(&self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
+        let version = self.version();
+        let fits = self.room == u32::MAX || encoded_len(version, head, message) <= self.room as usize;
+        if fits {
+            encode_publish(out, version, (head, now), message);
+        }
+        fits
+    }
+
+    /// Appends a prepared delivery of this session's version; the answer is `deliver`'s.
+    #[must_use]
+    pub fn deliver_prepared(&self, encoded: &Encoded, packet_id: u16, flags: (bool, bool), out: &mut Vec<u8>) -> bool {
+        let fits = encoded.bytes().len() <= self.room as usize;
+        if fits {
+            append_patched(out, encoded, packet_id, flags);
+        }
+        fits
+    }
+
+    /// Ends the connection with a reason; older clients are told nothing (a server's
+    /// DISCONNECT exists since version 5).
+    pub fn disconnect(&mut self, code: u8, out: &mut Vec<u8>) {
+        if self.state == State::Connected && self.version().is_v5() {
+            goodbye::disconnect(code, None, self.room, out);
+        }
+        self.state = State::Closed;
+    }
+
+    fn fail(&mut self, error: &DecodeError, out: &mut Vec<u8>) {
+        let code = u8::try_from(error.code).unwrap_or(reason::UNSPECIFIED);
+        let named = self.codec.version().is_some() || code == reason::UNSUPPORTED_VERSION;
+        match self.state {
+            // MQTT5 section 4.13.1: an answer is only owed to what looked like a CONNECT.
+            State::AwaitingConnect if named => goodbye::refuse(self.codec.version(), code, out),
+            State::Deciding => goodbye::refuse(self.codec.version(), code, out),
+            State::Connected if self.version().is_v5() => {
+                goodbye::disconnect(code, self.explains.then_some(error.what), self.room, out);
+            }
+            _ => {}
+        }
+        self.state = State::Closed;
+    }
+}
