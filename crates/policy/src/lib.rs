@@ -1,1 +1,27 @@
-//! placeholder
+//! Policies: steps compiled from the plan that run without leaving Rust, and what is
+//! needed around those that do: filter, cache key, record, cached decisions. A
+//! borrowed view comes in, a verdict and a list of edits go out; no I/O, no clock.
+#![forbid(unsafe_code)]
+
+mod decision;
+mod edits;
+mod error;
+mod field;
+mod key;
+mod limits;
+mod plan;
+mod script;
+mod steps;
+mod template;
+mod verdict_cache;
+
+pub use decision::{Decision, DecisionError};
+pub use edits::Edits;
+pub use error::PolicyError;
+pub use key::{Key, KeyInput};
+pub use limits::LimitRegistry;
+pub use plan::{CachePlan, FallbackPlan, FieldPlan, KeyPlan, RateLimitPlan, ScriptPlan, StepPlan};
+pub use script::Script;
+pub use steps::{Answer, Context, Steps, StepsInput, Timeout, Verdict};
+pub use template::{Place, Template, TemplateInput};
+pub use verdict_cache::VerdictCache;

@@ -1,0 +1,94 @@
+//! Named reads from a view, shared by keys and by the records of scripts; and what
+//! makes a header valid.
+
+use tidegate_message::{FieldId, View};
+
+use crate::PolicyError;
+
+/// Something that can be read from a message and its peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Field {
+    Method,
+    Host,
+    Path,
+    Topic,
+    ClientId,
+    ContentType,
+    Query(Box<str>),
+    Header(Box<str>),
+    Cookie(Box<str>),
+    User,
+    /// The address without the port, as text.
+    Source,
+    Protocol,
+}
+
+impl Field {
+    /// `None` where it is unknown or lacks its name.
+    pub(crate) fn compile(field: &str, name: Option<&str>) -> Option<Self> {
+        let named = || name.filter(|name| !name.is_empty()).map(Box::from);
+        Some(match field {
+            "method" => Field::Method,
+            "host" => Field::Host,
+            "path" => Field::Path,
+            "topic" => Field::Topic,
+            "clientId" => Field::ClientId,
+            "contentType" => Field::ContentType,
+            "query" => Field::Query(named()?),
+            "header" => Field::Header(named()?),
+            "cookie" => Field::Cookie(named()?),
+            "user" => Field::User,
+            "source" => Field::Source,
+            "protocol" => Field::Protocol,
+            _ => return None,
+        })
+    }
+
+    /// Appends the value; says whether the message has one.
+    pub(crate) fn append<V: View>(&self, view: &V, out: &mut Vec<u8>) -> bool {
+        let id = match self {
+            Field::Method => FieldId::Method,
+            Field::Host => FieldId::Host,
+            Field::Path => FieldId::Path,
+            Field::Topic => FieldId::Topic,
+            Field::ClientId => FieldId::ClientId,
+            Field::ContentType => FieldId::ContentType,
+            Field::Query(name) => FieldId::Query(name),
+            Field::Header(name) => FieldId::Header(name),
+            Field::Cookie(name) => FieldId::Cookie(name),
+            Field::User => return append(view.peer().user.as_deref().map(str::as_bytes), out),
+            Field::Protocol => return append(Some(view.protocol().label().as_bytes()), out),
+            Field::Source => return append_address(view, out),
+        };
+        append(view.field(id), out)
+    }
+}
+
+fn append(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value.unwrap_or_default());
+    value.is_some()
+}
+
+fn append_address<V: View>(view: &V, out: &mut Vec<u8>) -> bool {
+    // Writing to a `Vec` cannot fail.
+    std::io::Write::write_fmt(out, format_args!("{}", view.peer().address.ip().to_canonical())).is_ok()
+}
+
+/// Whether it may be sent as a header's name (RFC 9110 section 5.6.2).
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 256 && name.bytes().all(token)
+}
+
+/// Whether it may be sent as a header's value: no control byte but a tab, no space at
+/// the ends (RFC 9110 section 5.5).
+pub(crate) fn is_header_value(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b'\t' || byte >= b' ' && byte != 0x7f) && value.trim_matches([' ', '\t']) == value
+}
+
+pub(crate) fn check_header(name: &str, value: &str) -> Result<(), PolicyError> {
+    if !is_header_name(name) {
+        return Err(PolicyError::InvalidHeaderName(name.to_owned()));
+    }
+    is_header_value(value).then_some(()).ok_or_else(|| PolicyError::InvalidHeaderValue(name.to_owned()))
+}
