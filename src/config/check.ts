@@ -1,0 +1,151 @@
+/**
+ * What a schema cannot say: names that must exist, conditions that must compile,
+ * addresses that must be safe. Runs on data whose shape is right.
+ */
+import type { Functions } from "../policy/index.ts"
+import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
+import { checkRoutes } from "./check-routes.ts"
+import type { ConfigData, ListenerData, UpstreamData } from "./schema/index.ts"
+import type { Fault } from "./validate.ts"
+import { didYouMean } from "./nearest.ts"
+import type { Path } from "./path.ts"
+import { cidrFault, topicFilterFault } from "../route/index.ts"
+
+/** Collects faults under a path. */
+export type Report = (path: Path, message: string, severity?: "warning") => void
+
+/**
+ * Every fault of the meaning. With `malformed` the shape has faults already: a part
+ * that cannot be looked at is passed over, since it has been complained about.
+ */
+export function meaningFaults(data: ConfigData, functions: Functions, malformed = false): Fault[] {
+  const faults: Fault[] = []
+  const report: Report = (path, message, severity) => faults.push({ path, message, ...(severity && { severity }) })
+  const attempt: Attempt = (check) => {
+    try {
+      check()
+    } catch (error) {
+      if (!malformed) throw error
+    }
+  }
+  attempt(() => checkListeners(data, report))
+  attempt(() => checkAdmin(data, report))
+  for (const [name, upstream] of Object.entries(data.upstreams ?? {})) attempt(() => checkUpstream(name, upstream, report))
+  attempt(() => checkServices(data, report))
+  attempt(() => checkRoutes({ data, functions, report, attempt }))
+  attempt(() => checkNames(data, functions, report))
+  attempt(() => checkAcl(data, report))
+  attempt(() => checkLater(data, report))
+  return faults
+}
+
+/** Runs one check; see `meaningFaults`. */
+export type Attempt = (check: () => void) => void
+
+function checkAcl({ auth }: ConfigData, report: Report): void {
+  for (const [index, rule] of (auth?.acl ?? []).entries()) {
+    const fault = topicFilterFault(rule.topic)
+    if (fault !== null) report(["auth", "acl", index, "topic"], fault)
+    if ((rule.allow === undefined) === (rule.deny === undefined)) report(["auth", "acl", index], 'say either "allow" or "deny"')
+  }
+}
+
+function checkListeners({ listeners = [], auth }: ConfigData, report: Report): void {
+  const seen = new Map<string, number>()
+  const hasUsers = Object.keys(auth?.users ?? {}).length > 0
+  for (const [index, listener] of listeners.entries()) {
+    const at: Path = ["listeners", index]
+    const address = parseListener(listener.address)
+    if (address === null) {
+      report([...at, "address"], `"${listener.address}" is not tcp://HOST:PORT or udp://HOST:PORT`)
+      continue
+    }
+    const key = `${address.transport}://${formatHostPort(address)}`
+    const first = address.port === 0 ? undefined : seen.get(key)
+    if (first !== undefined) report([...at, "address"], `${key} is already taken by listeners[${first}]`)
+    seen.set(key, index)
+    if (!isLoopback(address.host) && !hasUsers && listener.anonymous !== true) {
+      report(at, `${key} can be reached from other machines: add auth.users, or say "anonymous: true" here`)
+    }
+    checkListener(listener, address.transport, at, report)
+  }
+}
+
+function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Path, report: Report): void {
+  for (const key of ["proxyProtocolFrom", "trustedProxies"] as const) {
+    for (const [index, cidr] of (listener[key] ?? []).entries()) {
+      const fault = cidrFault(cidr)
+      if (fault !== null) report([...at, key, index], fault)
+    }
+  }
+  if (listener.unknownTo !== undefined && parseHostPort(listener.unknownTo) === null) {
+    report([...at, "unknownTo"], `"${listener.unknownTo}" is not HOST:PORT`)
+  }
+  if (listener.tls !== undefined) report([...at, "tls"], "listeners with TLS are not available in this version")
+  if (transport !== "udp" || listener.protocols === undefined || listener.protocols === "detect") return
+  const wrong = listener.protocols.filter((protocol) => protocol !== "coap")
+  if (wrong.length > 0) report([...at, "protocols"], `a udp listener speaks coap, not ${wrong.join(", ")}`)
+}
+
+function checkAdmin({ admin }: ConfigData, report: Report): void {
+  if (admin === undefined || admin === false || admin.address === undefined) return
+  const address = parseHostPort(admin.address)
+  if (address === null) return report(["admin", "address"], `"${admin.address}" is not HOST:PORT`)
+  if (!isLoopback(address.host) && admin.token === undefined) {
+    report(["admin"], `${admin.address} can be reached from other machines: add "token"`)
+  }
+}
+
+function checkUpstream(name: string, upstream: UpstreamData, report: Report): void {
+  const at: Path = ["upstreams", name]
+  const { endpoints, service, balance, health } = upstream
+  if ((endpoints === undefined) === (service === undefined)) report(at, 'say either "endpoints" or "service"')
+  for (const [index, endpoint] of (endpoints ?? []).entries()) {
+    const address = typeof endpoint === "string" ? endpoint : endpoint.address
+    const parsed = parseHostPort(address)
+    if (parsed === null || parsed.port === 0) report([...at, "endpoints", index], `"${address}" is not HOST:PORT`)
+  }
+  if (typeof balance === "object" && Object.keys(balance).length !== 1) report([...at, "balance"], "say exactly one strategy")
+  if (typeof balance === "object" && balance.consistentHash !== undefined) {
+    const { by, header, query, cookie } = balance.consistentHash
+    const given = [by, header, query, cookie].filter((key) => key !== undefined)
+    if (given.length > 1) report([...at, "balance", "consistentHash"], "say only one of by, header, query, cookie")
+  }
+  if (health !== undefined && (health.http === undefined) === (health.tcp === undefined)) {
+    report([...at, "health"], 'say either "http" or "tcp"')
+  }
+}
+
+function checkServices({ services = {} }: ConfigData, report: Report): void {
+  for (const [name, instances] of Object.entries(services)) {
+    for (const [index, instance] of instances.entries()) {
+      if (typeof instance !== "string" || parseHostPort(instance) !== null) continue
+      report(["services", name, index], `"${instance}" is not HOST:PORT`)
+    }
+  }
+}
+
+/** `policies` and `handlers` hold names and module paths; names must be known. */
+function checkNames(data: ConfigData, functions: Functions, report: Report): void {
+  for (const key of ["policies", "handlers"] as const) {
+    const names = data[key] ?? []
+    for (const [index, name] of (typeof names === "string" ? [names] : names).entries()) {
+      const known = functions[key]
+      if (isModulePath(name) || known.has(name)) continue
+      const where: Path = typeof names === "string" ? [key] : [key, index]
+      report(where, `"${name}" is neither a module path nor a known name${didYouMean(name, known.keys())}`)
+    }
+  }
+}
+
+/** `./policies.ts` and the like; the rest are names. */
+export function isModulePath(text: string): boolean {
+  return text.includes("/") || /\.[mc]?[jt]s$/.test(text)
+}
+
+function checkLater(data: ConfigData, report: Report): void {
+  for (const key of ["bridges", "tls", "tracing", "alerts"] as const) {
+    const value = data[key]
+    if (value !== undefined && Object.keys(value).length > 0) report([key], "not available in this version; it has no effect", "warning")
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * defineConfig: the configuration as a typed value. `to:` and `mirror:` complete and
+ * check against the keys of `upstreams`, so a mistyped one is red in the editor.
+ */
+import type { HandlerDefinition, Policy, PolicyUse } from "../policy/index.ts"
+import type { Match } from "../model/match.ts"
+import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
+
+type StrategyUse = Readonly<Record<string, object>>
+type TargetObject = Exclude<RouteData["to"], string | readonly unknown[]>
+
+export type UpstreamInput = Omit<UpstreamData, "balance"> & { readonly balance?: UpstreamData["balance"] | StrategyUse }
+
+export type TargetInput<U extends string> =
+  | U
+  | readonly { readonly upstream: U; readonly weight?: number }[]
+  | Omit<TargetObject, "upstream">
+  | HandlerDefinition
+
+export interface RouteInput<U extends string> extends Omit<RouteData, "when" | "to" | "mirror" | "use"> {
+  readonly when: Match
+  readonly to: TargetInput<U>
+  readonly mirror?: U
+  readonly use?: readonly (string | PolicyUse | Policy<never> | object)[]
+}
+
+/** What a configuration file exports. */
+export interface ConfigInput<U extends string = string>
+  extends Omit<ConfigData, "upstreams" | "routes" | "policies" | "handlers"> {
+  readonly upstreams?: Readonly<Record<U, UpstreamInput>>
+  readonly routes?: readonly RouteInput<NoInfer<U>>[]
+  readonly policies?: readonly (string | Policy<never> | object)[]
+  readonly handlers?: readonly (string | HandlerDefinition)[]
+}
+
+/** Gives its argument back; it is there for its types. */
+export function defineConfig<const U extends string>(config: ConfigInput<U>): ConfigInput<U> {
+  return config
+}
+
+/** `health: http("/healthz")`. */
+export const http = (path: string, options: Omit<NonNullable<UpstreamData["health"]>, "http" | "tcp"> = {}) => ({
+  http: path,
+  ...options,
+})
+
+/** `health: tcp()`. */
+export const tcp = (options: Omit<NonNullable<UpstreamData["health"]>, "http" | "tcp"> = {}) => ({
+  tcp: true as const,
+  ...options,
+})

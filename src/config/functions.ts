@@ -1,0 +1,67 @@
+/**
+ * Splits what a TypeScript configuration exports into plain data, as YAML would give
+ * it, and the functions that hang on it, by name.
+ */
+import { TidegateError } from "../errors.ts"
+import { type AnyPolicy, type Functions, type HandlerDefinition, handlerOf, policyOf } from "../policy/index.ts"
+
+/** Data and functions of one configuration. */
+export interface SplitConfig {
+  readonly data: unknown
+  readonly functions: Functions
+}
+
+interface Found {
+  readonly policies: Map<string, AnyPolicy>
+  readonly handlers: Map<string, HandlerDefinition>
+}
+
+/** Throws POLICY_INVALID when two functions have one name. */
+export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): SplitConfig {
+  const found: Found = { policies: new Map(), handlers: new Map() }
+  for (const value of extra) collect(value, found)
+  return { data: toData(raw, found), functions: found }
+}
+
+function toData(value: unknown, found: Found): unknown {
+  collect(value, found)
+  if (typeof value === "function") return policyOf(value)?.name ?? value
+  if (value === null || typeof value !== "object") return value
+  if (Array.isArray(value)) return value.map((item: unknown) => toItem(item, found))
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, inner]) => inner !== undefined)
+      .map(([key, inner]) => [key, key === "to" && isHandler(inner) ? toTarget(inner, found) : toData(inner, found)]),
+  )
+}
+
+/** In a list a handler stands for its name. */
+function toItem(value: unknown, found: Found): unknown {
+  if (!isHandler(value)) return toData(value, found)
+  collect(value, found)
+  return handlerOf(value)?.name
+}
+
+function toTarget(value: unknown, found: Found): unknown {
+  collect(value, found)
+  return { handler: handlerOf(value)?.name }
+}
+
+function isHandler(value: unknown): boolean {
+  return handlerOf(value) !== null && typeof (value as { handle?: unknown }).handle === "function"
+}
+
+function collect(value: unknown, { policies, handlers }: Found): void {
+  const policy = policyOf(value)
+  if (policy !== null) add(policies, policy, "policy")
+  const handler = handlerOf(value)
+  if (handler !== null) add(handlers, handler, "handler")
+}
+
+function add<T extends { readonly name: string }>(known: Map<string, T>, definition: T, kind: string): void {
+  const other = known.get(definition.name)
+  if (other !== undefined && other !== definition) {
+    throw new TidegateError("POLICY_INVALID", `two different definitions share the ${kind} name "${definition.name}"`)
+  }
+  known.set(definition.name, definition)
+}

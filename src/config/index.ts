@@ -1,0 +1,11 @@
+/** Configuration: declared, read, checked, normalized, watched and remembered. */
+export { formatHostPort, type HostPort, isLoopback, parseHostPort } from "./address.ts"
+export { DataDir } from "./data-dir.ts"
+export { type ConfigInput, defineConfig, http, type RouteInput, tcp } from "./define-config.ts"
+export { type DataContext, type LoadedConfig, loadConfig, loadData } from "./load.ts"
+export { nearest } from "./nearest.ts"
+export type * from "./normalized.ts"
+export { CONFIG_NAMES, findConfig } from "./read.ts"
+export { type ConfigData, ConfigSchema } from "./schema/index.ts"
+export { HIDDEN, redact } from "./secrets.ts"
+export { stableJson } from "./stable.ts"

@@ -1,0 +1,79 @@
+/**
+ * From what was read to a configuration the gateway can use, or to every problem it
+ * has. Nothing here changes anything outside.
+ */
+import { type Problem, TidegateError } from "../errors.ts"
+import type { Functions } from "../policy/index.ts"
+import { meaningFaults } from "./check.ts"
+import { type SplitConfig, splitFunctions } from "./functions.ts"
+import { normalize } from "./normalize.ts"
+import type { NormalizedConfig } from "./normalized.ts"
+import { formatPath, type Path } from "./path.ts"
+import { findConfig, type ReadConfig, readConfig } from "./read.ts"
+import type { ConfigData } from "./schema/index.ts"
+import { type Fault, shapeFaults } from "./validate.ts"
+
+/** A configuration that may be applied. */
+export interface LoadedConfig {
+  readonly config: NormalizedConfig
+  /** As the user wrote it, functions by name, secrets as references. */
+  readonly data: ConfigData
+  readonly functions: Functions
+  readonly file: string | null
+  readonly warnings: readonly Problem[]
+}
+
+/** Loads the named file, or the first default one, or the defaults where there is none. */
+export async function loadConfig(named?: string, folder?: string): Promise<LoadedConfig> {
+  const file = findConfig(named, folder)
+  return file === null ? loadData({}) : acceptConfig(await readConfig(file))
+}
+
+/** What a source without a file brings along. */
+export interface DataContext {
+  readonly folder?: string
+  readonly functions?: Functions
+}
+
+/** Loads a configuration given as a value: by a program, or over the admin API with the file's functions. */
+export function loadData(raw: unknown, { folder = process.cwd(), functions }: DataContext = {}): LoadedConfig {
+  const split: SplitConfig = functions === undefined ? splitFunctions(raw) : { data: raw, functions }
+  return acceptConfig({ ...split, file: null, folder, lineOf: () => undefined })
+}
+
+/** Throws CONFIG_INVALID with every problem. */
+export function acceptConfig(read: ReadConfig): LoadedConfig {
+  const shape = shapeFaults(read.data)
+  const data = read.data as ConfigData
+  const malformed = shape.length > 0
+  const faults = isObject(data) ? meaningFaults(data, read.functions, malformed) : []
+  const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, shape))]
+  if (errors.length > 0) throw invalid(errors, read)
+  const late: Fault[] = []
+  const config = normalize(data, { folder: read.folder, report: (path, message) => late.push({ path, message }) })
+  if (late.length > 0) throw invalid(late, read)
+  const warnings = faults.map((fault) => toProblem(fault, read))
+  return { config, data, functions: read.functions, file: read.file, warnings }
+}
+
+function isObject(data: unknown): boolean {
+  return typeof data === "object" && data !== null && !Array.isArray(data)
+}
+
+/** Whether a fault repeats what the shape's fault at or above the same place says. */
+function isInside(path: Path, shape: readonly Fault[]): boolean {
+  return shape.some((fault) => fault.path.length > 0 && fault.path.every((segment, index) => segment === path[index]))
+}
+
+function invalid(faults: readonly Fault[], read: ReadConfig): TidegateError {
+  const problems = faults.map((fault) => toProblem(fault, read)).sort((a, b) => (a.line ?? 0) - (b.line ?? 0))
+  const count = problems.length === 1 ? "one problem" : `${problems.length} problems`
+  const first = problems[0]
+  const text = `${read.file ?? "the configuration"} has ${count}, first: ${first?.path || "(top)"}: ${first?.message}`
+  return new TidegateError("CONFIG_INVALID", text, { problems })
+}
+
+function toProblem({ path, message, severity }: Fault, { lineOf }: ReadConfig): Problem {
+  const line = lineOf(path)
+  return { path: formatPath(path), message, ...(line !== undefined && { line }), ...(severity && { severity }) }
+}

@@ -1,0 +1,63 @@
+/** Upstreams and fixed services with their defaults. */
+import { toBalancePlan } from "../balance/index.ts"
+import type { BreakerPlan } from "../native/index.ts"
+import { toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
+import { formatHostPort, parseHostPort } from "./address.ts"
+import { upstreamsOf } from "./check-routes.ts"
+import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
+import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
+import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
+
+type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
+type ServiceData = NonNullable<ConfigData["services"]>[string][number]
+
+export function normalizeUpstream(name: string, data: UpstreamData, routes: readonly RouteData[]): NormalizedUpstream {
+  const { endpoints = [], service, protocol = "http1", balance = "roundRobin", health, outlier, tls, ...rest } = data
+  return {
+    name,
+    protocol,
+    balance: toBalancePlan(balance),
+    endpoints: endpoints.map(normalizeEndpoint),
+    service: service ?? null,
+    health: health === undefined ? null : normalizeHealth(health),
+    breaker: breakerOf(name, data, routes),
+    outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
+    problem: tls === undefined ? null : "TLS to upstreams is not available in this version",
+    ...withDefaults(UPSTREAM, rest as Partial<Record<keyof typeof UPSTREAM, number>>),
+  }
+}
+
+/** The upstream's own breaker, or the one a route to it asks for; checked to be one. */
+function breakerOf(name: string, { breaker }: UpstreamData, routes: readonly RouteData[]): BreakerPlan | null {
+  if (breaker !== undefined) return toBreakerPlan(breaker)
+  const uses = routes.filter((route) => upstreamsOf(route).includes(name)).flatMap(({ use = [] }) => use)
+  const found = uses.find((use) => typeof use !== "string" && use.breaker !== undefined)
+  return found === undefined || typeof found === "string" ? null : toBreakerPlan(found.breaker ?? {})
+}
+
+function normalizeEndpoint(data: EndpointData): NormalizedEndpoint {
+  const { address, weight = 1, zone = null } = typeof data === "string" ? { address: data } : data
+  const parsed = parseHostPort(address) ?? { host: "", port: 0 }
+  return { id: formatHostPort(parsed), ...parsed, weight, zone }
+}
+
+export function normalizeService(data: ServiceData): NormalizedEndpoint & { version: string | null } {
+  if (typeof data === "string") return { ...normalizeEndpoint(data), version: null }
+  const { host, port, id = formatHostPort({ host, port }), weight = 1, zone = null, version = null } = data
+  return { id, host, port, weight, zone, version }
+}
+
+function normalizeHealth(data: NonNullable<UpstreamData["health"]>): NormalizedHealth {
+  const { http, status, body, host, intervalMs = 2_000, timeoutMs = 1_000, rise = 2, fall = 3 } = data
+  return {
+    kind: http === undefined ? "tcp" : "http",
+    path: http ?? "",
+    host: host ?? null,
+    status: typeof status === "number" ? [status] : (status ?? []),
+    body: body ?? null,
+    intervalMs,
+    timeoutMs,
+    rise,
+    fall,
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * A configuration with every default filled in, every name checked and every secret
+ * resolved: what the rest of the control plane works with. Frozen.
+ */
+import type { AccessPlan, BalancePlan, BreakerPlan, ListenerPlan, MatchPlan, OutlierPlan, StepPlan, TargetPlan } from "../native/index.ts"
+import type { HostPort } from "./address.ts"
+import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
+
+type Numbers<T> = { readonly [K in keyof T]: number }
+
+export interface NormalizedEndpoint extends HostPort {
+  readonly id: string
+  readonly weight: number
+  readonly zone: string | null
+}
+
+export interface NormalizedHealth {
+  readonly kind: "http" | "tcp"
+  readonly path: string
+  readonly host: string | null
+  /** Empty: 200 to 399. */
+  readonly status: readonly number[]
+  readonly body: string | null
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly rise: number
+  readonly fall: number
+}
+
+export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
+  readonly name: string
+  readonly protocol: "http1" | "h2c" | "h2"
+  readonly balance: BalancePlan
+  /** Fixed ones; empty where `service` names a registry's. */
+  readonly endpoints: readonly NormalizedEndpoint[]
+  readonly service: string | null
+  readonly health: NormalizedHealth | null
+  readonly breaker: BreakerPlan | null
+  readonly outlier: OutlierPlan | null
+  readonly problem: string | null
+}
+
+/** A step of the plan, or a use of a TypeScript policy that becomes one. */
+export type NormalizedStep =
+  | Exclude<StepPlan, { readonly kind: "script" }>
+  | { readonly kind: "policy"; readonly name: string; readonly options: Readonly<Record<string, unknown>> }
+
+export interface NormalizedRoute {
+  readonly name: string
+  readonly priority: number
+  readonly when: MatchPlan
+  readonly target: TargetPlan
+  readonly mirror: string | null
+  readonly steps: readonly NormalizedStep[]
+  readonly timeoutMs: number
+  readonly problem: string | null
+}
+
+export interface NormalizedAdmin extends HostPort {
+  readonly token: string | null
+  readonly hosts: readonly string[]
+}
+
+export interface NormalizedConfig {
+  readonly workers: number
+  readonly listeners: readonly ListenerPlan[]
+  readonly admin: NormalizedAdmin | null
+  readonly upstreams: readonly NormalizedUpstream[]
+  readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
+  readonly routes: readonly NormalizedRoute[]
+  readonly broker: Numbers<typeof BROKER> & { readonly httpPath: string }
+  readonly mqtt: Numbers<typeof MQTT>
+  readonly coap: Numbers<typeof COAP>
+  readonly access: AccessPlan
+  readonly limits: Numbers<typeof LIMITS>
+  readonly drain: Numbers<typeof DRAIN>
+  readonly log: { readonly level: string; readonly sampleEvery: number }
+  /** Absolute; null: nothing is kept on disk. */
+  readonly dataDir: string | null
+}

@@ -1,0 +1,101 @@
+/**
+ * Reads a configuration file of any form: YAML and JSON by their parser, TypeScript
+ * and JavaScript by importing them afresh each time.
+ */
+import { existsSync, readFileSync } from "node:fs"
+import { dirname, extname, join, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import { createJiti } from "jiti"
+import { LineCounter, parseDocument } from "yaml"
+import { messageOf, TidegateError } from "../errors.ts"
+import { isModulePath } from "./check.ts"
+import { type SplitConfig, splitFunctions } from "./functions.ts"
+import { type LineOf, sourceLines, yamlLines } from "./positions.ts"
+
+/** Names tried in this order where none is given. */
+export const CONFIG_NAMES = ["ts", "mts", "js", "mjs", "yaml", "yml", "json"].map((ext) => `tidegate.config.${ext}`)
+
+/** A configuration as it was read. */
+export interface ReadConfig extends SplitConfig {
+  /** Absolute path; null for data that came from elsewhere. */
+  readonly file: string | null
+  /** Relative paths start here. */
+  readonly folder: string
+  readonly lineOf: LineOf
+}
+
+const entry = fileURLToPath(new URL(`../index${extname(import.meta.url)}`, import.meta.url))
+
+/** The file to use: the one named, or the first of the default names in `folder`; null when there is none. */
+export function findConfig(named: string | undefined, folder = process.cwd()): string | null {
+  if (named === undefined) return CONFIG_NAMES.map((name) => join(folder, name)).find((path) => existsSync(path)) ?? null
+  const path = resolve(folder, named)
+  if (!existsSync(path)) throw new TidegateError("CONFIG_NOT_FOUND", `${path} does not exist`)
+  return path
+}
+
+/** Throws CONFIG_UNREADABLE when it cannot be parsed or its program fails. */
+export async function readConfig(file: string): Promise<ReadConfig> {
+  const source = readSource(file)
+  const folder = dirname(file)
+  const parsed = isProgram(file) ? await runProgram(file, source) : parseText(file, source)
+  const modules = await importModules(parsed.raw, folder)
+  return { ...splitFunctions(parsed.raw, modules), file, folder, lineOf: parsed.lineOf }
+}
+
+interface Parsed {
+  readonly raw: unknown
+  readonly lineOf: LineOf
+}
+
+function isProgram(file: string): boolean {
+  return /\.[mc]?[jt]s$/.test(file)
+}
+
+function readSource(file: string): string {
+  try {
+    return readFileSync(file, "utf8")
+  } catch (error) {
+    throw new TidegateError("CONFIG_UNREADABLE", `${file} cannot be read: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+function parseText(file: string, source: string): Parsed {
+  const counter = new LineCounter()
+  const document = parseDocument(source, { lineCounter: counter, prettyErrors: false, merge: true })
+  if (document.errors.length > 0) {
+    const problems = document.errors.map(({ message, pos }) => ({ path: "", message, line: counter.linePos(pos[0]).line }))
+    throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${extname(file).slice(1)}`, { problems })
+  }
+  return { raw: document.toJS({ maxAliasCount: 100 }) ?? {}, lineOf: yamlLines(document, counter) }
+}
+
+async function runProgram(file: string, source: string): Promise<Parsed> {
+  const exported = await importFresh(file)
+  const given = (exported as { default?: unknown }).default ?? exported
+  const raw: unknown = typeof given === "function" ? await (given as () => unknown)() : given
+  return { raw, lineOf: sourceLines(source) }
+}
+
+/** Policies and handlers of the modules that `policies` and `handlers` name. */
+async function importModules(raw: unknown, folder: string): Promise<unknown[]> {
+  const { policies, handlers } = (raw ?? {}) as { policies?: unknown; handlers?: unknown }
+  const paths = [policies, handlers].flat().filter((name) => typeof name === "string" && isModulePath(name))
+  const modules = await Promise.all(paths.map((path) => importFresh(resolve(folder, path as string))))
+  return modules.flatMap((module) => Object.values(module as object) as unknown[])
+}
+
+async function importFresh(file: string): Promise<unknown> {
+  const jiti = createJiti(file, { moduleCache: false, fsCache: false, alias: { tidegate: entry } })
+  try {
+    return await jiti.import(file)
+  } catch (error) {
+    if (isTidegateError(error)) throw new TidegateError("CONFIG_INVALID", `${file}: ${error.message}`, { cause: error })
+    throw new TidegateError("CONFIG_UNREADABLE", `${file}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** The program may have its own copy of the class. */
+function isTidegateError(error: unknown): error is Error {
+  return error instanceof Error && error.name === "TidegateError"
+}

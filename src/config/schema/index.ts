@@ -1,0 +1,73 @@
+/** The schema of a whole configuration; also published as JSON Schema for editors. */
+import Type, { type Static } from "typebox"
+import { AdminSchema, ListenerSchema } from "./listener.ts"
+import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
+import { RouteSchema } from "./route.ts"
+import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
+import { Exact, Later, OneOrMany, Secret } from "./values.ts"
+
+const Action = Type.Enum(["publish", "subscribe", "all"])
+
+const AclRuleSchema = Exact({
+  user: Type.Optional(Type.String({ minLength: 1 })),
+  clientId: Type.Optional(Type.String({ minLength: 1 })),
+  allow: Type.Optional(Action),
+  deny: Type.Optional(Action),
+  topic: Type.String({ minLength: 1, description: "filter; %u and %c stand for user and client id" }),
+})
+
+export const AuthSchema = Exact({
+  users: Type.Optional(
+    Type.Record(Type.String(), Type.Union([Secret, Exact({ password: Secret })]), {
+      description: "name to the argon2id hash that `tidegate passwd` prints",
+    }),
+  ),
+  acl: Type.Optional(Type.Array(AclRuleSchema, { description: "first match decides; empty: everything is allowed" })),
+})
+
+export const ConfigSchema = Exact({
+  $schema: Type.Optional(Type.String()),
+  workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 256, description: "default: one per core" })),
+  listeners: Type.Optional(Type.Array(ListenerSchema)),
+  admin: Type.Optional(AdminSchema),
+  upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
+  services: Type.Optional(Type.Record(Type.String(), Type.Array(InstanceSchema))),
+  routes: Type.Optional(Type.Array(RouteSchema)),
+  policies: Type.Optional(OneOrMany),
+  handlers: Type.Optional(OneOrMany),
+  bridges: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
+  broker: Type.Optional(
+    Exact({
+      httpPath: Type.Optional(Type.String({ pattern: "^/[^?#]*$", default: "/t", description: "where topics stand in paths" })),
+      ...numbers(BROKER),
+    }),
+  ),
+  mqtt: Type.Optional(Exact(numbers(MQTT))),
+  coap: Type.Optional(Exact(numbers(COAP))),
+  tls: Type.Optional(Later),
+  auth: Type.Optional(AuthSchema),
+  limits: Type.Optional(Exact(numbers(LIMITS))),
+  drain: Type.Optional(Exact(numbers(DRAIN))),
+  log: Type.Optional(
+    Exact({
+      level: Type.Optional(Type.Enum(["trace", "debug", "info", "warn", "error", "silent"], { default: "info" })),
+      sampleEvery: Type.Optional(
+        Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 0, description: "one access record in so many; 0: none" }),
+      ),
+    }),
+  ),
+  tracing: Type.Optional(Later),
+  alerts: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
+  dataDir: Type.Optional(
+    Type.Union([Type.Literal(false), Type.String({ minLength: 1 })], {
+      description: "default .tidegate beside the configuration; false: nothing on disk",
+    }),
+  ),
+})
+
+/** A configuration as data, before defaults. */
+export type ConfigData = Static<typeof ConfigSchema>
+export type RouteData = Static<typeof RouteSchema>
+export type UpstreamData = Static<typeof UpstreamSchema>
+export type ListenerData = Static<typeof ListenerSchema>
+export type SecretData = Static<typeof Secret>

@@ -1,0 +1,94 @@
+/**
+ * The documented table of every number a user may change: default, bounds, meaning.
+ * Schema, defaults and documentation come from it; nothing else holds a default.
+ */
+import Type, { type TInteger, type TOptional } from "typebox"
+
+/** Default, least, most, meaning. */
+export type NumberRow = readonly [standard: number, least: number, most: number, meaning: string]
+
+const KIB = 1_024
+const MIB = 1_024 * KIB
+const DAY_S = 86_400
+
+/** `limits`: what one peer, one connection and the whole process may take. */
+export const LIMITS = {
+  maxConnections: [100_000, 1, 10_000_000, "connections at the same time, in total"],
+  maxConnectionsPerSource: [10_000, 1, 10_000_000, "connections at the same time from one address"],
+  halfOpenMs: [5_000, 100, 600_000, "from accept to the first whole request head or CONNECT"],
+  headerTimeoutMs: [10_000, 100, 600_000, "for one request head on a kept-alive connection, in total"],
+  idleTimeoutMs: [75_000, 100, 86_400_000, "without a request on a kept-alive connection"],
+  stallTimeoutMs: [30_000, 100, 3_600_000, "without progress of a body or a reader"],
+  headerLineBytes: [8 * KIB, 256, MIB, "one header line"],
+  headerTotalBytes: [32 * KIB, KIB, MIB, "a whole head"],
+  headerCount: [100, 8, 1_000, "header fields"],
+  bodyCollectedBytes: [MIB, 0, 256 * MIB, "a body that is collected: topics and handlers; proxied bodies stream"],
+  websocketMessageBytes: [MIB, 125, 256 * MIB, "one WebSocket message that the gateway itself reads"],
+  topicLevels: [128, 1, 128, "levels of a topic or filter"],
+  maxDecisions: [512, 1, 512, "policy decisions that wait in one worker"],
+} as const satisfies Record<string, NumberRow>
+
+/** `broker`: queues and counts of the embedded broker. */
+export const BROKER = {
+  maxQueued: [1_000, 1, 1_000_000, "messages that wait for one subscriber"],
+  maxQueuedBytes: [MIB, KIB, 1_024 * MIB, "bytes that wait for one subscriber"],
+  maxQueuedTotalBytes: [256 * MIB, MIB, 64 * 1_024 * MIB, "bytes that wait for all subscribers of a worker"],
+  maxRetained: [1_000_000, 0, 100_000_000, "retained messages"],
+  maxSubscriptionsPerClient: [1_000, 1, 1_000_000, "subscriptions of one client"],
+  maxBetweenWorkers: [4_096, 16, 1_000_000, "messages on their way between two workers"],
+} as const satisfies Record<string, NumberRow>
+
+/** `mqtt`: what the broker announces and enforces. */
+export const MQTT = {
+  maxSessions: [1_000_000, 1, 100_000_000, "sessions, connected or not"],
+  maxPacketBytes: [MIB, 128, 256 * MIB, "a whole packet, either way"],
+  receiveMaximum: [1_024, 1, 65_535, "QoS 1 and 2 messages a client may have under way"],
+  topicAliasMaximum: [32, 0, 65_535, "aliases a client may use"],
+  maxInflight: [64, 1, 65_535, "QoS 1 and 2 messages under way to one client"],
+  serverKeepAliveS: [0, 0, 65_535, "0: what the client asks for"],
+  maxSessionExpiryS: [7 * DAY_S, 0, 4_294_967_295, "longest a session outlives its connection"],
+  connectTimeoutMs: [5_000, 100, 600_000, "from accept to CONNECT"],
+} as const satisfies Record<string, NumberRow>
+
+/** `coap`: transmission and state. RFC 7252 section 4.8. */
+export const COAP = {
+  maxBlockBytes: [MIB, 16, 64 * MIB, "a body put together from blocks"],
+  maxObservers: [100_000, 0, 10_000_000, "observations in total"],
+  maxObserversPerClient: [100, 0, 100_000, "observations of one client"],
+  dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],
+  ackTimeoutMs: [2_000, 100, 60_000, "before the first retransmission"],
+  maxRetransmit: [4, 0, 20, "retransmissions"],
+} as const satisfies Record<string, NumberRow>
+
+/** `drain`: how the gateway leaves. */
+export const DRAIN = {
+  delayMs: [0, 0, 3_600_000, "from `/ready` 503 until it stops accepting"],
+  timeoutMs: [30_000, 0, 3_600_000, "until what is left is closed; goodbyes are spread over its first half"],
+} as const satisfies Record<string, NumberRow>
+
+/** Numbers of an upstream. */
+export const UPSTREAM = {
+  connectTimeoutMs: [2_000, 1, 600_000, "for a new connection to an endpoint"],
+  idleTimeoutMs: [60_000, 1, 86_400_000, "an unused connection is kept"],
+  maxConnections: [1_024, 1, 1_000_000, "connections"],
+  maxPending: [1_024, 0, 1_000_000, "requests that wait for a connection"],
+  maxRequests: [1_024, 1, 10_000_000, "requests at the same time"],
+  maxRetries: [3, 0, 1_000_000, "retries at the same time"],
+  panicPercent: [50, 0, 100, "below this share of healthy endpoints health is ignored"],
+} as const satisfies Record<string, NumberRow>
+
+type Table = Readonly<Record<string, NumberRow>>
+
+/** Schema properties of a table, all optional. */
+export function numbers<T extends Table>(table: T): { [K in keyof T]: TOptional<TInteger> } {
+  const entries = Object.entries(table).map(([name, [standard, minimum, maximum, meaning]]) => {
+    return [name, Type.Optional(Type.Integer({ minimum, maximum, default: standard, description: meaning }))] as const
+  })
+  return Object.fromEntries(entries) as { [K in keyof T]: TOptional<TInteger> }
+}
+
+/** The table's defaults with what the user gave on top. */
+export function withDefaults<T extends Table>(table: T, given: Partial<Record<keyof T, number>> = {}): { [K in keyof T]: number } {
+  const entries = Object.entries(table).map(([name, [standard]]) => [name, given[name] ?? standard] as const)
+  return Object.fromEntries(entries) as { [K in keyof T]: number }
+}

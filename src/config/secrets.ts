@@ -1,0 +1,34 @@
+/** Secrets: where they stand, their value, and how they are hidden wherever data is shown. */
+import { readFileSync } from "node:fs"
+import { resolve } from "node:path"
+import { messageOf } from "../errors.ts"
+import type { SecretData } from "./schema/index.ts"
+
+export const HIDDEN = "***"
+
+/** The value of a secret, or why there is none. Relative files stand beside the configuration. */
+export function resolveSecret(secret: SecretData, folder: string): { value: string } | { fault: string } {
+  if (typeof secret === "string") return { value: secret }
+  if ("env" in secret) {
+    const value = process.env[secret.env]
+    return value === undefined || value === "" ? { fault: `the environment variable ${secret.env} is not set` } : { value }
+  }
+  try {
+    return { value: readFileSync(resolve(folder, secret.file), "utf8").trim() }
+  } catch (error) {
+    return { fault: `the file ${secret.file} cannot be read: ${messageOf(error)}` }
+  }
+}
+
+const SECRET_KEYS = new Set(["token", "password", "hash", "secret", "key", "psk"])
+
+/** A copy that may be printed: values of secret keys and of `users` are hidden. */
+export function redact(value: unknown, parent = ""): unknown {
+  if (Array.isArray(value)) return value.map((item: unknown) => redact(item, parent))
+  if (value === null || typeof value !== "object") return value
+  const entries = Object.entries(value).map(([key, inner]: [string, unknown]) => {
+    const hides = typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : parent === "users" && key !== "name")
+    return [key, hides ? HIDDEN : redact(inner, key)] as const
+  })
+  return Object.fromEntries(entries)
+}

@@ -1,0 +1,119 @@
+/**
+ * Shape of a configuration against its schema: all faults at once, each with the
+ * value seen. Where a value may have several forms, only the form it comes nearest to
+ * is complained about.
+ */
+import { Ajv, type ErrorObject } from "ajv"
+import { didYouMean } from "./nearest.ts"
+import { type Path, parsePointer } from "./path.ts"
+import { ConfigSchema } from "./schema/index.ts"
+
+/** A fault of the shape or the meaning, before it has a line. */
+export interface Fault {
+  readonly path: Path
+  readonly message: string
+  readonly severity?: "warning"
+}
+
+const ajv = new Ajv({ allErrors: true, verbose: true, strict: false })
+const check = ajv.compile(ConfigSchema)
+
+/** Every fault of the shape. */
+export function shapeFaults(data: unknown): Fault[] {
+  if (check(data)) return []
+  const faults = reduce(check.errors ?? []).map((error) => toFault(error, data))
+  return [...new Map(faults.map((fault) => [`${fault.path.join("/")} ${fault.message}`, fault])).values()]
+}
+
+/** Replaces the errors of all branches of a union by those of the likeliest branch. */
+function reduce(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  const union = errors
+    .filter(({ keyword }) => keyword === "anyOf")
+    .sort((a, b) => a.schemaPath.length - b.schemaPath.length)[0]
+  if (union === undefined) return errors
+  const inside = errors.filter((error) => isInside(error, union))
+  const outside = errors.filter((error) => error !== union && !isInside(error, union))
+  return [...likeliest(union, inside), ...reduce(outside)]
+}
+
+function isInside(error: ErrorObject, union: ErrorObject): boolean {
+  if (!error.schemaPath.startsWith(`${union.schemaPath}/`)) return false
+  return error.instancePath === union.instancePath || error.instancePath.startsWith(`${union.instancePath}/`)
+}
+
+function likeliest(union: ErrorObject, inside: readonly ErrorObject[]): readonly ErrorObject[] {
+  const branches = new Map<string, ErrorObject[]>()
+  for (const error of inside) {
+    const branch = error.schemaPath.slice(union.schemaPath.length + 1).split("/")[0] ?? ""
+    branches.set(branch, [...(branches.get(branch) ?? []), error])
+  }
+  const ranked = [...branches.values()].map((branch) => ({ branch, rank: rank(branch, union) })).sort((a, b) => a.rank - b.rank)
+  const [best] = ranked
+  return best === undefined || best.rank >= MISFIT ? [union] : reduce(best.branch)
+}
+
+const MISFIT = 1_000_000
+
+/** Lower is likelier; a branch of another type does not count at all. */
+function rank(branch: readonly ErrorObject[], union: ErrorObject): number {
+  const top = branch.filter(({ instancePath }) => instancePath === union.instancePath)
+  if (top.some(({ keyword }) => keyword === "type" || keyword === "const")) return MISFIT
+  const choice = top.find(({ keyword }) => keyword === "enum")
+  if (choice === undefined) return branch.length
+  const values = choice.params.allowedValues as unknown[]
+  return values.every((value) => typeof value === typeof union.data) ? 1_000 : MISFIT
+}
+
+function toFault(error: ErrorObject, root: unknown): Fault {
+  const path = parsePointer(error.instancePath, root)
+  if (error.keyword === "additionalProperties") {
+    const key = String(error.params.additionalProperty)
+    const known = Object.keys((error.parentSchema?.properties ?? {}) as object)
+    const hint = didYouMean(key, known) || `; known here: ${known.join(", ")}`
+    return { path: [...path, key], message: `"${key}" is not known here${hint}` }
+  }
+  if (error.keyword === "required") {
+    return { path, message: `"${String(error.params.missingProperty)}" is missing` }
+  }
+  return { path, message: `${expectation(error)}, got ${seen(error.data)}${choices(error)}` }
+}
+
+/** The nearest of the values that may be chosen. */
+function choices({ keyword, params, data }: ErrorObject): string {
+  if (keyword !== "enum" || typeof data !== "string") return ""
+  return didYouMean(data, (params.allowedValues as unknown[]).map(String))
+}
+
+function expectation({ keyword, params, schema, parentSchema, message = "is wrong" }: ErrorObject): string {
+  if (keyword === "type") return `expected ${String(params.type)}`
+  if (keyword === "const") return `expected ${JSON.stringify(params.allowedValue)}`
+  if (keyword === "enum") return `expected one of ${(params.allowedValues as unknown[]).join(", ")}`
+  if (keyword === "anyOf") return `expected ${(schema as object[]).map(describe).join(" or ")}`
+  if (keyword === "minimum" || keyword === "maximum") return range(parentSchema as Bounds, message)
+  return message
+}
+
+interface Bounds {
+  readonly minimum?: number
+  readonly maximum?: number
+}
+
+function range({ minimum, maximum }: Bounds, otherwise: string): string {
+  return minimum === undefined || maximum === undefined ? otherwise : `must be ${minimum} to ${maximum}`
+}
+
+function describe(schema: { type?: string; const?: unknown; enum?: unknown[]; properties?: object }): string {
+  if (schema.const !== undefined) return JSON.stringify(schema.const)
+  if (schema.enum !== undefined) return `one of ${schema.enum.join(", ")}`
+  if (schema.properties !== undefined) return `{ ${Object.keys(schema.properties).join(", ")} }`
+  return schema.type ?? "another value"
+}
+
+/** The value as it may be printed: short; the shape of containers only. */
+export function seen(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === "object") return `an object with ${Object.keys(value).slice(0, 5).join(", ") || "no keys"}`
+  const text = JSON.stringify(value) ?? typeof value
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text
+}

@@ -1,0 +1,95 @@
+/**
+ * One change after the other: endpoints are looked up, the plan is compiled, policies
+ * made ready, native swaps, and only then the change counts. A failed one leaves
+ * everything as it was.
+ */
+import type { LoadedConfig, NormalizedUpstream } from "../config/index.ts"
+import { TidegateError } from "../errors.ts"
+import type { Endpoint } from "../model/service.ts"
+import { type Applied, type NativeGateway, type Plan, toTidegateError } from "../native/index.ts"
+import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
+import { type Lookup, resolveEndpoints, type ResolvedEndpoint, systemLookup } from "../registry/index.ts"
+import type { PolicyHost } from "./policy-host.ts"
+
+/** Where endpoints and their health come from. */
+export interface EndpointSource {
+  /** The endpoints of an upstream at this moment. */
+  endpoints(upstream: NormalizedUpstream): readonly Endpoint[]
+  /** 0 to 1, what checks and load leave of an endpoint. */
+  health(upstream: NormalizedUpstream, endpoint: Endpoint): number
+}
+
+export interface AppliedPlan {
+  readonly plan: Plan
+  readonly applied: Applied
+}
+
+export interface ApplierOptions {
+  readonly native: NativeGateway
+  readonly host: PolicyHost
+  readonly source: EndpointSource
+  readonly lookup?: Lookup
+}
+
+export class Applier {
+  readonly #options: ApplierOptions
+  #version = 0
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(options: ApplierOptions) {
+    this.#options = options
+  }
+
+  /** Applies after every change that was asked for before. */
+  apply(loaded: LoadedConfig): Promise<AppliedPlan> {
+    const next = this.#last.then(
+      () => this.#apply(loaded),
+      () => this.#apply(loaded),
+    )
+    this.#last = next
+    return next
+  }
+
+  async #apply(loaded: LoadedConfig): Promise<AppliedPlan> {
+    const { native, host } = this.#options
+    const { config, functions } = loaded
+    const version = this.#version + 1
+    const plan = compile({ version, config, functions, endpoints: await this.#endpoints(loaded) })
+    const prepared = await host.prepare(programData(plan, config, functions), functions)
+    try {
+      const applied = JSON.parse(await native.applyPlan(Buffer.from(JSON.stringify(plan)))) as Applied
+      prepared.commit()
+      this.#version = version
+      return { plan, applied }
+    } catch (error) {
+      await prepared.rollback()
+      throw toTidegateError(error)
+    }
+  }
+
+  async #endpoints({ config }: LoadedConfig): Promise<Map<string, UpstreamEndpoints>> {
+    const found = await Promise.all(
+      config.upstreams.map(async (upstream) => [upstream.name, await this.#endpointsOf(upstream)] as const),
+    )
+    return new Map(found)
+  }
+
+  async #endpointsOf(upstream: NormalizedUpstream): Promise<UpstreamEndpoints> {
+    const { source, lookup = systemLookup } = this.#options
+    const { endpoints, faults } = await resolveEndpoints(source.endpoints(upstream), lookup)
+    const toPlan = (endpoint: ResolvedEndpoint) => ({
+      id: endpoint.id,
+      address: endpoint.address,
+      weight: Math.max(1, endpoint.weight),
+      // A weight of 0 is not a small share, it is none.
+      health: endpoint.weight === 0 ? 0 : source.health(upstream, endpoint),
+      draining: endpoint.draining,
+    })
+    return { endpoints: endpoints.map(toPlan), problem: faults.length === 0 ? null : faults.join("; ") }
+  }
+}
+
+/** The error for a call that comes too early or too late. */
+export function wrongState(call: string, state: string): TidegateError {
+  return new TidegateError("GATEWAY_STATE", `${call}() does not fit a gateway that is ${state}`)
+}

@@ -1,0 +1,97 @@
+/**
+ * The endpoints of every upstream and what is left of their weight: fixed or from the
+ * registry, judged by checks and by the load they report.
+ */
+import { healthOfLoad } from "../balance/index.ts"
+import type { NormalizedConfig, NormalizedUpstream } from "../config/index.ts"
+import { HealthBoard, type HealthStatus } from "../health/index.ts"
+import type { Endpoint } from "../model/service.ts"
+import type { EndpointWeight } from "../native/index.ts"
+import type { ServiceRegistry } from "../registry/index.ts"
+import type { EndpointSource } from "./applier.ts"
+
+/** What a change means: other endpoints need another plan, other weights only a small call. */
+export type EndpointChange = "endpoints" | "weights"
+
+export class Endpoints implements EndpointSource {
+  readonly #registry: ServiceRegistry
+  readonly #board: HealthBoard
+  readonly #changed: (change: EndpointChange) => void
+  #config: NormalizedConfig | null = null
+  #shape = new Map<string, string>()
+
+  constructor(registry: ServiceRegistry, changed: (change: EndpointChange) => void) {
+    this.#registry = registry
+    this.#changed = changed
+    this.#board = new HealthBoard((upstream, endpoint, status) => this.#judged(upstream, endpoint, status))
+    registry.watch((service) => this.#registered(service))
+  }
+
+  /** Takes over a configuration that is about to be applied. */
+  use(config: NormalizedConfig): void {
+    this.#config = config
+    this.#shape = new Map(config.upstreams.map((upstream) => [upstream.name, shapeOf(this.endpoints(upstream))]))
+    const checked = config.upstreams.flatMap((upstream) => {
+      return upstream.health === null ? [] : [{ name: upstream.name, health: upstream.health, endpoints: this.endpoints(upstream) }]
+    })
+    this.#board.use(checked)
+  }
+
+  endpoints(upstream: NormalizedUpstream): readonly Endpoint[] {
+    if (upstream.service !== null) return this.#registry.endpoints(upstream.service)
+    return upstream.endpoints.map(({ id, host, port, weight }) => ({ id, host, port, weight, draining: false, load: null }))
+  }
+
+  health(upstream: NormalizedUpstream, endpoint: Endpoint): number {
+    const id = endpoint.id.replace(/#\d+$/, "")
+    if (this.status(upstream, id) === "unhealthy") return 0
+    const { balance } = upstream
+    return balance.strategy === "loadScore" ? healthOfLoad(endpoint.load, balance.threshold) : 1
+  }
+
+  /** The verdict of the checks, or of the registry where there are none. */
+  status(upstream: NormalizedUpstream, id: string): HealthStatus {
+    if (upstream.health !== null) return this.#board.status(upstream.name, id)
+    if (upstream.service === null) return "unknown"
+    const status = this.#registry.instances(upstream.service).find((instance) => instance.id === id)?.status
+    return status === "healthy" || status === "unhealthy" ? status : "unknown"
+  }
+
+  /** Every endpoint's present weight, for native. `known` are the endpoints of the applied plan. */
+  weights(known: readonly { readonly name: string; readonly endpoints: readonly { readonly id: string }[] }[]): EndpointWeight[] {
+    return known.flatMap(({ name, endpoints }) => {
+      const upstream = this.#config?.upstreams.find((other) => other.name === name)
+      if (upstream === undefined) return []
+      const present = this.endpoints(upstream)
+      return endpoints.flatMap(({ id }) => {
+        const endpoint = present.find((other) => other.id === id.replace(/#\d+$/, ""))
+        if (endpoint === undefined) return []
+        const health = endpoint.weight === 0 ? 0 : this.health(upstream, endpoint)
+        return [{ upstream: name, endpoint: id, health, draining: endpoint.draining }]
+      })
+    })
+  }
+
+  close(): void {
+    this.#board.close()
+  }
+
+  #judged(name: string, endpoint: string, status: HealthStatus): void {
+    const upstream = this.#config?.upstreams.find((other) => other.name === name)
+    const service = upstream?.service ?? null
+    if (service !== null && status !== "unknown") this.#registry.judge(service, endpoint, status)
+    this.#changed("weights")
+  }
+
+  #registered(service: string): void {
+    const upstreams = (this.#config?.upstreams ?? []).filter((upstream) => upstream.service === service)
+    if (upstreams.length === 0) return
+    const moved = upstreams.some((upstream) => this.#shape.get(upstream.name) !== shapeOf(this.endpoints(upstream)))
+    this.#changed(moved ? "endpoints" : "weights")
+  }
+}
+
+/** What of the endpoints stands in the plan and not in their weights. */
+function shapeOf(endpoints: readonly Endpoint[]): string {
+  return JSON.stringify(endpoints.map(({ id, host, port, weight }) => [id, host, port, weight]))
+}

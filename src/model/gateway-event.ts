@@ -1,0 +1,20 @@
+/** What a gateway tells its listeners. Types only; the ring reader makes the objects. */
+export type GatewayEvent =
+  | {
+      readonly type: "access"
+      readonly time: number
+      readonly route: string | null
+      readonly upstream: string | null
+      readonly status: number
+      readonly durationUs: number
+      /** `METHOD path flag`. */
+      readonly text: string
+    }
+  | { readonly type: "connection-opened" | "connection-closed"; readonly time: number; readonly text: string }
+  | { readonly type: "endpoint"; readonly time: number; readonly text: string }
+  | { readonly type: "log"; readonly time: number; readonly level: number; readonly text: string }
+  | { readonly type: "applied"; readonly time: number; readonly version: number }
+  | { readonly type: "refused"; readonly time: number; readonly message: string }
+  | { readonly type: "policy-thread"; readonly time: number; readonly text: string }
+
+export type GatewayEventType = GatewayEvent["type"]

@@ -1,0 +1,54 @@
+/**
+ * The vocabulary of conditions and keys as a user writes them, in TypeScript and in
+ * YAML alike. Types only: the builders stand in `route/`, the schema in `config/`.
+ */
+
+/** Exact text, or an anchored regular expression (linear engine). */
+export type TextMatch = string | { readonly regex: string }
+
+/** All given conditions must hold. */
+export interface Match {
+  /** `/a` exact, `/a/**` prefix, `/a/{id}` one segment, or a regular expression. */
+  readonly path?: TextMatch
+  /** `a.com`, or `*.a.com` for one or more labels in front. */
+  readonly host?: string
+  readonly method?: string | readonly string[]
+  readonly header?: Readonly<Record<string, TextMatch | true>>
+  readonly query?: Readonly<Record<string, TextMatch | true>>
+  /** Topic filter with `+` and `#`. */
+  readonly topic?: string
+  readonly clientId?: TextMatch
+  readonly protocol?: string | readonly string[]
+  /** CIDR or address of the peer. */
+  readonly source?: string | readonly string[]
+  readonly sni?: string
+}
+
+/** Where a key is taken from: hashing, rate limits, verdict caches. */
+export type Key =
+  | "clientIp"
+  | "clientId"
+  | "user"
+  | "topic"
+  | "path"
+  | "host"
+  | "route"
+  | "key"
+  | { readonly header: string }
+  | { readonly query: string }
+  | { readonly cookie: string }
+
+/** A field that a policy reads. */
+export type Field =
+  | "method"
+  | "host"
+  | "path"
+  | "topic"
+  | "clientId"
+  | "contentType"
+  | "user"
+  | "source"
+  | "protocol"
+  | { readonly header: string }
+  | { readonly query: string }
+  | { readonly cookie: string }

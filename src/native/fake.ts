@@ -1,0 +1,244 @@
+/**
+ * FakeNative: the whole native surface in TypeScript, without sockets. It keeps the
+ * plan, delivers published messages to the API's subscribers through a real event
+ * ring and lets a test ask the policy thread through a real decision ring.
+ */
+import { type FakeAnswer, type FakeQuestion, readAnswer, writeEvent, writeQuestion } from "./fake-ring.ts"
+import { EVENT_KIND, LAYOUT_VERSION } from "./layout.ts"
+import type { Applied, EndpointWeight, NativeGateway, NativeModule, NativeOptions, PolicyPort } from "./native.ts"
+import type { Plan } from "./plan.ts"
+
+/** One metric series as `scrape` describes it, with its present values. */
+export interface FakeSeries {
+  readonly metric: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly kind: "counter" | "gauge" | "histogram"
+  readonly buckets?: readonly number[]
+  readonly values: readonly number[]
+}
+
+interface Subscription {
+  readonly filter: string
+  readonly qos: number
+}
+
+/** A native gateway that only remembers. */
+export class FakeGateway implements NativeGateway {
+  readonly id: number
+  readonly options: NativeOptions
+  plan: Plan | null = null
+  weights: readonly EndpointWeight[] = []
+  series: FakeSeries[] = []
+  /** The next `applyPlan` rejects with this text. */
+  failNextApply: string | null = null
+  closed = 0
+  drained: string | null = null
+  policy: FakePolicyPort | null = null
+  readonly retainedMessages = new Map<string, string>()
+  readonly #subscriptions = new Map<number, Subscription>()
+  #wake: () => void = () => {}
+  #next = 1
+
+  constructor(id: number, options: NativeOptions) {
+    if (options.layoutVersion !== LAYOUT_VERSION) throw new Error("NATIVE_MISMATCH: another layout version")
+    this.id = id
+    this.options = options
+  }
+
+  async applyPlan(json: Buffer): Promise<string> {
+    const failure = this.failNextApply
+    this.failNextApply = null
+    if (failure !== null) throw new Error(failure)
+    const plan = JSON.parse(json.toString("utf8")) as Plan
+    this.plan = plan
+    const listeners = plan.listeners.map(({ name, address }, index) => {
+      return { name, address: address.replace(/:0$/, `:${40_000 + index}`) }
+    })
+    const applied: Applied = { version: plan.version, listeners, problems: [] }
+    return JSON.stringify(applied)
+  }
+
+  setWeights(json: string): void {
+    this.weights = JSON.parse(json) as EndpointWeight[]
+  }
+
+  scrape(known: number): Buffer {
+    const described = this.series.slice(known).map(({ values, ...series }) => series)
+    const json = Buffer.from(JSON.stringify(described), "utf8")
+    const head = Buffer.alloc(Math.ceil((4 + json.length) / 8) * 8)
+    head.writeUInt32LE(json.length)
+    json.copy(head, 4)
+    const values = Float64Array.from(this.series.flatMap((series) => series.values))
+    return Buffer.concat([head, Buffer.from(values.buffer)])
+  }
+
+  async connections(): Promise<string> {
+    return JSON.stringify({ items: [], nextCursor: null })
+  }
+
+  async closeConnection(): Promise<boolean> {
+    return false
+  }
+
+  async mqttClients(): Promise<string> {
+    return JSON.stringify({ items: [], nextCursor: null })
+  }
+
+  async retained(filter: string): Promise<string> {
+    const items = [...this.retainedMessages].filter(([topic]) => matches(filter, topic))
+    return JSON.stringify({ items: items.map(([topic, payload]) => ({ topic, payload })) })
+  }
+
+  async explain(query: string): Promise<string> {
+    return JSON.stringify({ route: null, target: null, endpoint: null, candidates: [], policies: [], query: JSON.parse(query) })
+  }
+
+  upstreams(): string {
+    const upstreams = this.plan?.upstreams ?? []
+    const state = upstreams.map(({ name, endpoints }) => ({
+      name,
+      breaker: "closed",
+      endpoints: endpoints.map(({ id, address, weight, health }) => {
+        return { id, address, weight, health, active: 0, ejectedUntil: null }
+      }),
+    }))
+    return JSON.stringify(state)
+  }
+
+  async publish(topic: string, payload: Buffer, optionsJson: string): Promise<string> {
+    const options = JSON.parse(optionsJson) as { qos?: number; retain?: boolean }
+    if (options.retain === true) this.retainedMessages.set(topic, payload.toString("utf8"))
+    const receivers = [...this.#subscriptions].filter(([, { filter }]) => matches(filter, topic))
+    for (const [id, { qos }] of receivers) {
+      const head = { topic, qos: Math.min(qos, options.qos ?? 0), retain: false, bytes: payload.length }
+      const text = JSON.stringify({ ...head, payload: payload.toString("base64") })
+      this.emit({ kind: EVENT_KIND.message, a: id, text })
+    }
+    return receivers.length > 0 ? "success" : "no-subscribers"
+  }
+
+  subscribe(filter: string, qos: number): number {
+    const id = this.#next++
+    this.#subscriptions.set(id, { filter, qos })
+    return id
+  }
+
+  unsubscribe(id: number): void {
+    this.#subscriptions.delete(id)
+  }
+
+  onWake(callback: () => void): void {
+    this.#wake = callback
+  }
+
+  async drain(optionsJson: string): Promise<void> {
+    this.drained = optionsJson
+  }
+
+  async close(): Promise<void> {
+    this.closed++
+  }
+
+  /** Writes an event into the first worker's ring and wakes the reader. */
+  emit(event: Parameters<typeof writeEvent>[1]): boolean {
+    const [ring] = this.options.eventRings
+    const written = ring !== undefined && writeEvent(ring, event)
+    this.#wake()
+    return written
+  }
+}
+
+/** The native end of one policy thread. */
+export class FakePolicyPort implements PolicyPort {
+  /** What `handlerRequest` hands out. */
+  request: Buffer = Buffer.alloc(0)
+  readonly replies: { readonly head: unknown; readonly body: Buffer }[] = []
+  detached = false
+  readonly #rings: readonly Uint8Array[]
+  readonly #wake: () => void
+  readonly #waiting = new Map<number, (answer: FakeAnswer) => void>()
+  #slot = 0
+
+  constructor(rings: readonly Uint8Array[], wake: () => void) {
+    this.#rings = rings
+    this.#wake = wake
+  }
+
+  /** Puts a question on the first ring; resolves with the answer once it was kicked. */
+  ask(question: FakeQuestion): Promise<FakeAnswer> {
+    const slot = this.#slot++
+    const [ring] = this.#rings
+    if (ring !== undefined) writeQuestion(ring, slot, slot + 1, question)
+    return new Promise((resolve) => {
+      this.#waiting.set(slot, resolve)
+      this.#wake()
+    })
+  }
+
+  kick(worker: number): void {
+    const ring = this.#rings[worker]
+    for (const [slot, resolve] of this.#waiting) {
+      const answer = ring === undefined ? null : readAnswer(ring, slot)
+      if (answer === null) continue
+      this.#waiting.delete(slot)
+      resolve(answer)
+    }
+  }
+
+  handlerRequest(): Buffer {
+    return this.request
+  }
+
+  handlerReply(_worker: number, _slot: number, _generation: number, headJson: string, body: Buffer): void {
+    this.replies.push({ head: JSON.parse(headJson), body })
+  }
+
+  detach(): void {
+    this.detached = true
+  }
+}
+
+/** The module, and every gateway made through it. */
+export class FakeNative implements NativeModule {
+  readonly gateways: FakeGateway[] = []
+  readonly NativeGateway: NativeModule["NativeGateway"]
+
+  constructor() {
+    const { gateways } = this
+    this.NativeGateway = class extends FakeGateway {
+      constructor(options: NativeOptions) {
+        super(gateways.length + 1, options)
+        gateways.push(this)
+      }
+    }
+  }
+
+  /** The gateway made last. */
+  get gateway(): FakeGateway {
+    const last = this.gateways.at(-1)
+    if (last === undefined) throw new Error("no gateway was started")
+    return last
+  }
+
+  attachPolicyThread(gatewayId: number, rings: readonly Uint8Array[], wake: () => void): PolicyPort {
+    const port = new FakePolicyPort(rings, wake)
+    const gateway = this.gateways.find(({ id }) => id === gatewayId)
+    if (gateway !== undefined) gateway.policy = port
+    return port
+  }
+
+  async hashPassword(password: string): Promise<string> {
+    return `$argon2id$v=19$m=8,t=1,p=1$fake$${Buffer.from(password).toString("base64")}`
+  }
+}
+
+function matches(filter: string, topic: string): boolean {
+  const wanted = filter.split("/")
+  const levels = topic.split("/")
+  for (const [index, level] of wanted.entries()) {
+    if (level === "#") return true
+    if (index >= levels.length) return false
+    if (level !== "+" && level !== levels[index]) return false
+  }
+  return wanted.length === levels.length
+}

@@ -1,0 +1,85 @@
+/**
+ * What the addon exports, as an interface: the real one and `FakeNative` implement
+ * it. Rare control calls with JSON in and out; rings carry what is frequent. A call
+ * that fails rejects with `CODE: text`, which `native-errors.ts` turns into a coded error.
+ */
+
+/** Options of a native gateway. */
+export interface NativeOptions {
+  /** Worker threads, 1 to 256. */
+  readonly workers: number
+  /** `LAYOUT_VERSION` of this side; another one is refused. */
+  readonly layoutVersion: number
+  /** One per worker, over a `SharedArrayBuffer`, its header already written. */
+  readonly eventRings: readonly Uint8Array[]
+}
+
+/** One running data plane. */
+export interface NativeGateway {
+  /** Unique in the process; policy threads attach by it. */
+  readonly id: number
+  /** The Plan as JSON; resolves to an `Applied` as JSON, or rejects and changes nothing. */
+  applyPlan(plan: Buffer): Promise<string>
+  /** `EndpointWeight[]` as JSON. */
+  setWeights(json: string): void
+  /** All counters in one crossing; see `metrics/scrape.ts` for the form. */
+  scrape(known: number): Buffer
+  connections(query: string): Promise<string>
+  closeConnection(id: string): Promise<boolean>
+  mqttClients(query: string): Promise<string>
+  retained(filter: string): Promise<string>
+  explain(query: string): Promise<string>
+  upstreams(): string
+  /** Resolves to the outcome's label. */
+  publish(topic: string, payload: Buffer, optionsJson: string): Promise<string>
+  /** Messages arrive as event records of kind `message` with the id returned. */
+  subscribe(filter: string, qos: number): number
+  unsubscribe(id: number): void
+  /** Called once per batch of event records; does not keep the process alive. */
+  onWake(callback: () => void): void
+  /** `{ delayMs, timeoutMs }` as JSON; resolves when the last connection is gone or the time is up. */
+  drain(optionsJson: string): Promise<void>
+  /** Stops and joins the worker threads; may be called again. */
+  close(): Promise<void>
+}
+
+/** A policy thread's end of the decision rings. */
+export interface PolicyPort {
+  /** Tells the worker that answers stand in its ring: one call per batch. */
+  kick(worker: number): void
+  /** u32le length of the head, the head as JSON, the body. Empty when the request is gone. */
+  handlerRequest(worker: number, slot: number, generation: number): Buffer
+  handlerReply(worker: number, slot: number, generation: number, headJson: string, body: Buffer): void
+  detach(): void
+}
+
+/** The module as it is loaded. */
+export interface NativeModule {
+  readonly NativeGateway: new (options: NativeOptions) => NativeGateway
+  /** One ring per worker, headers already written; `wake` is called once per batch of requests. */
+  attachPolicyThread(gatewayId: number, rings: readonly Uint8Array[], wake: () => void): PolicyPort
+  /** argon2id with a random salt, as a PHC string. */
+  hashPassword(password: string): Promise<string>
+}
+
+/** What `applyPlan` resolves to. */
+export interface Applied {
+  readonly version: number
+  readonly listeners: readonly BoundListener[]
+  readonly problems: readonly { readonly path: string; readonly message: string }[]
+}
+
+/** A listener with the port it really got. */
+export interface BoundListener {
+  readonly name: string
+  readonly address: string
+}
+
+/** What health and load leave of an endpoint's weight. */
+export interface EndpointWeight {
+  readonly upstream: string
+  readonly endpoint: string
+  /** 0 to 1. */
+  readonly health: number
+  readonly draining: boolean
+}

@@ -1,0 +1,75 @@
+/**
+ * compile: normalized configuration, endpoints and health in, Plan out. Pure: no
+ * clock, no file, no name lookup. A broken part carries its `problem` and fails alone.
+ */
+import type { NormalizedConfig, NormalizedStep } from "../config/index.ts"
+import type { EndpointPlan, HandlerPlan, Plan, RoutePlan, ScriptPlan, StepPlan, UpstreamPlan } from "../native/index.ts"
+import type { Functions } from "../policy/index.ts"
+import { toScriptPlan } from "./script.ts"
+
+/** Endpoints of one upstream, their names resolved. */
+export interface UpstreamEndpoints {
+  readonly endpoints: readonly EndpointPlan[]
+  /** Why there may be fewer than configured, or null. */
+  readonly problem: string | null
+}
+
+export interface PlanInputs {
+  readonly version: number
+  readonly config: NormalizedConfig
+  readonly functions: Functions
+  readonly endpoints: ReadonlyMap<string, UpstreamEndpoints>
+}
+
+export function compile(inputs: PlanInputs): Plan {
+  const { version, config, functions } = inputs
+  const scripts: ScriptPlan[] = []
+  const routes = config.routes.map((route): RoutePlan => {
+    const ordered = orderPolicies(route.steps, functions)
+    const steps = ordered.map((step) => toStep(step, functions, scripts))
+    return { ...route, steps }
+  })
+  return {
+    version,
+    listeners: config.listeners,
+    upstreams: config.upstreams.map((upstream) => toUpstream(upstream, inputs)),
+    routes,
+    scripts,
+    handlers: [...functions.handlers.values()].map(toHandler),
+    broker: config.broker,
+    mqtt: config.mqtt,
+    coap: config.coap,
+    access: config.access,
+    limits: config.limits,
+    log: { sampleEvery: config.log.sampleEvery },
+  }
+}
+
+function toUpstream(upstream: NormalizedConfig["upstreams"][number], { endpoints }: PlanInputs): UpstreamPlan {
+  const { service, health, endpoints: _, problem, ...plan } = upstream
+  const found = endpoints.get(upstream.name) ?? { endpoints: [], problem: null }
+  const empty = found.endpoints.length === 0 && service === null ? (found.problem ?? "it has no endpoints") : null
+  return { ...plan, endpoints: found.endpoints, problem: problem ?? empty }
+}
+
+/** Policies of a route among themselves by their `order`; built-in steps stay where they are written. */
+function orderPolicies(steps: readonly NormalizedStep[], { policies }: Functions): readonly NormalizedStep[] {
+  const uses = steps
+    .filter((step) => step.kind === "policy")
+    .sort((a, b) => (policies.get(a.name)?.order ?? 0) - (policies.get(b.name)?.order ?? 0))
+  return steps.map((step) => (step.kind === "policy" ? (uses.shift() ?? step) : step))
+}
+
+function toStep(step: NormalizedStep, { policies }: Functions, scripts: ScriptPlan[]): StepPlan {
+  if (step.kind !== "policy") return step
+  const policy = policies.get(step.name)
+  // The configuration's check has refused names that do not exist.
+  if (policy === undefined) return { kind: "respond", status: 500, headers: [], body: `no policy ${step.name}\n` }
+  const script = scripts.length
+  scripts.push(toScriptPlan(policy, step.options, script))
+  return { kind: "script", script }
+}
+
+function toHandler({ name, deadlineMs = 1_000, maxBodyBytes = 65_536 }: { name: string; deadlineMs?: number; maxBodyBytes?: number }): HandlerPlan {
+  return { name, deadlineMs, maxBodyBytes }
+}

@@ -1,0 +1,172 @@
+/**
+ * Runs policies and handlers of one thread: takes what native queued on the decision
+ * rings, calls the function, writes the answer in place and kicks each worker once a
+ * batch. Nothing a function does escapes from here: what it throws is an outcome.
+ */
+import { messageOf } from "../errors.ts"
+import {
+  createDecisionRing,
+  type DecisionRequest,
+  DecisionRing,
+  type FieldPlan,
+  type NativeModule,
+  type PolicyPort,
+  SLOT_KIND,
+  SLOT_OUTCOME,
+} from "../native/index.ts"
+import type { AnyPolicy } from "./definition.ts"
+import type { HandlerDefinition } from "./define-handler.ts"
+import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
+import { createPolicyMessage } from "./message.ts"
+import { toVerdictRecord } from "./verdict.ts"
+
+/** One entry of a plan's script table with its function. */
+export interface Script {
+  readonly policy: AnyPolicy
+  readonly options: Readonly<Record<string, unknown>>
+  readonly reads: readonly FieldPlan[]
+}
+
+/** The functions a plan's indexes stand for. */
+export interface Program {
+  readonly planVersion: number
+  readonly scripts: readonly Script[]
+  readonly handlers: readonly HandlerDefinition[]
+}
+
+/** Tells what went wrong in user code. */
+export type Complain = (text: string) => void
+
+/** Where a watchdog can read what runs: word 0 is 0 when idle, else 1 + the script or handler index. */
+export type RunningMark = Int32Array
+
+export interface RunnerOptions {
+  readonly workers: number
+  readonly complain: Complain
+  readonly mark?: RunningMark
+}
+
+/** Requests taken in one go before other work of the thread gets its turn. */
+const BATCH = 512
+
+export class PolicyRunner {
+  readonly #memory: readonly Uint8Array[]
+  readonly #rings: readonly DecisionRing[]
+  readonly #complain: Complain
+  readonly #mark: RunningMark
+  readonly #dirty = new Set<number>()
+  #programs: readonly Program[] = []
+  #port: PolicyPort | null = null
+  #scheduled = false
+
+  constructor({ workers, complain, mark }: RunnerOptions) {
+    this.#memory = Array.from({ length: workers }, () => createDecisionRing())
+    this.#rings = this.#memory.map((bytes) => new DecisionRing(bytes))
+    this.#complain = complain
+    this.#mark = mark ?? new Int32Array(1)
+  }
+
+  /** From now on native sends its requests here. */
+  attach(native: NativeModule, gatewayId: number): void {
+    this.#port = native.attachPolicyThread(gatewayId, this.#memory, () => this.#drain())
+  }
+
+  detach(): void {
+    this.#port?.detach()
+    this.#port = null
+  }
+
+  /** The last one stands for requests of an unknown plan; keep the one before it during a change. */
+  install(programs: readonly Program[]): void {
+    this.#programs = programs
+  }
+
+  #drain(): void {
+    let more = false
+    for (const [worker, ring] of this.#rings.entries()) {
+      more = ring.drain(BATCH, (request) => this.#serve(worker, request)) || more
+    }
+    this.#kick()
+    if (more) setImmediate(() => this.#drain())
+  }
+
+  #serve(worker: number, request: DecisionRequest): void {
+    Atomics.store(this.#mark, 0, request.index + 1)
+    if (request.kind === SLOT_KIND.handler) this.#handle(worker, request)
+    else this.#decide(worker, request)
+    Atomics.store(this.#mark, 0, 0)
+  }
+
+  #decide(worker: number, request: DecisionRequest): void {
+    const script = this.#program(request.planVersion)?.scripts[request.index]
+    if (script === undefined) return this.#answer(worker, request, SLOT_OUTCOME.threw, "no such policy")
+    const name = script.policy.name
+    try {
+      const message = createPolicyMessage(script.reads, request.fields)
+      const verdict = script.policy.decide(message, script.options)
+      if (!(verdict instanceof Promise)) return this.#verdict(worker, request, { name, value: verdict })
+      verdict.then(
+        (value) => this.#verdict(worker, request, { name, value }),
+        (error: unknown) => this.#threw(worker, request, `policy "${name}" rejected: ${messageOf(error)}`),
+      )
+    } catch (error) {
+      this.#threw(worker, request, `policy "${name}" threw: ${messageOf(error)}`)
+    }
+  }
+
+  #verdict(worker: number, request: DecisionRequest, { name, value }: { name: string; value: unknown }): void {
+    try {
+      this.#answer(worker, request, SLOT_OUTCOME.ok, JSON.stringify(toVerdictRecord(value)))
+    } catch (error) {
+      this.#complain(`policy "${name}": ${messageOf(error)}`)
+      this.#answer(worker, request, SLOT_OUTCOME.invalid, messageOf(error).slice(0, 200))
+    }
+  }
+
+  #threw(worker: number, request: DecisionRequest, text: string): void {
+    this.#complain(text)
+    this.#answer(worker, request, SLOT_OUTCOME.threw, text.slice(0, 200))
+  }
+
+  #answer(worker: number, request: DecisionRequest, outcome: number, text: string): void {
+    if (!this.#rings[worker]?.answer(request, outcome, text)) return
+    this.#dirty.add(worker)
+    if (this.#scheduled) return
+    // An answer that comes later than its batch still gets its kick, one for all of a turn.
+    this.#scheduled = true
+    queueMicrotask(() => this.#kick())
+  }
+
+  #kick(): void {
+    this.#scheduled = false
+    for (const worker of this.#dirty) this.#port?.kick(worker)
+    this.#dirty.clear()
+  }
+
+  #handle(worker: number, request: DecisionRequest): void {
+    const handler = this.#program(request.planVersion)?.handlers[request.index]
+    const bytes = this.#port?.handlerRequest(worker, request.slot, request.generation)
+    const message = bytes === undefined ? null : toHandlerMessage(bytes)
+    if (message === null) return
+    const reply = (value: unknown): void => this.#reply(worker, request, value)
+    const fail = (error: unknown): void => {
+      this.#complain(`handler "${handler?.name ?? request.index}" failed: ${messageOf(error)}`)
+      reply({ status: 500, body: "the handler failed\n" })
+    }
+    if (handler === undefined) return fail(new Error("no such handler"))
+    try {
+      Promise.resolve(handler.handle(message)).then(reply).catch(fail)
+    } catch (error) {
+      fail(error)
+    }
+  }
+
+  #reply(worker: number, { slot, generation }: DecisionRequest, value: unknown): void {
+    const { head, body } = toReplyRecord(value)
+    this.#port?.handlerReply(worker, slot, generation, JSON.stringify(head), body)
+  }
+
+  #program(version: number): Program | undefined {
+    return this.#programs.find(({ planVersion }) => planVersion === version) ?? this.#programs.at(-1)
+  }
+}

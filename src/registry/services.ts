@@ -1,0 +1,194 @@
+/**
+ * The registry of services: fixed instances of the configuration and registered ones,
+ * which expire without heartbeats. Tells watchers after every change.
+ */
+import { formatHostPort, type NormalizedConfig } from "../config/index.ts"
+import { TidegateError } from "../errors.ts"
+import type { Endpoint, Instance, InstanceStatus, Load, ServiceSnapshot } from "../model/service.ts"
+import { InstanceStore, toLoad } from "./store.ts"
+
+/** What a registration says; the rest is the registry's. */
+export interface Registration {
+  readonly host: string
+  readonly port: number
+  readonly protocol?: string
+  readonly weight?: number
+  readonly zone?: string | null
+  readonly version?: string | null
+  readonly metadata?: Readonly<Record<string, string>>
+  readonly ttlSeconds?: number | null
+}
+
+/** What may change without registering again. */
+export type InstancePatch = Partial<Registration> & { readonly status?: InstanceStatus }
+
+export interface InstanceFilter {
+  readonly healthy?: boolean
+  readonly zone?: string
+  readonly version?: string
+}
+
+export type ServiceWatcher = (service: string) => void
+
+/** Instances of one process-wide registry; at most so many. */
+const MAX_INSTANCES = 100_000
+
+export class ServiceRegistry {
+  readonly #store: InstanceStore
+  readonly #instances = new Map<string, Instance>()
+  readonly #watchers = new Set<ServiceWatcher>()
+  readonly #now: () => number
+  #fixed: readonly Instance[] = []
+
+  constructor(file: string, now: () => number = Date.now) {
+    this.#store = new InstanceStore(file)
+    this.#now = now
+    for (const instance of this.#store.all()) this.#instances.set(keyOf(instance), instance)
+  }
+
+  /** Takes over the fixed instances of a configuration. */
+  useFixed(services: NormalizedConfig["services"]): void {
+    const before = new Set(this.#fixed.map(({ service }) => service))
+    this.#fixed = Object.entries(services).flatMap(([service, list]) => list.map((entry) => this.#toFixed(service, entry)))
+    for (const service of new Set([...before, ...Object.keys(services)])) this.#tell(service)
+  }
+
+  services(): string[] {
+    return [...new Set(this.#all().map(({ service }) => service))].sort()
+  }
+
+  instances(service: string, { healthy, zone, version }: InstanceFilter = {}): Instance[] {
+    return this.#all().filter((instance) => {
+      if (instance.service !== service) return false
+      if (healthy !== undefined && (instance.status === "healthy") !== healthy) return false
+      return (zone === undefined || instance.zone === zone) && (version === undefined || instance.version === version)
+    })
+  }
+
+  /** As endpoints of an upstream; draining ones stay so that they can finish. */
+  endpoints(service: string): Endpoint[] {
+    return this.instances(service).map(({ id, host, port, weight, status, load }) => {
+      return { id, host, port, weight, draining: status === "draining", load }
+    })
+  }
+
+  snapshot(service: string): ServiceSnapshot {
+    return { service, instances: this.instances(service) }
+  }
+
+  /** Registers or replaces; `created` says which. */
+  put(service: string, id: string, given: Registration): { instance: Instance; created: boolean } {
+    const key = `${service}/${id}`
+    const before = this.#instances.get(key)
+    if (before === undefined && this.#instances.size >= MAX_INSTANCES) {
+      throw new TidegateError("SERVICE_INVALID", `the registry is full: ${MAX_INSTANCES} instances`)
+    }
+    const now = this.#time()
+    const instance: Instance = {
+      id,
+      service,
+      host: given.host,
+      port: given.port,
+      protocol: given.protocol ?? "http",
+      weight: given.weight ?? 1,
+      zone: given.zone ?? null,
+      version: given.version ?? null,
+      metadata: given.metadata ?? {},
+      ttlSeconds: given.ttlSeconds ?? null,
+      status: before?.status === "draining" ? "unknown" : (before?.status ?? "unknown"),
+      load: null,
+      registeredAt: before?.registeredAt ?? now,
+      lastHeartbeatAt: now,
+    }
+    this.#save(instance)
+    return { instance, created: before === undefined }
+  }
+
+  /** A sign of life, with the load where it is known. Throws SERVICE_UNKNOWN when it expired. */
+  heartbeat(service: string, id: string, load?: Partial<Load>): Instance {
+    const instance = this.#find(service, id)
+    const status = instance.status === "unknown" ? "healthy" : instance.status
+    const next = { ...instance, status, lastHeartbeatAt: this.#time(), load: load === undefined ? instance.load : toLoad(load) }
+    this.#save(next)
+    return next
+  }
+
+  patch(service: string, id: string, changes: InstancePatch): Instance {
+    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
+    const next: Instance = { ...this.#find(service, id), ...given }
+    this.#save(next)
+    return next
+  }
+
+  remove(service: string, id: string): void {
+    const { service: name } = this.#find(service, id)
+    this.#store.remove(service, id)
+    this.#instances.delete(`${service}/${id}`)
+    this.#tell(name)
+  }
+
+  /** What health checks found; without effect on a draining instance. */
+  judge(service: string, id: string, status: "healthy" | "unhealthy"): void {
+    const fixed = this.#fixed.find((instance) => instance.service === service && instance.id === id)
+    const known = fixed ?? this.#instances.get(`${service}/${id}`)
+    if (known === undefined || known.status === status || known.status === "draining") return
+    const next = { ...known, status }
+    if (fixed === undefined) return this.#save(next)
+    this.#fixed = this.#fixed.map((instance) => (instance === fixed ? next : instance))
+    this.#tell(service)
+  }
+
+  /** Forgets instances whose time without a heartbeat is up. Call it about once a second. */
+  sweep(): void {
+    const now = this.#now()
+    for (const { service, id, ttlSeconds, lastHeartbeatAt } of [...this.#instances.values()]) {
+      if (ttlSeconds !== null && now - Date.parse(lastHeartbeatAt) > ttlSeconds * 1_000) this.remove(service, id)
+    }
+  }
+
+  /** Called with the service's name after each change; returns the way out. */
+  watch(watcher: ServiceWatcher): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  close(): void {
+    this.#watchers.clear()
+    this.#store.close()
+  }
+
+  #all(): Instance[] {
+    return [...this.#fixed, ...this.#instances.values()]
+  }
+
+  #find(service: string, id: string): Instance {
+    const instance = this.#instances.get(`${service}/${id}`)
+    if (instance !== undefined) return instance
+    throw new TidegateError("SERVICE_UNKNOWN", `service "${service}" has no registered instance "${id}"; it may have expired`)
+  }
+
+  #save(instance: Instance): void {
+    this.#store.put(instance)
+    this.#instances.set(keyOf(instance), instance)
+    this.#tell(instance.service)
+  }
+
+  #tell(service: string): void {
+    for (const watcher of this.#watchers) watcher(service)
+  }
+
+  #time(): string {
+    return new Date(this.#now()).toISOString()
+  }
+
+  #toFixed(service: string, entry: NormalizedConfig["services"][string][number]): Instance {
+    const { id, host, port, weight, zone, version } = entry
+    const now = this.#time()
+    const standard = { protocol: "http", metadata: {}, ttlSeconds: null, load: null, status: "unknown" as const }
+    return { ...standard, id: id || formatHostPort(entry), service, host, port, weight, zone, version, registeredAt: now, lastHeartbeatAt: now }
+  }
+}
+
+function keyOf({ service, id }: Instance): string {
+  return `${service}/${id}`
+}
