@@ -1,1 +1,40 @@
-//! placeholder
+//! The broker: topic tree, sessions, retained messages, shared subscriptions and
+//! access rules, for subscribers of every protocol. One `Broker` for each worker
+//! thread, `Shared` between them; no I/O, no clock, no locks on an ordinary publish.
+#![forbid(unsafe_code)]
+
+mod access;
+mod acks;
+mod broker;
+mod connect;
+mod directory;
+mod filter;
+mod groups;
+mod interest;
+mod limits;
+mod pending;
+mod retained;
+mod routes;
+mod session;
+mod shared;
+mod sink;
+mod stats;
+mod subscribe;
+mod subscribers;
+mod timers;
+mod tree;
+
+pub use access::{Access, Acl, Action, Rule};
+pub use broker::{Broker, MAX_WORKERS, Origin, Published};
+pub use connect::{Adopted, Connect, ConnectRequest, Connected, Leave};
+pub use directory::Home;
+pub use filter::{has_wildcard, is_filter, is_subscription, is_topic, matches, split_share};
+pub use limits::BrokerLimits;
+pub use pending::{GiveUp, HandOver, SessionState};
+pub use retained::{Kept, Retained, RetainedFull};
+pub use session::{Received, Will};
+pub use shared::{Shared, SharedLimits};
+pub use sink::{CloseReason, Delivery, DropReason, Forward, InterestChange, Sink, SubscriberId};
+pub use stats::{ClientInfo, Stats};
+pub use subscribe::Granted;
+pub use subscribers::{Options, Replay};

@@ -1,0 +1,159 @@
+//! Who may publish and subscribe where: one list of rules, checked here for every
+//! protocol alike. The first rule that matches decides; without rules all is allowed.
+
+use crate::filter::{covers, matches_levels};
+use std::sync::Arc;
+
+/// Who somebody is, as far as the rules care.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// The user that authenticated; `None`: anonymous.
+    pub user: Option<Arc<str>>,
+    /// MQTT client identifier; `None` for protocols that have none.
+    pub client_id: Option<Arc<str>>,
+}
+
+/// What a rule is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Publishing.
+    Publish,
+    /// Subscribing, and each delivery.
+    Subscribe,
+    /// Both.
+    All,
+}
+
+/// One rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// The user it is for; `None`: everybody, anonymous too.
+    pub user: Option<Box<str>>,
+    /// The client identifier it is for; `None`: any.
+    pub client_id: Option<Box<str>>,
+    /// What it is about.
+    pub action: Action,
+    /// Topic filter. A level may hold `%u` and `%c`, which stand for user and client
+    /// identifier; who has none matches no such rule.
+    pub topic: Box<str>,
+    /// Whether it allows or forbids.
+    pub allow: bool,
+}
+
+/// All rules in their order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Acl {
+    rules: Vec<Rule>,
+}
+
+impl Acl {
+    /// The list; empty: everything is allowed to whoever came in.
+    pub const fn new(rules: Vec<Rule>) -> Self {
+        Acl { rules }
+    }
+
+    /// Whether there are no rules.
+    pub fn is_open(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether `access` may publish to `topic`.
+    pub fn may_publish(&self, access: &Access, topic: &str) -> bool {
+        self.decide(access, Action::Publish, |rule| rule.matches(access, topic))
+    }
+
+    /// Whether a message of `topic` may be delivered to `access`.
+    pub fn may_receive(&self, access: &Access, topic: &str) -> bool {
+        self.decide(access, Action::Subscribe, |rule| rule.matches(access, topic))
+    }
+
+    /// Whether `access` may subscribe to `filter`: decided by the first rule that covers
+    /// all of it. What a narrower rule forbids is then left out of the deliveries.
+    pub fn may_subscribe(&self, access: &Access, filter: &str) -> bool {
+        self.decide(access, Action::Subscribe, |rule| rule.covers(access, filter))
+    }
+
+    fn decide(&self, access: &Access, action: Action, applies: impl Fn(&Rule) -> bool) -> bool {
+        if self.rules.is_empty() {
+            return true;
+        }
+        let concerns = |rule: &&Rule| rule.is_for(access) && (rule.action == action || rule.action == Action::All);
+        self.rules.iter().filter(concerns).find(|rule| applies(rule)).is_some_and(|rule| rule.allow)
+    }
+}
+
+impl Rule {
+    fn is_for(&self, access: &Access) -> bool {
+        let same = |wanted: &Option<Box<str>>, found: &Option<Arc<str>>| {
+            wanted.as_deref().is_none_or(|wanted| found.as_deref() == Some(wanted))
+        };
+        same(&self.user, &access.user) && same(&self.client_id, &access.client_id)
+    }
+
+    /// The levels with `%u` and `%c` filled in; `None` where a name is missing, or would
+    /// widen the rule: a user called `#` must not get every topic.
+    fn levels<'a>(&'a self, access: &'a Access) -> Option<impl Iterator<Item = &'a str>> {
+        let safe = |name: &'a Option<Arc<str>>| name.as_deref().filter(|name| !name.contains(['+', '#', '/']));
+        let (user, client_id) = (safe(&access.user), safe(&access.client_id));
+        let missing = (user.is_none() && self.names("%u")) || (client_id.is_none() && self.names("%c"));
+        let fill = move |level: &'a str| match level {
+            "%u" => user.unwrap_or_default(),
+            "%c" => client_id.unwrap_or_default(),
+            level => level,
+        };
+        (!missing).then(|| self.topic.split('/').map(fill))
+    }
+
+    fn names(&self, placeholder: &str) -> bool {
+        self.topic.split('/').any(|level| level == placeholder)
+    }
+
+    fn matches(&self, access: &Access, topic: &str) -> bool {
+        self.levels(access).is_some_and(|levels| matches_levels(levels, topic))
+    }
+
+    fn covers(&self, access: &Access, filter: &str) -> bool {
+        self.levels(access).is_some_and(|levels| covers(levels, filter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(user: Option<&str>, action: Action, topic: &str, allow: bool) -> Rule {
+        Rule { user: user.map(Into::into), client_id: None, action, topic: topic.into(), allow }
+    }
+
+    fn access(user: Option<&str>) -> Access {
+        Access { user: user.map(Into::into), client_id: Some("pump".into()) }
+    }
+
+    #[test]
+    fn the_first_matching_rule_decides_and_the_rest_is_forbidden() {
+        let acl = Acl::new(vec![
+            rule(Some("ann"), Action::All, "secret/#", false),
+            rule(Some("ann"), Action::All, "#", true),
+            rule(None, Action::Publish, "in/%c", true),
+            rule(None, Action::Subscribe, "out/%u/#", true),
+        ]);
+        let (ann, bob, nobody) = (access(Some("ann")), access(Some("bob")), access(None));
+        assert!(acl.may_publish(&ann, "a") && !acl.may_publish(&ann, "secret/a"));
+        assert!(acl.may_subscribe(&ann, "#") && !acl.may_receive(&ann, "secret/a"));
+        assert!(acl.may_publish(&bob, "in/pump") && !acl.may_publish(&bob, "in/other"));
+        assert!(acl.may_subscribe(&bob, "out/bob/+") && !acl.may_subscribe(&bob, "out/+/x"));
+        assert!(!acl.may_subscribe(&nobody, "out/#") && acl.may_publish(&nobody, "in/pump"));
+    }
+
+    #[test]
+    fn a_name_that_is_a_wildcard_widens_no_rule() {
+        let acl = Acl::new(vec![rule(None, Action::All, "home/%u", true)]);
+        assert!(!acl.may_subscribe(&access(Some("#")), "home/#"));
+        assert!(!acl.may_receive(&access(Some("+")), "home/x"));
+    }
+
+    #[test]
+    fn without_rules_all_is_allowed() {
+        assert!(Acl::default().may_publish(&Access::default(), "a"));
+    }
+}

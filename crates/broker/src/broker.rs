@@ -1,0 +1,308 @@
+//! One worker's broker. Single-threaded, without I/O: calls come in with the time,
+//! everything that leaves goes to the `Sink` before the call returns.
+
+use crate::access::{Access, Acl};
+use crate::filter::is_topic;
+use crate::groups::{Groups, Turn};
+use crate::interest::Interest;
+use crate::limits::BrokerLimits;
+use crate::pending::Pending;
+use crate::routes::Routes;
+use crate::shared::Shared;
+use crate::sink::{DropReason, Forward, Sink, SubscriberId};
+use crate::stats::{ClientInfo, Stats};
+use crate::subscribe::Recent;
+use crate::subscribers::{Job, Slot, Subscribers};
+use crate::timers::Timers;
+use crate::tree::{Entry, Matched, Tree};
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
+
+/// Most workers that can share sessions and subscriptions.
+pub const MAX_WORKERS: u16 = 64;
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The subscriber on this worker that it is too, for no local.
+    pub subscriber: Option<SubscriberId>,
+    /// For the access rules.
+    pub access: &'a Access,
+}
+
+/// What became of a PUBLISH of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Published {
+    /// It was new: tell the client the outcome.
+    New(Outcome),
+    /// Its QoS 2 identifier is in use: answer with PUBREC, it was not published again.
+    Again,
+}
+
+/// Topic tree, sessions and routes of one worker.
+pub struct Broker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) acl: Arc<Acl>,
+    acl_version: u64,
+    pub(crate) tree: Tree,
+    routes: Routes,
+    pub(crate) groups: Groups,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) by_client: HashMap<Arc<str>, u32, RandomState>,
+    pub(crate) pending: HashMap<u64, Pending, RandomState>,
+    pub(crate) timers: Timers,
+    pub(crate) interest: Interest,
+    pub(crate) recent: Vec<Recent>,
+    pub(crate) worker: u16,
+}
+
+/// A message that is made when somebody turns out to want it, and then once.
+enum Once<'a> {
+    Parts(MessageBuilder<'a>),
+    Made(Arc<Message>),
+    /// The topic is longer than a message allows.
+    Refused,
+}
+
+impl Once<'_> {
+    fn message(&mut self) -> Option<&Arc<Message>> {
+        if let Once::Parts(parts) = self {
+            let parts = std::mem::replace(parts, MessageBuilder::new(Protocol::Internal, "", &[]));
+            *self = parts.build().map_or(Once::Refused, |message| Once::Made(Arc::new(message)));
+        }
+        if let Once::Made(message) = self { Some(message) } else { None }
+    }
+}
+
+impl Broker {
+    /// The broker of `worker`, one of `workers` (at most [`MAX_WORKERS`]).
+    pub fn new(shared: Arc<Shared>, (worker, workers): (u16, u16), limits: BrokerLimits) -> Self {
+        Broker {
+            acl: shared.acl(),
+            acl_version: shared.acl_version(),
+            shared,
+            tree: Tree::new(),
+            routes: Routes::new(),
+            groups: Groups::default(),
+            subscribers: Subscribers::new(worker, limits),
+            by_client: HashMap::default(),
+            pending: HashMap::default(),
+            timers: Timers::default(),
+            interest: Interest::new(worker, workers.min(MAX_WORKERS)),
+            recent: Vec::new(),
+            worker,
+        }
+    }
+
+    /// New bounds, from a new plan; what is queued already stays.
+    pub fn set_limits(&mut self, limits: BrokerLimits) {
+        self.subscribers.limits = limits;
+    }
+
+    /// Counters and gauges.
+    pub const fn stats(&self) -> &Stats {
+        &self.subscribers.stats
+    }
+
+    /// What the workers share.
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Every session of this worker.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.subscribers.slots.iter().filter_map(|(_, slot)| client_info(slot)).collect()
+    }
+
+    /// One client's session.
+    pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
+        client_info(self.subscribers.slots.get(*self.by_client.get(client_id)? as usize)?)
+    }
+
+    /// Publishes for whoever `origin` is: access rules, retained store, deliveries here,
+    /// forwards to other workers. A message that nobody wants is never made.
+    pub fn publish<S: Sink>(
+        &mut self,
+        now: u64,
+        origin: Origin<'_>,
+        message: MessageBuilder<'_>,
+        sink: &mut S,
+    ) -> Outcome {
+        self.refresh_acl();
+        let outcome = match self.check(origin.access, &message) {
+            Outcome::Success => self.spread(now, origin.subscriber.map(|id| id.slot), message, sink),
+            refused => refused,
+        };
+        self.count(outcome)
+    }
+
+    /// Publishes for an MQTT session, whose access it uses. At QoS 2 the packet
+    /// identifier is remembered until `pubrel`, unless the publish was refused.
+    pub fn publish_from<S: Sink>(
+        &mut self,
+        now: u64,
+        (id, packet_id): (SubscriberId, u16),
+        message: MessageBuilder<'_>,
+        sink: &mut S,
+    ) -> Published {
+        self.refresh_acl();
+        let max = self.subscribers.limits.max_inbound;
+        let Some(slot) = self.subscribers.get_mut(id) else { return Published::New(Outcome::Internal) };
+        let once = message.qos == Qos::ExactlyOnce;
+        if let (true, Some(session)) = (once, &mut slot.session) {
+            match session.backlog.receive_inbound(packet_id, max) {
+                Some(true) => {}
+                Some(false) => return Published::Again,
+                None => return Published::New(self.count(Outcome::QuotaExceeded)),
+            }
+        }
+        let outcome = match self.subscribers.get(id).map(|slot| self.check(&slot.access, &message)) {
+            Some(Outcome::Success) => self.spread(now, Some(id.slot), message, sink),
+            refused => refused.unwrap_or(Outcome::Internal),
+        };
+        if once && !outcome.is_accepted() {
+            self.pubrel(id, packet_id);
+        }
+        Published::New(self.count(outcome))
+    }
+
+    fn count(&mut self, outcome: Outcome) -> Outcome {
+        let stats = &mut self.subscribers.stats;
+        *(if outcome.is_accepted() { &mut stats.accepted } else { &mut stats.refused }) += 1;
+        outcome
+    }
+
+    fn check(&self, access: &Access, message: &MessageBuilder<'_>) -> Outcome {
+        if !is_topic(message.topic, self.subscribers.limits.topic_levels) {
+            return Outcome::InvalidTopic;
+        }
+        // `$SYS` is the gateway's own (MQTT section 4.7.2).
+        let ours = message.topic.starts_with("$SYS/") && message.protocol != Protocol::Internal;
+        if ours || !self.acl.may_publish(access, message.topic) { Outcome::Forbidden } else { Outcome::Success }
+    }
+
+    /// Takes new access rules up; routes know them, so that they are found anew.
+    pub(crate) fn refresh_acl(&mut self) {
+        let version = self.shared.acl_version();
+        if version != self.acl_version {
+            self.acl = self.shared.acl();
+            self.acl_version = version;
+            self.tree.generation += 1;
+        }
+    }
+
+    /// Delivers a publish that was checked.
+    pub(crate) fn spread<S: Sink>(
+        &mut self,
+        now: u64,
+        origin: Option<u32>,
+        message: MessageBuilder<'_>,
+        sink: &mut S,
+    ) -> Outcome {
+        let (topic, retain) = (message.topic, message.retain);
+        let mut once = Once::Parts(message);
+        let mut sequence = 0;
+        if retain {
+            let Some(message) = once.message() else { return Outcome::InvalidTopic };
+            let Ok(number) = self.shared.retained().store(message) else { return Outcome::QuotaExceeded };
+            sequence = number;
+        }
+        let Broker { tree, routes, acl, subscribers, groups, .. } = self;
+        let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
+        if matched.is_empty() {
+            return Outcome::NoSubscribers;
+        }
+        let Some(message) = once.message() else { return Outcome::InvalidTopic };
+        let job = Job { now, message, origin };
+        subscribers.deliver(job, &matched.entries, sink);
+        let mut picks: SmallVec<[(u16, Arc<str>); 2]> = SmallVec::new();
+        for &index in &matched.groups {
+            let Some(group) = groups.get(index) else { continue };
+            match group.next_worker() {
+                Turn::Worker(worker) => picks.push((worker, group.key.clone())),
+                Turn::Here | Turn::Nobody => deliver_to_member((subscribers, acl), group, job, sink),
+            }
+        }
+        forward((message, sequence), matched.workers, &picks, sink);
+        Outcome::Success
+    }
+
+    /// Delivers what another worker's publisher published.
+    pub fn handle_forward<S: Sink>(&mut self, now: u64, forward: &Forward, sink: &mut S) {
+        self.refresh_acl();
+        let Broker { tree, routes, acl, subscribers, groups, recent, .. } = self;
+        let message = &forward.message;
+        let topic = message.topic();
+        let job = Job { now, message, origin: None };
+        if forward.plain {
+            let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
+            if forward.sequence == 0 || recent.is_empty() {
+                subscribers.deliver(job, &matched.entries, sink);
+            } else {
+                let newer = |entry: &&Entry| !Recent::supersedes(recent, subscribers, entry.slot, forward);
+                let entries: Vec<Entry> = matched.entries.iter().filter(newer).copied().collect();
+                let superseded = matched.entries.len() - entries.len();
+                subscribers.lose((message.protocol, DropReason::Superseded), superseded, sink);
+                subscribers.deliver(job, &entries, sink);
+            }
+        }
+        for key in &forward.groups {
+            match groups.index(key).and_then(|index| groups.get(index)) {
+                Some(group) => deliver_to_member((subscribers, acl), group, job, sink),
+                None => subscribers.lose((message.protocol, DropReason::NoMember), 1, sink),
+            }
+        }
+    }
+}
+
+/// Finds everybody `topic` goes to, without those who may not receive it.
+fn fill(tree: &Tree, (acl, subscribers): (&Acl, &Subscribers), topic: &str, matched: &mut Matched) {
+    tree.collect(topic, matched);
+    if !acl.is_open() {
+        matched.entries.retain(|entry| subscribers.may_receive(acl, entry.slot, topic));
+    }
+    matched.entries.sort_unstable_by_key(|entry| entry.slot);
+}
+
+fn deliver_to_member<S: Sink>(
+    (subscribers, acl): (&mut Subscribers, &Acl),
+    group: &mut crate::groups::Group,
+    job: Job<'_>,
+    sink: &mut S,
+) {
+    let may = |entry: &Entry| acl.is_open() || subscribers.may_receive(acl, entry.slot, job.message.topic());
+    let ready = |entry: &Entry| subscribers.slots.get(entry.slot as usize).is_some_and(Slot::is_connected);
+    match group.next_member(may, ready) {
+        Some(entry) => subscribers.deliver(job, &[entry], sink),
+        None => subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink),
+    }
+}
+
+fn forward<S: Sink>((message, sequence): (&Arc<Message>, u64), plain: u64, picks: &[(u16, Arc<str>)], sink: &mut S) {
+    let picked = picks.iter().fold(0, |bits, (worker, _)| bits | 1_u64 << (worker % MAX_WORKERS));
+    let mut rest = plain | picked;
+    while rest != 0 {
+        let worker = rest.trailing_zeros() as u16;
+        rest &= rest - 1;
+        let groups = picks.iter().filter(|(to, _)| *to == worker).map(|(_, key)| key.clone()).collect();
+        let plain = plain >> worker & 1 == 1;
+        sink.forward(worker, Forward { message: message.clone(), sequence, plain, groups });
+    }
+}
+
+fn client_info(slot: &Slot) -> Option<ClientInfo> {
+    let session = slot.session.as_ref()?;
+    Some(ClientInfo {
+        client_id: session.client_id.clone(),
+        user: slot.access.user.clone(),
+        connected: session.connected,
+        expiry: session.expiry,
+        queued: session.backlog.queued(),
+        queued_bytes: session.backlog.queued_bytes(),
+        inflight: session.backlog.inflight(),
+        subscriptions: slot.filters.iter().map(|(filter, options)| (filter.clone(), options.qos)).collect(),
+    })
+}

@@ -1,0 +1,41 @@
+//! Bounds of one worker's broker.
+
+/// Part of the plan; a new plan sets them anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BrokerLimits {
+    /// Messages that wait for one session. Default 1,000.
+    pub max_queued: usize,
+    /// Bytes that wait for one session. Default 1 MiB.
+    pub max_queued_bytes: usize,
+    /// Bytes that wait for all sessions of the worker. Default 256 MiB.
+    pub max_queued_total_bytes: usize,
+    /// Subscriptions of one subscriber. Default 1,000.
+    pub max_subscriptions: usize,
+    /// Unacknowledged deliveries of one session, in both phases of QoS 2; the client's
+    /// receive maximum may be lower. Default 64.
+    pub max_inflight: u16,
+    /// QoS 2 publishes of one session between PUBREC and PUBREL. Default 1,024.
+    pub max_inbound: usize,
+    /// Longest session expiry, seconds; `u32::MAX`: never, which is the default.
+    pub max_session_expiry: u32,
+    /// Levels of a topic or filter. Default 128.
+    pub topic_levels: usize,
+    /// Retained messages that one subscription replays. Default 10,000.
+    pub max_replayed: usize,
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        BrokerLimits {
+            max_queued: 1_000,
+            max_queued_bytes: 1 << 20,
+            max_queued_total_bytes: 256 << 20,
+            max_subscriptions: 1_000,
+            max_inflight: 64,
+            max_inbound: 1_024,
+            max_session_expiry: u32::MAX,
+            topic_levels: 128,
+            max_replayed: 10_000,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The last message of each topic: one store for the whole process, in shards by the
+//! first level. Touched only by a retained publish and by whoever starts to listen.
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tidegate_message::Message;
+
+const SHARDS: usize = 16;
+
+/// A retained message with its number: a higher one of the same topic is newer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its number, from 1.
+    pub sequence: u64,
+}
+
+/// The store is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetainedFull;
+
+#[derive(Default)]
+struct Node {
+    kept: Option<Kept>,
+    children: HashMap<Box<str>, Node, RandomState>,
+}
+
+/// Retained messages, bounded in number and bytes.
+pub struct Retained {
+    shards: [Mutex<Node>; SHARDS],
+    hasher: RandomState,
+    sequence: AtomicU64,
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+    max_count: AtomicUsize,
+    max_bytes: AtomicUsize,
+}
+
+/// What a walk looks for and how much of it.
+struct Search<'a> {
+    now: u64,
+    limit: usize,
+    found: &'a mut Vec<Kept>,
+}
+
+impl Retained {
+    /// Keeps at most `max_count` messages of `max_bytes` together.
+    pub fn new(max_count: usize, max_bytes: usize) -> Self {
+        Retained {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::default(),
+            sequence: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_count: AtomicUsize::new(max_count),
+            max_bytes: AtomicUsize::new(max_bytes),
+        }
+    }
+
+    /// New bounds; what is there already stays.
+    pub fn set_bounds(&self, max_count: usize, max_bytes: usize) {
+        self.max_count.store(max_count, Ordering::Relaxed);
+        self.max_bytes.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// Messages kept.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, level: &str) -> &Mutex<Node> {
+        &self.shards[self.hasher.hash_one(level) as usize % SHARDS]
+    }
+
+    /// Keeps `message` as its topic's last: its number. An empty payload clears instead
+    /// (MQTT-3.3.1-6).
+    ///
+    /// # Errors
+    /// The store is full and the topic is not in it.
+    pub fn store(&self, message: &Arc<Message>) -> Result<u64, RetainedFull> {
+        let topic = message.topic();
+        if message.payload().is_empty() {
+            self.clear(topic);
+            return Ok(self.sequence.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        let mut shard = self.shard(first(topic)).lock();
+        let old = shard.find(topic).and_then(|node| node.kept.as_ref()).map(|kept| kept.message.cost());
+        let grown = self.bytes() - old.unwrap_or(0).min(self.bytes()) + message.cost();
+        let fits = grown <= self.max_bytes.load(Ordering::Relaxed)
+            && (old.is_some() || self.count() < self.max_count.load(Ordering::Relaxed));
+        if !fits {
+            return Err(RetainedFull);
+        }
+        // Under the shard's lock, so that numbers of one topic go up in the order of its writes.
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        shard.make(topic).kept = Some(Kept { message: message.clone(), sequence });
+        self.bytes.fetch_add(message.cost(), Ordering::Relaxed);
+        self.bytes.fetch_sub(old.unwrap_or(0), Ordering::Relaxed);
+        self.count.fetch_add(usize::from(old.is_none()), Ordering::Relaxed);
+        Ok(sequence)
+    }
+
+    /// Forgets a topic's last message: whether there was one.
+    pub fn clear(&self, topic: &str) -> bool {
+        let old = self.shard(first(topic)).lock().clear(Some(topic));
+        if let Some(kept) = &old {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(kept.message.cost(), Ordering::Relaxed);
+        }
+        old.is_some()
+    }
+
+    /// The last message of one topic.
+    pub fn get(&self, topic: &str, now: u64) -> Option<Kept> {
+        let shard = self.shard(first(topic)).lock();
+        shard.find(topic)?.kept.clone().filter(|kept| !kept.message.is_expired(now))
+    }
+
+    /// At most `limit` messages whose topics match `filter`, in no order.
+    pub fn matching(&self, filter: &str, now: u64, limit: usize) -> Vec<Kept> {
+        let mut found = Vec::new();
+        let mut search = Search { now, limit, found: &mut found };
+        match first(filter) {
+            "#" | "+" => self.shards.iter().for_each(|shard| shard.lock().search(Some(filter), true, &mut search)),
+            level => self.shard(level).lock().search(Some(filter), true, &mut search),
+        }
+        found
+    }
+}
+
+fn first(topic: &str) -> &str {
+    topic.split('/').next().unwrap_or_default()
+}
+
+fn split(topic: &str) -> (&str, Option<&str>) {
+    match topic.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (topic, None),
+    }
+}
+
+impl Node {
+    fn find(&self, topic: &str) -> Option<&Node> {
+        topic.split('/').try_fold(self, |node, level| node.children.get(level))
+    }
+
+    fn make(&mut self, topic: &str) -> &mut Node {
+        topic.split('/').fold(self, |node, level| {
+            if !node.children.contains_key(level) {
+                node.children.insert(level.into(), Node::default());
+            }
+            // The line above put it there.
+            node.children.get_mut(level).expect("inserted above")
+        })
+    }
+
+    /// Takes the message out and drops nodes that are empty then.
+    fn clear(&mut self, rest: Option<&str>) -> Option<Kept> {
+        let Some(rest) = rest else { return self.kept.take() };
+        let (level, rest) = split(rest);
+        let child = self.children.get_mut(level)?;
+        let kept = child.clear(rest);
+        if child.kept.is_none() && child.children.is_empty() {
+            self.children.remove(level);
+        }
+        kept
+    }
+
+    fn search(&self, rest: Option<&str>, root: bool, search: &mut Search<'_>) {
+        let Some(rest) = rest else { return self.take(search) };
+        match split(rest) {
+            ("#", _) => self.all(root, search),
+            ("+", rest) => self.visible(root).for_each(|(_, child)| child.search(rest, false, search)),
+            (level, rest) => {
+                if let Some(child) = self.children.get(level) {
+                    child.search(rest, false, search);
+                }
+            }
+        }
+    }
+
+    fn all(&self, root: bool, search: &mut Search<'_>) {
+        self.take(search);
+        self.visible(root).for_each(|(_, child)| child.all(false, search));
+    }
+
+    /// MQTT-4.7.2-1: a leading wildcard does not match `$` topics.
+    fn visible(&self, root: bool) -> impl Iterator<Item = (&Box<str>, &Node)> {
+        self.children.iter().filter(move |(level, _)| !(root && level.starts_with('$')))
+    }
+
+    fn take(&self, search: &mut Search<'_>) {
+        let fresh = self.kept.iter().filter(|kept| !kept.message.is_expired(search.now));
+        if search.found.len() < search.limit {
+            search.found.extend(fresh.cloned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::matches;
+    use proptest::prelude::*;
+    use tidegate_message::{MessageBuilder, Protocol};
+
+    fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
+        Arc::new(MessageBuilder::new(Protocol::Mqtt, topic, payload).build().expect("a short topic"))
+    }
+
+    proptest! {
+        #[test]
+        fn finds_exactly_the_topics_that_match_by_definition(
+            topics in proptest::collection::btree_set("(\\$S|a|b|)(/(a|b|)){0,3}", 1..20),
+            filter in "(\\$S|a|b|\\+|)(/(a|b|\\+|)){0,3}(/#)?",
+        ) {
+            let retained = Retained::new(100, 1 << 20);
+            for topic in &topics {
+                prop_assert!(retained.store(&message(topic, b"x")).is_ok());
+            }
+            let mut found: Vec<String> =
+                retained.matching(&filter, 0, 100).iter().map(|kept| kept.message.topic().to_owned()).collect();
+            found.sort();
+            let expected: Vec<String> = topics.iter().filter(|topic| matches(&filter, topic)).cloned().collect();
+            prop_assert_eq!(found, expected);
+            for topic in &topics {
+                prop_assert!(retained.clear(topic));
+            }
+            prop_assert_eq!((retained.count(), retained.bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_clears_and_a_later_store_has_a_higher_number() {
+        let retained = Retained::new(1, 1 << 20);
+        assert_eq!(retained.store(&message("a", b"1")), Ok(1));
+        assert_eq!(retained.store(&message("a", b"2")), Ok(2));
+        assert_eq!(retained.store(&message("b", b"1")), Err(RetainedFull));
+        assert_eq!(retained.get("a", 0).map(|kept| kept.sequence), Some(2));
+        assert_eq!(retained.store(&message("a", b"")), Ok(3));
+        assert_eq!((retained.get("a", 0), retained.count()), (None, 0));
+    }
+}

@@ -1,0 +1,134 @@
+//! What leaves the broker: deliveries, messages for other workers, changes of
+//! interest, goodbyes and drops. The driver implements `Sink`; it must not block.
+
+use smallvec::SmallVec;
+use std::sync::Arc;
+use tidegate_message::{Message, Protocol, Qos};
+
+/// Whoever receives messages, whatever the protocol. `generation` tells a subscriber
+/// from an earlier one in the same slot, and a connection from the one that it replaced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SubscriberId {
+    /// The worker it lives on.
+    pub worker: u16,
+    /// Its place there; small and used again, so that a driver can index by it.
+    pub slot: u32,
+    /// Never the same twice in a slot.
+    pub generation: u32,
+}
+
+/// How one message goes to one subscriber.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery<'a> {
+    /// The lower of the publish's and the subscription's.
+    pub qos: Qos,
+    /// MQTT packet identifier; 0 at QoS 0 and for subscribers without a session.
+    pub packet_id: u16,
+    /// Whether it was sent before, on an earlier connection.
+    pub dup: bool,
+    /// The RETAIN flag to send.
+    pub retain: bool,
+    /// Identifiers of all matching subscriptions that have one.
+    pub subscription_ids: &'a [u32],
+}
+
+/// A message for the subscribers of another worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its number among retained messages, 0 where it is not retained.
+    pub sequence: u64,
+    /// Whether it is for that worker's ordinary subscribers.
+    pub plain: bool,
+    /// Shared subscriptions (`$share/group/filter`) of which one member there gets it.
+    pub groups: SmallVec<[Arc<str>; 1]>,
+}
+
+/// What one worker tells all others about its subscribers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterestChange {
+    /// Goes up by one with each change of this worker; acknowledge it after applying.
+    pub number: u64,
+    /// Filter; with its share name for a shared subscription.
+    pub filter: Arc<str>,
+    /// Subscribers there; an ordinary filter knows 0 and 1 only.
+    pub members: u32,
+    /// Of these the connected ones (shared subscriptions only).
+    pub connected: u32,
+}
+
+/// Why the broker wants a connection closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CloseReason {
+    /// Another connection uses its client identifier. MQTT 0x8E.
+    TakenOver,
+    /// An administrator ended it. MQTT 0x98.
+    Administrative,
+}
+
+/// Why a matched message was not delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum DropReason {
+    /// The subscriber's queue is full: the newest message is the one that goes.
+    QueueFull,
+    /// All queues of the worker together are full.
+    TotalFull,
+    /// QoS 0 for a session that is not connected.
+    Disconnected,
+    /// It expired in the queue.
+    Expired,
+    /// The session ended with messages in its queue.
+    SessionEnded,
+    /// The access rules do not allow it any more.
+    Forbidden,
+    /// The members of a shared subscription left while the message was on its way.
+    NoMember,
+    /// A newer retained message of its topic was delivered already.
+    Superseded,
+}
+
+impl DropReason {
+    /// Every reason, in the order of the discriminants.
+    pub const ALL: [DropReason; 8] = [
+        DropReason::QueueFull,
+        DropReason::TotalFull,
+        DropReason::Disconnected,
+        DropReason::Expired,
+        DropReason::SessionEnded,
+        DropReason::Forbidden,
+        DropReason::NoMember,
+        DropReason::Superseded,
+    ];
+
+    /// The `reason` label of `tidegate_dropped_total`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            DropReason::QueueFull => "queue-full",
+            DropReason::TotalFull => "total-full",
+            DropReason::Disconnected => "disconnected",
+            DropReason::Expired => "expired",
+            DropReason::SessionEnded => "session-ended",
+            DropReason::Forbidden => "forbidden",
+            DropReason::NoMember => "no-member",
+            DropReason::Superseded => "superseded",
+        }
+    }
+}
+
+/// Where the broker's output goes. Generic, so that a delivery costs no dynamic call.
+pub trait Sink {
+    /// A message for a connected subscriber.
+    fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>);
+    /// PUBREL again, for a resumed session.
+    fn release(&mut self, to: SubscriberId, packet_id: u16);
+    /// A message for another worker: its `handle_forward` takes it.
+    fn forward(&mut self, worker: u16, forward: Forward);
+    /// For every other worker: its `handle_interest` takes it and its driver acknowledges.
+    fn interest(&mut self, change: InterestChange);
+    /// The subscriber's connection is to be closed. Its id is void from now on.
+    fn close(&mut self, to: SubscriberId, reason: CloseReason);
+    /// Messages that matched and are not delivered.
+    fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32);
+}

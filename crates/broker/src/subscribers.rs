@@ -1,0 +1,188 @@
+//! The subscribers of one worker, whatever their protocol, and how a message reaches
+//! them.
+
+use crate::access::{Access, Acl};
+use crate::filter::split_share;
+use crate::limits::BrokerLimits;
+use crate::session::{Ids, Offer, Outlet, Session};
+use crate::sink::{DropReason, Sink, SubscriberId};
+use crate::stats::Stats;
+use crate::tree::Entry;
+use slab::Slab;
+use std::sync::Arc;
+use tidegate_message::{Message, Protocol, Qos};
+
+/// Whether a new subscription gets retained messages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Replay {
+    /// Always.
+    #[default]
+    Always,
+    /// Where the subscription did not exist.
+    IfNew,
+    /// Never.
+    Never,
+}
+
+/// Options of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Highest promise of its deliveries.
+    pub qos: Qos,
+    /// Not what the subscriber publishes itself.
+    pub no_local: bool,
+    /// Keep RETAIN as published.
+    pub retain_as_published: bool,
+    /// Retained messages.
+    pub replay: Replay,
+    /// Subscription identifier; 0: none.
+    pub id: u32,
+}
+
+impl Options {
+    pub(crate) const fn entry(&self, slot: u32) -> Entry {
+        let Options { qos, no_local, retain_as_published, id, .. } = *self;
+        Entry { slot, id, qos, no_local, retain_as_published }
+    }
+}
+
+/// A subscriber and its filters.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: SubscriberId,
+    pub(crate) protocol: Protocol,
+    pub(crate) access: Access,
+    pub(crate) filters: Vec<(Arc<str>, Options)>,
+    pub(crate) session: Option<Box<Session>>,
+}
+
+impl Slot {
+    /// Whether a delivery can leave at once.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.connected)
+    }
+
+    pub(crate) fn shared_filters(&self) -> Vec<Arc<str>> {
+        let shared = self.filters.iter().filter(|(filter, _)| split_share(filter).is_some());
+        shared.map(|(filter, _)| filter.clone()).collect()
+    }
+}
+
+/// A message with what its deliveries need to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) now: u64,
+    pub(crate) message: &'a Arc<Message>,
+    /// The slot that published it here, for no local.
+    pub(crate) origin: Option<u32>,
+}
+
+/// All subscribers of a worker.
+pub(crate) struct Subscribers {
+    pub(crate) slots: Slab<Slot>,
+    pub(crate) limits: BrokerLimits,
+    pub(crate) stats: Stats,
+    worker: u16,
+    generation: u32,
+}
+
+impl Subscribers {
+    pub(crate) fn new(worker: u16, limits: BrokerLimits) -> Self {
+        Subscribers { slots: Slab::new(), limits, stats: Stats::default(), worker, generation: 0 }
+    }
+
+    pub(crate) fn add(&mut self, protocol: Protocol, access: Access, session: Option<Box<Session>>) -> SubscriberId {
+        let entry = self.slots.vacant_entry();
+        self.generation = self.generation.wrapping_add(1);
+        let id = SubscriberId { worker: self.worker, slot: entry.key() as u32, generation: self.generation };
+        entry.insert(Slot { id, protocol, access, filters: Vec::new(), session });
+        id
+    }
+
+    /// A new generation for a slot whose connection is replaced.
+    pub(crate) fn renew(&mut self, slot: u32) -> Option<SubscriberId> {
+        self.generation = self.generation.wrapping_add(1);
+        let slot = self.slots.get_mut(slot as usize)?;
+        slot.id.generation = self.generation;
+        Some(slot.id)
+    }
+
+    /// The subscriber, unless the id is void.
+    pub(crate) fn get(&self, id: SubscriberId) -> Option<&Slot> {
+        self.slots.get(id.slot as usize).filter(|slot| slot.id == id)
+    }
+
+    /// As `get`, to change it.
+    pub(crate) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.slot as usize).filter(|slot| slot.id == id)
+    }
+
+    /// Calls `act` with a session and its outlet.
+    pub(crate) fn with_session<S: Sink, T>(
+        &mut self,
+        (id, now): (SubscriberId, u64),
+        sink: &mut S,
+        act: impl FnOnce(&mut Session, &mut Outlet<'_, S>) -> T,
+    ) -> Option<T> {
+        let Subscribers { slots, limits, stats, .. } = self;
+        let slot = slots.get_mut(id.slot as usize).filter(|slot| slot.id == id)?;
+        let protocol = slot.protocol;
+        let mut outlet = Outlet { id, protocol, now, limits, stats, sink };
+        slot.session.as_mut().map(|session| act(session, &mut outlet))
+    }
+
+    /// Whether the rules let the subscriber of `slot` receive `topic`.
+    pub(crate) fn may_receive(&self, acl: &Acl, slot: u32, topic: &str) -> bool {
+        self.slots.get(slot as usize).is_some_and(|slot| acl.may_receive(&slot.access, topic))
+    }
+
+    /// Delivers to entries that are sorted by slot: once to each subscriber, with the
+    /// highest promise and all identifiers of its matching subscriptions (MQTT-3.3.4-2).
+    pub(crate) fn deliver<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
+        for same in entries.chunk_by(|a, b| a.slot == b.slot) {
+            self.deliver_one(job, same, sink);
+        }
+    }
+
+    fn deliver_one<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
+        // MQTT-3.8.3-3
+        let own = |entry: &&Entry| !(entry.no_local && job.origin == Some(entry.slot));
+        let mut due = entries.iter().filter(own);
+        let Some(first) = due.next() else { return };
+        let mut ids = Ids::new();
+        ids.extend((first.id != 0).then_some(first.id));
+        let (mut qos, mut as_published) = (first.qos, first.retain_as_published);
+        for entry in due {
+            ids.extend((entry.id != 0).then_some(entry.id));
+            qos = qos.max(entry.qos);
+            as_published |= entry.retain_as_published;
+        }
+        let (qos, retain) = (qos.min(job.message.qos), as_published && job.message.retain);
+        self.stats.matched += 1;
+        self.hand(job.now, first.slot, Offer { message: job.message, qos, retain, ids: &ids }, sink);
+    }
+
+    /// Hands one delivery to a subscriber, session or not.
+    pub(crate) fn hand<S: Sink>(&mut self, now: u64, slot: u32, offer: Offer<'_>, sink: &mut S) {
+        let Subscribers { slots, limits, stats, .. } = self;
+        let Some(slot) = slots.get_mut(slot as usize) else { return };
+        let (id, protocol) = (slot.id, slot.protocol);
+        let mut outlet = Outlet { id, protocol, now, limits, stats, sink };
+        match &mut slot.session {
+            Some(session) => session.offer(offer, &mut outlet),
+            None => {
+                outlet.stats.delivered += 1;
+                outlet.send(offer, 0, false);
+            }
+        }
+    }
+
+    /// Counts deliveries that were due and reach nobody.
+    pub(crate) fn lose<S: Sink>(&mut self, (protocol, reason): (Protocol, DropReason), count: usize, sink: &mut S) {
+        if count > 0 {
+            self.stats.matched += count as u64;
+            self.stats.dropped[reason as usize] += count as u64;
+            sink.dropped(protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The topic tree: filters of local subscribers, of shared subscriptions and of other
+//! workers. One hash lookup for each level of a topic; nodes that nobody needs go.
+
+use foldhash::fast::RandomState;
+use slab::Slab;
+use std::collections::HashMap;
+use tidegate_message::Qos;
+
+/// A local subscription as deliveries need it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    /// The subscriber's slot.
+    pub(crate) slot: u32,
+    /// Subscription identifier; 0: none.
+    pub(crate) id: u32,
+    /// Highest promise.
+    pub(crate) qos: Qos,
+    /// Not what the subscriber publishes itself.
+    pub(crate) no_local: bool,
+    /// Keep RETAIN as published.
+    pub(crate) retain_as_published: bool,
+}
+
+/// Everybody a topic goes to. Workers are a bit set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Matched {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) workers: u64,
+    pub(crate) groups: Vec<u32>,
+}
+
+impl Matched {
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.workers = 0;
+        self.groups.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.workers == 0 && self.groups.is_empty()
+    }
+
+    fn add(&mut self, other: &Matched) {
+        self.entries.extend_from_slice(&other.entries);
+        self.workers |= other.workers;
+        self.groups.extend_from_slice(&other.groups);
+    }
+}
+
+const ROOT: usize = 0;
+
+#[derive(Default)]
+struct Node {
+    name: Box<str>,
+    parent: usize,
+    children: HashMap<Box<str>, usize, RandomState>,
+    plus: Option<usize>,
+    /// Whose filter ends here.
+    here: Matched,
+    /// Whose filter ends here with `#`.
+    below: Option<Box<Matched>>,
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.below.is_none() && self.plus.is_none() && self.children.is_empty()
+    }
+}
+
+/// Where a filter ends: the node, and whether by `#`.
+#[derive(Clone, Copy)]
+struct Place {
+    node: usize,
+    below: bool,
+}
+
+/// Filters to subscribers.
+pub(crate) struct Tree {
+    nodes: Slab<Node>,
+    /// Goes up with each change: what was matched before is out of date.
+    pub(crate) generation: u64,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        let mut nodes = Slab::new();
+        nodes.insert(Node::default());
+        Tree { nodes, generation: 1 }
+    }
+
+    /// Adds or replaces the subscription of `entry.slot`: whether it is the filter's
+    /// first local one.
+    pub(crate) fn insert(&mut self, filter: &str, entry: Entry) -> bool {
+        let entries = &mut self.leaf(filter).entries;
+        let first = entries.is_empty();
+        match entries.iter_mut().find(|old| old.slot == entry.slot) {
+            Some(old) => *old = entry,
+            None => entries.push(entry),
+        }
+        first
+    }
+
+    /// Removes the subscription of `slot`: whether it was the filter's last local one.
+    pub(crate) fn remove(&mut self, filter: &str, slot: u32) -> bool {
+        let mut last = false;
+        self.shrink(filter, |matched| {
+            let before = matched.entries.len();
+            matched.entries.retain(|entry| entry.slot != slot);
+            last = before > 0 && matched.entries.is_empty();
+        });
+        last
+    }
+
+    /// Notes whether `worker` has subscribers of the filter.
+    pub(crate) fn set_worker(&mut self, filter: &str, worker: u16, interested: bool) {
+        let bit = 1_u64.checked_shl(worker.into()).unwrap_or(0);
+        if interested {
+            self.leaf(filter).workers |= bit;
+        } else {
+            self.shrink(filter, |matched| matched.workers &= !bit);
+        }
+    }
+
+    pub(crate) fn add_group(&mut self, filter: &str, group: u32) {
+        self.leaf(filter).groups.push(group);
+    }
+
+    pub(crate) fn remove_group(&mut self, filter: &str, group: u32) {
+        self.shrink(filter, |matched| matched.groups.retain(|&other| other != group));
+    }
+
+    /// Appends everybody whose filter matches `topic`.
+    pub(crate) fn collect(&self, topic: &str, into: &mut Matched) {
+        // MQTT-4.7.2-1: a leading wildcard does not match `$` topics.
+        if topic.starts_with('$') {
+            let (level, rest) = split(topic);
+            if let Some(&child) = self.nodes[ROOT].children.get(level) {
+                self.walk(child, rest, into);
+            }
+        } else {
+            self.walk(ROOT, Some(topic), into);
+        }
+    }
+
+    /// Depth is bounded by the levels of a topic, which are bounded where it came in.
+    fn walk(&self, node: usize, rest: Option<&str>, into: &mut Matched) {
+        let node = &self.nodes[node];
+        if let Some(below) = &node.below {
+            into.add(below);
+        }
+        let Some(rest) = rest else { return into.add(&node.here) };
+        let (level, rest) = split(rest);
+        if let Some(&child) = node.children.get(level) {
+            self.walk(child, rest, into);
+        }
+        if let Some(plus) = node.plus {
+            self.walk(plus, rest, into);
+        }
+    }
+
+    fn leaf(&mut self, filter: &str) -> &mut Matched {
+        self.generation += 1;
+        let mut place = Place { node: ROOT, below: false };
+        for level in filter.split('/') {
+            match level {
+                "#" => place.below = true,
+                "+" => place.node = self.plus(place.node),
+                name => place.node = self.child(place.node, name),
+            }
+        }
+        let node = &mut self.nodes[place.node];
+        if place.below { node.below.get_or_insert_default() } else { &mut node.here }
+    }
+
+    fn plus(&mut self, parent: usize) -> usize {
+        if let Some(plus) = self.nodes[parent].plus {
+            return plus;
+        }
+        let plus = self.nodes.insert(Node { parent, name: "+".into(), ..Node::default() });
+        self.nodes[parent].plus = Some(plus);
+        plus
+    }
+
+    fn child(&mut self, parent: usize, name: &str) -> usize {
+        if let Some(&child) = self.nodes[parent].children.get(name) {
+            return child;
+        }
+        let child = self.nodes.insert(Node { parent, name: name.into(), ..Node::default() });
+        self.nodes[parent].children.insert(name.into(), child);
+        child
+    }
+
+    fn place(&self, filter: &str) -> Option<Place> {
+        let mut place = Place { node: ROOT, below: false };
+        for level in filter.split('/') {
+            let node = &self.nodes[place.node];
+            match level {
+                "#" => place.below = true,
+                "+" => place.node = node.plus?,
+                name => place.node = *node.children.get(name)?,
+            }
+        }
+        Some(place)
+    }
+
+    /// Lets `change` take something out of the filter's set, then drops what is empty.
+    fn shrink(&mut self, filter: &str, change: impl FnOnce(&mut Matched)) {
+        let Some(place) = self.place(filter) else { return };
+        self.generation += 1;
+        let node = &mut self.nodes[place.node];
+        if !place.below {
+            change(&mut node.here);
+        } else if let Some(below) = &mut node.below {
+            change(below);
+            if below.is_empty() {
+                node.below = None;
+            }
+        }
+        self.prune(place.node);
+    }
+
+    fn prune(&mut self, mut index: usize) {
+        while index != ROOT && self.nodes[index].is_empty() {
+            let Node { parent, name, .. } = self.nodes.remove(index);
+            let above = &mut self.nodes[parent];
+            if above.plus == Some(index) {
+                above.plus = None;
+            } else {
+                above.children.remove(&name);
+            }
+            index = parent;
+        }
+    }
+
+    #[cfg(test)]
+    fn size(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+fn split(topic: &str) -> (&str, Option<&str>) {
+    match topic.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (topic, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::matches;
+    use proptest::prelude::*;
+
+    fn entry(slot: u32) -> Entry {
+        Entry { slot, id: 0, qos: Qos::AtMostOnce, no_local: false, retain_as_published: false }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_exactly_the_filters_that_match_by_definition_and_forgets_the_rest(
+            filters in proptest::collection::vec("(\\$S|a|b|\\+|)(/(a|b|\\+|)){0,3}(/#)?", 1..20),
+            topics in proptest::collection::vec("(\\$S|a|b|)(/(a|b|)){0,4}", 1..20),
+        ) {
+            let mut tree = Tree::new();
+            for (slot, filter) in filters.iter().enumerate() {
+                tree.insert(filter, entry(slot as u32));
+            }
+            for topic in &topics {
+                let mut found = Matched::default();
+                tree.collect(topic, &mut found);
+                let mut slots: Vec<u32> = found.entries.iter().map(|entry| entry.slot).collect();
+                slots.sort_unstable();
+                let expected: Vec<u32> = (0..filters.len() as u32).filter(|&slot| matches(&filters[slot as usize], topic)).collect();
+                prop_assert_eq!(slots, expected, "{}", topic);
+            }
+            for (slot, filter) in filters.iter().enumerate() {
+                tree.remove(filter, slot as u32);
+            }
+            prop_assert_eq!(tree.size(), 1);
+        }
+    }
+
+    #[test]
+    fn tells_the_first_and_the_last_local_subscriber_of_a_filter() {
+        let mut tree = Tree::new();
+        assert!(tree.insert("a/#", entry(1)) && !tree.insert("a/#", entry(2)) && !tree.insert("a/#", entry(1)));
+        assert!(!tree.remove("a/#", 1) && tree.remove("a/#", 2) && !tree.remove("a/#", 2));
+    }
+}

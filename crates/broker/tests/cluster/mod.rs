@@ -1,0 +1,313 @@
+//! Several brokers in one thread with first-in-first-out links between them: what the
+//! driver of each worker does, without sockets. Reads as the driver's documentation.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tidegate_broker::*;
+use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
+
+/// What crosses between two workers.
+#[derive(Debug)]
+pub enum Between {
+    Forward(Forward),
+    Interest(InterestChange),
+    InterestAck(u64),
+    GiveUp(GiveUp),
+    HandOver(HandOver),
+}
+
+/// One delivery as a client sees it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Seen {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: u8,
+    pub retain: bool,
+    pub dup: bool,
+    pub ids: Vec<u32>,
+}
+
+/// The driver's side of one worker.
+#[derive(Default)]
+pub struct Driver {
+    worker: u16,
+    workers: u16,
+    pub out: VecDeque<(u16, Between)>,
+    pub sent: VecDeque<(SubscriberId, u16, Seen)>,
+    pub released: Vec<(SubscriberId, u16)>,
+    pub closed: Vec<(SubscriberId, CloseReason)>,
+    pub drops: u64,
+}
+
+impl Sink for Driver {
+    fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
+        let seen = Seen {
+            topic: message.topic().into(),
+            payload: message.payload().into(),
+            qos: delivery.qos as u8,
+            retain: delivery.retain,
+            dup: delivery.dup,
+            ids: delivery.subscription_ids.to_vec(),
+        };
+        self.sent.push_back((to, delivery.packet_id, seen));
+    }
+
+    fn release(&mut self, to: SubscriberId, packet_id: u16) {
+        self.released.push((to, packet_id));
+    }
+
+    fn forward(&mut self, worker: u16, forward: Forward) {
+        assert_ne!(worker, self.worker, "a worker forwards nothing to itself");
+        self.out.push_back((worker, Between::Forward(forward)));
+    }
+
+    fn interest(&mut self, change: InterestChange) {
+        for other in (0..self.workers).filter(|&other| other != self.worker) {
+            self.out.push_back((other, Between::Interest(change.clone())));
+        }
+    }
+
+    fn close(&mut self, to: SubscriberId, reason: CloseReason) {
+        self.closed.push((to, reason));
+    }
+
+    fn dropped(&mut self, _: Protocol, _: DropReason, count: u32) {
+        self.drops += u64::from(count);
+    }
+}
+
+/// A client with at most one connection.
+#[derive(Default, Debug)]
+pub struct Client {
+    pub id: Option<SubscriberId>,
+    /// A CONNECT that waits for its session: worker and claim.
+    pub waiting: Option<(u16, u64)>,
+    pub present: Option<bool>,
+    pub seen: Vec<Seen>,
+    pub granted: Vec<(SubscriberId, Granted)>,
+}
+
+pub struct Cluster {
+    pub now: u64,
+    pub brokers: Vec<Broker>,
+    pub drivers: Vec<Driver>,
+    pub links: BTreeMap<(u16, u16), VecDeque<Between>>,
+    pub clients: Vec<Client>,
+    /// Whether clients acknowledge at once.
+    pub acknowledges: bool,
+}
+
+pub fn request(client: usize, clean_start: bool, expiry: u32) -> ConnectRequest {
+    ConnectRequest {
+        client_id: format!("client-{client}").into(),
+        clean_start,
+        expiry,
+        receive_maximum: u16::MAX,
+        will: None,
+        access: Access::default(),
+    }
+}
+
+impl Cluster {
+    pub fn new(workers: u16, clients: usize, limits: BrokerLimits) -> Self {
+        let shared = Shared::new(SharedLimits::default());
+        Cluster {
+            now: 0,
+            brokers: (0..workers).map(|worker| Broker::new(shared.clone(), (worker, workers), limits)).collect(),
+            drivers: (0..workers).map(|worker| Driver { worker, workers, ..Driver::default() }).collect(),
+            links: BTreeMap::new(),
+            clients: (0..clients).map(|_| Client::default()).collect(),
+            acknowledges: true,
+        }
+    }
+
+    /// A connection of `client` arrives on `worker`.
+    pub fn connect(&mut self, client: usize, worker: u16, request: ConnectRequest) {
+        let at = usize::from(worker);
+        self.clients[client].present = None;
+        match self.brokers[at].connect(self.now, request, &mut self.drivers[at]) {
+            Connect::Ready(connected) => self.connected(client, connected),
+            Connect::Wait { claim, ask } => {
+                self.clients[client].waiting = Some((worker, claim));
+                if let Some(ask) = ask {
+                    self.drivers[at].out.push_back((ask.home.worker, Between::GiveUp(ask)));
+                }
+            }
+            Connect::Refused(outcome) => panic!("refused: {outcome:?}"),
+        }
+        self.drain(at);
+    }
+
+    /// CONNACK, then what waited.
+    fn connected(&mut self, client: usize, connected: Connected) {
+        let at = usize::from(connected.id.worker);
+        self.clients[client].id = Some(connected.id);
+        self.clients[client].waiting = None;
+        self.clients[client].present = Some(connected.present);
+        self.brokers[at].resume(self.now, connected.id, &mut self.drivers[at]);
+    }
+
+    pub fn disconnect(&mut self, client: usize, leave: Leave) {
+        if let Some(id) = self.clients[client].id.take() {
+            let at = usize::from(id.worker);
+            self.brokers[at].disconnect(self.now, id, leave, &mut self.drivers[at]);
+            self.drain(at);
+        }
+    }
+
+    /// SUBSCRIBE; the SUBACK waits in `granted` until all workers know.
+    pub fn subscribe(&mut self, client: usize, filter: &str, options: Options) -> Result<(), Outcome> {
+        let Some(id) = self.clients[client].id else { return Ok(()) };
+        let at = usize::from(id.worker);
+        let granted = self.brokers[at].subscribe(id, filter, options, &mut self.drivers[at])?;
+        self.clients[client].granted.push((id, granted));
+        self.drain(at);
+        Ok(())
+    }
+
+    pub fn unsubscribe(&mut self, client: usize, filter: &str) {
+        if let Some(id) = self.clients[client].id {
+            let at = usize::from(id.worker);
+            self.brokers[at].unsubscribe(id, filter, &mut self.drivers[at]);
+            self.drain(at);
+        }
+    }
+
+    /// A publish that came in on `worker` from somebody who does not subscribe.
+    pub fn publish(&mut self, worker: u16, (topic, payload): (&str, &[u8]), qos: Qos, retain: bool) -> Outcome {
+        let mut message = MessageBuilder::new(Protocol::Http1, topic, payload);
+        (message.qos, message.retain) = (qos, retain);
+        let at = usize::from(worker);
+        let origin = Origin { subscriber: None, access: &Access::default() };
+        let outcome = self.brokers[at].publish(self.now, origin, message, &mut self.drivers[at]);
+        self.drain(at);
+        outcome
+    }
+
+    /// A publish of a connected client.
+    pub fn publish_from(&mut self, client: usize, packet_id: u16, message: MessageBuilder<'_>) -> Option<Published> {
+        let id = self.clients[client].id?;
+        let at = usize::from(id.worker);
+        let published = self.brokers[at].publish_from(self.now, (id, packet_id), message, &mut self.drivers[at]);
+        self.drain(at);
+        Some(published)
+    }
+
+    /// Takes what a call put out: deliveries to clients, the rest to the links.
+    fn drain(&mut self, at: usize) {
+        loop {
+            while let Some((to, between)) = self.drivers[at].out.pop_front() {
+                self.links.entry((at as u16, to)).or_default().push_back(between);
+            }
+            while let Some((id, _)) = self.drivers[at].closed.pop() {
+                self.clients.iter_mut().filter(|client| client.id == Some(id)).for_each(|client| client.id = None);
+            }
+            let Some((id, packet_id, seen)) = self.drivers[at].sent.pop_front() else { break };
+            let qos = seen.qos;
+            if let Some(client) = self.clients.iter_mut().find(|client| client.id == Some(id)) {
+                client.seen.push(seen);
+            }
+            if self.acknowledges && packet_id != 0 {
+                self.acknowledge(at, (id, packet_id), qos);
+            }
+        }
+        self.acknowledge_subscriptions(at);
+    }
+
+    fn acknowledge(&mut self, at: usize, to: (SubscriberId, u16), qos: u8) {
+        let (broker, driver) = (&mut self.brokers[at], &mut self.drivers[at]);
+        if qos == 1 {
+            broker.puback(self.now, to, driver);
+        } else if broker.pubrec(self.now, to, true, driver) == Received::Release {
+            broker.pubcomp(self.now, to, driver);
+        }
+    }
+
+    /// SUBACK, then the retained messages, once every worker knows the interest.
+    fn acknowledge_subscriptions(&mut self, at: usize) {
+        let settled = self.brokers[at].settled();
+        let mut due = Vec::new();
+        for client in &mut self.clients {
+            let ready =
+                |(id, granted): &(SubscriberId, Granted)| usize::from(id.worker) == at && granted.after <= settled;
+            due.extend(client.granted.iter().filter(|granted| ready(granted)).cloned());
+            client.granted.retain(|granted| !ready(granted));
+        }
+        let any = !due.is_empty();
+        for (id, granted) in due {
+            self.brokers[at].replay(self.now, id, &granted, &mut self.drivers[at]);
+        }
+        if any {
+            self.drain(at);
+        }
+    }
+
+    /// Moves one thing over the link number `choice`: whether there was one.
+    pub fn step(&mut self, choice: usize) -> bool {
+        let busy: Vec<(u16, u16)> =
+            self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(key, _)| *key).collect();
+        let Some(&(from, to)) = busy.get(choice % busy.len().max(1)) else { return false };
+        let Some(between) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
+        self.handle((from, to), between);
+        self.drain(usize::from(to));
+        true
+    }
+
+    fn handle(&mut self, (from, to): (u16, u16), between: Between) {
+        let at = usize::from(to);
+        let (broker, driver) = (&mut self.brokers[at], &mut self.drivers[at]);
+        match between {
+            Between::Forward(forward) => broker.handle_forward(self.now, &forward, driver),
+            Between::Interest(change) => {
+                broker.handle_interest(from, &change);
+                driver.out.push_back((from, Between::InterestAck(change.number)));
+            }
+            Between::InterestAck(number) => broker.handle_interest_ack(from, number),
+            Between::GiveUp(ask) => {
+                if let Some(hand_over) = broker.give_up(self.now, &ask, driver) {
+                    driver.out.push_back((hand_over.to, Between::HandOver(hand_over)));
+                }
+            }
+            Between::HandOver(hand_over) => self.adopt(at, hand_over),
+        }
+    }
+
+    fn adopt(&mut self, at: usize, hand_over: HandOver) {
+        let claim = hand_over.claim;
+        let waiting = Some((at as u16, claim));
+        match self.brokers[at].adopt(self.now, hand_over, &mut self.drivers[at]) {
+            Adopted::Ready(connected) => {
+                let client = self.clients.iter().position(|client| client.waiting == waiting);
+                self.connected(client.expect("an abandoned claim is not ready"), connected);
+            }
+            Adopted::PassOn(next) if usize::from(next.to) == at => self.adopt(at, next),
+            Adopted::PassOn(next) => self.drivers[at].out.push_back((next.to, Between::HandOver(next))),
+            Adopted::Gone => {}
+        }
+    }
+
+    /// Until nothing is on its way.
+    pub fn settle(&mut self) {
+        while self.step(0) {}
+    }
+
+    /// Lets time pass on all workers.
+    pub fn advance(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        for at in 0..self.brokers.len() {
+            self.brokers[at].handle_timeout(self.now, &mut self.drivers[at]);
+            self.drain(at);
+        }
+    }
+
+    /// Every matched delivery is delivered, queued or dropped, over all workers.
+    pub fn assert_nothing_is_lost(&self) {
+        let sum = |of: fn(&Stats) -> i64| self.brokers.iter().map(|broker| of(broker.stats())).sum::<i64>();
+        let accounted = sum(|stats| (stats.delivered + stats.queued + stats.dropped.iter().sum::<u64>()) as i64);
+        assert_eq!(sum(|stats| stats.matched as i64), accounted);
+        assert_eq!(sum(|stats| stats.moved), 0, "what left one worker came to another");
+        let drops: u64 = self.drivers.iter().map(|driver| driver.drops).sum();
+        assert_eq!(sum(|stats| stats.dropped.iter().sum::<u64>() as i64), drops as i64);
+    }
+}
