@@ -15,30 +15,28 @@ pub struct Head {
     pub token: Token,
 }
 
-/// Numeric options that the message layer adds, in ascending order of their numbers.
-pub type Extra<'a> = &'a [(u16, u32)];
-
-/// Appends a message: the options of both lists in one order.
-pub fn encode(out: &mut Vec<u8>, head: &Head, (options, extra): (&OptionList, Extra<'_>), payload: &[u8]) {
+/// Appends a message: the options of both lists in one order. The second is what the
+/// message layer adds to what the caller gave.
+pub fn encode(out: &mut Vec<u8>, head: &Head, options: [&OptionList; 2], payload: &[u8]) {
     let token = head.token.as_bytes();
     out.push(1 << 6 | (head.kind as u8) << 4 | token.len() as u8);
     out.push(head.code.0);
     out.extend_from_slice(&head.message_id.to_be_bytes());
     out.extend_from_slice(token);
-    let mut number = 0;
-    let mut extra = extra.iter().peekable();
-    for (own, value) in options.iter() {
-        while let Some((added, value)) = extra.next_if(|(added, _)| *added < own) {
-            put_uint(out, *added - number, *value);
-            number = *added;
+    let [own, added] = options;
+    let mut added = added.iter().peekable();
+    let mut before = 0;
+    let mut put = |(number, value): (u16, &[u8])| {
+        put_option(out, number - before, value);
+        before = number;
+    };
+    for option in own.iter() {
+        while let Some(earlier) = added.next_if(|(number, _)| *number < option.0) {
+            put(earlier);
         }
-        put_option(out, own - number, value);
-        number = own;
+        put(option);
     }
-    for (added, value) in extra {
-        put_uint(out, *added - number, *value);
-        number = *added;
-    }
+    added.for_each(put);
     if !payload.is_empty() {
         out.push(0xff);
         out.extend_from_slice(payload);
@@ -49,11 +47,6 @@ pub fn encode(out: &mut Vec<u8>, head: &Head, (options, extra): (&OptionList, Ex
 pub fn encode_empty(out: &mut Vec<u8>, kind: Type, message_id: u16) {
     out.extend_from_slice(&[1 << 6 | (kind as u8) << 4, 0]);
     out.extend_from_slice(&message_id.to_be_bytes());
-}
-
-fn put_uint(out: &mut Vec<u8>, delta: u16, value: u32) {
-    let skip = value.leading_zeros() as usize / 8;
-    put_option(out, delta, &value.to_be_bytes()[skip..]);
 }
 
 fn put_option(out: &mut Vec<u8>, delta: u16, value: &[u8]) {

@@ -4,23 +4,38 @@
 //! driver and datagrams to send go out.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod block;
 mod code;
 mod content_format;
+mod dedup;
+mod echo;
 mod encode;
+mod endpoint;
+mod exchange;
 mod link_format;
 mod message;
+mod observers;
 mod option;
 mod option_list;
+mod outbox;
 mod path;
+mod peers;
+mod reply;
 mod token;
+mod uploads;
 
 pub use block::Block;
 pub use code::Code;
 pub use content_format::{content_format, media_type};
-pub use encode::{Extra, Head, encode, encode_empty};
+pub use encode::{Head, encode, encode_empty};
+pub use endpoint::{Arrival, Endpoint, EndpointConfig, Event, Handled, Request};
+pub use exchange::{Exchange, Observe};
 pub use link_format::LinkFormat;
 pub use message::{Malformed, Message, Type};
+pub use observers::{Gone, GoneReason, ObserverId};
 pub use option::{OptionNumber, OptionRef, Options};
 pub use option_list::OptionList;
+pub use outbox::Outbox;
+pub use reply::{Notification, Notified, Reply};
 pub use token::Token;

@@ -111,10 +111,6 @@ impl<'a> Message<'a> {
         };
         self.options().find(|option| bad(option)).map(|option| option.number)
     }
-
-    pub(crate) const fn raw_options(&self) -> &'a [u8] {
-        self.options
-    }
 }
 
 /// What the parts behind the header are read with.

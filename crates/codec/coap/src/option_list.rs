@@ -46,6 +46,16 @@ impl OptionList {
         self.push(number, &value.to_be_bytes()[skip..])
     }
 
+    /// Whether one of that number is there.
+    pub fn contains(&self, number: u16) -> bool {
+        self.entries.iter().any(|entry| entry.number == number)
+    }
+
+    /// Bytes that they take at most once encoded.
+    pub(crate) fn encoded_max(&self) -> usize {
+        self.bytes.len() + 5 * self.entries.len()
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.entries.len()

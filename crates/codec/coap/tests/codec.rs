@@ -12,7 +12,7 @@ fn head(kind: Type, code: Code) -> Head {
 
 fn encoded(head: &Head, options: &OptionList, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(&mut out, head, (options, &[]), payload);
+    encode(&mut out, head, [options, &OptionList::new()], payload);
     out
 }
 
@@ -149,9 +149,10 @@ proptest! {
         let head = Head { kind, code: Code(code), message_id, token: Token::new(&token).expect("short") };
         let mut list = OptionList::new();
         options.iter().for_each(|(number, value)| { list.push(*number, value); });
-        let extra: Vec<_> = extra.into_iter().collect();
+        let mut added = OptionList::new();
+        extra.iter().for_each(|(number, value)| { added.push_uint(*number, *value); });
         let mut out = Vec::new();
-        encode(&mut out, &head, (&list, &extra), &payload);
+        encode(&mut out, &head, [&list, &added], &payload);
         let message = Message::decode(&out, 64).expect("what we encode is valid");
         prop_assert_eq!((message.kind, message.code, message.message_id), (kind, head.code, message_id));
         prop_assert_eq!((message.token.as_bytes(), message.payload), (&token[..], &payload[..]));

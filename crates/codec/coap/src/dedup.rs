@@ -1,0 +1,155 @@
+//! De-duplication (RFC 7252 section 4.5): which messages came already, and what was
+//! answered. Bounded: 247 seconds at full rate would take gigabytes, so a new message
+//! takes the place of the oldest of its four.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use foldhash::fast::RandomState;
+
+use crate::answers::{AnswerRef, Answers};
+
+/// EXCHANGE_LIFETIME, RFC 7252 section 4.8.2.
+const LIFETIME_MS: u64 = 247_000;
+const WAYS: usize = 4;
+/// Ring bytes per entry: most answers are shorter.
+const ANSWER_BYTES: usize = 128;
+
+/// A place in the table that is valid as long as nobody else took it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DedupRef {
+    index: u32,
+    stamp: u32,
+}
+
+/// What is known of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Seen<'a> {
+    /// Nothing: it is new, and remembered now.
+    New(DedupRef),
+    /// It is being worked on.
+    Open,
+    /// The same, and an empty acknowledgement was sent.
+    Accepted,
+    /// This was sent.
+    Answered(&'a [u8]),
+}
+
+#[derive(Debug)]
+pub(crate) struct Dedup {
+    slots: Box<[Option<Slot>]>,
+    answers: Answers,
+    hasher: RandomState,
+    next_stamp: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    peer: SocketAddr,
+    message_id: u16,
+    stamp: u32,
+    at_ms: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Open,
+    Accepted,
+    Answered(AnswerRef),
+}
+
+impl Dedup {
+    /// At least four entries; rounded up to a power of two.
+    pub(crate) fn new(entries: usize) -> Self {
+        let entries = entries.clamp(WAYS, 1 << 24).next_power_of_two();
+        Dedup {
+            slots: vec![None; entries].into_boxed_slice(),
+            answers: Answers::new((entries * ANSWER_BYTES).clamp(16 << 10, 64 << 20)),
+            hasher: RandomState::default(),
+            next_stamp: 0,
+        }
+    }
+
+    pub(crate) fn see(&mut self, now_ms: u64, peer: SocketAddr, message_id: u16) -> Seen<'_> {
+        let sets = self.slots.len() / WAYS;
+        let first = (self.hasher.hash_one((peer, message_id)) as usize % sets) * WAYS;
+        let set = &self.slots[first..first + WAYS];
+        let same = |slot: &Slot| {
+            slot.message_id == message_id && slot.peer == peer && now_ms.saturating_sub(slot.at_ms) < LIFETIME_MS
+        };
+        let found = set.iter().position(|slot| slot.as_ref().is_some_and(same));
+        let state = found.and_then(|way| set[way]).map(|slot| slot.state);
+        let way = match (found, state) {
+            (_, Some(State::Open)) => return Seen::Open,
+            (_, Some(State::Accepted)) => return Seen::Accepted,
+            (Some(_), Some(State::Answered(answer))) if self.answers.read(answer).is_some() => {
+                return self.answers.read(answer).map_or(Seen::Open, Seen::Answered);
+            }
+            // Its answer is lost: to do it again is the best that is left.
+            (Some(way), _) => way,
+            _ => oldest(set),
+        };
+        self.next_stamp = self.next_stamp.wrapping_add(1);
+        let stamp = self.next_stamp;
+        self.slots[first + way] = Some(Slot { peer, message_id, stamp, at_ms: now_ms, state: State::Open });
+        Seen::New(DedupRef { index: (first + way) as u32, stamp })
+    }
+
+    pub(crate) fn accept(&mut self, place: DedupRef) {
+        if let Some(slot) = self.slot(place) {
+            slot.state = State::Accepted;
+        }
+    }
+
+    pub(crate) fn answer(&mut self, place: DedupRef, answer: &[u8]) {
+        let written = self.answers.write(answer);
+        let Some(slot) = self.slot(place) else { return };
+        match written {
+            Some(written) => slot.state = State::Answered(written),
+            None => self.slots[place.index as usize] = None,
+        }
+    }
+
+    fn slot(&mut self, place: DedupRef) -> Option<&mut Slot> {
+        self.slots.get_mut(place.index as usize)?.as_mut().filter(|slot| slot.stamp == place.stamp)
+    }
+}
+
+fn oldest(set: &[Option<Slot>]) -> usize {
+    let age = |slot: &Option<Slot>| slot.as_ref().map_or(0, |slot| slot.at_ms + 1);
+    (0..set.len()).min_by_key(|way| age(&set[*way])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        ([192, 0, 2, 1], port).into()
+    }
+
+    #[test]
+    fn remembers_a_message_and_its_answer_for_its_lifetime() {
+        let mut dedup = Dedup::new(64);
+        let Seen::New(place) = dedup.see(0, peer(1), 7) else { unreachable!("first of its kind") };
+        assert_eq!(dedup.see(1, peer(1), 7), Seen::Open);
+        dedup.accept(place);
+        assert_eq!(dedup.see(1, peer(1), 7), Seen::Accepted);
+        dedup.answer(place, b"answer");
+        assert_eq!(dedup.see(1, peer(1), 7), Seen::Answered(b"answer"));
+        assert!(matches!(dedup.see(1, peer(2), 7), Seen::New(_)), "another peer");
+        assert!(matches!(dedup.see(LIFETIME_MS, peer(1), 7), Seen::New(_)), "too old");
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_does_not_reach_who_took_the_place() {
+        let mut dedup = Dedup::new(4);
+        let Seen::New(old) = dedup.see(0, peer(1), 0) else { unreachable!("first of its kind") };
+        for id in 1..=4 {
+            assert!(matches!(dedup.see(u64::from(id), peer(1), id), Seen::New(_)));
+        }
+        dedup.answer(old, b"late");
+        assert!((1..=4).all(|id| dedup.see(9, peer(1), id) == Seen::Open));
+    }
+}

@@ -1,0 +1,54 @@
+//! A request that waits for its response. The driver keeps it, so that slow requests
+//! cost the endpoint nothing.
+
+use std::net::SocketAddr;
+
+use crate::dedup::DedupRef;
+use crate::{Block, Code, Token};
+
+/// What a request says about observing (RFC 7641).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observe {
+    /// Nothing, or no longer: an observation of the same peer and token has been ended.
+    No,
+    /// It wants to be notified of changes.
+    Register,
+}
+
+/// What is needed to answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// Its token.
+    pub token: Token,
+    /// What it asks for.
+    pub method: Code,
+    /// Whether it wants to observe.
+    pub observe: Observe,
+    /// Whether its message was confirmable: at least once.
+    pub confirmable: bool,
+    /// Whether its address is proven or trusted.
+    pub proven: bool,
+    pub(crate) message_id: u16,
+    pub(crate) accepted: bool,
+    pub(crate) request_len: u32,
+    pub(crate) block1: Option<Block>,
+    pub(crate) block2: Option<Block>,
+    /// Classes of responses that it does not want, as in No-Response (RFC 7967).
+    pub(crate) unwanted: u8,
+    pub(crate) place: DedupRef,
+}
+
+impl Exchange {
+    /// Bytes that an answer may have (RFC 9175 section 2.4): at most three times the
+    /// request, but 256 in any case, until the address is proven.
+    pub(crate) fn answer_max(&self) -> usize {
+        if self.proven { usize::MAX } else { (self.request_len as usize * 3).max(256) }
+    }
+
+    pub(crate) const fn is_unwanted(&self, code: Code) -> bool {
+        let class = code.class();
+        class > 0 && self.unwanted & 1 << (class - 1) != 0
+    }
+}

@@ -1,0 +1,98 @@
+//! Block1: bodies that come in several requests (RFC 7959 section 2.5). Bounded in
+//! number, in bytes each and in all, and in time.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use foldhash::fast::RandomState;
+
+use crate::{Block, Code, Message, OptionNumber, OptionRef};
+
+/// Uploads of one worker at a time.
+const MAX_UPLOADS: usize = 64;
+/// An upload that makes no progress for that long is forgotten.
+const IDLE_MS: u64 = 60_000;
+
+/// Unfinished bodies.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    bodies: HashMap<(SocketAddr, u64), Upload, RandomState>,
+    hasher: RandomState,
+    max_body: usize,
+}
+
+#[derive(Debug)]
+struct Upload {
+    body: Vec<u8>,
+    at_ms: u64,
+}
+
+/// What a block did.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// 2.31: send the next.
+    Continue,
+    /// It was the last; the whole body.
+    Whole(Vec<u8>),
+    /// Answer with this: 4.00, 4.08, 4.13 or 5.03.
+    Refused(Code),
+}
+
+impl Uploads {
+    pub(crate) fn new(max_body: usize) -> Self {
+        Uploads { bodies: HashMap::default(), hasher: RandomState::default(), max_body }
+    }
+
+    pub(crate) fn take(&mut self, now_ms: u64, (peer, message): (SocketAddr, &Message<'_>), block: Block) -> Taken {
+        // All blocks but the last are whole; a body may also be a single one.
+        if block.more && message.payload.len() != block.size() {
+            return Taken::Refused(Code::BAD_REQUEST);
+        }
+        let key = (peer, self.body_key(message));
+        if block.num == 0 {
+            self.bodies.remove(&key);
+            if block.more && !self.make_room(now_ms) {
+                return Taken::Refused(Code::SERVICE_UNAVAILABLE);
+            }
+        }
+        let before = self.bodies.remove(&key).map_or_else(Vec::new, |upload| upload.body);
+        if before.len() != block.offset() {
+            return Taken::Refused(Code::REQUEST_ENTITY_INCOMPLETE);
+        }
+        self.append(now_ms, (key, before), (message.payload, block.more))
+    }
+
+    fn append(
+        &mut self,
+        now_ms: u64,
+        (key, mut body): ((SocketAddr, u64), Vec<u8>),
+        (part, more): (&[u8], bool),
+    ) -> Taken {
+        if body.len() + part.len() > self.max_body {
+            return Taken::Refused(Code::REQUEST_ENTITY_TOO_LARGE);
+        }
+        body.extend_from_slice(part);
+        if !more {
+            return Taken::Whole(body);
+        }
+        self.bodies.insert(key, Upload { body, at_ms: now_ms });
+        Taken::Continue
+    }
+
+    /// Which body a block belongs to: the same method and the same options but Block1
+    /// (RFC 7959 section 2.5; the Request-Tag of RFC 9175 is one of them).
+    fn body_key(&self, message: &Message<'_>) -> u64 {
+        let telling = |number: u16| !matches!(number, OptionNumber::BLOCK1 | OptionNumber::SIZE1 | OptionNumber::ECHO);
+        let options = message.options().filter(|option| telling(option.number));
+        let fold = |hash: u64, option: OptionRef<'_>| self.hasher.hash_one((hash, option.number, option.value));
+        options.fold(u64::from(message.code.0), fold)
+    }
+
+    fn make_room(&mut self, now_ms: u64) -> bool {
+        if self.bodies.len() >= MAX_UPLOADS {
+            self.bodies.retain(|_, upload| now_ms.saturating_sub(upload.at_ms) < IDLE_MS);
+        }
+        self.bodies.len() < MAX_UPLOADS
+    }
+}
