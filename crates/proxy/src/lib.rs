@@ -1,1 +1,21 @@
-//! placeholder
+//! The data path: workers that accept, detect, route, balance and forward, and the
+//! gateway that tells them what to do. The only crate above the sockets that is
+//! asynchronous; decisions about protocols are made in the crates below.
+#![forbid(unsafe_code)]
+
+mod client;
+mod decide;
+mod gateway;
+mod http;
+mod inspect;
+mod listen;
+mod metrics;
+mod password;
+mod plan;
+mod refusal;
+mod stream;
+mod worker;
+
+pub use gateway::{Applied, Gateway, GatewayError, Options, Wake};
+pub use password::hash_password;
+pub use plan::Problem;

@@ -12,6 +12,8 @@ pub struct Question<'a> {
     pub is_handler: bool,
     /// Script id or handler index.
     pub target: u32,
+    /// Version of the plan that `target` belongs to.
+    pub plan: u32,
     /// The declared fields, encoded; at most [`SLOT_QUESTION_MAX`] bytes.
     pub bytes: &'a [u8],
 }
@@ -70,14 +72,15 @@ impl Decisions {
         self.memory.store(at + SLOT_GENERATION_AT, generation);
         self.memory.store(at + SLOT_KIND_AT, 1 + u32::from(question.is_handler));
         self.memory.store(at + SLOT_TARGET_AT, question.target);
+        self.memory.store(at + SLOT_PLAN_AT, question.plan);
         self.memory.store(at + SLOT_QUESTION_LEN_AT, question.bytes.len() as u32);
         self.memory.store(at + SLOT_ANSWER_LEN_AT, 0);
         self.memory.write(at + SLOT_QUESTION_AT, question.bytes);
         self.memory.store(at + SLOT_STATE_AT, STATE_ASKED);
         self.memory.store(HEADER_BYTES + (self.head as usize & (self.capacity - 1)) * 4, slot);
-        let was_read = self.memory.load(TAIL_AT) == self.head;
+        let before = self.head;
         self.head = self.head.wrapping_add(1);
-        self.memory.store(HEAD_AT, self.head);
+        let was_read = self.memory.publish((HEAD_AT, self.head), (TAIL_AT, before));
         let asked = Asked { slot, generation };
         self.asked.push(asked);
         Some((asked, was_read))

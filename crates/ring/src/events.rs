@@ -18,7 +18,7 @@ pub enum EventKind {
     Endpoint = 4,
     /// A message for a subscriber of the API: a subscription; text: JSON.
     Message = 5,
-    /// Something for the log: a level (0 debug to 4 fatal).
+    /// Something for the log: a level, 20 debug, 30 info, 40 warn, 50 error.
     Log = 6,
 }
 
@@ -60,12 +60,17 @@ impl EventRing {
         Ok(EventRing { memory, capacity, head: memory.load(HEAD_AT), dropped: memory.load(DROPPED_AT) })
     }
 
+    /// Whether somebody listens to that kind.
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.memory.load(WANTED_AT) >> (kind as u16) & 1 == 1
+    }
+
     /// Records that are dropped so far.
     pub const fn dropped(&self) -> u32 {
         self.dropped
     }
 
-    /// Writes a record. `true`: the ring was empty, so the reader may need waking.
+    /// Writes a record. `true`: the reader had read everything before it, so it needs waking.
     pub fn push(&mut self, record: &EventRecord<'_>) -> bool {
         let text = &record.text.as_bytes()[..record.text.len().min(usize::from(u16::MAX))];
         let (inline, rest) = text.split_at(text.len().min(EVENT_TEXT_INLINE));
@@ -91,9 +96,9 @@ impl EventRing {
         for (index, part) in rest.chunks(EVENT_BYTES).enumerate() {
             self.memory.write(self.place(self.head.wrapping_add(1 + index as u32)), part);
         }
+        let before = self.head;
         self.head = self.head.wrapping_add(records as u32);
-        self.memory.store(HEAD_AT, self.head);
-        used == 0
+        self.memory.publish((HEAD_AT, self.head), (TAIL_AT, before))
     }
 
     fn place(&self, index: u32) -> usize {

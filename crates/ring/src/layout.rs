@@ -21,6 +21,12 @@ pub const TAIL_AT: usize = 16;
 /// Offset of the count of records that found the ring full; written by Rust.
 pub const DROPPED_AT: usize = 20;
 
+/// u32, bit `1 << kind`: somebody listens to records of that kind; written by JavaScript.
+pub const WANTED_AT: usize = 24;
+
+/// Goes up whenever a number in here changes its meaning; the package says its own when it loads us.
+pub const LAYOUT_VERSION: u32 = 1;
+
 /// Size of an event record and of a continuation.
 pub const EVENT_BYTES: usize = 64;
 /// u16: kind.
@@ -58,6 +64,8 @@ pub const SLOT_QUESTION_LEN_AT: usize = 16;
 pub const SLOT_ANSWER_LEN_AT: usize = 20;
 /// u32: 0 answered, 1 threw, 2 returned something invalid.
 pub const SLOT_OUTCOME_AT: usize = 24;
+/// u32: version of the plan that the script id or handler index belongs to.
+pub const SLOT_PLAN_AT: usize = 28;
 /// The question: for each declared field a u16 length (0xFFFF: absent) and its bytes.
 pub const SLOT_QUESTION_AT: usize = 32;
 /// How long it may be.

@@ -74,6 +74,15 @@ impl SharedMemory {
         self.word(at).store(value, Ordering::Release);
     }
 
+    /// Publishes a new head; says whether the reader had read everything before it. The
+    /// fence stands between the two so that one of both sides sees the other's store:
+    /// the reader looks at the head again after it has stored its tail.
+    pub(crate) fn publish(&self, (head_at, head): (usize, u32), (tail_at, before): (usize, u32)) -> bool {
+        self.word(head_at).store(head, Ordering::Release);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.word(tail_at).load(Ordering::Relaxed) == before
+    }
+
     pub(crate) fn store_f64(&self, at: usize, value: f64) {
         assert!(at.is_multiple_of(8) && at + 8 <= self.len);
         // SAFETY: in bounds and aligned by the check above.

@@ -50,11 +50,7 @@ fn a_full_event_ring_drops_and_counts() {
     assert!(ring.push(&record("GET /a")));
     let long = "x".repeat(100);
     assert!(!ring.push(&record(&long)));
-    assert_eq!(
-        (side.word(HEAD_AT), ring.dropped()),
-        (4 - 1, 0),
-        "100 bytes: 32 inline and two continuations would be 4 records"
-    );
+    assert_eq!((side.word(HEAD_AT), ring.dropped()), (4, 0), "100 bytes: 32 inline and two continuations");
     assert!(!ring.push(&record(&long)));
     assert_eq!((ring.dropped(), side.word(DROPPED_AT)), (1, 1));
     side.put(TAIL_AT, 4);
@@ -74,7 +70,7 @@ fn another_layout_is_refused_in_words() {
 fn a_question_is_answered_in_place_and_its_slot_is_used_again() {
     let mut side = Side::new(decision_ring_bytes(2), [DECISION_VERSION, 2, SLOT_BYTES as u32]);
     let mut decisions = Decisions::open(side.memory()).unwrap();
-    let question = Question { is_handler: false, target: 3, bytes: b"\x03\0abc" };
+    let question = Question { is_handler: false, target: 3, plan: 1, bytes: b"\x03\0abc" };
     let (asked, wake) = decisions.ask(&question).unwrap();
     let (_, wake_again) = decisions.ask(&question).unwrap();
     assert!(wake && !wake_again);
@@ -101,7 +97,7 @@ fn a_question_is_answered_in_place_and_its_slot_is_used_again() {
 fn an_answer_that_claims_to_be_longer_than_its_place_is_invalid() {
     let mut side = Side::new(decision_ring_bytes(1), [DECISION_VERSION, 1, SLOT_BYTES as u32]);
     let mut decisions = Decisions::open(side.memory()).unwrap();
-    let (asked, _) = decisions.ask(&Question { is_handler: true, target: 0, bytes: b"" }).unwrap();
+    let (asked, _) = decisions.ask(&Question { is_handler: true, target: 0, plan: 1, bytes: b"" }).unwrap();
     let at = slots_at(1) + asked.slot as usize * SLOT_BYTES;
     side.put(at + SLOT_ANSWER_LEN_AT, 1 << 30);
     side.put(at, STATE_ANSWERED);

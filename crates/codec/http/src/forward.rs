@@ -9,33 +9,35 @@ use std::io::Write;
 use std::net::IpAddr;
 
 /// What policies want changed in a head.
-#[derive(Default, Debug)]
-pub struct Edits<'e> {
-    /// Fields to set: an existing field of that name is replaced.
-    pub set: &'e [(Box<str>, Box<str>)],
-    /// Fields to drop.
-    pub remove: &'e [Box<str>],
+pub trait HeadEdits {
+    /// Whether there is nothing to change.
+    fn is_empty(&self) -> bool;
+    /// Whether a field that came must not go on: it was removed, or set anew.
+    fn drops(&self, name: &str) -> bool;
+    /// Each field to add: name and value.
+    fn each_set(&self, put: &mut dyn FnMut(&[u8], &[u8]));
 }
 
-impl Edits<'_> {
-    fn touches(&self, name: &str) -> bool {
-        // Framing is not a policy's to change.
-        !name.eq_ignore_ascii_case("content-length") && self.named(name)
-    }
-
-    fn named(&self, name: &str) -> bool {
-        self.set.iter().any(|(set, _)| set.eq_ignore_ascii_case(name))
-            || self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
-    }
-
+/// No changes.
+impl HeadEdits for () {
     fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.remove.is_empty()
+        true
     }
+
+    fn drops(&self, _: &str) -> bool {
+        false
+    }
+
+    fn each_set(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
+}
+
+/// Framing is not a policy's to change.
+fn touches<E: HeadEdits>(edits: &E, name: &str) -> bool {
+    !name.eq_ignore_ascii_case("content-length") && edits.drops(name)
 }
 
 /// What the request's next hop needs to know besides the head.
-#[derive(Debug)]
-pub struct RequestContext<'c> {
+pub struct RequestContext<'c, E> {
     /// Path and query to send.
     pub target: &'c [u8],
     /// `Host` to send.
@@ -49,11 +51,11 @@ pub struct RequestContext<'c> {
     /// Send an `Upgrade` on.
     pub upgrade: bool,
     /// What policies changed.
-    pub edits: Edits<'c>,
+    pub edits: &'c E,
 }
 
 /// Appends the request head for the upstream. The body is framed as it came.
-pub fn forward_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_>) {
+pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
     put(out, &[head.method.as_bytes(), b" ", context.target, b" HTTP/1.1\r\nHost: ", context.host, b"\r\n"]);
     let plain = context.edits.is_empty() && !head.connection_names_headers;
     let mut forwarded_for = None;
@@ -69,7 +71,7 @@ pub fn forward_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &
             }
             FieldClass::Identity => {}
         }
-        if !plain && (context.edits.touches(header.name) || names_header(head, header.name)) {
+        if !plain && (touches(context.edits, header.name) || names_header(head, header.name)) {
             continue;
         }
         put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
@@ -84,12 +86,17 @@ pub fn forward_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &
         out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     put_forwarded(out, head, context, forwarded_for);
-    put_set(out, &context.edits);
+    put_set(out, context.edits);
     out.extend_from_slice(b"\r\n");
 }
 
 /// `X-Forwarded-*`: overwritten for a stranger, continued for a trusted proxy.
-fn put_forwarded(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_>, earlier: Option<&[u8]>) {
+fn put_forwarded<E>(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_, '_>,
+    context: &RequestContext<'_, E>,
+    earlier: Option<&[u8]>,
+) {
     out.extend_from_slice(b"X-Forwarded-For: ");
     if let Some(earlier) = earlier {
         put(out, &[earlier, b", "]);
@@ -127,8 +134,7 @@ fn put_address(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// What the response's way back needs to know besides the head.
-#[derive(Debug)]
-pub struct ResponseContext<'c> {
+pub struct ResponseContext<'c, E> {
     /// The client's version.
     pub version: Version,
     /// Whether the client's connection stays open.
@@ -138,12 +144,16 @@ pub struct ResponseContext<'c> {
     /// An upgrade was agreed on (101).
     pub upgrade: bool,
     /// What policies changed.
-    pub edits: Edits<'c>,
+    pub edits: &'c E,
 }
 
 /// Appends the response head for the client. `false`: nothing had to change and
 /// nothing was appended; the head may go on as it came.
-pub fn forward_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, context: &ResponseContext<'_>) -> bool {
+pub fn forward_response<E: HeadEdits>(
+    out: &mut Vec<u8>,
+    head: &ResponseHead<'_, '_>,
+    context: &ResponseContext<'_, E>,
+) -> bool {
     let same_body = head.body == context.body;
     let plain = context.version == Version::Http11 && head.version == Version::Http11 && context.keep_alive;
     if plain && same_body && !head.has_hop_by_hop && context.edits.is_empty() {
@@ -154,7 +164,7 @@ pub fn forward_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, context:
     for header in head.headers {
         let hop = head.has_hop_by_hop
             && (classify(header.name) == FieldClass::HopByHop || head.connection_names(header.name));
-        if !hop && !context.edits.touches(header.name) {
+        if !hop && !touches(context.edits, header.name) {
             put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
         }
     }
@@ -169,15 +179,13 @@ pub fn forward_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, context:
         (false, true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         (false, true, Version::Http11) => {}
     }
-    put_set(out, &context.edits);
+    put_set(out, context.edits);
     out.extend_from_slice(b"\r\n");
     true
 }
 
-fn put_set(out: &mut Vec<u8>, edits: &Edits<'_>) {
-    for (name, value) in edits.set {
-        put(out, &[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-    }
+fn put_set<E: HeadEdits>(out: &mut Vec<u8>, edits: &E) {
+    edits.each_set(&mut |name, value| put(out, &[name, b": ", value, b"\r\n"]));
 }
 
 fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {

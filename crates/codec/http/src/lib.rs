@@ -17,7 +17,7 @@ pub use body::{Body, BodyReader, Piece};
 pub use chunked::{put_chunk, put_last_chunk};
 pub use date::{HTTP_DATE_LEN, http_date};
 pub use fields::{Field, FieldClass, classify, has_token, tokens};
-pub use forward::{Edits, RequestContext, ResponseContext, forward_request, forward_response};
+pub use forward::{HeadEdits, RequestContext, ResponseContext, forward_request, forward_response};
 pub use head::{HEADERS_MAX, HeadScan};
 pub use request::{RequestHead, Version, parse_request};
 pub use response::{ResponseHead, parse_response};

@@ -1,0 +1,181 @@
+//! The class that TypeScript holds.
+
+use crate::memory::{coded, open_all};
+use crate::task::Call;
+use napi::Env;
+use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tidegate_proxy::{Gateway, GatewayError, Options};
+use tidegate_ring::{EventRing, layout::LAYOUT_VERSION};
+
+/// Gateways by id, so that policy threads find theirs.
+static GATEWAYS: Mutex<Option<HashMap<u32, Weak<Gateway>>>> = Mutex::new(None);
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+pub(crate) fn gateway(id: u32) -> Result<Arc<Gateway>> {
+    let gateways = GATEWAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = gateways.as_ref().and_then(|gateways| gateways.get(&id)?.upgrade());
+    found.ok_or_else(|| coded("CLOSED", format!("there is no gateway {id} in this process")))
+}
+
+pub(crate) fn failed(error: GatewayError) -> napi::Error {
+    coded(error.code, error.message)
+}
+
+#[napi(object, use_nullable = true)]
+pub struct NativeOptions {
+    pub workers: u32,
+    pub layout_version: u32,
+    pub event_rings: Vec<Uint8Array>,
+}
+
+#[napi]
+pub struct NativeGateway {
+    id: u32,
+    gateway: Arc<Gateway>,
+    /// Held, not read: the workers write there until they are joined.
+    _rings: Vec<Uint8Array>,
+}
+
+#[napi]
+impl NativeGateway {
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: &Env, options: NativeOptions) -> Result<Self> {
+        if options.layout_version != LAYOUT_VERSION {
+            let text = format!(
+                "the package speaks layout {}, the addon {LAYOUT_VERSION}; install both anew",
+                options.layout_version
+            );
+            return Err(coded("LAYOUT", text));
+        }
+        let events = open_all(&options.event_rings, EventRing::open)?;
+        let gateway = Gateway::start(Options { workers: options.workers as usize, events }).map_err(failed)?;
+        let gateway = Arc::new(gateway);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut gateways = GATEWAYS.lock().unwrap_or_else(PoisonError::into_inner);
+        gateways.get_or_insert_default().insert(id, Arc::downgrade(&gateway));
+        // A Node thread that ends takes its memory with it: the workers must be gone before.
+        let ending = Arc::clone(&gateway);
+        env.add_env_cleanup_hook(ending, |gateway| {
+            gateway.on_wake(None);
+            gateway.close();
+        })?;
+        Ok(NativeGateway { id, gateway, _rings: options.event_rings })
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    #[napi(catch_unwind)]
+    pub fn apply_plan(&self, plan: Buffer) -> AsyncTask<Call<String>> {
+        let (gateway, bytes) = (Arc::clone(&self.gateway), plan.to_vec());
+        call(move || json(&gateway.apply(&bytes).map_err(failed)?))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_weights(&self, json: String) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Weight {
+            upstream: String,
+            endpoint: String,
+            health: f32,
+            draining: bool,
+        }
+        let weights: Vec<Weight> = serde_json::from_str(&json).map_err(|error| coded("INVALID_WEIGHTS", error))?;
+        for weight in weights {
+            self.gateway.set_weight(&weight.upstream, &weight.endpoint, (weight.health, weight.draining));
+        }
+        Ok(())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn scrape(&self, known: u32) -> Buffer {
+        self.gateway.scrape(known as usize).into()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn connections(&self, query: String) -> AsyncTask<Call<String>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.connections(&query).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn close_connection(&self, id: String) -> AsyncTask<Call<bool>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.close_connection(&id).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn explain(&self, query: String) -> AsyncTask<Call<String>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.explain(&query).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn upstreams(&self) -> String {
+        self.gateway.upstreams()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn on_wake(&self, callback: Function<'_, (), ()>) -> Result<()> {
+        let wake = callback.build_threadsafe_function::<()>().weak::<true>().build()?;
+        self.gateway.on_wake(Some(Arc::new(move || {
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        })));
+        Ok(())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn drain(&self, options_json: String) -> AsyncTask<Call<()>> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Drain {
+            delay_ms: u64,
+            timeout_ms: u64,
+        }
+        let gateway = Arc::clone(&self.gateway);
+        call(move || {
+            let drain: Drain = serde_json::from_str(&options_json).map_err(|error| coded("INVALID_OPTIONS", error))?;
+            std::thread::sleep(Duration::from_millis(drain.delay_ms));
+            gateway.drain(Duration::from_millis(drain.timeout_ms));
+            Ok(())
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn close(&self) -> AsyncTask<Call<()>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || {
+            gateway.on_wake(None);
+            gateway.close();
+            Ok(())
+        })
+    }
+
+    /// Panics, so that a test can see that it becomes an error and not an abort.
+    #[napi(catch_unwind)]
+    pub fn panic_for_test(&self) -> Result<()> {
+        #[allow(clippy::panic, reason = "this is what it is for")]
+        {
+            panic!("asked to");
+        }
+    }
+}
+
+pub(crate) fn call<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) -> AsyncTask<Call<T>>
+where
+    Call<T>: napi::bindgen_prelude::Task,
+{
+    AsyncTask::new(Call::new(run))
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| coded("INTERNAL", error))
+}

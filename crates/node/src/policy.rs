@@ -1,0 +1,66 @@
+//! A policy thread's end: it arrives with its rings, kicks workers when it has
+//! answered, and is let go before its memory is.
+
+use crate::gateway::{failed, gateway};
+use crate::memory::{coded, open_all};
+use napi::Env;
+use napi::bindgen_prelude::{AsyncTask, Function, Result, Uint8Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidegate_proxy::Gateway;
+use tidegate_ring::Decisions;
+
+#[napi]
+pub struct PolicyPort {
+    gateway: Arc<Gateway>,
+    is_attached: Arc<AtomicBool>,
+    /// Held, not read: workers write there until the port is detached.
+    _rings: Vec<Uint8Array>,
+}
+
+#[napi(catch_unwind)]
+pub fn attach_policy_thread(
+    env: &Env,
+    gateway_id: u32,
+    rings: Vec<Uint8Array>,
+    wake: Function<'_, (), ()>,
+) -> Result<PolicyPort> {
+    let gateway = gateway(gateway_id)?;
+    let decisions = open_all(&rings, Decisions::open)?;
+    let wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
+    let wake = Arc::new(move || {
+        wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    });
+    gateway.attach_policies(decisions, wake).map_err(failed)?;
+    let is_attached = Arc::new(AtomicBool::new(true));
+    // The thread may be terminated at any time: its rings are let go before its memory is.
+    let ending = (Arc::clone(&gateway), Arc::clone(&is_attached));
+    env.add_env_cleanup_hook(ending, |(gateway, is_attached)| {
+        if is_attached.swap(false, Ordering::AcqRel) {
+            gateway.detach_policies();
+        }
+    })?;
+    Ok(PolicyPort { gateway, is_attached, _rings: rings })
+}
+
+#[napi]
+impl PolicyPort {
+    #[napi(catch_unwind)]
+    pub fn kick(&self, worker: u32) {
+        self.gateway.kick(worker as usize);
+    }
+
+    #[napi(catch_unwind)]
+    pub fn detach(&self) {
+        if self.is_attached.swap(false, Ordering::AcqRel) {
+            self.gateway.detach_policies();
+        }
+    }
+}
+
+#[napi(catch_unwind)]
+pub fn hash_password(password: String) -> AsyncTask<crate::task::Call<String>> {
+    crate::gateway::call(move || tidegate_proxy::hash_password(&password).map_err(|text| coded("PASSWORD", text)))
+}

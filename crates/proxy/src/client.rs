@@ -1,0 +1,219 @@
+//! The client's end of a stream: reads go through the worker's scratch buffer, and
+//! only what could not be used at once is kept here.
+
+use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tidegate_listener::Permit;
+use tidegate_message::Peer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that were read and not used yet, in a scratch buffer.
+pub(crate) struct Input {
+    pub(crate) buffer: ReadBuffer,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Input {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// What the listener believes of its peers, shared by its connections.
+pub(crate) struct Trust {
+    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
+    pub(crate) proxy_protocol_from: Vec<ipnet::IpNet>,
+    pub(crate) protocols: Vec<tidegate_message::Protocol>,
+    pub(crate) anonymous: bool,
+    pub(crate) unknown_to: Option<std::net::SocketAddr>,
+}
+
+/// A client's connection.
+pub(crate) struct Client {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) trust: Rc<Trust>,
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: Peer,
+    /// Read, but not used: the beginning of what comes next.
+    pub(crate) carry: Vec<u8>,
+    /// The client has sent everything it ever will.
+    pub(crate) is_at_end: bool,
+    pub(crate) permit: Permit,
+}
+
+/// Why a wait for the client ended without bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// It closed, or its network did.
+    Closed,
+    /// The connection's deadline passed.
+    TimedOut,
+    /// The gateway wants the connection gone.
+    Asked,
+}
+
+/// How long a closing connection is read on, so that the last answer is not lost to a reset.
+const LINGER: Duration = Duration::from_millis(500);
+
+impl Client {
+    /// Reads once. What was carried over stands in front of what is new; an empty
+    /// result is the end of the stream.
+    pub(crate) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
+        let mut buffer = self.worker.buffers.take();
+        let start = HEADROOM + self.carry.len().min(READ_BYTES - 1);
+        let mut read = ReadBuf::new(&mut buffer[start..]);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let count = read.filled().len();
+        let result = match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                self.worker.buffers.give(buffer);
+                return Poll::Pending;
+            }
+        };
+        if let Err(error) = result {
+            self.worker.buffers.give(buffer);
+            return Poll::Ready(Err(error));
+        }
+        buffer[HEADROOM..start].copy_from_slice(&self.carry);
+        self.carry.clear();
+        self.connection.bytes_in.set(self.connection.bytes_in.get() + count as u64);
+        self.is_at_end |= count == 0;
+        Poll::Ready(Ok(Input { buffer, start: HEADROOM, end: start + count }))
+    }
+
+    /// Waits for bytes, the deadline or a goodbye. `interruptible`: a goodbye ends the wait.
+    pub(crate) async fn input(&mut self, interruptible: bool) -> Result<Input, Ended> {
+        poll_fn(|cx| {
+            self.connection.register(cx.waker());
+            if self.connection.timed_out.get() {
+                return Poll::Ready(Err(Ended::TimedOut));
+            }
+            if interruptible && self.connection.is_leaving() {
+                return Poll::Ready(Err(Ended::Asked));
+            }
+            match ready!(self.poll_input(cx)) {
+                Ok(input) if self.is_at_end => {
+                    self.worker.buffers.give(input.buffer);
+                    Poll::Ready(Err(Ended::Closed))
+                }
+                Ok(input) => Poll::Ready(Ok(input)),
+                Err(_) => Poll::Ready(Err(Ended::Closed)),
+            }
+        })
+        .await
+    }
+
+    /// Takes what was carried over as input without reading.
+    pub(crate) fn carried(&mut self) -> Option<Input> {
+        if self.carry.is_empty() {
+            return None;
+        }
+        let mut buffer = self.worker.buffers.take();
+        let end = HEADROOM + self.carry.len().min(READ_BYTES);
+        buffer[HEADROOM..end].copy_from_slice(&self.carry[..end - HEADROOM]);
+        self.carry = Vec::new();
+        Some(Input { buffer, start: HEADROOM, end })
+    }
+
+    /// Keeps what is left of `input` and gives its buffer back.
+    pub(crate) fn stash(&mut self, input: Input) {
+        if !input.is_empty() {
+            self.carry.extend_from_slice(input.bytes());
+        }
+        self.worker.buffers.give(input.buffer);
+    }
+
+    /// Writes as much as the socket takes now: 0 where it takes nothing.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(count)) => {
+                self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
+                Ok(count)
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(0),
+        }
+    }
+
+    /// Writes everything, within the connection's deadline.
+    ///
+    /// # Errors
+    /// The client is gone or too slow.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            self.connection.register(cx.waker());
+            while sent < bytes.len() {
+                if self.connection.timed_out.get() {
+                    return Poll::Ready(Err(Ended::TimedOut));
+                }
+                match self.write_now(cx, &bytes[sent..]) {
+                    Ok(0) => return Poll::Pending,
+                    Ok(count) => sent += count,
+                    Err(_) => return Poll::Ready(Err(Ended::Closed)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Sets the connection's deadline, milliseconds from `now`.
+    pub(crate) fn deadline(&self, now: u64, after_ms: u64) {
+        self.worker.connections.set_deadline(&self.connection, now + after_ms);
+    }
+
+    /// Closes so that what was written arrives: no more from us, then a short look at
+    /// what the client still sends (RFC 9112 section 9.6).
+    pub(crate) async fn close(mut self) {
+        if self.is_at_end || poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let drain = async {
+            let mut rest = 1 << 20;
+            while rest > 0 {
+                match poll_fn(|cx| self.poll_input(cx)).await {
+                    Ok(input) if !self.is_at_end => {
+                        rest -= (input.end - input.start).min(rest);
+                        self.worker.buffers.give(input.buffer);
+                    }
+                    Ok(input) => {
+                        self.worker.buffers.give(input.buffer);
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.worker.connections.close(&self.connection);
+        let counters = &self.worker.counters;
+        if let Some(protocol) = self.connection.protocol.get() {
+            counters.of(protocol).open.sub(1);
+        }
+        if std::thread::panicking() {
+            counters.panics.add(1);
+        }
+    }
+}

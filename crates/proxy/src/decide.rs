@@ -1,0 +1,285 @@
+//! Decisions of TypeScript policies: the filter, the cache, then the ring. Who asks
+//! waits; everything else goes on. Late answers find nobody and are dropped.
+
+use crate::metrics::{PolicyCounters, PolicyOutcome};
+use crate::plan::Script;
+use crate::worker::{Level, Worker, WorkerPlan};
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+use tidegate_message::View;
+use tidegate_policy::{Decision, Edits, KeyInput, VerdictCache};
+use tidegate_ring::{Answer, Asked, Decisions, Question, layout::SLOT_QUESTION_MAX};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Ruling {
+    /// Go on: nothing was decided, and the fallback lets it pass.
+    Continue,
+    /// The fallback refuses.
+    Refuse,
+    /// Decided.
+    Decided(Arc<Decision>),
+}
+
+/// What looking for a decision came to.
+pub(crate) enum Sought {
+    /// The filter does not match.
+    Skipped,
+    /// Decided already: from the cache, or by the fallback.
+    Ruled(Ruling),
+    /// TypeScript was asked.
+    Asking(Asking),
+}
+
+/// A question on its way.
+pub(crate) struct Asking {
+    worker: Rc<Worker>,
+    asked: Asked,
+    script: usize,
+    plan: Rc<WorkerPlan>,
+    key: Option<Box<[u8]>>,
+    asked_us: u64,
+}
+
+/// Somebody who waits for an answer.
+struct Waiter {
+    deadline_ms: u64,
+    answer: Option<Option<Box<[u8]>>>,
+    has_expired: bool,
+    waker: Option<Waker>,
+}
+
+/// A worker's questions.
+#[derive(Default)]
+pub(crate) struct DecisionTable {
+    ring: RefCell<Option<Decisions>>,
+    waiters: RefCell<HashMap<Asked, Waiter>>,
+    deadlines: RefCell<BinaryHeap<Reverse<(u64, u32, u32)>>>,
+    /// Verdict caches by script id and policy, kept while the plan is.
+    caches: RefCell<HashMap<u32, VerdictCache>>,
+}
+
+impl DecisionTable {
+    /// Takes a new policy thread's ring, or none. Whoever still waits for the one
+    /// before gets the fallback now.
+    pub(crate) fn attach(&self, ring: Option<Decisions>) {
+        self.reset();
+        *self.ring.borrow_mut() = ring;
+    }
+
+    /// A new plan may mean new code: what was decided before does not hold any more.
+    pub(crate) fn forget_verdicts(&self) {
+        self.caches.borrow_mut().clear();
+    }
+
+    fn reset(&self) {
+        let lost = self.ring.borrow_mut().as_mut().map(Decisions::reset).unwrap_or_default();
+        let mut waiters = self.waiters.borrow_mut();
+        for asked in lost {
+            if let Some(waiter) = waiters.get_mut(&asked) {
+                waiter.answer = Some(None);
+                waiter.waker.take().into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// Hands answers to whoever waits for them.
+    fn collect(&self) {
+        let mut ring = self.ring.borrow_mut();
+        let Some(ring) = ring.as_mut() else { return };
+        let mut waiters = self.waiters.borrow_mut();
+        ring.answers(|asked, answer, bytes| {
+            if let Some(waiter) = waiters.get_mut(&asked) {
+                waiter.answer = Some((answer == Answer::Verdict).then(|| Box::from(bytes)));
+                waiter.waker.take().into_iter().for_each(Waker::wake);
+            }
+        });
+    }
+
+    /// Wakes those whose time is over; milliseconds until the next one's is.
+    fn expire(&self, now_ms: u64) -> Option<u64> {
+        let mut deadlines = self.deadlines.borrow_mut();
+        let mut waiters = self.waiters.borrow_mut();
+        while let Some(Reverse((deadline, slot, generation))) = deadlines.peek().copied() {
+            let waiter = waiters.get_mut(&Asked { slot, generation });
+            match waiter {
+                Some(_) if deadline > now_ms => return Some(deadline - now_ms),
+                Some(waiter) => {
+                    waiter.has_expired = true;
+                    waiter.waker.take().into_iter().for_each(Waker::wake);
+                }
+                None => {}
+            }
+            deadlines.pop();
+        }
+        None
+    }
+}
+
+/// Runs beside the connections: takes answers when JavaScript kicks, and minds deadlines.
+pub(crate) async fn attend(worker: Rc<Worker>) {
+    let shared = Arc::clone(&worker.shared);
+    let kick = &shared.kicks[usize::from(worker.id)];
+    loop {
+        let wait = worker.decisions.expire(worker.clock.millis());
+        let notified = kick.notified();
+        match wait {
+            Some(ms) => {
+                let _ = tokio::time::timeout(Duration::from_millis(ms.max(1)), notified).await;
+            }
+            None => notified.await,
+        }
+        worker.decisions.collect();
+    }
+}
+
+/// Looks for a decision of `script`: the cheapest rung that has one.
+pub(crate) fn seek<V: View>(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (index, view, route, edits): (usize, &V, &str, &Edits),
+) -> Sought {
+    let Some(entry) = plan.plan.scripts.get(index) else { return Sought::Ruled(Ruling::Refuse) };
+    let counters: &PolicyCounters = &entry.counters[usize::from(worker.id)];
+    let Some(script) = &entry.script else {
+        counters.count(PolicyOutcome::Error);
+        return Sought::Ruled(fallback(entry));
+    };
+    if !script.applies(view) {
+        counters.count(PolicyOutcome::Filtered);
+        return Sought::Skipped;
+    }
+    let now_us = worker.clock.micros();
+    let mut scratch = worker.buffers.take_write();
+    let mut key = None;
+    if let (Some(cache_key), Some(cache_plan)) = (&script.cache_key, &entry.cache) {
+        let input = KeyInput { route, hash_key: edits.hash_key() };
+        if cache_key.write(view, &input, &mut scratch) {
+            let mut caches = worker.decisions.caches.borrow_mut();
+            let cache = caches.entry(script.id).or_insert_with(|| VerdictCache::new(cache_plan));
+            if let Some(decision) = cache.find(now_us / 1_000, &scratch) {
+                counters.count(PolicyOutcome::Cached);
+                let decision = Arc::clone(decision);
+                worker.buffers.give_write(scratch);
+                return Sought::Ruled(Ruling::Decided(decision));
+            }
+            key = Some(Box::from(&scratch[..]));
+        }
+    }
+    let asked = match script.write_record(view, &mut scratch, SLOT_QUESTION_MAX) {
+        true => ask(
+            worker,
+            &Question { is_handler: false, target: script.id, plan: plan.plan.version as u32, bytes: &scratch },
+            now_us / 1_000 + script.deadline_ms,
+        ),
+        false => None,
+    };
+    worker.buffers.give_write(scratch);
+    match asked {
+        Some(asked) => Sought::Asking(Asking {
+            worker: Rc::clone(worker),
+            asked,
+            script: index,
+            plan: Rc::clone(plan),
+            key,
+            asked_us: now_us,
+        }),
+        None => {
+            counters.count(PolicyOutcome::Error);
+            Sought::Ruled(fallback(entry))
+        }
+    }
+}
+
+/// Puts a question on the ring. `None`: nobody is there to answer, or the table is full.
+pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) -> Option<Asked> {
+    let table = &worker.decisions;
+    if !worker.shared.has_policy_thread() || table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions {
+        return None;
+    }
+    let (asked, wake) = table.ring.borrow_mut().as_mut()?.ask(question)?;
+    let waiter = Waiter { deadline_ms, answer: None, has_expired: false, waker: None };
+    table.waiters.borrow_mut().insert(asked, waiter);
+    let mut deadlines = table.deadlines.borrow_mut();
+    let is_next = deadlines.peek().is_none_or(|Reverse((next, ..))| deadline_ms < *next);
+    deadlines.push(Reverse((deadline_ms, asked.slot, asked.generation)));
+    if is_next {
+        worker.shared.kicks[usize::from(worker.id)].notify_one();
+    }
+    if wake {
+        worker.shared.wake_policies();
+    }
+    Some(asked)
+}
+
+/// Waits for an answer. `Ok(None)`: the policy failed; `Err`: its time is over.
+pub(crate) async fn wait(worker: &Worker, asked: Asked) -> Result<Option<Box<[u8]>>, ()> {
+    let result = poll_fn(|cx| {
+        let mut waiters = worker.decisions.waiters.borrow_mut();
+        let Some(waiter) = waiters.get_mut(&asked) else { return Poll::Ready(Err(())) };
+        if let Some(answer) = waiter.answer.take() {
+            return Poll::Ready(Ok(answer));
+        }
+        if waiter.has_expired || worker.clock.millis() > waiter.deadline_ms {
+            return Poll::Ready(Err(()));
+        }
+        waiter.waker = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+    worker.decisions.waiters.borrow_mut().remove(&asked);
+    result
+}
+
+impl Asking {
+    /// Waits for the ruling: what was decided, or what the fallback says.
+    pub(crate) async fn ruling(self) -> Ruling {
+        let entry = &self.plan.plan.scripts[self.script];
+        let answer = wait(&self.worker, self.asked).await;
+        let counters = &entry.counters[usize::from(self.worker.id)];
+        counters.duration.observe(self.worker.clock.micros().saturating_sub(self.asked_us));
+        let decision = match answer {
+            Ok(Some(bytes)) => Decision::decode(&bytes),
+            Ok(None) => {
+                counters.count(PolicyOutcome::Error);
+                return fallback(entry);
+            }
+            Err(()) => {
+                counters.count(PolicyOutcome::Timeout);
+                return fallback(entry);
+            }
+        };
+        match decision {
+            Ok(decision) => {
+                counters.count(PolicyOutcome::Decided);
+                let decision = Arc::new(decision);
+                self.keep(&decision);
+                Ruling::Decided(decision)
+            }
+            Err(error) => {
+                counters.count(PolicyOutcome::Error);
+                let policy = entry.script.as_ref().map_or("?", |script| &script.policy);
+                self.worker.log(Level::Warn, &format!("policy {policy} returned no decision: {error}"));
+                fallback(entry)
+            }
+        }
+    }
+
+    fn keep(&self, decision: &Arc<Decision>) {
+        let entry = &self.plan.plan.scripts[self.script];
+        let (Some(key), Some(script)) = (&self.key, &entry.script) else { return };
+        if let Some(cache) = self.worker.decisions.caches.borrow_mut().get_mut(&script.id) {
+            cache.keep(self.worker.clock.millis(), key, Arc::clone(decision));
+        }
+    }
+}
+
+fn fallback(entry: &Script) -> Ruling {
+    if entry.refuses { Ruling::Refuse } else { Ruling::Continue }
+}

@@ -1,0 +1,356 @@
+//! The gateway as the boundary holds it: worker threads, the plan in force, the
+//! sockets. Every call here is rare; those that wait for workers may block and are
+//! made off the event loop.
+
+use crate::metrics::{Registry, Scraper};
+use crate::plan::{ListenerDto, Plan, PlanDto, Problem, Transport, compile};
+use crate::worker::{Clock, Control, Listening, Started, spawn};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tidegate_listener::{Admission, bind_tcp, bind_udp};
+use tidegate_ring::{Decisions, EventRing};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Calls a worker has not come to yet; control calls are rare.
+const CONTROL_QUEUE: usize = 1_024;
+/// How long a worker may take to answer a control call.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all workers and the control side share.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) registry: Registry,
+    pub(crate) admission: Arc<Admission>,
+    /// One per worker: JavaScript has answered.
+    pub(crate) kicks: Vec<Notify>,
+    pub(crate) plan: ArcSwap<Plan>,
+    wake: RwLock<Option<Wake>>,
+    wake_policies: RwLock<Option<Wake>>,
+}
+
+/// Wakes a JavaScript thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+impl Shared {
+    pub(crate) fn wake(&self) {
+        if let Some(wake) = &*self.wake.read() {
+            wake();
+        }
+    }
+
+    pub(crate) fn wake_policies(&self) {
+        if let Some(wake) = &*self.wake_policies.read() {
+            wake();
+        }
+    }
+
+    pub(crate) fn has_policy_thread(&self) -> bool {
+        self.wake_policies.read().is_some()
+    }
+}
+
+/// Why a control call failed; the code is what TypeScript knows it by.
+#[derive(Debug)]
+pub struct GatewayError {
+    /// Upper case with underscores; listed in `src/errors.ts`.
+    pub code: &'static str,
+    /// What, where, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for GatewayError {}
+
+fn error(code: &'static str, message: impl Into<String>) -> GatewayError {
+    GatewayError { code, message: message.into() }
+}
+
+/// What applying a plan came to.
+#[derive(serde::Serialize)]
+pub struct Applied {
+    version: u64,
+    listeners: Vec<BoundRow>,
+    problems: Vec<Problem>,
+}
+
+#[derive(serde::Serialize, Clone)]
+struct BoundRow {
+    name: String,
+    address: String,
+}
+
+/// One running data plane.
+pub struct Gateway {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workers: Vec<mpsc::Sender<Control>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Listeners that are bound, by name. Held while a plan is applied.
+    listeners: Mutex<HashMap<String, SocketAddr>>,
+    pub(crate) scraper: Mutex<Scraper>,
+}
+
+/// How a gateway starts.
+pub struct Options {
+    /// Worker threads, 1 to 256.
+    pub workers: usize,
+    /// One per worker, or none: then nothing is told to JavaScript.
+    pub events: Vec<EventRing>,
+}
+
+impl Gateway {
+    /// Starts the worker threads with an empty plan.
+    ///
+    /// # Errors
+    /// `INVALID_OPTIONS`, or `THREADS` where the system gives no more.
+    pub fn start(options: Options) -> Result<Gateway, GatewayError> {
+        let Options { workers, events } = options;
+        if !(1..=256).contains(&workers) || !(events.is_empty() || events.len() == workers) {
+            return Err(error(
+                "INVALID_OPTIONS",
+                format!("workers must be 1 to 256 with one event ring each, not {workers}"),
+            ));
+        }
+        let registry = Registry::new(workers);
+        let empty = Arc::new(compile(PlanDto::empty(), None, &registry).0);
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            registry,
+            admission: Arc::default(),
+            kicks: (0..workers).map(|_| Notify::new()).collect(),
+            plan: ArcSwap::new(Arc::clone(&empty)),
+            wake: RwLock::default(),
+            wake_policies: RwLock::default(),
+        });
+        let mut events = events.into_iter();
+        let mut gateway = Gateway {
+            shared: Arc::clone(&shared),
+            workers: Vec::new(),
+            threads: Mutex::default(),
+            listeners: Mutex::default(),
+            scraper: Mutex::default(),
+        };
+        for id in 0..workers {
+            let (sender, control) = mpsc::channel(CONTROL_QUEUE);
+            let (shared, plan) = (Arc::clone(&shared), Arc::clone(&empty));
+            let started = Started { id: id as u16, shared, plan, events: events.next(), control };
+            gateway.workers.push(sender);
+            let thread =
+                spawn(started).map_err(|cause| error("THREADS", format!("cannot start a worker thread: {cause}")))?;
+            gateway.threads.lock().push(thread);
+        }
+        Ok(gateway)
+    }
+
+    /// Applies a plan: parses, compiles, binds what is new, then swaps. A plan that
+    /// does not parse or cannot be bound changes nothing. Blocks until every worker uses it.
+    ///
+    /// # Errors
+    /// `INVALID_PLAN`, `PORT_IN_USE`, `CANNOT_LISTEN`, `CLOSED`.
+    pub fn apply(&self, json: &[u8]) -> Result<Applied, GatewayError> {
+        let mut bound = self.listeners.lock();
+        let mut dto: PlanDto = serde_json::from_slice(json)
+            .map_err(|cause| error("INVALID_PLAN", format!("the plan does not parse: {cause}")))?;
+        let listeners = std::mem::take(&mut dto.listeners);
+        let before = self.shared.plan.load_full();
+        let (plan, problems) =
+            compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry);
+        let mut new = Vec::new();
+        for listener in listeners.iter().filter(|listener| !bound.contains_key(&listener.name)) {
+            new.push((Arc::new(listener.clone()), self.bind(listener)?));
+        }
+        let plan = Arc::new(plan);
+        let version = plan.version;
+        self.shared.admission.limit(plan.limits.max_connections, plan.limits.max_connections_per_source);
+        self.ask(|reply| Control::Apply(Arc::clone(&plan), reply))?;
+        self.shared.plan.store(plan);
+        self.shared.registry.limits.lock().sweep();
+        for (listener, (address, sockets)) in new {
+            bound.insert(listener.name.clone(), address);
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                send(worker, Control::Listen(Arc::clone(&listener), socket))?;
+            }
+        }
+        let gone: Vec<String> =
+            bound.keys().filter(|name| !listeners.iter().any(|listener| listener.name == **name)).cloned().collect();
+        for name in gone {
+            bound.remove(&name);
+            for worker in &self.workers {
+                send(worker, Control::Unlisten(name.clone()))?;
+            }
+        }
+        let rows = listeners.iter().filter_map(|listener| {
+            let address = bound.get(&listener.name)?.to_string();
+            Some(BoundRow { name: listener.name.clone(), address })
+        });
+        Ok(Applied { version, listeners: rows.collect(), problems })
+    }
+
+    fn bind(&self, listener: &ListenerDto) -> Result<(SocketAddr, Vec<Listening>), GatewayError> {
+        let address: SocketAddr = listener.address.parse().map_err(|_| {
+            error("CANNOT_LISTEN", format!("{} is no address: write host:port with an IP address", listener.address))
+        })?;
+        let workers = self.workers.len();
+        let result = match listener.transport {
+            Transport::Tcp => bind_tcp(address, workers)
+                .map(|bound| (bound.address, bound.sockets.into_iter().map(Listening::Tcp).collect())),
+            Transport::Udp => bind_udp(address, workers)
+                .map(|bound| (bound.address, bound.sockets.into_iter().map(Listening::Udp).collect())),
+        };
+        result.map_err(|cause| match cause.cause.kind() {
+            std::io::ErrorKind::AddrInUse => error(
+                "PORT_IN_USE",
+                format!(
+                    "{} is in use by another process; stop it or listen elsewhere (listeners[].address)",
+                    listener.name
+                ),
+            ),
+            _ => error("CANNOT_LISTEN", cause.to_string()),
+        })
+    }
+
+    /// Sets what health leaves of endpoints, without a new plan.
+    pub fn set_weight(&self, upstream: &str, endpoint: &str, (health, draining): (f32, bool)) {
+        let plan = self.shared.plan.load();
+        if let Some(upstream) = plan.upstreams.iter().find(|known| *known.name == *upstream) {
+            if let Some(index) = upstream.endpoints.position(endpoint) {
+                upstream.endpoints.set_health(index, health);
+                upstream.endpoints.set_draining(index, draining);
+            }
+        }
+    }
+
+    /// All counters; see `Scraper::finish`.
+    pub fn scrape(&self, known: usize) -> Vec<u8> {
+        let mut scraper = self.scraper.lock();
+        scraper.begin();
+        crate::metrics::collect(&self.shared, &mut scraper);
+        scraper.finish(known)
+    }
+
+    /// What is called when events stand in an empty ring.
+    pub fn on_wake(&self, wake: Option<Wake>) {
+        *self.shared.wake.write() = wake;
+    }
+
+    /// A policy thread arrives with its rings, one per worker. Blocks until workers use them.
+    ///
+    /// # Errors
+    /// `INVALID_OPTIONS`: not one ring per worker; `CLOSED`.
+    pub fn attach_policies(&self, rings: Vec<Decisions>, wake: Wake) -> Result<(), GatewayError> {
+        if rings.len() != self.workers.len() {
+            return Err(error("INVALID_OPTIONS", "a policy thread needs one decision ring per worker"));
+        }
+        let mut rings = rings.into_iter().map(Some).collect::<Vec<_>>().into_iter();
+        self.ask(|reply| Control::Policies(rings.next().flatten().map(Box::new), reply))?;
+        *self.shared.wake_policies.write() = Some(wake);
+        Ok(())
+    }
+
+    /// The policy thread leaves: its rings are not touched any more when this returns.
+    pub fn detach_policies(&self) {
+        *self.shared.wake_policies.write() = None;
+        let _ = self.ask(|reply| Control::Policies(None, reply));
+    }
+
+    /// JavaScript has answered questions of that worker.
+    pub fn kick(&self, worker: usize) {
+        if let Some(kick) = self.shared.kicks.get(worker) {
+            kick.notify_one();
+        }
+    }
+
+    /// Stops accepting, says goodbye over half of `timeout`, waits for the last one.
+    pub fn drain(&self, timeout: Duration) {
+        let spread_ms = timeout.as_millis() as u64 / 2;
+        for worker in &self.workers {
+            let _ = send(worker, Control::Drain { spread_ms });
+        }
+        self.listeners.lock().clear();
+        let end = Instant::now() + timeout;
+        while Instant::now() < end {
+            match self.ask(Control::Open) {
+                Ok(open) if open.iter().sum::<usize>() > 0 => std::thread::sleep(Duration::from_millis(20)),
+                _ => return,
+            }
+        }
+    }
+
+    /// Stops the workers and joins their threads. May be called again.
+    pub fn close(&self) {
+        for worker in &self.workers {
+            let _ = send(worker, Control::Stop);
+        }
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // A worker that panicked has told so already.
+            let _ = thread.join();
+        }
+    }
+
+    /// Asks every worker and waits for all answers.
+    pub(crate) fn ask<T>(
+        &self,
+        mut message: impl FnMut(oneshot::Sender<T>) -> Control,
+    ) -> Result<Vec<T>, GatewayError> {
+        let mut waiting = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            send(worker, message(reply))?;
+            waiting.push(answer);
+        }
+        waiting.into_iter().map(|answer| wait(answer).ok_or_else(closed)).collect()
+    }
+
+    /// Asks one worker and waits.
+    pub(crate) fn ask_one<T>(
+        &self,
+        worker: usize,
+        message: impl FnOnce(oneshot::Sender<T>) -> Control,
+    ) -> Result<T, GatewayError> {
+        let sender = self.workers.get(worker).ok_or_else(closed)?;
+        let (reply, answer) = oneshot::channel();
+        send(sender, message(reply))?;
+        wait(answer).ok_or_else(closed)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn closed() -> GatewayError {
+    error("CLOSED", "the gateway is closed")
+}
+
+fn send(worker: &mpsc::Sender<Control>, message: Control) -> Result<(), GatewayError> {
+    worker.blocking_send(message).map_err(|_| closed())
+}
+
+/// A worker answers within one turn of its loop; one that does not is stuck or gone.
+fn wait<T>(mut answer: oneshot::Receiver<T>) -> Option<T> {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match answer.try_recv() {
+            Ok(value) => return Some(value),
+            Err(oneshot::error::TryRecvError::Closed) => return None,
+            Err(oneshot::error::TryRecvError::Empty) if Instant::now() > end => return None,
+            Err(oneshot::error::TryRecvError::Empty) => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
+            }
+        }
+    }
+}

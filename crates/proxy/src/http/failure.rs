@@ -1,0 +1,83 @@
+//! Why a request got no answer from an upstream: status and response flag, by the
+//! names that Envoy's users know.
+
+/// A failure before anything of an answer went to the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flag {
+    /// UF: the connection to the upstream failed.
+    ConnectFailure,
+    /// UC: the upstream closed or broke the connection.
+    Terminated,
+    /// UPE: the upstream broke the protocol.
+    Protocol,
+    /// UT: the upstream did not answer in time.
+    Timeout,
+    /// UO: too many requests, or the breaker is open.
+    Overflow,
+    /// UH: there is no endpoint to take it.
+    NoHealthy,
+    /// NR: no route.
+    NoRoute,
+    /// DC: the client went away.
+    ClientGone,
+    /// RL: a rate limit refused it.
+    RateLimited,
+    /// UAEX: a policy did not decide, and its fallback refuses.
+    NoDecision,
+    /// UR: a value of the request does not fit where a rewrite puts it.
+    Unfit,
+    /// NC: a route or upstream is broken by its configuration.
+    Broken,
+}
+
+impl Flag {
+    /// The flag as access logs show it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Flag::ConnectFailure => "UF",
+            Flag::Terminated => "UC",
+            Flag::Protocol => "UPE",
+            Flag::Timeout => "UT",
+            Flag::Overflow => "UO",
+            Flag::NoHealthy => "UH",
+            Flag::NoRoute => "NR",
+            Flag::ClientGone => "DC",
+            Flag::RateLimited => "RL",
+            Flag::NoDecision => "UAEX",
+            Flag::Unfit => "UR",
+            Flag::Broken => "NC",
+        }
+    }
+
+    /// The status that the client gets.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Flag::ConnectFailure | Flag::Overflow | Flag::NoHealthy | Flag::NoDecision => 503,
+            Flag::Terminated | Flag::Protocol => 502,
+            Flag::Timeout => 504,
+            Flag::NoRoute => 404,
+            Flag::ClientGone => 499,
+            Flag::RateLimited => 429,
+            Flag::Unfit => 400,
+            Flag::Broken => 500,
+        }
+    }
+
+    /// What the client reads.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Flag::ConnectFailure => "the upstream refused the connection",
+            Flag::Terminated => "the upstream closed the connection before it answered",
+            Flag::Protocol => "the upstream's answer is not valid HTTP",
+            Flag::Timeout => "the upstream did not answer in time",
+            Flag::Overflow => "the upstream takes no more requests now",
+            Flag::NoHealthy => "the upstream has no endpoint that can take the request",
+            Flag::NoRoute => "no route matches the request",
+            Flag::ClientGone => "the client went away",
+            Flag::RateLimited => "too many requests",
+            Flag::NoDecision => "a policy did not decide in time",
+            Flag::Unfit => "a value of the request does not fit the route's rewrite",
+            Flag::Broken => "the route is broken by its configuration; see GET /v1/routes",
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Choosing where a request goes, connecting, trying again, and keeping account.
+
+use super::dispatch::Request;
+use super::edits::{RequestEdits, ResponseEdits};
+use super::exchange::{Exchange, Failure, RequestSide, ResponseSide};
+use super::failure::Flag;
+use crate::client::Client;
+use crate::plan::{Target, Upstream};
+use crate::worker::{Level, WorkerPlan};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidegate_balance::{EndpointIndex, PickRequest, Tried};
+use tidegate_http::{Body, BodyReader, RequestContext, Version, forward_request};
+use tidegate_message::Protocol;
+use tidegate_policy::{Edits, KeyInput};
+use tidegate_resilience::{Admission, Failure as RetryFailure};
+use tidegate_ring::{EventKind, EventRecord};
+use tidegate_upstream::{ConnectError, connect};
+use tokio::net::TcpStream;
+
+/// Tries of a request that nothing was sent for.
+const CONNECT_TRIES: usize = 3;
+
+type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>>>>;
+
+/// The connection to the upstream.
+pub(crate) enum Link {
+    /// Being opened, after a wait where it is a retry.
+    Connecting(Connecting),
+    /// Open; `is_reused`: it served a request before.
+    Open { stream: TcpStream, is_reused: bool },
+    /// There is none: the gateway answers.
+    Answering,
+    /// Given back or closed.
+    Closed,
+}
+
+impl Link {
+    /// Ready when there is a connection or none is needed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<Result<(), Flag>> {
+        let Link::Connecting(connecting) = self else { return Poll::Ready(Ok(())) };
+        let result = std::task::ready!(connecting.as_mut().poll(cx));
+        let _ = client;
+        match result {
+            Ok(stream) => {
+                *self = Link::Open { stream, is_reused: false };
+                Poll::Ready(Ok(()))
+            }
+            Err(_) => {
+                *self = Link::Closed;
+                Poll::Ready(Err(Flag::ConnectFailure))
+            }
+        }
+    }
+
+    fn connect(address: SocketAddr, timeout: Duration, wait_ms: u64) -> Link {
+        Link::Connecting(Box::pin(async move {
+            if wait_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            }
+            connect(address, timeout).await
+        }))
+    }
+}
+
+/// What is known of a request besides its bytes.
+pub(crate) struct Facts {
+    pub(crate) started_us: u64,
+    pub(crate) to_head: bool,
+    pub(crate) is_idempotent: bool,
+    pub(crate) is_upgrade: bool,
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    pub(crate) timeout_ms: u64,
+    pub(crate) per_try_ms: Option<u64>,
+    pub(crate) is_sampled: bool,
+    pub(crate) retries: u32,
+    /// Kept only where policies change the response.
+    pub(crate) response_edits: Option<Box<Edits>>,
+    /// What the upstream's hash is taken of, where its strategy takes one.
+    pub(crate) key: Option<Box<[u8]>>,
+}
+
+impl Facts {
+    pub(crate) fn response_edits(&self) -> ResponseEdits<'_> {
+        ResponseEdits(self.response_edits.as_deref())
+    }
+}
+
+/// What a request becomes before it is sent.
+pub(crate) struct Outgoing<'o, 'r> {
+    pub(crate) request: &'o Request<'r>,
+    pub(crate) target: &'o [u8],
+    pub(crate) host: &'o [u8],
+    pub(crate) edits: &'o Edits,
+    pub(crate) route: usize,
+    pub(crate) upstream: usize,
+}
+
+/// The upstream whose turn it is in a weighted split. `None`: its share is broken.
+pub(crate) fn choose(plan: &WorkerPlan, target: &Target) -> Option<usize> {
+    let Target::Upstreams { split, stride } = target else { return None };
+    if let [(only, _)] = split[..] {
+        return only;
+    }
+    let total = u64::from(split.last()?.1);
+    let turn = plan.turns.get();
+    plan.turns.set(turn.wrapping_add(1));
+    let at = (turn.wrapping_mul(u64::from(*stride)) % total.max(1)) as u32;
+    split.iter().find(|(_, until)| at < *until)?.0
+}
+
+/// Admits the request to its upstream, picks an endpoint and writes the head. With
+/// it: how many bytes behind the head are used up.
+///
+/// # Errors
+/// The flag to answer with, and milliseconds for `Retry-After`.
+pub(crate) fn start(
+    client: &Client,
+    (outgoing, mut facts): (Outgoing<'_, '_>, Facts),
+) -> Result<(Box<Exchange>, usize), (Flag, u64)> {
+    let Outgoing { request, target, host, edits, route, upstream: index } = outgoing;
+    let plan = request.plan;
+    let upstream = &plan.plan.upstreams[index];
+    let now = facts.started_us / 1_000;
+    if upstream.problem.is_some() {
+        return Err((Flag::Broken, 0));
+    }
+    let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
+        Some(Admission::Reject { retry_after_ms }) => return Err((Flag::Overflow, retry_after_ms)),
+        Some(Admission::Probe) => true,
+        Some(Admission::Admit) | None => false,
+    };
+    let permit = upstream.requests.take().map_err(|_| {
+        upstream.counters[usize::from(client.worker.id)].overflow.add(1);
+        (Flag::Overflow, 1_000)
+    })?;
+    if let Some(key) = &upstream.key {
+        let mut bytes = Vec::new();
+        let input = KeyInput { route: &plan.plan.routes[route].name, hash_key: edits.hash_key() };
+        if key.write(&request.view, &input, &mut bytes) {
+            facts.key = Some(bytes.into());
+        }
+    }
+    let source = client.peer.address.ip();
+    let wanted = PickRequest { key: facts.key.as_deref(), source: Some(source), tried: Tried::new(), now_ms: now };
+    let endpoint = pick(plan, index, &wanted).ok_or((Flag::NoHealthy, 1_000))?;
+    upstream.budget.record_request(now);
+    let mut out = client.worker.buffers.take_write();
+    let context = RequestContext {
+        target,
+        host,
+        client: source,
+        scheme: "http",
+        trusted: client.trust.trusted_proxies.iter().any(|network| network.contains(&source)),
+        upgrade: facts.is_upgrade,
+        edits: &RequestEdits(edits),
+    };
+    forward_request(&mut out, request.head, &context);
+    let body = request.head.body;
+    let mut side = RequestSide {
+        out,
+        sent: 0,
+        body: BodyReader::new(body, plan.plan.bounds.chunk_extensions),
+        is_chunked: body == Body::Chunked,
+        is_complete: body == Body::None,
+        is_replayable: true,
+    };
+    // A malformed body is met again, and answered, when the exchange reads on.
+    let used = if side.is_complete { 0 } else { side.take_body(request.behind).unwrap_or(0) };
+    let mut exchange = Box::new(Exchange {
+        plan: Rc::clone(plan),
+        route,
+        upstream: index,
+        endpoint,
+        tried: Tried::new(),
+        link: Link::Closed,
+        facts,
+        request: side,
+        response: ResponseSide::default(),
+        in_flight: upstream.endpoints.begin(endpoint),
+        is_probe,
+        is_tunnel: false,
+        _permit: permit,
+    });
+    open(&mut exchange, client, 0);
+    client.deadline(now, exchange.facts.timeout_ms);
+    Ok((exchange, used))
+}
+
+fn pick(plan: &WorkerPlan, upstream: usize, request: &PickRequest<'_>) -> Option<EndpointIndex> {
+    plan.upstreams[upstream].picker.borrow_mut().pick(request, &plan.plan.upstreams[upstream].endpoints)
+}
+
+/// Takes a pooled connection or opens one.
+fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    let counters = &upstream.counters[usize::from(client.worker.id)];
+    exchange.request.sent = 0;
+    exchange.tried.add(exchange.endpoint);
+    // After a failure a connection of unknown age would only fail again.
+    let pooled = if exchange.facts.retries == 0 {
+        plan.upstreams[exchange.upstream].pools[exchange.endpoint as usize].take()
+    } else {
+        None
+    };
+    exchange.link = match (pooled, upstream.endpoints.get(exchange.endpoint)) {
+        (Some(stream), _) => {
+            counters.reused.add(1);
+            Link::Open { stream, is_reused: true }
+        }
+        (None, Some(endpoint)) => {
+            counters.connects.add(1);
+            Link::connect(endpoint.address, upstream.connect_timeout, wait_ms)
+        }
+        (None, None) => Link::Closed,
+    };
+}
+
+/// Tries again where that does no harm. `false`: the failure stands.
+pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: &Failure) -> bool {
+    let Failure::Flag(flag) = failure else { return false };
+    let now = client.worker.clock.millis();
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    report(exchange, client, false);
+    let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
+    let kind = match flag {
+        Flag::ConnectFailure => RetryFailure::Connect,
+        Flag::Terminated => RetryFailure::Reset,
+        _ => return false,
+    };
+    let same_endpoint = match kind {
+        // Nothing was sent: another endpoint may take it.
+        RetryFailure::Connect if exchange.tried.len() < CONNECT_TRIES.min(upstream.endpoints.len()) => false,
+        // The keep-alive race: the endpoint closed while the request was on its way.
+        RetryFailure::Reset
+            if is_reused
+                && exchange.request.is_replayable
+                && (exchange.facts.is_idempotent || exchange.request.sent == 0) =>
+        {
+            true
+        }
+        _ => return false,
+    };
+    if !same_endpoint {
+        let request =
+            PickRequest { key: None, source: Some(client.peer.address.ip()), tried: exchange.tried, now_ms: now };
+        let Some(endpoint) =
+            pick(&plan, exchange.upstream, &request).filter(|endpoint| !exchange.tried.contains(*endpoint))
+        else {
+            return false;
+        };
+        exchange.endpoint = endpoint;
+        exchange.in_flight = upstream.endpoints.begin(endpoint);
+    }
+    exchange.facts.retries += 1;
+    open(exchange, client, 0);
+    true
+}
+
+/// Tells the breaker and the outlier detection how a try went.
+fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
+    let upstream: &Upstream = &exchange.plan.plan.upstreams[exchange.upstream];
+    let now = exchange.facts.started_us / 1_000;
+    if !ok {
+        exchange.plan.upstreams[exchange.upstream].picker.borrow_mut().on_failure(exchange.endpoint);
+    }
+    if let Some(gate) = &upstream.gate {
+        let now = client.worker.clock.millis();
+        if exchange.is_probe {
+            gate.report_probe(now, ok);
+        } else if gate.report(now, ok) {
+            client.worker.log(Level::Warn, &format!("breaker of upstream {} opened", upstream.name));
+        }
+    }
+    if let Some(outlier) = &upstream.outlier {
+        if outlier.report(now, exchange.endpoint, ok) {
+            upstream.endpoints.set_ejected(exchange.endpoint, true);
+            client
+                .worker
+                .log(Level::Warn, &format!("endpoint {} of upstream {} was ejected", exchange.endpoint, upstream.name));
+        }
+    }
+}
+
+/// Counts a request that got no answer from its upstream.
+pub(crate) fn failed(exchange: &mut Exchange, client: &Client, flag: Option<Flag>) {
+    let upstream = &exchange.plan.plan.upstreams[exchange.upstream];
+    let Some(flag) = flag else { return };
+    if exchange.facts.retries > 0 {
+        upstream.counters[usize::from(client.worker.id)].retries[1].add(1);
+    }
+    if flag == Flag::Timeout {
+        report(exchange, client, false);
+    }
+    let upstream = &exchange.plan.plan.upstreams[exchange.upstream];
+    let route = &exchange.plan.plan.routes[exchange.route].name;
+    let text = format!("request failed: route {route}, upstream {}, {} {}", upstream.name, flag.label(), flag.text());
+    client.worker.log(Level::Warn, &text);
+}
+
+/// Counts an answered request, on its route and its upstream.
+pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): (u16, Option<Flag>)) {
+    let micros = client.worker.clock.micros().saturating_sub(exchange.facts.started_us);
+    let from_upstream = !matches!(exchange.link, Link::Answering);
+    let plan = Rc::clone(&exchange.plan);
+    let worker = usize::from(client.worker.id);
+    let route = &plan.plan.routes[exchange.route];
+    let counters = route.counters[worker].of(Protocol::Http1);
+    counters.codes.add(status);
+    counters.duration.observe(micros);
+    if from_upstream {
+        let upstream = &plan.plan.upstreams[exchange.upstream].counters[worker];
+        upstream.codes.add(status);
+        upstream.duration.observe(micros);
+        if exchange.facts.retries > 0 {
+            upstream.retries[0].add(1);
+        }
+        report(exchange, client, status < 500);
+    }
+    client.connection.last_activity.set((exchange.facts.started_us + micros) / 1_000);
+    if exchange.facts.is_sampled || flag.is_some() || !from_upstream {
+        let flag = flag.map_or("-", Flag::label);
+        client.worker.event(&EventRecord {
+            kind: EventKind::Access,
+            a: exchange.route as u32,
+            b: u32::from(status),
+            c: exchange.upstream as u32,
+            time: (client.worker.clock.epoch_ms() + exchange.facts.started_us / 1_000) as f64,
+            d: micros as f64,
+            text: flag,
+        });
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP/1.1: the driver of one connection. `serve` waits for heads, `dispatch`
+//! decides what a request becomes, `exchange` carries it to an upstream and back,
+//! `respond` answers where the gateway itself does.
+
+mod dispatch;
+mod edits;
+mod exchange;
+mod explain;
+mod failure;
+mod forward;
+mod local;
+mod respond;
+mod serve;
+mod view;
+
+pub(crate) use explain::explain_request;
+pub(crate) use serve::serve;

@@ -1,0 +1,107 @@
+//! One HTTP/1.1 connection, request after request.
+
+use super::dispatch::{Next, Resume, dispatch, refused};
+use crate::client::{Client, Ended, Input};
+use std::future::poll_fn;
+use tidegate_http::HeadScan;
+use tidegate_kit::DecodeError;
+
+/// Serves a connection whose first bytes are `input` until one side closes it.
+pub(crate) async fn serve(mut client: Client, first: Input) {
+    let mut input = Some(first);
+    let mut resume: Option<Box<Resume>> = None;
+    loop {
+        let mut ready = match (input.take(), &resume) {
+            (_, Some(_)) => match client.carried() {
+                Some(ready) => ready,
+                None => return,
+            },
+            (first, None) => match next_head(&mut client, first).await {
+                Some(ready) => ready,
+                None => return client.close().await,
+            },
+        };
+        let next = dispatch(&client, &mut ready, resume.take());
+        client.stash(ready);
+        let keep = match next {
+            Next::Exchange(mut exchange) => poll_fn(|cx| exchange.poll(&mut client, cx)).await,
+            Next::Written(keep) => keep,
+            Next::Flush(rest, keep) => {
+                let stall = client.worker.plan().plan.limits.stall_timeout_ms;
+                client.deadline(client.worker.clock.millis(), stall);
+                client.write_all(&rest).await.is_ok() && keep
+            }
+            Next::Ask(asking, mut waiting) => {
+                waiting.ruling = asking.ruling().await;
+                resume = Some(waiting);
+                true
+            }
+            Next::Local(local) => match Box::pin(local.run(client)).await {
+                Some(back) => {
+                    client = back;
+                    true
+                }
+                None => return,
+            },
+        };
+        if !keep {
+            return client.close().await;
+        }
+    }
+}
+
+/// Waits for a whole head, from bytes in hand, carried over or new. `None`: the
+/// connection ends; what there was to say has been said.
+async fn next_head(client: &mut Client, first: Option<Input>) -> Option<Input> {
+    let input = first.or_else(|| client.carried());
+    let ready = match input {
+        Some(input) => input,
+        None => {
+            let now = client.worker.clock.millis();
+            client.connection.is_active.set(false);
+            client.deadline(now, client.worker.plan().plan.limits.idle_timeout_ms);
+            let ready = client.input(true).await.ok()?;
+            client.connection.is_active.set(true);
+            ready
+        }
+    };
+    if memchr::memmem::find(ready.bytes(), b"\r\n\r\n").is_some() {
+        return Some(ready);
+    }
+    rest_of_head(client, ready).await
+}
+
+/// The head came in part: scans what arrives, within its own deadline.
+async fn rest_of_head(client: &mut Client, first: Input) -> Option<Input> {
+    let plan = client.worker.plan();
+    let mut scan = HeadScan::default();
+    client.deadline(client.worker.clock.millis(), plan.plan.limits.header_timeout_ms);
+    let mut input = first;
+    loop {
+        match scan.advance(input.bytes(), &plan.plan.bounds) {
+            Ok(true) => return Some(input),
+            Ok(false) => client.stash(input),
+            Err(error) => {
+                client.worker.buffers.give(input.buffer);
+                return refuse(client, &error).await;
+            }
+        }
+        input = match client.input(false).await {
+            Ok(input) => input,
+            Err(Ended::TimedOut) => return refuse(client, &SLOW_HEAD).await,
+            Err(_) => return None,
+        };
+    }
+}
+
+async fn refuse(client: &mut Client, error: &DecodeError) -> Option<Input> {
+    let now = client.worker.clock.micros();
+    client.deadline(now / 1_000, client.worker.plan().plan.limits.stall_timeout_ms);
+    if let Next::Flush(rest, _) = refused(client, now, error) {
+        let _ = client.write_all(&rest).await;
+    }
+    None
+}
+
+const SLOW_HEAD: DecodeError =
+    DecodeError::close(408, "RFC 9110 section 15.5.9", "the request head did not arrive in time");

@@ -1,0 +1,76 @@
+//! A request head as routes and policies see it.
+
+use tidegate_http::{RequestHead, Version};
+use tidegate_message::{FieldId, Peer, Protocol, View};
+
+/// A view of a request head; nothing is copied.
+pub(crate) struct HttpView<'v> {
+    pub(crate) head: &'v RequestHead<'v, 'v>,
+    /// Canonical path.
+    pub(crate) path: &'v [u8],
+    /// Host in lower case, without port.
+    pub(crate) host: &'v [u8],
+    pub(crate) peer: &'v Peer,
+    pub(crate) protocol: Protocol,
+}
+
+impl View for HttpView<'_> {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn peer(&self) -> &Peer {
+        self.peer
+    }
+
+    fn field(&self, id: FieldId<'_>) -> Option<&[u8]> {
+        match id {
+            FieldId::Method => Some(self.head.method.as_bytes()),
+            FieldId::Host => Some(self.host).filter(|host| !host.is_empty()),
+            FieldId::Path => Some(self.path),
+            FieldId::Query(name) => query(self.head.query(), name),
+            FieldId::Header(name) => self.head.header(name),
+            FieldId::Cookie(name) => self.head.header("cookie").and_then(|cookies| cookie(cookies, name)),
+            FieldId::ContentType => self.head.header("content-type"),
+            FieldId::Topic | FieldId::ClientId => None,
+        }
+    }
+}
+
+/// The first value of a query parameter, as sent.
+pub(crate) fn query<'q>(query: &'q [u8], name: &str) -> Option<&'q [u8]> {
+    query.split(|byte| *byte == b'&').find_map(|pair| {
+        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        (&pair[..end] == name.as_bytes()).then(|| pair.get(end + 1..).unwrap_or_default())
+    })
+}
+
+fn cookie<'c>(cookies: &'c [u8], name: &str) -> Option<&'c [u8]> {
+    cookies.split(|byte| *byte == b';').find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let end = memchr::memchr(b'=', pair)?;
+        (&pair[..end] == name.as_bytes()).then(|| &pair[end + 1..])
+    })
+}
+
+/// Whether the request asks for a WebSocket (RFC 6455 section 4.1).
+pub(crate) fn wants_websocket(head: &RequestHead<'_, '_>) -> bool {
+    head.method == "GET"
+        && head.version == Version::Http11
+        && head.upgrade.is_some_and(|upgrade| tidegate_http::has_token(upgrade, "websocket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_query_parameters_and_cookies() {
+        assert_eq!(query(b"a=1&b=&c&a=2", "a"), Some(&b"1"[..]));
+        assert_eq!(
+            (query(b"a=1&b=&c", "b"), query(b"a=1&c", "c"), query(b"ab=1", "a")),
+            (Some(&b""[..]), Some(&b""[..]), None)
+        );
+        assert_eq!((cookie(b"a=1; id=x=y", "id"), cookie(b"a=1", "b")), (Some(&b"x=y"[..]), None));
+    }
+}

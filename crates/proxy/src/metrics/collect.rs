@@ -1,0 +1,158 @@
+//! What a scrape reads: every counter of every worker, under the names of the contract.
+
+use super::{POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
+use crate::gateway::Shared;
+use tidegate_message::Protocol;
+use tidegate_resilience::GateState;
+
+/// Adds up all counters.
+pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
+    for worker in &shared.registry.workers {
+        protocols(worker, into);
+        let detect =
+            [("unknown", &worker.unknown), ("half-open", &worker.half_open), ("not-accepted", &worker.not_accepted)];
+        for (outcome, counter) in detect {
+            count(into, "tidegate_detect_total", &[("protocol", "none"), ("outcome", outcome)], counter.value());
+        }
+        let refused = [("refused-total", &worker.refused_total), ("refused-source", &worker.refused_source)];
+        for (outcome, counter) in refused {
+            let labels = [("protocol", "none"), ("listener", "all"), ("outcome", outcome)];
+            count(into, "tidegate_connections_total", &labels, counter.value());
+        }
+        for ((protocol, reason), dropped) in worker.dropped.lock().iter() {
+            count(into, "tidegate_dropped_total", &[("protocol", protocol.label()), ("reason", reason)], *dropped);
+        }
+        count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
+        count(into, "tidegate_panics_total", &[], worker.panics.value());
+    }
+    routes(shared, into);
+    upstreams(shared, into);
+    policies(shared, into);
+    let version = shared.plan.load().version;
+    into.add(&Sample { metric: "tidegate_config_version", labels: &[], value: Value::Gauge(version as f64) });
+}
+
+fn count(into: &mut Scraper, metric: &'static str, labels: &[(&'static str, &str)], value: u64) {
+    into.add(&Sample { metric, labels, value: Value::Counter(value as f64) });
+}
+
+fn gauge(into: &mut Scraper, metric: &'static str, labels: &[(&'static str, &str)], value: f64) {
+    into.add(&Sample { metric, labels, value: Value::Gauge(value) });
+}
+
+fn protocols(worker: &super::WorkerCounters, into: &mut Scraper) {
+    for protocol in Protocol::ALL {
+        let counters = worker.of(protocol);
+        let name = protocol.label();
+        let accepted = counters.accepted.value();
+        if accepted > 0 {
+            gauge(
+                into,
+                "tidegate_connections",
+                &[("protocol", name), ("listener", "all")],
+                counters.open.value() as f64,
+            );
+            let labels = [("protocol", name), ("listener", "all"), ("outcome", "accepted")];
+            count(into, "tidegate_connections_total", &labels, accepted);
+            count(into, "tidegate_detect_total", &[("protocol", name), ("outcome", "detected")], accepted);
+        }
+        for (direction, by_qos) in [("in", &counters.messages_in), ("out", &counters.messages_out)] {
+            for (qos, counter) in ["0", "1", "2"].into_iter().zip(by_qos).filter(|(_, counter)| counter.value() > 0) {
+                let labels = [("protocol", name), ("direction", direction), ("qos", qos)];
+                count(into, "tidegate_messages_total", &labels, counter.value());
+            }
+        }
+        for (direction, counter) in [("in", &counters.message_bytes_in), ("out", &counters.message_bytes_out)] {
+            if counter.value() > 0 {
+                let labels = [("protocol", name), ("direction", direction)];
+                count(into, "tidegate_message_bytes_total", &labels, counter.value());
+            }
+        }
+        if counters.refused.value() > 0 {
+            count(into, "tidegate_refused_total", &[("protocol", name)], counters.refused.value());
+        }
+    }
+}
+
+fn routes(shared: &Shared, into: &mut Scraper) {
+    for (route, workers) in shared.registry.routes.lock().iter() {
+        for (protocol, counters) in workers.iter().flat_map(|worker| worker.used()) {
+            let protocol = protocol.label();
+            counters.codes.each(|code, value| {
+                let labels = [("protocol", protocol), ("route", route), ("code", code)];
+                count(into, "tidegate_requests_total", &labels, value);
+            });
+            let labels = [("protocol", protocol), ("route", &**route)];
+            let value = Value::Histogram(&counters.duration);
+            into.add(&Sample { metric: "tidegate_request_duration_seconds", labels: &labels, value });
+        }
+    }
+}
+
+fn upstreams(shared: &Shared, into: &mut Scraper) {
+    for (name, workers) in shared.registry.upstreams.lock().iter() {
+        let (mut reused, mut connects, mut idle) = (0, 0, 0);
+        for counters in workers.iter() {
+            counters.codes.each(|code, value| {
+                count(into, "tidegate_upstream_requests_total", &[("upstream", name), ("code", code)], value);
+            });
+            let value = Value::Histogram(&counters.duration);
+            into.add(&Sample {
+                metric: "tidegate_upstream_request_duration_seconds",
+                labels: &[("upstream", name)],
+                value,
+            });
+            for (outcome, counter) in RETRY_OUTCOMES.into_iter().zip(&counters.retries) {
+                count(
+                    into,
+                    "tidegate_upstream_retries_total",
+                    &[("upstream", name), ("outcome", outcome)],
+                    counter.value(),
+                );
+            }
+            reused += counters.reused.value();
+            connects += counters.connects.value();
+            idle += counters.idle.value();
+        }
+        let ratio = if reused + connects == 0 { 0.0 } else { reused as f64 / (reused + connects) as f64 };
+        gauge(into, "tidegate_upstream_reuse_ratio", &[("upstream", name)], ratio);
+        gauge(into, "tidegate_upstream_connections", &[("upstream", name), ("state", "idle")], idle as f64);
+    }
+    for upstream in &shared.plan.load().upstreams {
+        let mut active = 0;
+        for endpoint in upstream.endpoints.iter() {
+            active += endpoint.active();
+            let labels = [("upstream", &*upstream.name), ("endpoint", &*endpoint.id)];
+            gauge(into, "tidegate_upstream_endpoint_health", &labels, f64::from(endpoint.health()));
+        }
+        let labels = [("upstream", &*upstream.name), ("state", "active")];
+        gauge(into, "tidegate_upstream_connections", &labels, f64::from(active));
+        if let Some(gate) = &upstream.gate {
+            let state = match gate.state(shared.clock.millis()) {
+                GateState::Closed => 0.0,
+                GateState::HalfOpen => 1.0,
+                GateState::Open => 2.0,
+            };
+            gauge(into, "tidegate_breaker_state", &[("upstream", &*upstream.name)], state);
+        }
+    }
+}
+
+fn policies(shared: &Shared, into: &mut Scraper) {
+    for (policy, workers) in shared.registry.policies.lock().iter() {
+        for counters in workers.iter() {
+            for (outcome, counter) in POLICY_OUTCOMES.into_iter().zip(&counters.outcomes) {
+                if counter.value() > 0 {
+                    count(
+                        into,
+                        "tidegate_policy_calls_total",
+                        &[("policy", policy), ("outcome", outcome)],
+                        counter.value(),
+                    );
+                }
+            }
+            let value = Value::Histogram(&counters.duration);
+            into.add(&Sample { metric: "tidegate_policy_duration_seconds", labels: &[("policy", policy)], value });
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Which counters there are: per worker, per route, per upstream. Those of routes
+//! and upstreams are found by name when a plan is compiled and outlive the plan.
+
+use super::{Counter, Histogram};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use tidegate_message::Protocol;
+
+/// Status codes that are counted one by one; others share their class's first one.
+const CODES: [u16; 40] = [
+    100, 101, 200, 201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409,
+    410, 411, 412, 413, 414, 415, 417, 421, 422, 426, 429, 431, 499, 500, 501, 502, 503,
+];
+
+/// Answers by status code.
+#[derive(Debug)]
+pub(crate) struct CodeCounters {
+    codes: [Counter; CODES.len()],
+    gateway_timeout: Counter,
+    others: [Counter; 6],
+}
+
+impl Default for CodeCounters {
+    fn default() -> Self {
+        let codes = [const { Counter::new() }; CODES.len()];
+        CodeCounters { codes, gateway_timeout: Counter::new(), others: [const { Counter::new() }; 6] }
+    }
+}
+
+impl CodeCounters {
+    pub(crate) fn add(&self, code: u16) {
+        match (code, CODES.binary_search(&code)) {
+            (504, _) => self.gateway_timeout.add(1),
+            (_, Ok(index)) => self.codes[index].add(1),
+            (_, Err(_)) => self.others[usize::from(code / 100).min(5)].add(1),
+        }
+    }
+
+    /// Every code that was counted, with its label.
+    pub(crate) fn each(&self, mut take: impl FnMut(&str, u64)) {
+        let named = CODES.iter().zip(&self.codes).chain([(&504, &self.gateway_timeout)]);
+        for (code, counter) in named.filter(|(_, counter)| counter.value() > 0) {
+            let mut label = itoa::Buffer::new();
+            take(label.format(*code), counter.value());
+        }
+        const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+        for (class, counter) in CLASSES.iter().zip(&self.others).filter(|(_, counter)| counter.value() > 0) {
+            take(class, counter.value());
+        }
+    }
+}
+
+/// What one route did for one protocol.
+#[derive(Default, Debug)]
+pub(crate) struct RouteProtocol {
+    pub(crate) codes: CodeCounters,
+    pub(crate) duration: Histogram,
+}
+
+/// What one route did on one worker; a protocol costs memory from its first request on.
+#[derive(Default, Debug)]
+pub(crate) struct RouteCounters {
+    protocols: [OnceLock<Box<RouteProtocol>>; Protocol::ALL.len()],
+}
+
+impl RouteCounters {
+    pub(crate) fn of(&self, protocol: Protocol) -> &RouteProtocol {
+        self.protocols[protocol as usize].get_or_init(Box::default)
+    }
+
+    pub(crate) fn used(&self) -> impl Iterator<Item = (Protocol, &RouteProtocol)> {
+        Protocol::ALL.into_iter().zip(&self.protocols).filter_map(|(protocol, cell)| Some((protocol, &**cell.get()?)))
+    }
+}
+
+/// What one upstream did on one worker.
+#[derive(Default, Debug)]
+pub(crate) struct UpstreamCounters {
+    pub(crate) codes: CodeCounters,
+    pub(crate) duration: Histogram,
+    pub(crate) active: Counter,
+    pub(crate) idle: Counter,
+    pub(crate) connects: Counter,
+    pub(crate) reused: Counter,
+    pub(crate) retries: [Counter; 3],
+    pub(crate) overflow: Counter,
+}
+
+/// The outcomes of `tidegate_upstream_retries_total`, in the order of the counters.
+pub(crate) const RETRY_OUTCOMES: [&str; 3] = ["success", "failure", "budget"];
+
+/// What a worker did for one protocol of the front.
+#[derive(Default, Debug)]
+pub(crate) struct ProtocolCounters {
+    pub(crate) open: Counter,
+    pub(crate) accepted: Counter,
+    pub(crate) detected: Counter,
+    pub(crate) messages_in: [Counter; 3],
+    pub(crate) messages_out: [Counter; 3],
+    pub(crate) message_bytes_in: Counter,
+    pub(crate) message_bytes_out: Counter,
+    pub(crate) refused: Counter,
+}
+
+/// Reasons of `tidegate_dropped_total`; bounded, since every reason is ours.
+pub(crate) type Dropped = Mutex<HashMap<(Protocol, &'static str), u64>>;
+
+/// What one worker did.
+#[derive(Default, Debug)]
+pub(crate) struct WorkerCounters {
+    pub(crate) protocols: [ProtocolCounters; Protocol::ALL.len()],
+    /// Openings that nothing knows, that never came, that are not accepted here.
+    pub(crate) unknown: Counter,
+    pub(crate) half_open: Counter,
+    pub(crate) not_accepted: Counter,
+    pub(crate) refused_total: Counter,
+    pub(crate) refused_source: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) dropped: Dropped,
+    pub(crate) ring_dropped: Counter,
+}
+
+impl WorkerCounters {
+    pub(crate) fn of(&self, protocol: Protocol) -> &ProtocolCounters {
+        &self.protocols[protocol as usize]
+    }
+
+    /// Counts a dropped message. The lock is this worker's own: nobody waits but a scrape.
+    pub(crate) fn dropped(&self, protocol: Protocol, reason: &'static str, count: u64) {
+        *self.dropped.lock().entry((protocol, reason)).or_insert(0) += count;
+    }
+}
+
+/// How a policy's calls ended, in the order of the counters.
+pub(crate) const POLICY_OUTCOMES: [&str; 6] = ["compiled", "filtered", "cached", "decided", "timeout", "error"];
+
+/// A place in [`POLICY_OUTCOMES`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PolicyOutcome {
+    Compiled,
+    Filtered,
+    Cached,
+    Decided,
+    Timeout,
+    Error,
+}
+
+/// What one policy did on one worker.
+#[derive(Default, Debug)]
+pub(crate) struct PolicyCounters {
+    pub(crate) outcomes: [Counter; POLICY_OUTCOMES.len()],
+    pub(crate) duration: Histogram,
+}
+
+impl PolicyCounters {
+    pub(crate) fn count(&self, outcome: PolicyOutcome) {
+        self.outcomes[outcome as usize].add(1);
+    }
+}
+
+/// One set of counters per worker.
+pub(crate) type PerWorker<T> = Arc<[Arc<T>]>;
+
+/// All counters of the process.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) workers: Vec<Arc<WorkerCounters>>,
+    pub(crate) routes: Mutex<HashMap<Box<str>, PerWorker<RouteCounters>>>,
+    pub(crate) upstreams: Mutex<HashMap<Box<str>, PerWorker<UpstreamCounters>>>,
+    pub(crate) policies: Mutex<HashMap<Box<str>, PerWorker<PolicyCounters>>>,
+    /// Rate limits, which outlive plans as counters do.
+    pub(crate) limits: Mutex<tidegate_policy::LimitRegistry>,
+}
+
+impl Registry {
+    pub(crate) fn new(workers: usize) -> Self {
+        Registry {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            routes: Mutex::default(),
+            upstreams: Mutex::default(),
+            policies: Mutex::default(),
+            limits: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn route(&self, name: &str) -> PerWorker<RouteCounters> {
+        named(&mut self.routes.lock(), name, self.workers.len())
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> PerWorker<UpstreamCounters> {
+        named(&mut self.upstreams.lock(), name, self.workers.len())
+    }
+
+    pub(crate) fn policy(&self, name: &str) -> PerWorker<PolicyCounters> {
+        named(&mut self.policies.lock(), name, self.workers.len())
+    }
+}
+
+fn named<T: Default>(table: &mut HashMap<Box<str>, PerWorker<T>>, name: &str, workers: usize) -> PerWorker<T> {
+    if let Some(known) = table.get(name) {
+        return Arc::clone(known);
+    }
+    let counters: PerWorker<T> = (0..workers).map(|_| Arc::default()).collect();
+    table.insert(Box::from(name), Arc::clone(&counters));
+    counters
+}

@@ -1,0 +1,274 @@
+//! From the DTO to what workers look things up in. A broken route or upstream is
+//! told as a problem and fails alone.
+
+use super::Upstream;
+use super::dto::*;
+use crate::metrics::{PerWorker, PolicyCounters, Registry, RouteCounters};
+use std::collections::HashMap;
+use tidegate_http::reason;
+use tidegate_message::Limits;
+use tidegate_policy::{CachePlan, ScriptPlan, StepPlan, Steps, StepsInput};
+use tidegate_route::{RouteSpec, RouteTable};
+
+/// Something in the plan that does not work; the rest does.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Problem {
+    /// Where: `routes.3`, `upstreams.api`.
+    pub path: String,
+    /// What, and what to do.
+    pub message: String,
+}
+
+/// The compiled plan.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) version: u64,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) table: RouteTable,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) scripts: Vec<Script>,
+    pub(crate) handlers: Vec<HandlerDto>,
+    pub(crate) broker: BrokerDto,
+    pub(crate) mqtt: MqttDto,
+    pub(crate) coap: CoapDto,
+    pub(crate) bounds: Limits,
+    pub(crate) limits: LimitsDto,
+    pub(crate) log: LogDto,
+    /// Counters of what no route of the config serves: topics, 404.
+    pub(crate) builtin: PerWorker<RouteCounters>,
+    pub(crate) unrouted: PerWorker<RouteCounters>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Box<str>,
+    pub(crate) target: Target,
+    pub(crate) steps: Steps,
+    /// Ids of the scripts among the steps.
+    pub(crate) scripts: Vec<u32>,
+    pub(crate) mirror: Option<usize>,
+    pub(crate) timeout_ms: u64,
+    pub(crate) problem: Option<Box<str>>,
+    pub(crate) counters: PerWorker<RouteCounters>,
+}
+
+/// Where a route leads.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Indexes of upstreams with their cumulative weights; `None`: its share answers 500.
+    Upstreams { split: Vec<(Option<usize>, u32)>, stride: u32 },
+    /// An answer that is the same every time.
+    Respond(Canned),
+    /// A topic, with `{topic}` and captures to fill in.
+    Topic(Box<str>),
+    /// An index into `handlers`; `None`: there is no handler of that name.
+    Handler(Option<usize>),
+}
+
+/// An answer made once: status line and fields up to the first that differs.
+#[derive(Debug, Clone)]
+pub(crate) struct Canned {
+    pub(crate) status: u16,
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Canned {
+    pub(crate) fn new(status: u16, headers: &[(String, String)], body: &str) -> Canned {
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
+        let mut typed = false;
+        for (name, value) in headers {
+            typed |= name.eq_ignore_ascii_case("content-type");
+            head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if !typed && !body.is_empty() {
+            head.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+        }
+        if status != 204 && status != 304 {
+            head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        Canned { status, head, body: body.as_bytes().to_vec() }
+    }
+}
+
+/// One use of a TypeScript policy.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// `None`: it does not compile; its fallback answers.
+    pub(crate) script: Option<tidegate_policy::Script>,
+    pub(crate) cache: Option<CachePlan>,
+    pub(crate) refuses: bool,
+    pub(crate) counters: PerWorker<PolicyCounters>,
+}
+
+/// Compiles a plan; `before` hands on what outlives it.
+pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) -> (Plan, Vec<Problem>) {
+    let mut limits = registry.limits.lock();
+    let mut problems = Vec::new();
+    let upstreams: Vec<Upstream> = dto
+        .upstreams
+        .into_iter()
+        .map(|upstream| {
+            let known = before.and_then(|plan| plan.upstreams.iter().find(|known| *known.name == *upstream.name));
+            Upstream::compile(upstream, known, registry)
+        })
+        .collect();
+    for upstream in &upstreams {
+        if let Some(problem) = &upstream.problem {
+            problems.push(Problem { path: format!("upstreams.{}", upstream.name), message: problem.to_string() });
+        }
+    }
+    let names: HashMap<&str, usize> = upstreams.iter().enumerate().map(|(index, up)| (&*up.name, index)).collect();
+    let specs: Vec<RouteSpec> =
+        dto.routes.iter().map(|route| RouteSpec { when: route.when.clone(), priority: route.priority }).collect();
+    let (table, errors) = RouteTable::compile(&specs);
+    let mut routes = Vec::with_capacity(dto.routes.len());
+    for (index, mut route) in dto.routes.into_iter().enumerate() {
+        let steps = std::mem::take(&mut route.steps);
+        let mut compiled = compile_route(route, &names, (&dto.handlers, registry));
+        let mut input = StepsInput { captures: table.capture_names(index), limits: &mut limits };
+        compiled.scripts = steps.iter().filter_map(script_of).collect();
+        match Steps::compile(&steps, &mut input) {
+            Ok(steps) => compiled.steps = steps,
+            Err(error) => compiled.problem = Some(error.to_string().into()),
+        }
+        routes.push(compiled);
+    }
+    for (index, error) in errors {
+        routes[index].problem = Some(error.to_string().into());
+    }
+    for (index, route) in routes.iter().enumerate() {
+        if let Some(problem) = &route.problem {
+            problems.push(Problem { path: format!("routes.{index}"), message: format!("{}: {problem}", route.name) });
+        }
+    }
+    let scripts = dto.scripts.into_iter().map(|script| compile_script(script, registry, &mut problems)).collect();
+    let plan = Plan {
+        version: dto.version,
+        bounds: bounds(&dto.limits, &dto.mqtt),
+        builtin: registry.route("builtin"),
+        unrouted: registry.route("none"),
+        routes,
+        table,
+        upstreams,
+        scripts,
+        handlers: dto.handlers,
+        broker: dto.broker,
+        mqtt: dto.mqtt,
+        coap: dto.coap,
+        limits: dto.limits,
+        log: dto.log,
+    };
+    (plan, problems)
+}
+
+fn script_of(step: &StepPlan) -> Option<u32> {
+    if let StepPlan::Script { script } = step { Some(*script) } else { None }
+}
+
+fn compile_route(
+    route: RouteDto,
+    names: &HashMap<&str, usize>,
+    (handlers, registry): (&[HandlerDto], &Registry),
+) -> Route {
+    let mut problem: Option<Box<str>> = route.problem.map(Box::from);
+    let target = match route.target {
+        TargetDto::Upstreams { split } => {
+            let mut total = 0;
+            let split: Vec<(Option<usize>, u32)> = split
+                .into_iter()
+                .map(|part| {
+                    total += part.weight;
+                    (names.get(part.upstream.as_str()).copied(), total)
+                })
+                .collect();
+            if total == 0 && problem.is_none() {
+                problem = Some("the weights of its upstreams add up to 0".into());
+            }
+            Target::Upstreams { split, stride: stride(total) }
+        }
+        TargetDto::Respond { status, headers, body } => Target::Respond(Canned::new(status, &headers, &body)),
+        TargetDto::Redirect { location, status } => {
+            Target::Respond(Canned::new(status, &[("location".to_owned(), location)], ""))
+        }
+        TargetDto::Topic { topic } => Target::Topic(topic.into()),
+        TargetDto::Handler { name } => {
+            let index = handlers.iter().position(|handler| handler.name == name);
+            if index.is_none() && problem.is_none() {
+                problem = Some(format!("there is no handler named {name}").into());
+            }
+            Target::Handler(index)
+        }
+        TargetDto::Directory { path } => {
+            problem = Some(format!("a directory ({path}) cannot be served yet").into());
+            Target::Respond(Canned::new(500, &[], ""))
+        }
+    };
+    Route {
+        counters: registry.route(&route.name),
+        mirror: route.mirror.as_deref().and_then(|name| names.get(name).copied()),
+        name: route.name.into(),
+        steps: Steps::default(),
+        scripts: Vec::new(),
+        target,
+        timeout_ms: route.timeout_ms,
+        problem,
+    }
+}
+
+/// A step through a split's weights that visits all of them evenly: near the golden
+/// section, and without a common divisor.
+fn stride(total: u32) -> u32 {
+    let gcd = |mut a: u32, mut b: u32| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = (f64::from(total) * 0.618) as u32;
+    (golden.max(1)..).find(|step| total == 0 || gcd(*step, total) == 1).unwrap_or(1)
+}
+
+fn compile_script(plan: ScriptPlan, registry: &Registry, problems: &mut Vec<Problem>) -> Script {
+    let script = tidegate_policy::Script::compile(&plan);
+    if let Err(error) = &script {
+        problems.push(Problem { path: format!("policies.{}", plan.policy), message: error.to_string() });
+    }
+    Script {
+        script: script.ok(),
+        counters: registry.policy(&plan.policy),
+        cache: plan.cache,
+        refuses: plan.fallback == tidegate_policy::FallbackPlan::Reject,
+    }
+}
+
+fn bounds(limits: &LimitsDto, mqtt: &MqttDto) -> Limits {
+    Limits {
+        header_line: limits.header_line_bytes,
+        header_total: limits.header_total_bytes.min(crate::worker::READ_BYTES / 2),
+        header_count: limits.header_count.min(tidegate_http::HEADERS_MAX),
+        topic_levels: limits.topic_levels,
+        websocket_message: limits.websocket_message_bytes,
+        body_collected: limits.body_collected_bytes,
+        mqtt_packet: mqtt.max_packet_bytes,
+        ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stride_visits_every_weight_once_per_round() {
+        for total in [1u32, 2, 10, 100, 97, 1_000] {
+            let step = stride(total);
+            let mut seen = vec![false; total as usize];
+            for turn in 0..total {
+                seen[(u64::from(turn) * u64::from(step) % u64::from(total)) as usize] = true;
+            }
+            assert!(seen.iter().all(|seen| *seen), "{total}");
+        }
+    }
+}

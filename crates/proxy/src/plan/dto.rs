@@ -1,0 +1,250 @@
+//! The Plan as it crosses: one JSON document, field for field what
+//! `src/native/plan.ts` says.
+
+use serde::Deserialize;
+use tidegate_balance::BalancePlan;
+use tidegate_policy::{ScriptPlan, StepPlan};
+use tidegate_route::MatchPlan;
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PlanDto {
+    pub(crate) version: u64,
+    pub(crate) listeners: Vec<ListenerDto>,
+    pub(crate) upstreams: Vec<UpstreamDto>,
+    pub(crate) routes: Vec<RouteDto>,
+    pub(crate) scripts: Vec<ScriptPlan>,
+    pub(crate) handlers: Vec<HandlerDto>,
+    pub(crate) broker: BrokerDto,
+    pub(crate) mqtt: MqttDto,
+    pub(crate) coap: CoapDto,
+    pub(crate) access: AccessDto,
+    pub(crate) limits: LimitsDto,
+    pub(crate) log: LogDto,
+}
+
+impl PlanDto {
+    /// The plan before the first one: nothing is listened on, nothing is routed.
+    pub(crate) fn empty() -> PlanDto {
+        PlanDto {
+            version: 0,
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            scripts: Vec::new(),
+            handlers: Vec::new(),
+            broker: BrokerDto {
+                http_path: "/t".to_owned(),
+                max_queued: 1_000,
+                max_queued_bytes: 1 << 20,
+                max_queued_total_bytes: 256 << 20,
+                max_retained: 100_000,
+                max_subscriptions_per_client: 1_000,
+                max_between_workers: 4_096,
+            },
+            mqtt: MqttDto {
+                max_sessions: 100_000,
+                max_packet_bytes: 1 << 20,
+                receive_maximum: 100,
+                topic_alias_maximum: 16,
+                max_inflight: 100,
+                server_keep_alive_s: 0,
+                max_session_expiry_s: 86_400,
+                connect_timeout_ms: 5_000,
+            },
+            coap: CoapDto {
+                max_block_bytes: 1 << 20,
+                max_observers: 10_000,
+                max_observers_per_client: 100,
+                dedup_entries: 16_384,
+                ack_timeout_ms: 2_000,
+                max_retransmit: 4,
+            },
+            access: AccessDto { users: Vec::new(), acl: Vec::new() },
+            limits: LimitsDto {
+                max_connections: 0,
+                max_connections_per_source: 0,
+                half_open_ms: 5_000,
+                header_timeout_ms: 10_000,
+                idle_timeout_ms: 75_000,
+                stall_timeout_ms: 10_000,
+                header_line_bytes: 8 << 10,
+                header_total_bytes: 32 << 10,
+                header_count: 100,
+                body_collected_bytes: 1 << 20,
+                websocket_message_bytes: 1 << 20,
+                topic_levels: 128,
+                max_decisions: 1_024,
+            },
+            log: LogDto { sample_every: 0 },
+        }
+    }
+}
+
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerDto {
+    pub(crate) name: String,
+    pub(crate) transport: Transport,
+    pub(crate) address: String,
+    pub(crate) protocols: Vec<String>,
+    pub(crate) proxy_protocol_from: Vec<String>,
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) anonymous: bool,
+    pub(crate) unknown_to: Option<String>,
+}
+
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpstreamDto {
+    pub(crate) name: String,
+    pub(crate) protocol: String,
+    pub(crate) balance: BalancePlan,
+    pub(crate) endpoints: Vec<EndpointDto>,
+    pub(crate) panic_percent: u8,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) max_connections: u32,
+    pub(crate) max_pending: u32,
+    pub(crate) max_requests: u32,
+    pub(crate) max_retries: u32,
+    pub(crate) breaker: Option<tidegate_resilience::BreakerPlan>,
+    pub(crate) outlier: Option<tidegate_resilience::OutlierPlan>,
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct EndpointDto {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) weight: u32,
+    pub(crate) health: f32,
+    pub(crate) draining: bool,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteDto {
+    pub(crate) name: String,
+    pub(crate) priority: i32,
+    pub(crate) when: MatchPlan,
+    pub(crate) target: TargetDto,
+    pub(crate) mirror: Option<String>,
+    pub(crate) steps: Vec<StepPlan>,
+    pub(crate) timeout_ms: u64,
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub(crate) enum TargetDto {
+    Upstreams { split: Vec<SplitDto> },
+    Respond { status: u16, headers: Vec<(String, String)>, body: String },
+    Redirect { location: String, status: u16 },
+    Topic { topic: String },
+    Handler { name: String },
+    Directory { path: String },
+}
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct SplitDto {
+    pub(crate) upstream: String,
+    pub(crate) weight: u32,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HandlerDto {
+    pub(crate) name: String,
+    pub(crate) deadline_ms: u64,
+    pub(crate) max_body_bytes: usize,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BrokerDto {
+    pub(crate) http_path: String,
+    pub(crate) max_queued: usize,
+    pub(crate) max_queued_bytes: usize,
+    pub(crate) max_queued_total_bytes: usize,
+    pub(crate) max_retained: usize,
+    pub(crate) max_subscriptions_per_client: usize,
+    pub(crate) max_between_workers: usize,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MqttDto {
+    pub(crate) max_sessions: usize,
+    pub(crate) max_packet_bytes: usize,
+    pub(crate) receive_maximum: u16,
+    pub(crate) topic_alias_maximum: u16,
+    pub(crate) max_inflight: u16,
+    pub(crate) server_keep_alive_s: u16,
+    pub(crate) max_session_expiry_s: u32,
+    pub(crate) connect_timeout_ms: u64,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CoapDto {
+    pub(crate) max_block_bytes: usize,
+    pub(crate) max_observers: usize,
+    pub(crate) max_observers_per_client: usize,
+    pub(crate) dedup_entries: usize,
+    pub(crate) ack_timeout_ms: u64,
+    pub(crate) max_retransmit: u32,
+}
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct AccessDto {
+    pub(crate) users: Vec<UserDto>,
+    pub(crate) acl: Vec<AclRuleDto>,
+}
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct UserDto {
+    pub(crate) name: String,
+    pub(crate) hash: String,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AclRuleDto {
+    pub(crate) user: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) action: String,
+    pub(crate) topic: String,
+    pub(crate) allow: bool,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LimitsDto {
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_source: usize,
+    pub(crate) half_open_ms: u64,
+    pub(crate) header_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) stall_timeout_ms: u64,
+    pub(crate) header_line_bytes: usize,
+    pub(crate) header_total_bytes: usize,
+    pub(crate) header_count: usize,
+    pub(crate) body_collected_bytes: usize,
+    pub(crate) websocket_message_bytes: usize,
+    pub(crate) topic_levels: usize,
+    pub(crate) max_decisions: usize,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogDto {
+    pub(crate) sample_every: u64,
+}

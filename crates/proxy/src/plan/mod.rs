@@ -1,0 +1,12 @@
+//! The Plan: parsed from one JSON buffer, compiled off every hot path into what
+//! workers look things up in. Immutable; what must outlive a plan (breakers,
+//! budgets, counters) is carried over by name.
+
+mod compile;
+mod dto;
+mod upstream;
+
+pub use compile::Problem;
+pub(crate) use compile::{Canned, Plan, Route, Script, Target, compile};
+pub(crate) use dto::{ListenerDto, PlanDto, Transport};
+pub(crate) use upstream::Upstream;

@@ -1,0 +1,85 @@
+//! An upstream of a plan, with the state it shares with the plans before and after.
+
+use super::dto::UpstreamDto;
+use crate::metrics::{PerWorker, Registry, UpstreamCounters};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
+use tidegate_policy::Key;
+use tidegate_resilience::{Concurrency, Gate, OutlierDetector, RetryBudget};
+
+/// Everything a worker needs to send a request there.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) name: Box<str>,
+    pub(crate) balance: BalancePlan,
+    /// What a consistent hash is taken of.
+    pub(crate) key: Option<Key>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) max_connections: usize,
+    pub(crate) requests: Arc<Concurrency>,
+    pub(crate) budget: Arc<RetryBudget>,
+    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) outlier: Option<OutlierDetector>,
+    pub(crate) counters: PerWorker<UpstreamCounters>,
+    pub(crate) problem: Option<Box<str>>,
+}
+
+/// Retry budget of an upstream: percent of active requests and floor per second.
+const BUDGET: (u32, u32) = (20, 10);
+
+impl Upstream {
+    pub(crate) fn compile(dto: UpstreamDto, before: Option<&Upstream>, registry: &Registry) -> Upstream {
+        let mut problem = dto.problem.map(Box::from);
+        if dto.protocol != "http1" && problem.is_none() {
+            problem = Some(format!("protocol {} is not available yet; use http1", dto.protocol).into());
+        }
+        let mut specs = Vec::with_capacity(dto.endpoints.len());
+        for endpoint in dto.endpoints {
+            let Ok(address) = endpoint.address.parse() else {
+                problem = Some(format!("endpoint {} has no usable address: {}", endpoint.id, endpoint.address).into());
+                continue;
+            };
+            let state = before.and_then(|before| {
+                before.endpoints.iter().find(|known| *known.id == *endpoint.id).map(|known| Arc::clone(known.state()))
+            });
+            specs.push(EndpointSpec {
+                id: endpoint.id.into(),
+                address,
+                weight: endpoint.weight,
+                health: endpoint.health,
+                draining: endpoint.draining,
+                state: state.unwrap_or_else(|| Arc::new(EndpointState::default())),
+            });
+        }
+        let outlier =
+            dto.outlier.map(|plan| OutlierDetector::new(plan, specs.iter().map(|_| Arc::default()).collect()));
+        let requests =
+            before.map_or_else(|| Arc::new(Concurrency::new(dto.max_requests)), |known| Arc::clone(&known.requests));
+        requests.set_max(dto.max_requests);
+        let gate = dto.breaker.map(|plan| match before.and_then(|known| known.gate.as_ref()) {
+            Some(gate) if *gate.plan() == plan => Arc::clone(gate),
+            _ => Arc::new(Gate::new(plan)),
+        });
+        Upstream {
+            counters: registry.upstream(&dto.name),
+            key: None,
+            balance: dto.balance,
+            endpoints: Endpoints::new(specs, dto.panic_percent),
+            connect_timeout: Duration::from_millis(dto.connect_timeout_ms),
+            idle_timeout_ms: dto.idle_timeout_ms,
+            max_connections: dto.max_connections as usize,
+            requests,
+            budget: before.map_or_else(
+                || Arc::new(RetryBudget::new(BUDGET.0, BUDGET.1, dto.max_retries)),
+                |known| Arc::clone(&known.budget),
+            ),
+            gate,
+            outlier,
+            name: dto.name.into(),
+            problem,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `serve_stream`: one connection from its first bytes to the driver of its protocol.
+
+use crate::client::{Client, Ended, Input};
+use crate::{http, refusal};
+use tidegate_detect::{Detection, Opening, detect, parse_proxy_header};
+use tidegate_message::Protocol;
+
+/// Serves a connection until it ends: the first bytes say what it speaks.
+pub(crate) async fn serve_stream(mut client: Client) {
+    let half_open = client.worker.plan().plan.limits.half_open_ms;
+    client.deadline(client.worker.clock.millis(), half_open);
+    let proxied = client.trust.proxy_protocol_from.iter().any(|network| network.contains(&client.peer.address.ip()));
+    if proxied && !believe_proxy(&mut client).await {
+        return client.worker.counters.unknown.add(1);
+    }
+    let Some((opening, input)) = first_bytes(&mut client).await else { return };
+    let protocol = protocol_of(opening);
+    if !client.trust.protocols.contains(&protocol) {
+        client.worker.counters.not_accepted.add(1);
+        return refusal::not_accepted(client, input, opening).await;
+    }
+    let counters = client.worker.counters.of(protocol);
+    counters.accepted.add(1);
+    counters.open.add(1);
+    client.connection.protocol.set(Some(protocol));
+    match opening {
+        Opening::Http1 => http::serve(client, input).await,
+        Opening::Http2 => refusal::http2(client, input).await,
+        Opening::Tls => refusal::tls(client, input).await,
+        Opening::CoapTcp => refusal::coap_tcp(client, input).await,
+        Opening::Mqtt | Opening::Proxy => refusal::close(client, input),
+    }
+}
+
+fn protocol_of(opening: Opening) -> Protocol {
+    match opening {
+        Opening::Http1 => Protocol::Http1,
+        Opening::Http2 => Protocol::Http2,
+        Opening::Tls => Protocol::Tls,
+        Opening::CoapTcp => Protocol::CoapTcp,
+        Opening::Mqtt | Opening::Proxy => Protocol::Mqtt,
+    }
+}
+
+/// Reads until the opening is known. `None`: it is not, and the connection is over.
+async fn first_bytes(client: &mut Client) -> Option<(Opening, Input)> {
+    let mut input = match client.carried() {
+        Some(input) => Ok(input),
+        None => client.input(true).await,
+    };
+    loop {
+        let ready = match input {
+            Ok(ready) => ready,
+            Err(Ended::TimedOut) => {
+                client.worker.counters.half_open.add(1);
+                return refusal::silent(client).await;
+            }
+            Err(_) => return None,
+        };
+        match detect(ready.bytes()) {
+            // A PROXY header from somebody who is not trusted opens nothing.
+            Detection::Known(Opening::Proxy) | Detection::Unknown => {
+                client.worker.counters.unknown.add(1);
+                return refusal::unknown(client, ready).await;
+            }
+            Detection::Known(opening) => return Some((opening, ready)),
+            Detection::NeedMore => client.stash(ready),
+        }
+        input = client.input(true).await;
+    }
+}
+
+/// Reads the header that a trusted balancer must send, and believes it.
+async fn believe_proxy(client: &mut Client) -> bool {
+    while let Ok(mut input) = client.input(true).await {
+        match parse_proxy_header(input.bytes()) {
+            Ok(Some(header)) => {
+                if let Some(source) = header.source {
+                    client.peer.address = source;
+                    client.connection.peer.set(source);
+                }
+                input.start += header.len;
+                client.stash(input);
+                return true;
+            }
+            Ok(None) => client.stash(input),
+            Err(_) => {
+                client.worker.buffers.give(input.buffer);
+                return false;
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,297 @@
+//! The connection table of one worker, and the one deadline that each connection
+//! has. A lazy wheel: moving a deadline later costs one store; only when its old
+//! slot comes round is it looked at again.
+
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use tidegate_message::Protocol;
+
+/// Milliseconds of one slot.
+const TICK_MS: u64 = 100;
+/// Slots: deadlines further away than 51.2 s are looked at once per round.
+const SLOTS: usize = 512;
+
+/// How a connection is asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Goodbye {
+    /// The gateway drains: finish what is under way, say goodbye, close.
+    Drain,
+    /// An administrator wants it gone, now but politely.
+    Kick,
+    /// Its credentials or its listener are gone.
+    Revoked,
+}
+
+/// What the table knows of a connection. Written by its task, read for the admin API.
+pub(crate) struct Connection {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) listener: Rc<str>,
+    pub(crate) peer: Cell<SocketAddr>,
+    pub(crate) protocol: Cell<Option<Protocol>>,
+    pub(crate) client_id: RefCell<Option<Box<str>>>,
+    pub(crate) is_active: Cell<bool>,
+    pub(crate) created_at: u64,
+    pub(crate) last_activity: Cell<u64>,
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    pub(crate) goodbye: Cell<Option<Goodbye>>,
+    pub(crate) timed_out: Cell<bool>,
+    deadline: Cell<u64>,
+    scheduled: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    /// Remembers who to wake: called with each poll, clones only when it changes.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut registered = self.waker.borrow_mut();
+        match registered.as_mut() {
+            Some(known) if known.will_wake(waker) => {}
+            Some(known) => known.clone_from(waker),
+            None => *registered = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes its task.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the gateway asked it to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.goodbye.get().is_some()
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.is_leaving(), self.is_active.get()) {
+            (true, _) => "closing",
+            (false, true) => "active",
+            (false, false) => "idle",
+        }
+    }
+}
+
+/// A row of `GET /v1/connections`.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ConnectionRow {
+    pub(crate) id: String,
+    pub(crate) protocol: &'static str,
+    pub(crate) listener: String,
+    pub(crate) peer: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) created_at: u64,
+    pub(crate) last_activity_at: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// All connections of one worker.
+pub(crate) struct Connections {
+    table: RefCell<Slab<Rc<Connection>>>,
+    wheel: RefCell<Vec<Vec<(u32, u32)>>>,
+    generation: Cell<u32>,
+    tick: Cell<u64>,
+}
+
+impl Connections {
+    pub(crate) fn new(now: u64) -> Self {
+        Connections {
+            table: RefCell::default(),
+            wheel: RefCell::new(vec![Vec::new(); SLOTS]),
+            generation: Cell::new(0),
+            tick: Cell::new(now / TICK_MS),
+        }
+    }
+
+    /// Enters a connection.
+    pub(crate) fn open(&self, listener: &Rc<str>, peer: SocketAddr, now: u64) -> Rc<Connection> {
+        let generation = self.generation.get().wrapping_add(1);
+        self.generation.set(generation);
+        let mut table = self.table.borrow_mut();
+        let entry = table.vacant_entry();
+        let connection = Rc::new(Connection {
+            slot: entry.key() as u32,
+            generation,
+            listener: Rc::clone(listener),
+            peer: Cell::new(peer),
+            protocol: Cell::new(None),
+            client_id: RefCell::new(None),
+            is_active: Cell::new(true),
+            created_at: now,
+            last_activity: Cell::new(now),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            goodbye: Cell::new(None),
+            timed_out: Cell::new(false),
+            deadline: Cell::new(0),
+            scheduled: Cell::new(0),
+            waker: RefCell::new(None),
+        });
+        entry.insert(Rc::clone(&connection));
+        connection
+    }
+
+    /// Takes a connection out. Its entries in the wheel die with their generation.
+    pub(crate) fn close(&self, connection: &Connection) {
+        self.table.borrow_mut().try_remove(connection.slot as usize);
+    }
+
+    /// The connection of that slot and generation.
+    pub(crate) fn find(&self, slot: u32, generation: u32) -> Option<Rc<Connection>> {
+        let table = self.table.borrow();
+        table.get(slot as usize).filter(|connection| connection.generation == generation).cloned()
+    }
+
+    /// Every connection.
+    pub(crate) fn all(&self) -> Vec<Rc<Connection>> {
+        self.table.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.borrow().len()
+    }
+
+    /// Rows for the admin API; `epoch` is the wall clock at the worker's time 0.
+    pub(crate) fn rows(&self, worker: u16, epoch: u64) -> Vec<ConnectionRow> {
+        let row = |connection: &Rc<Connection>| ConnectionRow {
+            id: format!("{worker}-{}-{}", connection.slot, connection.generation),
+            protocol: connection.protocol.get().map_or("detecting", Protocol::label),
+            listener: connection.listener.to_string(),
+            peer: connection.peer.get().to_string(),
+            client_id: connection.client_id.borrow().as_deref().map(str::to_owned),
+            state: connection.state(),
+            created_at: epoch + connection.created_at,
+            last_activity_at: epoch + connection.last_activity.get(),
+            bytes_in: connection.bytes_in.get(),
+            bytes_out: connection.bytes_out.get(),
+        };
+        self.table.borrow().iter().map(|(_, connection)| row(connection)).collect()
+    }
+
+    /// Sets the time at which `timed_out` becomes true and the task is woken; 0: never.
+    pub(crate) fn set_deadline(&self, connection: &Connection, deadline: u64) {
+        connection.deadline.set(deadline);
+        connection.timed_out.set(false);
+        if deadline == 0 {
+            return;
+        }
+        let tick = (deadline / TICK_MS + 1).max(self.tick.get() + 1);
+        let scheduled = connection.scheduled.get();
+        if scheduled == 0 || tick < scheduled {
+            self.schedule(connection, tick);
+        }
+    }
+
+    fn schedule(&self, connection: &Connection, tick: u64) {
+        connection.scheduled.set(tick);
+        let at = (tick.min(self.tick.get() + SLOTS as u64 - 1) % SLOTS as u64) as usize;
+        self.wheel.borrow_mut()[at].push((connection.slot, connection.generation));
+    }
+
+    /// Turns the wheel up to `now`: wakes whom it is time for.
+    pub(crate) fn turn(&self, now: u64) {
+        while self.tick.get() < now / TICK_MS {
+            let tick = self.tick.get() + 1;
+            self.tick.set(tick);
+            let mut due = std::mem::take(&mut self.wheel.borrow_mut()[(tick % SLOTS as u64) as usize]);
+            for (slot, generation) in due.drain(..) {
+                if let Some(connection) = self.find(slot, generation) {
+                    self.visit(&connection, tick);
+                }
+            }
+            let mut wheel = self.wheel.borrow_mut();
+            let slot = &mut wheel[(tick % SLOTS as u64) as usize];
+            if slot.is_empty() && due.capacity() <= 1_024 {
+                *slot = due;
+            }
+        }
+    }
+
+    fn visit(&self, connection: &Connection, tick: u64) {
+        let (deadline, scheduled) = (connection.deadline.get(), connection.scheduled.get());
+        if scheduled > tick && scheduled < tick + SLOTS as u64 - 1 {
+            return; // An earlier entry of a deadline that was moved: the later one is in its slot.
+        }
+        connection.scheduled.set(0);
+        if deadline == 0 {
+            return;
+        }
+        if deadline / TICK_MS < tick {
+            connection.deadline.set(0);
+            connection.timed_out.set(true);
+            connection.wake();
+            return;
+        }
+        self.schedule(connection, deadline / TICK_MS + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> (Connections, Rc<Connection>) {
+        let table = Connections::new(0);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connection = table.open(&Rc::from("tcp://test"), peer, 0);
+        (table, connection)
+    }
+
+    #[test]
+    fn a_deadline_fires_after_its_time_and_only_once() {
+        let (table, connection) = table();
+        table.set_deadline(&connection, 1_000);
+        table.turn(1_000);
+        assert!(!connection.timed_out.get());
+        table.turn(1_200);
+        assert!(connection.timed_out.get());
+    }
+
+    #[test]
+    fn a_deadline_moves_both_ways() {
+        let (table, connection) = table();
+        table.set_deadline(&connection, 1_000);
+        table.set_deadline(&connection, 9_000);
+        table.turn(5_000);
+        assert!(!connection.timed_out.get(), "moved later");
+        table.set_deadline(&connection, 6_000);
+        table.turn(6_200);
+        assert!(connection.timed_out.get(), "moved earlier");
+        table.set_deadline(&connection, 8_000);
+        table.set_deadline(&connection, 0);
+        table.turn(60_000);
+        assert!(!connection.timed_out.get(), "taken back");
+    }
+
+    #[test]
+    fn a_deadline_beyond_one_round_waits_for_its_round() {
+        let (table, connection) = table();
+        table.set_deadline(&connection, 200_000);
+        for now in (0..200_000).step_by(10_000) {
+            table.turn(now);
+            assert!(!connection.timed_out.get(), "at {now}");
+        }
+        table.turn(200_300);
+        assert!(connection.timed_out.get());
+    }
+
+    #[test]
+    fn a_closed_connection_is_not_found_under_its_slot() {
+        let (table, old) = table();
+        table.set_deadline(&old, 500);
+        table.close(&old);
+        let new = table.open(&Rc::from("tcp://test"), old.peer.get(), 0);
+        assert_eq!(new.slot, old.slot);
+        table.turn(2_000);
+        assert!(!new.timed_out.get() && table.find(old.slot, old.generation).is_none());
+    }
+}

@@ -1,0 +1,35 @@
+//! What the gateway tells a worker. Each call is rare, and answered where somebody waits.
+
+use super::ConnectionRow;
+use crate::plan::{ListenerDto, Plan};
+use std::sync::Arc;
+use tidegate_ring::Decisions;
+use tokio::sync::oneshot;
+
+/// A listener's socket for one worker.
+pub(crate) enum Listening {
+    Tcp(std::net::TcpListener),
+    Udp(std::net::UdpSocket),
+}
+
+/// A message to a worker.
+pub(crate) enum Control {
+    /// Use this plan from now on; answered when it is in force.
+    Apply(Arc<Plan>, oneshot::Sender<()>),
+    /// Accept on this socket.
+    Listen(Arc<ListenerDto>, Listening),
+    /// Accept what already waits, then close the socket; its connections drain.
+    Unlisten(String),
+    /// All connections.
+    Connections(oneshot::Sender<Vec<ConnectionRow>>),
+    /// Close one; answers whether it was there.
+    Kick { slot: u32, generation: u32, done: oneshot::Sender<bool> },
+    /// Stop accepting, say goodbye to everyone over `spread_ms`.
+    Drain { spread_ms: u64 },
+    /// A policy thread's ring, or that it has left; answered when the old one is let go.
+    Policies(Option<Box<Decisions>>, oneshot::Sender<()>),
+    /// How many connections are left.
+    Open(oneshot::Sender<usize>),
+    /// End now.
+    Stop,
+}

@@ -1,0 +1,166 @@
+//! One worker: a thread with its own runtime, sockets, pools, counters and
+//! buffers. Everything in here belongs to that thread; nothing is locked.
+
+mod buffers;
+mod connections;
+mod control;
+mod plan;
+mod thread;
+
+pub(crate) use buffers::{Buffers, HEADROOM, READ_BYTES, ReadBuffer};
+pub(crate) use connections::{Connection, ConnectionRow, Connections, Goodbye};
+pub(crate) use control::{Control, Listening};
+pub(crate) use plan::WorkerPlan;
+pub(crate) use thread::{Started, spawn};
+
+use crate::decide::DecisionTable;
+use crate::gateway::Shared;
+use crate::metrics::WorkerCounters;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tidegate_message::Protocol;
+use tidegate_policy::Edits;
+use tidegate_ring::{EventKind, EventRecord, EventRing};
+use tidegate_upstream::{Pool, PoolKey};
+
+/// Milliseconds since the gateway started, and the wall clock at that time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    epoch_ms: u64,
+}
+
+impl Clock {
+    /// Starts at 1, so that 0 can mean "never".
+    pub(crate) fn start() -> Clock {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { start: Instant::now(), epoch_ms: since.as_millis() as u64 }
+    }
+
+    /// Microseconds of the gateway's clock.
+    pub(crate) fn micros(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64 + 1_000
+    }
+
+    /// Milliseconds of the gateway's clock.
+    pub(crate) fn millis(&self) -> u64 {
+        self.micros() / 1_000
+    }
+
+    /// The wall clock, in milliseconds since 1970, at the gateway's time 0.
+    pub(crate) const fn epoch_ms(&self) -> u64 {
+        self.epoch_ms
+    }
+}
+
+/// How much a line of the log matters, in pino's numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    Info = 30,
+    Warn = 40,
+    Error = 50,
+}
+
+/// The state of one worker thread.
+pub(crate) struct Worker {
+    pub(crate) id: u16,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) buffers: Buffers,
+    pub(crate) connections: Connections,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) plan: RefCell<Rc<WorkerPlan>>,
+    pub(crate) pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
+    pub(crate) is_draining: Cell<bool>,
+    pub(crate) decisions: DecisionTable,
+    edits: RefCell<Vec<Edits>>,
+    events: RefCell<Option<EventRing>>,
+    random: Cell<u64>,
+    until_sample: Cell<u64>,
+    date: Cell<(u64, [u8; tidegate_http::HTTP_DATE_LEN])>,
+}
+
+impl Worker {
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> Rc<WorkerPlan> {
+        Rc::clone(&self.plan.borrow())
+    }
+
+    /// A number from the worker's own xorshift; for jitter and spreading, not for secrets.
+    pub(crate) fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+
+    /// An empty list of changes.
+    pub(crate) fn take_edits(&self) -> Edits {
+        self.edits.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a list of changes back.
+    pub(crate) fn give_edits(&self, mut edits: Edits) {
+        let mut kept = self.edits.borrow_mut();
+        if kept.is_empty() {
+            edits.clear();
+            kept.push(edits);
+        }
+    }
+
+    /// The `Date` of now, made once a second.
+    pub(crate) fn date(&self, now_ms: u64) -> [u8; tidegate_http::HTTP_DATE_LEN] {
+        let second = (self.clock.epoch_ms() + now_ms) / 1_000;
+        let (known, date) = self.date.get();
+        if known == second {
+            return date;
+        }
+        let date = tidegate_http::http_date(second);
+        self.date.set((second, date));
+        date
+    }
+
+    /// Whether this request's access record is written: one in `every`, 0: none.
+    pub(crate) fn is_sampled(&self, every: u64) -> bool {
+        match (every, self.until_sample.get()) {
+            (0, _) => false,
+            (_, 0 | 1) => {
+                self.until_sample.set(every);
+                true
+            }
+            (_, left) => {
+                self.until_sample.set(left - 1);
+                false
+            }
+        }
+    }
+
+    /// Puts an event on the ring; JavaScript is woken when the ring was empty.
+    pub(crate) fn event(&self, record: &EventRecord<'_>) {
+        let mut events = self.events.borrow_mut();
+        let Some(ring) = events.as_mut() else { return };
+        if !ring.wants(record.kind) {
+            return;
+        }
+        if ring.push(record) {
+            self.shared.wake();
+        }
+        self.counters.ring_dropped.set(u64::from(ring.dropped()));
+    }
+
+    /// A line for the log.
+    pub(crate) fn log(&self, level: Level, text: &str) {
+        let time = (self.clock.epoch_ms() + self.clock.millis()) as f64;
+        self.event(&EventRecord { kind: EventKind::Log, a: level as u32, b: 0, c: 0, time, d: 0.0, text });
+    }
+
+    /// Counts a dropped message.
+    pub(crate) fn dropped(&self, protocol: Protocol, reason: &'static str) {
+        self.counters.dropped(protocol, reason, 1);
+    }
+}

@@ -1,0 +1,170 @@
+//! A worker's thread: its runtime, its control loop, its clockwork.
+
+use super::{Buffers, Connections, Control, Goodbye, Listening, Worker, WorkerPlan};
+use crate::decide::{self, DecisionTable};
+use crate::gateway::Shared;
+use crate::listen;
+use crate::plan::Plan;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_ring::EventRing;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, LocalSet};
+
+/// How often deadlines, pools and ejections are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a worker thread starts with.
+pub(crate) struct Started {
+    pub(crate) id: u16,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) events: Option<EventRing>,
+    pub(crate) control: mpsc::Receiver<Control>,
+}
+
+/// Starts a worker's thread.
+///
+/// # Errors
+/// The system gives no more threads.
+pub(crate) fn spawn(started: Started) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("tidegate-{}", started.id)).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build() {
+            Ok(runtime) => runtime,
+            Err(error) => return eprintln!("tidegate: a worker has no runtime: {error}"),
+        };
+        LocalSet::new().block_on(&runtime, run(started));
+    })
+}
+
+async fn run(started: Started) {
+    let Started { id, shared, plan, events, mut control } = started;
+    let clock = shared.clock;
+    let worker = Rc::new(Worker {
+        id,
+        counters: Arc::clone(&shared.registry.workers[usize::from(id)]),
+        clock,
+        buffers: Buffers::default(),
+        connections: Connections::new(clock.millis()),
+        plan: RefCell::new(Rc::new(WorkerPlan { plan: Arc::clone(&plan), upstreams: Vec::new(), turns: Cell::new(0) })),
+        pools: RefCell::default(),
+        is_draining: Cell::new(false),
+        events: RefCell::new(events),
+        decisions: DecisionTable::default(),
+        edits: RefCell::default(),
+        random: Cell::new(fastrand::u64(1..)),
+        until_sample: Cell::new(0),
+        date: Cell::new((0, [0; tidegate_http::HTTP_DATE_LEN])),
+        shared,
+    });
+    apply(&worker, plan);
+    tokio::task::spawn_local(tick(Rc::clone(&worker)));
+    tokio::task::spawn_local(decide::attend(Rc::clone(&worker)));
+    let mut listeners = HashMap::new();
+    while let Some(message) = control.recv().await {
+        if matches!(message, Control::Stop) {
+            break;
+        }
+        handle(&worker, message, &mut listeners);
+    }
+}
+
+fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String, AbortHandle>) {
+    match message {
+        Control::Apply(plan, done) => {
+            apply(worker, plan);
+            let _ = done.send(());
+        }
+        Control::Listen(listener, Listening::Tcp(socket)) => {
+            let task = tokio::task::spawn_local(listen::accept(Rc::clone(worker), Arc::clone(&listener), socket));
+            listeners.insert(listener.name.clone(), task.abort_handle());
+        }
+        Control::Listen(listener, Listening::Udp(socket)) => {
+            let task = tokio::task::spawn_local(listen::receive(Rc::clone(worker), Arc::clone(&listener), socket));
+            listeners.insert(listener.name.clone(), task.abort_handle());
+        }
+        Control::Unlisten(name) => {
+            if let Some(task) = listeners.remove(&name) {
+                task.abort();
+            }
+            drain(worker, 0, |connection| *connection.listener == *name);
+        }
+        Control::Connections(reply) => {
+            let _ = reply.send(worker.connections.rows(worker.id, worker.clock.epoch_ms()));
+        }
+        Control::Kick { slot, generation, done } => kick(worker, (slot, generation), done),
+        Control::Drain { spread_ms } => {
+            worker.is_draining.set(true);
+            listeners.drain().for_each(|(_, task)| task.abort());
+            drain(worker, spread_ms, |_| true);
+        }
+        Control::Policies(ring, done) => {
+            worker.decisions.attach(ring.map(|ring| *ring));
+            let _ = done.send(());
+        }
+        Control::Open(reply) => {
+            let _ = reply.send(worker.connections.len());
+        }
+        Control::Stop => {}
+    }
+}
+
+fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
+    let adopted = Rc::new(WorkerPlan::adopt(worker, plan));
+    worker.plan.replace(adopted);
+    worker.decisions.forget_verdicts();
+    WorkerPlan::prune(worker);
+}
+
+fn kick(worker: &Worker, (slot, generation): (u32, u32), done: oneshot::Sender<bool>) {
+    let connection = worker.connections.find(slot, generation);
+    if let Some(connection) = &connection {
+        connection.goodbye.set(Some(Goodbye::Kick));
+        connection.wake();
+    }
+    let _ = done.send(connection.is_some());
+}
+
+/// Says goodbye to connections at random times within `spread_ms`, so that they do
+/// not all come back at once.
+fn drain(worker: &Rc<Worker>, spread_ms: u64, which: impl Fn(&super::Connection) -> bool) {
+    for connection in worker.connections.all().into_iter().filter(|connection| which(connection)) {
+        let wait = if spread_ms == 0 { 0 } else { worker.random() % spread_ms };
+        tokio::task::spawn_local(async move {
+            if wait > 0 {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            if connection.goodbye.get().is_none() {
+                connection.goodbye.set(Some(Goodbye::Drain));
+            }
+            connection.wake();
+        });
+    }
+}
+
+async fn tick(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = worker.clock.millis();
+        worker.connections.turn(now);
+        let plan = worker.plan();
+        for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
+            let mut idle = 0;
+            for pool in &side.pools {
+                pool.expire(now.saturating_sub(upstream.idle_timeout_ms));
+                idle += pool.len();
+            }
+            upstream.counters[usize::from(worker.id)].idle.set(idle as u64);
+            if let Some(outlier) = &upstream.outlier {
+                outlier.sweep(now, |endpoint| {
+                    upstream.endpoints.set_ejected(endpoint, false);
+                });
+            }
+        }
+    }
+}
