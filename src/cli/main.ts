@@ -1,9 +1,19 @@
 /** The command `tidegate`: one file per command, this one only names them. */
 import { readFileSync } from "node:fs"
 import { Command } from "commander"
+import { addBench } from "./bench.ts"
+import { addCert } from "./cert.ts"
 import { addCheck } from "./check.ts"
+import { addConfig } from "./config.ts"
+import { addExplain } from "./explain.ts"
+import { addInit } from "./init.ts"
+import { addMqtt } from "./mqtt.ts"
 import { report } from "./output.ts"
+import { addPasswd } from "./passwd.ts"
 import { addRun } from "./run.ts"
+import { addServices } from "./services.ts"
+
+const COMMANDS = [addRun, addInit, addCheck, addConfig, addExplain, addMqtt, addServices, addBench, addPasswd, addCert]
 
 /** Runs the command line; sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -12,7 +22,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .version((JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }).version)
     .showHelpAfterError()
     .exitOverride()
-  for (const add of [addRun, addCheck]) add(program)
+  for (const add of COMMANDS) add(program)
   try {
     await program.parseAsync([...argv])
   } catch (error) {

@@ -1,37 +1,93 @@
 /** tidegate run: the gateway with its admin API, until a signal. */
 import type { Command } from "commander"
-import { findConfig, loadConfig } from "../config/index.ts"
-import { createLoadedGateway } from "../gateway/index.ts"
-import { complain, formatProblem, print } from "./output.ts"
+import { createAdmin, listenAdmin } from "../admin/index.ts"
+import { type LoadedConfig, loadConfig } from "../config/index.ts"
+import { ConfigDesk, createLoadedGateway, type Gateway, initialConfig, PolicyThreadHost } from "../gateway/index.ts"
+import { createLog } from "./log.ts"
+import { example } from "./options.ts"
+import { complain, formatProblem, print, report } from "./output.ts"
 
 interface Options {
   readonly config?: string
 }
 
 export function addRun(program: Command): void {
-  program
+  const command = program
     .command("run", { isDefault: true })
     .description("run the gateway")
-    .option("-c, --config <file>", "configuration file")
-    .addHelpText("after", "\nExample:\n  tidegate run --config tidegate.config.ts\n\nSIGTERM drains, a second one exits now, SIGHUP reloads.")
+    .option("-c, --config <file>", "configuration file; default: the first tidegate.config.{ts,mts,js,mjs,yaml,yml,json}")
     .action((options: Options) => run(options))
+  example(command, "tidegate run --config tidegate.config.ts")
+  command.addHelpText("after", "\nSIGTERM and SIGINT drain, a second one exits at once, SIGHUP reloads the file.")
 }
 
 async function run({ config: named }: Options): Promise<void> {
-  const file = findConfig(named)
-  const loaded = await loadConfig(named)
-  for (const warning of loaded.warnings) complain(formatProblem(warning, file))
-  const gateway = createLoadedGateway(loaded)
+  const fromFile = await loadConfig(named)
+  for (const warning of fromFile.warnings) complain(formatProblem(warning, fromFile.file))
+  const { loaded, origin, refused } = initialConfig(fromFile)
+  if (refused !== null) complain(`the configuration that was put is left out: ${refused}`)
+  const gateway = create(loaded)
+  createLog(gateway, loaded.config.log.level)
   await gateway.start()
-  const addresses = gateway.stats().listeners.map(({ name, address }) => `${name.startsWith("udp") ? "udp" : "tcp"}://${address}`)
-  print(`listening ${addresses.join(" ")}`)
-  let signals = 0
+  const desk = new ConfigDesk({ gateway, fromFile, origin })
+  const close = await openAdmin(gateway, desk)
+  const addresses = gateway.stats().listeners.map(({ name, address }) => `${name.split("://")[0]}://${address}`)
+  print(`listening ${addresses.join(" ")}${close.address === null ? "" : ` admin ${close.address}`}`)
+  const told = tellReload(fromFile.file)
+  followSignals({ gateway, desk, told, close: close.close })
+  void desk.watch(told)
+}
+
+/** Policies live in their own thread where the file has any. */
+function create(loaded: LoadedConfig): Gateway {
+  const { file } = loaded
+  if (file === null) return createLoadedGateway(loaded)
+  return createLoadedGateway(loaded, { policyHost: (context) => new PolicyThreadHost(context, { file }) })
+}
+
+async function openAdmin(gateway: Gateway, desk: ConfigDesk): Promise<{ address: string | null; close: () => Promise<void> }> {
+  const { admin } = gateway.loaded.config
+  if (admin === null) return { address: null, close: async () => undefined }
+  const app = await createAdmin(admin, gateway, desk)
+  try {
+    return { address: await listenAdmin(app, admin), close: () => app.close() }
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+}
+
+type Told = (error: unknown) => void
+
+function tellReload(file: string | null): Told {
+  return (error) => {
+    if (error === null) return complain("reloaded the configuration")
+    complain("the changed configuration is not applied, the one before stays in force:")
+    report(error, file)
+  }
+}
+
+interface Parts {
+  readonly gateway: Gateway
+  readonly desk: ConfigDesk
+  readonly told: Told
+  readonly close: () => Promise<void>
+}
+
+function followSignals({ gateway, desk, told, close }: Parts): void {
+  let stopping = false
   const stop = async (): Promise<void> => {
-    if (signals++ > 0) process.exit(1)
+    // A second signal means it: whatever is left is cut.
+    if (stopping) process.exit(1)
+    stopping = true
+    desk.close()
     await gateway.drain()
+    await close()
     await gateway.close()
     process.exit(0)
   }
-  process.on("SIGTERM", () => void stop())
-  process.on("SIGINT", () => void stop())
+  const fail = (error: unknown): void => process.exit(report(error))
+  process.on("SIGTERM", () => void stop().catch(fail))
+  process.on("SIGINT", () => void stop().catch(fail))
+  process.on("SIGHUP", () => void desk.reloadFile().then(() => told(null), told))
 }

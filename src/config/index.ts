@@ -2,6 +2,8 @@
 export { formatHostPort, type HostPort, isLoopback, parseHostPort } from "./address.ts"
 export { DataDir } from "./data-dir.ts"
 export { type ConfigInput, defineConfig, http, type RouteInput, tcp } from "./define-config.ts"
+export { fileHash, watchFile } from "./file-source.ts"
+export { ConfigHistory, type ConfigOrigin, type ConfigVersion } from "./history.ts"
 export { type DataContext, type LoadedConfig, loadConfig, loadData } from "./load.ts"
 export { nearest } from "./nearest.ts"
 export type * from "./normalized.ts"

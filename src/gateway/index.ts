@@ -1,4 +1,6 @@
 /** The gateway as a value. */
+export { ConfigDesk, type InitialConfig, initialConfig } from "./config-desk.ts"
 export { createGateway, createLoadedGateway } from "./create-gateway.ts"
 export { Gateway, type GatewayOptions, type GatewayState, type GatewayStats } from "./gateway.ts"
 export { type CreatePolicyHost, inlinePolicyHost, type PolicyHost, type PolicyHostContext } from "./policy-host.ts"
+export { PolicyThreadHost, type ThreadHostOptions } from "./policy-thread-host.ts"

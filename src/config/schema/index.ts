@@ -4,7 +4,7 @@ import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
-import { Exact, Later, OneOrMany, Secret } from "./values.ts"
+import { Exact, Later, Secret } from "./values.ts"
 
 const Action = Type.Enum(["publish", "subscribe", "all"])
 
@@ -25,6 +25,8 @@ export const AuthSchema = Exact({
   acl: Type.Optional(Type.Array(AclRuleSchema, { description: "first match decides; empty: everything is allowed" })),
 })
 
+const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], { description: "names, or paths of modules" })
+
 export const ConfigSchema = Exact({
   $schema: Type.Optional(Type.String()),
   workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 256, description: "default: one per core" })),
@@ -33,8 +35,8 @@ export const ConfigSchema = Exact({
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
   services: Type.Optional(Type.Record(Type.String(), Type.Array(InstanceSchema))),
   routes: Type.Optional(Type.Array(RouteSchema)),
-  policies: Type.Optional(OneOrMany),
-  handlers: Type.Optional(OneOrMany),
+  policies: Type.Optional(NamesOrModules),
+  handlers: Type.Optional(NamesOrModules),
   bridges: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
   broker: Type.Optional(
     Exact({

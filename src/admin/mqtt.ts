@@ -1,0 +1,52 @@
+/** `/v1/mqtt`: sessions and retained messages. */
+import type { FastifyInstance } from "fastify"
+import Type, { type Static } from "typebox"
+import { type AdminContext, parsed } from "./context.ts"
+import { sendProblem } from "./problem.ts"
+
+const ClientsQuery = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
+  cursor: Type.Optional(Type.String({ maxLength: 256 })),
+})
+const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 65_535 }) })
+const RetainedQuery = Type.Object({ filter: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535, default: "#" })) })
+const tags = ["mqtt"]
+
+interface Clients {
+  readonly items: readonly { readonly clientId: string; readonly connection?: string | null }[]
+}
+
+export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
+  const find = async (clientId: string) => {
+    const { items } = JSON.parse(await gateway.native.mqttClients(JSON.stringify({ clientId, limit: 1 }))) as Clients
+    return items.find((item) => item.clientId === clientId)
+  }
+
+  app.get<{ Querystring: Static<typeof ClientsQuery> }>(
+    "/v1/mqtt/clients",
+    { schema: { querystring: ClientsQuery, tags, summary: "sessions with queue, in-flight and subscriptions" } },
+    async ({ query }) => parsed(await gateway.native.mqttClients(JSON.stringify({ limit: 100, ...query }))),
+  )
+
+  app.get<{ Params: Static<typeof Id> }>(
+    "/v1/mqtt/clients/:id",
+    { schema: { params: Id, tags, summary: "one session" } },
+    async ({ params }, reply) => (await find(params.id)) ?? sendProblem(reply, 404, `no client "${params.id}"`),
+  )
+
+  app.delete<{ Params: Static<typeof Id> }>(
+    "/v1/mqtt/clients/:id",
+    { schema: { params: Id, tags, summary: "disconnect a client" } },
+    async ({ params }, reply) => {
+      const connection = (await find(params.id))?.connection ?? null
+      if (connection !== null && (await gateway.native.closeConnection(connection))) return reply.status(204).send()
+      return sendProblem(reply, 404, `no connected client "${params.id}"`)
+    },
+  )
+
+  app.get<{ Querystring: Static<typeof RetainedQuery> }>(
+    "/v1/mqtt/retained",
+    { schema: { querystring: RetainedQuery, tags, summary: "retained messages" } },
+    async ({ query }) => parsed(await gateway.native.retained(query.filter ?? "#")),
+  )
+}

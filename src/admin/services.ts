@@ -1,0 +1,110 @@
+/** `/v1/services`: register, heartbeat, change, leave, discover, watch. */
+import type { FastifyInstance } from "fastify"
+import Type, { type Static } from "typebox"
+import type { AdminContext } from "./context.ts"
+import { openEventStream } from "./sse.ts"
+
+const Name = Type.String({ minLength: 1, maxLength: 128, pattern: "^[A-Za-z0-9._:-]+$" })
+const Address = Type.Object({ service: Name, id: Name })
+const Service = Type.Object({ service: Name })
+
+const properties = {
+  host: Type.String({ minLength: 1, maxLength: 255, pattern: "^[A-Za-z0-9._:%-]+$" }),
+  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+  protocol: Type.Optional(Type.String({ maxLength: 32 })),
+  weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000 })),
+  zone: Type.Optional(Type.Union([Type.String({ maxLength: 128 }), Type.Null()])),
+  version: Type.Optional(Type.Union([Type.String({ maxLength: 128 }), Type.Null()])),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 4_096 }), { maxProperties: 64 })),
+  ttlSeconds: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 31_536_000 }), Type.Null()])),
+}
+
+const Registration = Type.Object(properties, { additionalProperties: false })
+const Patch = Type.Partial(
+  Type.Object({ ...properties, status: Type.Enum(["healthy", "unhealthy", "unknown", "draining"]) }, { additionalProperties: false }),
+)
+const Percent = Type.Number({ minimum: 0 })
+const Heartbeat = Type.Union([
+  Type.Null(),
+  Type.Object(
+    { load: Type.Optional(Type.Partial(Type.Object({ active: Percent, max: Percent, cpu: Percent, memory: Percent }))) },
+    { additionalProperties: false },
+  ),
+])
+const Filter = Type.Object({
+  healthy: Type.Optional(Type.Boolean()),
+  zone: Type.Optional(Type.String()),
+  version: Type.Optional(Type.String()),
+})
+
+const tags = ["services"]
+
+export function addServices(app: FastifyInstance, { gateway }: AdminContext): void {
+  const at = "/v1/services/:service/instances/:id"
+
+  app.put<{ Params: Static<typeof Address>; Body: Static<typeof Registration> }>(
+    at,
+    { schema: { params: Address, body: Registration, tags, summary: "register or replace an instance" } },
+    async ({ params, body }, reply) => {
+      const { instance, created } = gateway.registry.put(params.service, params.id, body)
+      return reply.status(created ? 201 : 200).send(instance)
+    },
+  )
+
+  app.post<{ Params: Static<typeof Address>; Body: Static<typeof Heartbeat> }>(
+    `${at}/heartbeat`,
+    {
+      schema: { params: Address, body: Heartbeat, tags, summary: "a sign of life, with the load where it is known" },
+      preValidation: async (request) => {
+        request.body ??= null
+      },
+    },
+    async ({ params, body }, reply) => {
+      gateway.registry.heartbeat(params.service, params.id, body?.load)
+      return reply.status(204).send()
+    },
+  )
+
+  app.patch<{ Params: Static<typeof Address>; Body: Static<typeof Patch> }>(
+    at,
+    { schema: { params: Address, body: Patch, tags, summary: "change an instance" } },
+    async ({ params, body }) => gateway.registry.patch(params.service, params.id, body),
+  )
+
+  app.delete<{ Params: Static<typeof Address> }>(
+    at,
+    { schema: { params: Address, tags, summary: "forget an instance" } },
+    async ({ params }, reply) => {
+      gateway.registry.remove(params.service, params.id)
+      return reply.status(204).send()
+    },
+  )
+
+  app.get("/v1/services", { schema: { tags, summary: "all services" } }, async () => {
+    const items = gateway.registry.services().map((name) => {
+      const instances = gateway.registry.instances(name)
+      return { name, instances: instances.length, healthy: instances.filter(({ status }) => status === "healthy").length }
+    })
+    return { items }
+  })
+
+  app.get<{ Params: Static<typeof Service>; Querystring: Static<typeof Filter> }>(
+    "/v1/services/:service/instances",
+    { schema: { params: Service, querystring: Filter, tags, summary: "discover" } },
+    async ({ params, query }) => ({ items: gateway.registry.instances(params.service, query) }),
+  )
+
+  app.get<{ Params: Static<typeof Service> }>(
+    "/v1/services/:service/watch",
+    { schema: { params: Service, tags, summary: "a snapshot, then every change, as server-sent events" } },
+    (request, reply) => {
+      const { service } = request.params
+      openEventStream(request, reply, (stream) => {
+        stream.send("snapshot", gateway.registry.snapshot(service))
+        return gateway.registry.watch((changed) => {
+          if (changed === service) stream.send("change", gateway.registry.snapshot(service))
+        })
+      })
+    },
+  )
+}

@@ -1,0 +1,50 @@
+/** tidegate explain: why a request or a topic goes where it goes. */
+import type { Command } from "commander"
+import { AdminClient, type AdminOptions } from "./admin-client.ts"
+import { example, withAdmin } from "./options.ts"
+import { print, printJson } from "./output.ts"
+import { formatTable } from "./table.ts"
+
+interface Explanation {
+  readonly route: string | null
+  readonly target: unknown
+  readonly endpoint: string | null
+  readonly candidates: readonly { readonly route: string; readonly matched: boolean; readonly reason: string | null }[]
+  readonly policies: readonly { readonly name: string; readonly verdict: string | null }[]
+}
+
+interface Options extends AdminOptions {
+  readonly json?: boolean
+  readonly header?: readonly string[]
+}
+
+export function addExplain(program: Command): void {
+  const command = program
+    .command("explain")
+    .description("say which route a request or topic takes and why")
+    .argument("<words...>", "METHOD URL, or a topic")
+    .option("-H, --header <line...>", "a header of the request, Name: value")
+    .action(explain)
+  example(withAdmin(command), "tidegate explain GET http://localhost/api/users", "tidegate explain plant/1/temp")
+}
+
+async function explain(words: readonly string[], options: Options): Promise<void> {
+  const client = await AdminClient.open(options)
+  const query = new URLSearchParams(toQuery(words))
+  for (const line of options.header ?? []) query.append("header", line)
+  const answer = (await client.call(`/v1/explain?${query}`)) as Explanation
+  if (options.json) return printJson(answer)
+  print(`route     ${answer.route ?? "none"}`)
+  print(`target    ${typeof answer.target === "string" ? answer.target : JSON.stringify(answer.target)}`)
+  print(`endpoint  ${answer.endpoint ?? "-"}`)
+  if (answer.policies.length > 0) print(`\n${formatTable(["POLICY", "VERDICT"], answer.policies.map(({ name, verdict }) => [name, verdict]))}`)
+  const rows = answer.candidates.map(({ route, matched, reason }) => [route, matched ? "yes" : "no", reason])
+  if (rows.length > 0) print(`\n${formatTable(["CANDIDATE", "MATCHED", "REASON"], rows)}`)
+}
+
+/** Two words, or one that is a URL, are a request; else it is a topic. */
+function toQuery(words: readonly string[]): Record<string, string> {
+  const [first = "", second] = words
+  if (second !== undefined) return { method: first, url: second }
+  return /^(https?:\/\/|\/)/.test(first) ? { method: "GET", url: first } : { topic: first }
+}

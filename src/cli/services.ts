@@ -1,0 +1,68 @@
+/** tidegate services: the registry of a running gateway. */
+import type { Command } from "commander"
+import { parseHostPort } from "../config/index.ts"
+import { TidegateError } from "../errors.ts"
+import type { Instance } from "../model/service.ts"
+import { AdminClient, type AdminOptions } from "./admin-client.ts"
+import { example, withAdmin } from "./options.ts"
+import { print, printJson } from "./output.ts"
+import { formatTable } from "./table.ts"
+
+interface Options extends AdminOptions {
+  readonly json?: boolean
+  readonly weight?: string
+  readonly ttl?: string
+  readonly zone?: string
+}
+
+export function addServices(program: Command): void {
+  const services = program.command("services").description("registered services")
+  const listing = withAdmin(services.command("list").description("services, or the instances of one").argument("[service]"))
+  example(listing, "tidegate services list", "tidegate services list api").action(list)
+  const registering = services.command("register").description("register an instance").argument("<service>").argument("<id>").argument("<host:port>")
+  registering.option("--weight <n>", "1 to 1000").option("--ttl <seconds>", "forgotten without a heartbeat").option("--zone <zone>")
+  example(withAdmin(registering), "tidegate services register api a1 127.0.0.1:9000 --ttl 30").action(register)
+  const draining = withAdmin(services.command("drain").description("no new requests").argument("<service>").argument("<id>"))
+  example(draining, "tidegate services drain api a1").action((service: string, id: string, options: Options) => {
+    return change({ service, id, options, call: { method: "PATCH", body: { status: "draining" } } })
+  })
+  const removing = withAdmin(services.command("remove").description("forget an instance").argument("<service>").argument("<id>"))
+  example(removing, "tidegate services remove api a1").action((service: string, id: string, options: Options) => {
+    return change({ service, id, options, call: { method: "DELETE" } })
+  })
+}
+
+async function list(service: string | undefined, options: Options): Promise<void> {
+  const client = await AdminClient.open(options)
+  if (service === undefined) {
+    const { items } = (await client.call("/v1/services")) as { items: readonly { name: string; instances: number; healthy: number }[] }
+    if (options.json) return printJson({ items })
+    return print(formatTable(["SERVICE", "INSTANCES", "HEALTHY"], items.map(({ name, instances, healthy }) => [name, instances, healthy])))
+  }
+  const { items } = (await client.call(`/v1/services/${encodeURIComponent(service)}/instances`)) as { items: readonly Instance[] }
+  if (options.json) return printJson({ items })
+  const rows = items.map(({ id, host, port, weight, status, lastHeartbeatAt }) => [id, `${host}:${port}`, weight, status, lastHeartbeatAt])
+  print(formatTable(["ID", "ADDRESS", "WEIGHT", "STATUS", "LAST HEARTBEAT"], rows))
+}
+
+async function register(service: string, id: string, address: string, options: Options): Promise<void> {
+  const parsed = parseHostPort(address)
+  if (parsed === null) throw new TidegateError("ADDRESS_INVALID", `"${address}" is not HOST:PORT`)
+  const { weight, ttl, zone } = options
+  const more = { ...(weight && { weight: Number(weight) }), ...(ttl && { ttlSeconds: Number(ttl) }), ...(zone && { zone }) }
+  await change({ service, id, options, call: { method: "PUT", body: { ...parsed, ...more } } })
+}
+
+interface Change {
+  readonly service: string
+  readonly id: string
+  readonly options: Options
+  readonly call: { readonly method: string; readonly body?: unknown }
+}
+
+async function change({ service, id, options, call }: Change): Promise<void> {
+  const client = await AdminClient.open(options)
+  const answer = await client.call(`/v1/services/${encodeURIComponent(service)}/instances/${encodeURIComponent(id)}`, call)
+  if (options.json) printJson(answer)
+  else print(`${service}/${id}: ${answer === null ? "gone" : (answer as Instance).status}`)
+}

@@ -1,0 +1,98 @@
+/**
+ * Versions of the configuration that were in force, newest last, one file each in the
+ * data directory; the newest is the last good one. Secrets stand in them as they were
+ * given, which is why the directory is private.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import type { ConfigData } from "./schema/index.ts"
+
+export type ConfigOrigin = "file" | "put" | "rollback" | "program"
+
+/** One version. */
+export interface ConfigVersion {
+  readonly version: number
+  /** RFC 3339. */
+  readonly at: string
+  readonly origin: ConfigOrigin
+  /** Hash of the file at that time; what was put wins while it stays. */
+  readonly fileHash: string
+  readonly data: ConfigData
+  /** The version a rollback went back to. */
+  readonly restores?: number
+}
+
+/** Older ones are forgotten. */
+const KEPT = 50
+
+export class ConfigHistory {
+  readonly #folder: string | null
+  #versions: ConfigVersion[]
+
+  /** `folder` null: in memory only. */
+  constructor(folder: string | null) {
+    this.#folder = folder
+    this.#versions = folder === null ? [] : readVersions(folder)
+  }
+
+  /** Oldest first. */
+  get versions(): readonly ConfigVersion[] {
+    return this.#versions
+  }
+
+  get latest(): ConfigVersion | null {
+    return this.#versions.at(-1) ?? null
+  }
+
+  /** The one before the one in force, or null; a second rollback goes further back. */
+  get previous(): ConfigVersion | null {
+    const { latest } = this
+    const inForce = latest?.restores ?? latest?.version ?? 0
+    return this.#versions.filter(({ version, origin }) => version < inForce && origin !== "rollback").at(-1) ?? null
+  }
+
+  /** Remembers what is in force now; the same again is not a new version. */
+  add(entry: Omit<ConfigVersion, "version">): ConfigVersion {
+    const { latest } = this
+    const version = { version: (latest?.version ?? 0) + 1, ...entry }
+    const isSame = latest !== null && latest.origin === entry.origin && JSON.stringify(latest.data) === JSON.stringify(entry.data)
+    if (isSame && latest.fileHash === entry.fileHash) return latest
+    this.#versions.push(version)
+    this.#write(version)
+    for (const old of this.#versions.splice(0, this.#versions.length - KEPT)) this.#remove(old)
+    return version
+  }
+
+  #write(version: ConfigVersion): void {
+    if (this.#folder === null) return
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+    const file = fileOf(this.#folder, version.version)
+    writeFileSync(`${file}.tmp`, JSON.stringify(version, null, 1), { mode: 0o600 })
+    renameSync(`${file}.tmp`, file)
+  }
+
+  #remove({ version }: ConfigVersion): void {
+    if (this.#folder !== null) rmSync(fileOf(this.#folder, version), { force: true })
+  }
+}
+
+function fileOf(folder: string, version: number): string {
+  return join(folder, `${String(version).padStart(8, "0")}.json`)
+}
+
+/** What can be read; a torn file is passed over. */
+function readVersions(folder: string): ConfigVersion[] {
+  let names: string[]
+  try {
+    names = readdirSync(folder).filter((name) => /^\d{8}\.json$/.test(name))
+  } catch {
+    return []
+  }
+  return names.sort().flatMap((name) => {
+    try {
+      return [JSON.parse(readFileSync(join(folder, name), "utf8")) as ConfigVersion]
+    } catch {
+      return []
+    }
+  })
+}

@@ -1,0 +1,145 @@
+/**
+ * Keeps the thread of the policies: a new one for each configuration, since its code
+ * may have changed, and another one in its place when its event loop stands still.
+ * Requests meanwhile get the fallback of their policy.
+ */
+import { extname } from "node:path"
+import { Worker } from "node:worker_threads"
+import { messageOf, TidegateError } from "../errors.ts"
+import type { ProgramData } from "../plan/index.ts"
+import type { Functions } from "../policy/index.ts"
+import type { PolicyHost, PolicyHostContext, PreparedPolicies } from "./policy-host.ts"
+import { type FromThread, type ThreadData, type ToThread, WATCH } from "./policy-thread.ts"
+
+export interface ThreadHostOptions {
+  /** The configuration the thread imports. */
+  readonly file: string
+  /** Without a beat for that long the thread is replaced; default 1,000. */
+  readonly stuckMs?: number
+}
+
+const START_MS = 30_000
+const LOOK_MS = 100
+/** How long an old thread may finish what it began before the change. */
+const RETIRE_MS = 2_000
+
+/** One thread with what it runs. */
+interface Thread {
+  readonly worker: Worker
+  readonly watch: Int32Array
+  readonly programs: readonly ProgramData[]
+  beat: number
+  beatAt: number
+}
+
+export class PolicyThreadHost implements PolicyHost {
+  readonly #context: PolicyHostContext
+  readonly #options: ThreadHostOptions
+  readonly #timer: NodeJS.Timeout
+  #thread: Thread | null = null
+  #programs: readonly ProgramData[] = []
+  #closed = false
+
+  constructor(context: PolicyHostContext, options: ThreadHostOptions) {
+    this.#context = context
+    this.#options = options
+    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+    this.#timer.unref()
+  }
+
+  async prepare(program: ProgramData, _functions: Functions): Promise<PreparedPolicies> {
+    const [before, current] = [this.#thread, this.#programs]
+    const isEmpty = program.scripts.length + program.handlers.length === 0
+    const next = isEmpty && before === null ? null : await this.#start([...current.slice(-1), program])
+    this.#thread = next
+    return {
+      commit: () => {
+        this.#programs = [program]
+        if (before !== null) retire(before)
+      },
+      rollback: async () => {
+        this.#thread = before
+        if (before !== null) await this.#install(before, current).catch((error: unknown) => this.#complain(error))
+        if (next !== null) await next.worker.terminate()
+      },
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#thread?.worker.terminate()
+    this.#thread = null
+  }
+
+  /** A thread that has attached itself; native asks it from then on. */
+  async #start(programs: readonly ProgramData[]): Promise<Thread> {
+    const watch = new Int32Array(new SharedArrayBuffer(WATCH.words * 4))
+    const data: ThreadData = { file: this.#options.file, workers: this.#context.workers, watch }
+    const entry = new URL(`./policy-thread${extname(import.meta.url)}`, import.meta.url)
+    const worker = new Worker(entry, { workerData: data, name: "tidegate-policies" })
+    worker.unref()
+    worker.on("error", (error) => this.#complain(error))
+    worker.on("message", (message: FromThread) => {
+      if (message.type === "complain") this.#context.complain(message.text)
+    })
+    const thread: Thread = { worker, watch, programs, beat: 0, beatAt: performance.now() }
+    try {
+      await this.#install(thread, programs)
+      return thread
+    } catch (error) {
+      await worker.terminate()
+      throw error
+    }
+  }
+
+  #install({ worker }: Thread, programs: readonly ProgramData[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (text: string): void => reject(new TidegateError("POLICY_THREAD_FAILED", text))
+      const timer = setTimeout(() => fail(`the policies did not load within ${START_MS / 1_000} s`), START_MS)
+      const settle = (message: FromThread): void => {
+        if (message.type === "complain") return
+        clearTimeout(timer)
+        worker.off("message", settle)
+        if (message.type === "ready") resolve()
+        else fail(message.text)
+      }
+      worker.on("message", settle)
+      worker.once("error", (error) => fail(messageOf(error)))
+      worker.postMessage({ type: "install", programs, attachTo: this.#context.gatewayId } satisfies ToThread)
+    })
+  }
+
+  /** The watchdog. */
+  #look(): void {
+    const thread = this.#thread
+    if (thread === null) return
+    const beat = Atomics.load(thread.watch, WATCH.beat)
+    const now = performance.now()
+    if (beat !== thread.beat) [thread.beat, thread.beatAt] = [beat, now]
+    if (now - thread.beatAt < (this.#options.stuckMs ?? 1_000)) return
+    this.#thread = null
+    void this.#replace(thread)
+  }
+
+  async #replace(stuck: Thread): Promise<void> {
+    const running = Atomics.load(stuck.watch, WATCH.running)
+    const script = running === 0 ? undefined : stuck.programs.at(-1)?.scripts[running - 1]
+    this.#context.complain(`the policy thread stood still${script ? ` in "${script.policy}"` : ""}; it is replaced`)
+    await stuck.worker.terminate()
+    if (this.#closed || this.#thread !== null) return
+    try {
+      this.#thread = await this.#start(stuck.programs)
+    } catch (error) {
+      this.#complain(error)
+    }
+  }
+
+  #complain(error: unknown): void {
+    this.#context.complain(`policy thread: ${messageOf(error)}`)
+  }
+}
+
+function retire({ worker }: Thread): void {
+  setTimeout(() => void worker.terminate(), RETIRE_MS).unref()
+}

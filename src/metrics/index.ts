@@ -1,0 +1,4 @@
+/** Metrics: one crossing a scrape, rendered by prom-client. */
+export { MetricsExporter, type OwnSamples } from "./exporter.ts"
+export { type Sample, Scraper, type Series } from "./scrape.ts"
+export { helpOf, METRICS } from "./table.ts"

@@ -1,0 +1,31 @@
+/** The metrics of the contract with their help texts. Base units; labels only from this list. */
+export const METRICS = {
+  tidegate_connections: "open connections",
+  tidegate_connections_total: "connections accepted, by outcome",
+  tidegate_detect_total: "openings looked at, by protocol found and outcome",
+  tidegate_requests_total: "requests answered, by route and code",
+  tidegate_request_duration_seconds: "from the request head to the last byte of the answer",
+  tidegate_upstream_requests_total: "requests sent to upstreams, by code",
+  tidegate_upstream_request_duration_seconds: "from sending to the response head",
+  tidegate_upstream_connections: "connections to upstreams, by state",
+  tidegate_upstream_reuse_ratio: "share of upstream requests on a connection that was already open",
+  tidegate_upstream_endpoint_health: "what health and load leave of an endpoint's weight, 0 to 1",
+  tidegate_upstream_retries_total: "further tries, by outcome",
+  tidegate_breaker_state: "0 closed, 1 half-open, 2 open",
+  tidegate_messages_total: "messages in and out, by quality of service",
+  tidegate_message_bytes_total: "payload bytes in and out",
+  tidegate_queued_messages: "messages that wait for their subscriber",
+  tidegate_dropped_total: "messages that were not delivered, by reason",
+  tidegate_mqtt_sessions: "sessions, by state",
+  tidegate_retained_messages: "retained messages",
+  tidegate_policy_calls_total: "policy runs: compiled, filtered, cached, decided, timeout, error",
+  tidegate_policy_duration_seconds: "from asking a policy to its verdict",
+  tidegate_config_version: "version of the plan in force",
+  tidegate_config_applies_total: "changes of the configuration, by outcome",
+  tidegate_ring_dropped_total: "events lost because nobody read them in time",
+} as const satisfies Record<string, string>
+
+/** The help text of a metric; native may have some that stand in no contract. */
+export function helpOf(name: string): string {
+  return (METRICS as Readonly<Record<string, string>>)[name] ?? name.replaceAll("_", " ")
+}
