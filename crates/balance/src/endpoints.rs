@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use crate::EndpointIndex;
+use crate::peak_ewma::PeakLatency;
 
 /// Generations are unique in the process, so that a picker that was made for one
 /// table notices that it is given another.
@@ -16,9 +17,15 @@ static GENERATION: AtomicU64 = AtomicU64::new(1);
 pub struct EndpointState {
     active: AtomicU32,
     ejected: AtomicBool,
+    latency: PeakLatency,
 }
 
 impl EndpointState {
+    /// What is known of its latency.
+    pub(crate) const fn latency(&self) -> &PeakLatency {
+        &self.latency
+    }
+
     /// Requests in flight, of all workers.
     pub fn active(&self) -> u32 {
         self.active.load(Relaxed)
@@ -92,11 +99,13 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct InFlight {
     state: Arc<EndpointState>,
+    total: Arc<AtomicU32>,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.state.active.fetch_sub(1, Relaxed);
+        self.total.fetch_sub(1, Relaxed);
     }
 }
 
@@ -106,6 +115,8 @@ pub struct Endpoints {
     list: Box<[Endpoint]>,
     panic_percent: u8,
     generation: AtomicU64,
+    /// Requests in flight that began with this table.
+    total: Arc<AtomicU32>,
 }
 
 impl Endpoints {
@@ -121,7 +132,8 @@ impl Endpoints {
             state: spec.state,
         };
         let list = specs.into_iter().map(endpoint).collect();
-        Endpoints { list, panic_percent, generation: AtomicU64::new(GENERATION.fetch_add(1, SeqCst)) }
+        let generation = AtomicU64::new(GENERATION.fetch_add(1, SeqCst));
+        Endpoints { list, panic_percent, generation, total: Arc::default() }
     }
 
     /// How many.
@@ -163,7 +175,13 @@ impl Endpoints {
     pub fn begin(&self, index: EndpointIndex) -> Option<InFlight> {
         let state = Arc::clone(&self.get(index)?.state);
         state.active.fetch_add(1, Relaxed);
-        Some(InFlight { state })
+        self.total.fetch_add(1, Relaxed);
+        Some(InFlight { state, total: Arc::clone(&self.total) })
+    }
+
+    /// Requests in flight to all endpoints that began with this table.
+    pub(crate) fn total_active(&self) -> u32 {
+        self.total.load(Relaxed)
     }
 
     /// Sets what health and load leave of an endpoint; clamped to 0 to 1, not a

@@ -3,20 +3,30 @@
 //! only cursors belong to a worker. No I/O, no clock.
 #![forbid(unsafe_code)]
 
+mod consistent_hash;
 mod edf;
 mod endpoints;
+mod ip_hash;
 mod least_connections;
+mod load_score;
+mod maglev;
+mod peak_ewma;
 mod picker;
 mod plan;
 mod random;
+mod ring;
 mod roster;
 mod round_robin;
 mod weighted;
 
+pub use consistent_hash::ConsistentHash;
 pub use endpoints::{Endpoint, EndpointSpec, EndpointState, Endpoints, InFlight};
+pub use ip_hash::IpHash;
 pub use least_connections::LeastConnections;
-pub use picker::{EndpointIndex, PickRequest, Picker, Tried};
-pub use plan::BalancePlan;
+pub use load_score::LoadScore;
+pub use peak_ewma::PeakEwma;
+pub use picker::{EndpointIndex, PickRequest, Picker, Sample, Tried};
+pub use plan::{BalancePlan, HashAlgorithm, HashKeyPlan};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use weighted::Weighted;

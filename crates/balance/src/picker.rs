@@ -55,6 +55,25 @@ impl Tried {
     }
 }
 
+/// How long an endpoint took.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Sample {
+    /// Which endpoint.
+    pub endpoint: EndpointIndex,
+    /// Milliseconds of the gateway's clock, at the end.
+    pub now_ms: u64,
+    /// From the request to the response head, milliseconds.
+    pub latency_ms: f64,
+}
+
+impl Sample {
+    /// A failure counts as long as the endpoint asks to be left alone (`Retry-After`),
+    /// else as 5 s: one that fails fast must not look fast.
+    pub fn failed(endpoint: EndpointIndex, now_ms: u64, retry_after_ms: Option<u64>) -> Self {
+        Sample { endpoint, now_ms, latency_ms: retry_after_ms.unwrap_or(5_000) as f64 }
+    }
+}
+
 /// A strategy with one worker's cursors. It may be kept when the table is replaced:
 /// it notices by the table's generation.
 pub trait Picker: Send {
@@ -65,5 +84,11 @@ pub trait Picker: Send {
     /// Tells that a request to an endpoint failed: no answer, or 5xx.
     fn on_failure(&mut self, endpoint: EndpointIndex) {
         let _ = endpoint;
+    }
+
+    /// Tells how long a request took, or that it failed ([`Sample::failed`]). Only
+    /// strategies that look at latency listen.
+    fn on_response(&mut self, sample: &Sample, endpoints: &Endpoints) {
+        let _ = (sample, endpoints);
     }
 }

@@ -61,6 +61,12 @@ impl Roster {
         untried.next().or((len > 0).then(|| start % len))
     }
 
+    /// The members' stable names and weights, in order: what hashes are laid out by.
+    pub(crate) fn named<'a>(&self, endpoints: &'a Endpoints) -> Vec<(&'a str, f64)> {
+        let name = |member: &Member| endpoints.get(member.index).map_or("", |endpoint| &endpoint.id);
+        self.members.iter().map(|member| (name(member), member.weight)).collect()
+    }
+
     /// Whether all members weigh the same.
     pub(crate) fn is_even(&self) -> bool {
         self.members.windows(2).all(|pair| pair[0].weight == pair[1].weight)

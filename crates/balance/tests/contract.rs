@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tidegate_balance::{BalancePlan, EndpointSpec, Endpoints, PickRequest, Picker, Tried};
+use tidegate_balance::{BalancePlan, EndpointSpec, Endpoints, HashAlgorithm, PickRequest, Picker, Sample, Tried};
 
-const STRATEGIES: [&str; 3] = [
+const STRATEGIES: [&str; 9] = [
     r#"{"strategy":"roundRobin"}"#,
     r#"{"strategy":"weighted","maxFails":3}"#,
     r#"{"strategy":"leastConnections","bias":1.0}"#,
+    r#"{"strategy":"leastConnections","bias":0.5}"#,
+    r#"{"strategy":"peakEwma","decayMs":10000,"seedMs":30}"#,
+    r#"{"strategy":"ipHash","prefixV4":32,"prefixV6":64}"#,
+    r#"{"strategy":"consistentHash","key":{"by":"path","name":null},"algorithm":"ring","size":1024,"boundedLoad":1.25}"#,
+    r#"{"strategy":"consistentHash","key":{"by":"path","name":null},"algorithm":"maglev","size":65537,"boundedLoad":null}"#,
+    r#"{"strategy":"loadScore","threshold":0.7}"#,
 ];
 
 fn plans() -> Vec<BalancePlan> {
@@ -145,6 +151,80 @@ fn least_connections_shares_load_by_weight_where_weights_differ() {
     }
     let active: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.active()).collect();
     assert!(active[0] > active[1], "{active:?}");
+}
+
+#[test]
+fn peak_ewma_leaves_a_slow_or_failing_endpoint_alone_for_a_while() {
+    let endpoints = table(&[1; 3]);
+    let mut picker = plans()[4].picker(5);
+    for endpoint in 0..3 {
+        picker.on_response(&Sample { endpoint, now_ms: 0, latency_ms: 10.0 }, &endpoints);
+    }
+    picker.on_response(&Sample::failed(1, 0, None), &endpoints);
+    assert_eq!(shares(&mut *picker, &endpoints, 1_000)[1], 0);
+    let later = PickRequest { now_ms: 200_000, ..PickRequest::default() };
+    let chosen = (0..1_000).any(|_| picker.pick(&later, &endpoints) == Some(1));
+    assert!(chosen, "once it is forgotten it gets another chance");
+}
+
+/// Where each of many keys and addresses goes.
+fn homes(picker: &mut dyn Picker, endpoints: &Endpoints) -> Vec<u32> {
+    let home = |n: usize| {
+        let key = (n as u64).to_be_bytes();
+        let request = PickRequest { key: Some(&key), source: Some(source(n)), ..PickRequest::default() };
+        picker.pick(&request, endpoints).expect("healthy")
+    };
+    (0..5_000).map(home).collect()
+}
+
+#[test]
+fn hashes_agree_on_all_workers_and_move_few_keys_when_an_endpoint_leaves() {
+    for plan in &plans()[5..8] {
+        let endpoints = table(&[1; 10]);
+        let before = homes(&mut *plan.picker(1), &endpoints);
+        assert_eq!(before, homes(&mut *plan.picker(2), &endpoints), "{plan:?}");
+        endpoints.set_health(3, 0.0);
+        let after = homes(&mut *plan.picker(1), &endpoints);
+        let moved = before.iter().zip(&after).filter(|(before, after)| **before != 3 && before != after).count();
+        let bound =
+            if matches!(plan, BalancePlan::ConsistentHash { algorithm: HashAlgorithm::Ring, .. }) { 0 } else { 250 };
+        assert!(moved <= bound, "{plan:?} moved {moved} of 5,000 keys whose endpoint stayed");
+        let counts: Vec<_> = (0..10).map(|index| before.iter().filter(|home| **home == index).count()).collect();
+        assert!(counts.iter().all(|count| (300..750).contains(count)), "{plan:?} {counts:?}");
+    }
+}
+
+#[test]
+fn hashes_share_keys_by_weight() {
+    for plan in &plans()[5..8] {
+        let homes = homes(&mut *plan.picker(1), &table(&[3, 1]));
+        let share = homes.iter().filter(|home| **home == 0).count();
+        assert!((3_500..4_000).contains(&share), "{plan:?} {share}");
+    }
+}
+
+#[test]
+fn addresses_of_one_network_share_an_endpoint_where_asked() {
+    let plan: BalancePlan = serde_json::from_str(r#"{"strategy":"ipHash","prefixV4":24,"prefixV6":64}"#).expect("plan");
+    let (endpoints, mut picker) = (table(&[1; 10]), plan.picker(1));
+    let mut home = |address: &str| {
+        let source = Some(address.parse().expect("address"));
+        picker.pick(&PickRequest { source, ..PickRequest::default() }, &endpoints)
+    };
+    assert_eq!(home("192.0.2.1"), home("192.0.2.200"));
+    assert_eq!(home("192.0.2.1"), home("::ffff:192.0.2.9"));
+    assert_eq!(home("2001:db8::1"), home("2001:db8::ffff:1"));
+}
+
+#[test]
+fn a_key_moves_on_where_its_endpoint_has_more_than_its_share() {
+    let endpoints = table(&[1; 10]);
+    let mut picker = plans()[6].picker(1);
+    let request = PickRequest { key: Some(b"hot"), ..PickRequest::default() };
+    let held: Vec<_> =
+        (0..1_000).map(|_| endpoints.begin(picker.pick(&request, &endpoints).expect("healthy"))).collect();
+    let most = endpoints.iter().map(|endpoint| endpoint.active()).max();
+    assert!(most.is_some_and(|most| most <= 126), "{most:?} of {}", held.len());
 }
 
 proptest! {
