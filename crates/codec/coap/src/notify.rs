@@ -1,0 +1,136 @@
+//! Observations (RFC 7641): made for a request, told each new state, confirmable where
+//! that is asked or due.
+
+use crate::observers::Observer;
+use crate::peers::{Confirmable, Pushed};
+use crate::reply::room;
+use crate::{Block, Code, Endpoint, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Type, encode};
+
+/// An observer that is silent for that long is asked to confirm: more often than the
+/// 24 hours of RFC 7641 section 4.5, so that those who left are noticed.
+const CONFIRM_EVERY_MS: u64 = 300_000;
+/// A new state for an observer.
+#[derive(Clone, Copy, Debug)]
+pub struct Notification<'a> {
+    /// 2.05, or the error that ends the observation.
+    pub code: Code,
+    /// Its options, without those of the message layer.
+    pub options: &'a OptionList,
+    /// The whole body.
+    pub payload: &'a [u8],
+    /// Whether it is to be acknowledged: at least once.
+    pub confirmable: bool,
+}
+
+/// What became of a notification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notified {
+    /// It is in the outbox.
+    Sent,
+    /// It waits for an acknowledgement of an earlier one.
+    Queued,
+    /// The same, and an older one that waited was dropped: count it.
+    Replaced,
+    /// There is no such observation any more.
+    Gone,
+}
+
+impl Endpoint {
+    /// Makes an observation for a request that asked for one. `conflate`: only the
+    /// newest state matters, as it does for a single topic. `None`: there are too many;
+    /// answer without it, which tells the peer so (RFC 7641 section 4.1).
+    pub fn observe(&mut self, now_ms: u64, exchange: &Exchange, conflate: bool) -> Option<ObserverId> {
+        // RFC 7641 section 4.1: a second registration of a token takes the place of the first.
+        if let Some(before) = self.observers.find(exchange.peer, exchange.token) {
+            self.end(before, GoneReason::Deregistered);
+        }
+        let of_peer = self.peers.get(exchange.peer).map_or(0, |peer| peer.observers.len());
+        if self.observers.len() >= self.config.max_observers || of_peer >= self.config.max_observers_per_peer {
+            return None;
+        }
+        let observer = Observer {
+            peer: exchange.peer,
+            token: exchange.token,
+            sequence: 1,
+            last_id: 0,
+            confirmed_at: now_ms,
+            proven: exchange.proven,
+            conflate,
+            szx: self.block_szx(exchange.block2),
+        };
+        let id = self.observers.insert(observer);
+        self.peers.entry(exchange.peer).observers.push(id);
+        Some(id)
+    }
+
+    /// Ends an observation from our side, in silence.
+    pub fn forget(&mut self, observer: ObserverId) {
+        if let Some(ended) = self.observers.remove(observer) {
+            self.peers.detach(ended.peer, observer);
+        }
+    }
+
+    /// Tells an observer a new state.
+    pub fn notify(&mut self, now_ms: u64, id: ObserverId, notification: &Notification<'_>) -> Notified {
+        let Some(observer) = self.observers.get(id) else { return Notified::Gone };
+        observer.sequence = observer.sequence.wrapping_add(1) & 0x00ff_ffff;
+        let observer = *observer;
+        // An address that is not proven gets one message until it acknowledges.
+        let silent = now_ms.saturating_sub(observer.confirmed_at) >= CONFIRM_EVERY_MS;
+        let waiting = self.peers.is_waiting(observer.peer, id);
+        let confirmable = notification.confirmable || !observer.proven || silent || waiting;
+        let message = self.encode_notification((id, &observer), notification, confirmable);
+        let notified = if confirmable {
+            self.push(now_ms, (&observer, message))
+        } else {
+            self.outbox.queue(observer.peer, |out| out.extend_from_slice(&message.bytes));
+            Notified::Sent
+        };
+        if notification.code.class() != 2 {
+            self.end(id, GoneReason::Error);
+        }
+        notified
+    }
+
+    fn push(&mut self, now_ms: u64, (observer, message): (&Observer, Confirmable)) -> Notified {
+        let bytes = message.bytes.clone();
+        match self.peers.push(now_ms, (observer.peer, message), observer.conflate) {
+            Pushed::Queued => Notified::Queued,
+            Pushed::Replaced => Notified::Replaced,
+            Pushed::Send => {
+                self.outbox.queue(observer.peer, |out| out.extend_from_slice(&bytes));
+                Notified::Sent
+            }
+        }
+    }
+
+    fn encode_notification(
+        &mut self,
+        (id, observer): (ObserverId, &Observer),
+        notification: &Notification<'_>,
+        confirmable: bool,
+    ) -> Confirmable {
+        self.added.clear();
+        let mut payload = notification.payload;
+        if notification.code.class() == 2 {
+            self.added.push_uint(OptionNumber::OBSERVE, observer.sequence);
+            let room = if observer.proven { usize::MAX } else { room(256, notification.options) };
+            let szx = observer.szx.min(Block::szx_for(room));
+            if payload.len() > 16 << szx {
+                self.add_etag(notification.options, payload);
+                self.added.push_uint(OptionNumber::BLOCK2, Block { num: 0, more: true, szx }.to_uint());
+                self.added.push_uint(OptionNumber::SIZE2, payload.len() as u32);
+                payload = &payload[..16 << szx];
+            }
+        }
+        let message_id = self.next_id_for(observer.peer);
+        if let Some(observer) = self.observers.get(id) {
+            observer.last_id = message_id;
+        }
+        let kind = if confirmable { Type::Confirmable } else { Type::NonConfirmable };
+        let head = Head { kind, code: notification.code, message_id, token: observer.token };
+        let mut bytes = Vec::with_capacity(payload.len() + 64);
+        encode(&mut bytes, &head, [notification.options, &self.added], payload);
+        Confirmable { message_id, owner: Some(id), bytes }
+    }
+}

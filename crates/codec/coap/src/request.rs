@@ -1,0 +1,125 @@
+//! Requests on their way to the driver: de-duplicated, checked, proven, and their
+//! bodies joined.
+
+use crate::dedup::Seen;
+use crate::uploads::Taken;
+use crate::{
+    Arrival, Block, Code, Endpoint, Event, Exchange, GoneReason, Handled, Message, Observe, OptionList, OptionNumber,
+    Reply, Request, Type, encode_empty,
+};
+
+impl Endpoint {
+    pub(crate) fn handle_request<'a>(&mut self, arrival: &Arrival, (message, len): (Message<'a>, usize)) -> Event<'a> {
+        let peer = arrival.peer;
+        let place = match self.dedup.see(arrival.now_ms, peer, message.message_id) {
+            Seen::New(place) => place,
+            Seen::Open => return Event::Handled(Handled::Duplicate),
+            Seen::Accepted => {
+                self.outbox.queue(peer, |out| encode_empty(out, Type::Acknowledgement, message.message_id));
+                return Event::Handled(Handled::Duplicate);
+            }
+            Seen::Answered(answer) => {
+                self.outbox.queue(peer, |out| out.extend_from_slice(answer));
+                return Event::Handled(Handled::Duplicate);
+            }
+        };
+        let mut exchange = Exchange {
+            peer,
+            token: message.token,
+            method: message.code,
+            observe: Observe::No,
+            confirmable: message.kind == Type::Confirmable,
+            proven: arrival.is_trusted(),
+            message_id: message.message_id,
+            accepted: false,
+            request_len: len as u32,
+            block1: None,
+            block2: None,
+            unwanted: message.uint(OptionNumber::NO_RESPONSE).unwrap_or(0) as u8,
+            place,
+        };
+        exchange.proven = exchange.proven || self.is_proven(arrival, &message);
+        match self.check_request(&mut exchange, &message, len) {
+            Some(code) => self.refuse(arrival.now_ms, &exchange, code),
+            None => self.take_request(arrival, exchange, message),
+        }
+    }
+
+    fn is_proven(&mut self, arrival: &Arrival, message: &Message<'_>) -> bool {
+        let echo = message.option(OptionNumber::ECHO).map(|option| option.value);
+        let verified = echo.is_some_and(|value| self.echo.verify(arrival.now_ms, arrival.peer, value));
+        if verified {
+            self.echo.prove(arrival.now_ms, arrival.peer);
+        }
+        verified || self.echo.is_proven(arrival.now_ms, arrival.peer)
+    }
+
+    /// The code that a request is refused with.
+    fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Code> {
+        if len > self.config.limits.coap_message {
+            return Some(Code::REQUEST_ENTITY_TOO_LARGE);
+        }
+        if message.code.method().is_none() {
+            return Some(Code::METHOD_NOT_ALLOWED);
+        }
+        // RFC 7252 section 5.7.2: we are no forward proxy.
+        if message.option(OptionNumber::PROXY_URI).or(message.option(OptionNumber::PROXY_SCHEME)).is_some() {
+            return Some(Code::PROXYING_NOT_SUPPORTED);
+        }
+        if message.bad_option().is_some() {
+            return Some(Code::BAD_OPTION);
+        }
+        // RFC 7959 section 2.2: the size 7 is reserved.
+        let (block1, block2) = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2));
+        if block1 == Some(None) || block2 == Some(None) {
+            return Some(Code::BAD_REQUEST);
+        }
+        (exchange.block1, exchange.block2) = (block1.flatten(), block2.flatten());
+        None
+    }
+
+    fn refuse<'a>(&mut self, now_ms: u64, exchange: &Exchange, code: Code) -> Event<'a> {
+        // RFC 7252 section 5.4.1: a non-confirmable one with a bad option is rejected,
+        // and section 4.3 allows to do so in silence.
+        if code == Code::BAD_OPTION && !exchange.confirmable {
+            return Event::Handled(Handled::Ignored("critical option that is not understood"));
+        }
+        self.reply(now_ms, exchange, &Reply::new(code, &OptionList::new(), b""));
+        Event::Handled(Handled::Refused(code))
+    }
+
+    fn take_request<'a>(&mut self, arrival: &Arrival, mut exchange: Exchange, message: Message<'a>) -> Event<'a> {
+        let observable = matches!(message.code, Code::GET | Code::FETCH);
+        match message.observe().filter(|_| observable) {
+            // A later block of a notification's body is fetched without Observe.
+            Some(0) if exchange.block2.is_none_or(|block| block.num == 0) => exchange.observe = Observe::Register,
+            Some(1) => self.deregister(&exchange),
+            _ => {}
+        }
+        let Some(block) = exchange.block1 else {
+            return Event::Request(Request { exchange, message, upload: None });
+        };
+        match self.take_block(arrival, &message, block) {
+            Taken::Whole(body) => Event::Request(Request { exchange, message, upload: Some(body) }),
+            Taken::Refused(code) => self.refuse(arrival.now_ms, &exchange, code),
+            Taken::Continue => {
+                self.reply(arrival.now_ms, &exchange, &Reply::new(Code::CONTINUE, &OptionList::new(), b""));
+                Event::Handled(Handled::Block)
+            }
+        }
+    }
+
+    fn take_block(&mut self, arrival: &Arrival, message: &Message<'_>, block: Block) -> Taken {
+        let announced = message.uint(OptionNumber::SIZE1).unwrap_or(0) as usize;
+        if announced > self.config.limits.body_collected {
+            return Taken::Refused(Code::REQUEST_ENTITY_TOO_LARGE);
+        }
+        self.uploads.take(arrival.now_ms, (arrival.peer, message), block)
+    }
+
+    fn deregister(&mut self, exchange: &Exchange) {
+        if let Some(observer) = self.observers.find(exchange.peer, exchange.token) {
+            self.end(observer, GoneReason::Deregistered);
+        }
+    }
+}
