@@ -1,7 +1,9 @@
 //! Acknowledgements of a session's client. Each makes room for what waits.
 
+use crate::backlog::Received;
 use crate::broker::Broker;
-use crate::session::{Outlet, Received, Session};
+use crate::outlet::Outlet;
+use crate::session::Session;
 use crate::sink::{Sink, SubscriberId};
 use tidegate_message::Qos;
 

@@ -6,13 +6,13 @@ use crate::filter::is_topic;
 use crate::groups::{Groups, Turn};
 use crate::interest::Interest;
 use crate::limits::BrokerLimits;
-use crate::pending::Pending;
 use crate::routes::Routes;
 use crate::shared::Shared;
 use crate::sink::{DropReason, Forward, Sink, SubscriberId};
 use crate::stats::{ClientInfo, Stats};
 use crate::subscribe::Recent;
 use crate::subscribers::{Job, Slot, Subscribers};
+use crate::takeover::{Moves, Pending};
 use crate::timers::Timers;
 use crate::tree::{Entry, Matched, Tree};
 use foldhash::fast::RandomState;
@@ -53,6 +53,7 @@ pub struct Broker {
     pub(crate) subscribers: Subscribers,
     pub(crate) by_client: HashMap<Arc<str>, u32, RandomState>,
     pub(crate) pending: HashMap<u64, Pending, RandomState>,
+    pub(crate) moves: Moves,
     pub(crate) timers: Timers,
     pub(crate) interest: Interest,
     pub(crate) recent: Vec<Recent>,
@@ -90,6 +91,7 @@ impl Broker {
             subscribers: Subscribers::new(worker, limits),
             by_client: HashMap::default(),
             pending: HashMap::default(),
+            moves: Moves::default(),
             timers: Timers::default(),
             interest: Interest::new(worker, workers.min(MAX_WORKERS)),
             recent: Vec::new(),
@@ -230,31 +232,42 @@ impl Broker {
         Outcome::Success
     }
 
-    /// Delivers what another worker's publisher published.
-    pub fn handle_forward<S: Sink>(&mut self, now: u64, forward: &Forward, sink: &mut S) {
+    /// Delivers what a publisher of worker `from` published.
+    pub fn handle_forward<S: Sink>(&mut self, now: u64, from: u16, forward: &Forward, sink: &mut S) {
         self.refresh_acl();
-        let Broker { tree, routes, acl, subscribers, groups, recent, .. } = self;
-        let message = &forward.message;
-        let topic = message.topic();
-        let job = Job { now, message, origin: None };
         if forward.plain {
-            let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
-            if forward.sequence == 0 || recent.is_empty() {
-                subscribers.deliver(job, &matched.entries, sink);
-            } else {
-                let newer = |entry: &&Entry| !Recent::supersedes(recent, subscribers, entry.slot, forward);
-                let entries: Vec<Entry> = matched.entries.iter().filter(newer).copied().collect();
-                let superseded = matched.entries.len() - entries.len();
-                subscribers.lose((message.protocol, DropReason::Superseded), superseded, sink);
-                subscribers.deliver(job, &entries, sink);
-            }
+            self.deliver_plain(now, from, forward, sink);
         }
+        let Broker { acl, subscribers, groups, .. } = self;
+        let job = Job { now, message: &forward.message, origin: None };
         for key in &forward.groups {
             match groups.index(key).and_then(|index| groups.get(index)) {
                 Some(group) => deliver_to_member((subscribers, acl), group, job, sink),
-                None => subscribers.lose((message.protocol, DropReason::NoMember), 1, sink),
+                None => subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink),
             }
         }
+    }
+
+    fn deliver_plain<S: Sink>(&mut self, now: u64, from: u16, forward: &Forward, sink: &mut S) {
+        let Broker { tree, routes, acl, subscribers, recent, moves, interest, .. } = self;
+        let topic = forward.message.topic();
+        let job = Job { now, message: &forward.message, origin: None };
+        let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
+        let fresh = forward.sequence == 0 || recent.is_empty();
+        if fresh && moves.are_quiet() {
+            return subscribers.deliver(job, &matched.entries, sink);
+        }
+        let acknowledged = interest.acknowledged_by(from);
+        let mut entries: Vec<Entry> = matched.entries.clone();
+        entries.retain(|entry| !moves.is_known(entry.slot, acknowledged, job.message));
+        if !fresh {
+            let newer = |entry: &Entry| !Recent::supersedes(recent, subscribers, entry.slot, forward);
+            let (kept, old): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(newer);
+            let superseded = old.chunk_by(|a, b| a.slot == b.slot).count();
+            subscribers.lose((forward.message.protocol, DropReason::Superseded), superseded, sink);
+            entries = kept;
+        }
+        subscribers.deliver(job, &entries, sink);
     }
 }
 

@@ -2,10 +2,10 @@
 //! disconnect, expiry.
 
 use crate::access::Access;
+use crate::backlog::Backlog;
 use crate::broker::Broker;
 use crate::directory::{Claim, Home};
-use crate::pending::{GiveUp, HandOver, Pending, SessionState, Waiter};
-use crate::session::{Backlog, Session, Will};
+use crate::session::{Session, Will};
 use crate::sink::{CloseReason, DropReason, Sink, SubscriberId};
 use std::sync::Arc;
 use tidegate_message::{MessageBuilder, Outcome, Protocol};
@@ -43,28 +43,15 @@ pub struct Connected {
 pub enum Connect {
     /// Send CONNACK, then call `resume`.
     Ready(Connected),
-    /// The session is on its way: remember the claim with the connection, send the
-    /// request to its worker where there is one, and wait for `adopt`.
+    /// The session comes from another worker: remember the claim with the connection,
+    /// read nothing from it until `poll_takeover` names the claim; `abandon` the claim
+    /// where the connection ends before.
     Wait {
-        /// Names this CONNECT in `adopt` and `abandon`.
+        /// Names this CONNECT.
         claim: u64,
-        /// To be sent to `home.worker`; `None`: another claim here is served first.
-        ask: Option<GiveUp>,
     },
     /// Send CONNACK with this, close.
     Refused(Outcome),
-}
-
-/// What became of a session that arrived.
-#[derive(Debug)]
-pub enum Adopted {
-    /// Send CONNACK to the connection of that claim, then call `resume`.
-    Ready(Connected),
-    /// The claim was overtaken: close its connection (0x8E) and send this on, to `adopt` of
-    /// this worker or of another.
-    PassOn(HandOver),
-    /// The connection of that claim is gone; there is nothing to do.
-    Gone,
 }
 
 /// How a connection ended.
@@ -88,13 +75,12 @@ impl Broker {
         let client_id = request.client_id.clone();
         match self.shared.directory.claim(&client_id, self.worker) {
             Claim::Full => Connect::Refused(Outcome::QuotaExceeded),
-            Claim::New(epoch) => Connect::Ready(self.open((request, epoch), None, sink)),
-            Claim::Moved(claim, home) if home.worker != self.worker => {
-                let ask = GiveUp { client_id, home, to: self.worker, claim, clean_start: request.clean_start };
-                self.pending.insert(claim, Pending { request, waiter: None, abandoned: false });
-                Connect::Wait { claim, ask: Some(ask) }
+            Claim::New(epoch) => Connect::Ready(self.open(request, epoch)),
+            Claim::Moved(claim, home) if home.worker != self.worker || self.pending.contains_key(&home.epoch) => {
+                self.wait_for(request, claim, home);
+                Connect::Wait { claim }
             }
-            Claim::Moved(claim, home) => self.connect_here(now, (request, claim), home, sink),
+            Claim::Moved(claim, home) => Connect::Ready(self.connect_here(now, (request, claim), home, sink)),
         }
     }
 
@@ -104,67 +90,17 @@ impl Broker {
         (request, claim): (ConnectRequest, u64),
         home: Home,
         sink: &mut S,
-    ) -> Connect {
-        if let Some(earlier) = self.pending.get_mut(&home.epoch) {
-            earlier.waiter = Some(Waiter { worker: self.worker, claim });
-            self.pending.insert(claim, Pending { request, waiter: None, abandoned: false });
-            return Connect::Wait { claim, ask: None };
-        }
-        let Some(&slot) = self.by_client.get(&request.client_id) else {
-            return Connect::Ready(self.open((request, claim), None, sink));
+    ) -> Connected {
+        let slot = self.by_client.get(&request.client_id).copied();
+        let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(home.epoch)) else {
+            return self.open(request, claim);
         };
         self.detach(now, slot, request.clean_start, sink);
         if request.clean_start {
             self.end(slot, sink);
-            return Connect::Ready(self.open((request, claim), None, sink));
+            return self.open(request, claim);
         }
-        Connect::Ready(self.reopen(slot, request, claim, sink))
-    }
-
-    /// The worker that asked with `claim` gets the session, or learns that there is none.
-    /// `None`: the session is on its way here; `adopt` will pass it on.
-    pub fn give_up<S: Sink>(&mut self, now: u64, ask: &GiveUp, sink: &mut S) -> Option<HandOver> {
-        if let Some(pending) = self.pending.get_mut(&ask.home.epoch) {
-            pending.waiter = Some(Waiter { worker: ask.to, claim: ask.claim });
-            return None;
-        }
-        let slot = self.by_client.get(&ask.client_id).copied().filter(|&slot| self.epoch(slot) == Some(ask.home.epoch));
-        let state = slot.and_then(|slot| {
-            self.detach(now, slot, ask.clean_start, sink);
-            if ask.clean_start {
-                self.end(slot, sink);
-                return None;
-            }
-            self.take(slot, sink)
-        });
-        Some(HandOver { to: ask.to, claim: ask.claim, state })
-    }
-
-    /// A session, or the news that there is none, arrives for one of our claims.
-    pub fn adopt<S: Sink>(&mut self, now: u64, hand_over: HandOver, sink: &mut S) -> Adopted {
-        let HandOver { claim, state, .. } = hand_over;
-        let Some(Pending { request, waiter, abandoned }) = self.pending.remove(&claim) else { return Adopted::Gone };
-        if let Some(Waiter { worker, claim }) = waiter {
-            return Adopted::PassOn(HandOver { to: worker, claim, state });
-        }
-        let clean = request.clean_start;
-        if let (true, Some(state)) = (clean, &state) {
-            self.lose_backlog(&state.backlog, sink);
-        }
-        let connected = self.open((request, claim), state.filter(|_| !clean), sink);
-        if abandoned {
-            // It was never told that it is connected: its will does not count.
-            self.disconnect(now, connected.id, Leave { with_will: false, expiry: None }, sink);
-            return Adopted::Gone;
-        }
-        Adopted::Ready(connected)
-    }
-
-    /// The connection of a claim went away before `adopt`.
-    pub fn abandon(&mut self, claim: u64) {
-        if let Some(pending) = self.pending.get_mut(&claim) {
-            pending.abandoned = true;
-        }
+        self.reopen(slot, request, claim, sink)
     }
 
     /// Sends again what an earlier connection left in flight, then the queue. Call it
@@ -221,42 +157,27 @@ impl Broker {
         true
     }
 
-    fn open<S: Sink>(
-        &mut self,
-        (request, epoch): (ConnectRequest, u64),
-        state: Option<SessionState>,
-        sink: &mut S,
-    ) -> Connected {
+    pub(crate) fn open(&mut self, request: ConnectRequest, epoch: u64) -> Connected {
         let ConnectRequest { client_id, expiry, receive_maximum, will, mut access, .. } = request;
         let expiry = expiry.min(self.subscribers.limits.max_session_expiry);
         access.client_id = Some(client_id.clone());
-        let present = state.is_some();
-        let (filters, backlog) = state.map(|state| (state.filters, state.backlog)).unwrap_or_default();
-        let stats = &mut self.subscribers.stats;
-        stats.connected += 1;
-        stats.queued += backlog.queued() as u64;
-        stats.queued_bytes += backlog.queued_bytes();
-        stats.moved -= backlog.queued() as i64;
-        let session = Session {
-            client_id: client_id.clone(),
-            epoch,
-            connected: true,
-            receive_maximum,
-            expiry,
-            ends_at: None,
-            will: will.map(Box::new),
-            will_at: None,
-            timer_at: None,
-            backlog,
-        };
+        let mut session = Session::new(client_id.clone(), epoch);
+        (session.connected, session.expiry) = (true, expiry);
+        (session.receive_maximum, session.will) = (receive_maximum, will.map(Box::new));
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.by_client.insert(client_id, id.slot);
-        filters.iter().for_each(|(filter, options)| self.insert_filter(id.slot, filter, *options, sink));
-        Connected { id, present, expiry }
+        self.subscribers.stats.connected += 1;
+        Connected { id, present: false, expiry }
     }
 
     /// The session in `slot`, which is detached, serves a new connection.
-    fn reopen<S: Sink>(&mut self, slot: u32, request: ConnectRequest, epoch: u64, sink: &mut S) -> Connected {
+    pub(crate) fn reopen<S: Sink>(
+        &mut self,
+        slot: u32,
+        request: ConnectRequest,
+        epoch: u64,
+        sink: &mut S,
+    ) -> Connected {
         let expiry = request.expiry.min(self.subscribers.limits.max_session_expiry);
         if let Some(owner) = self.subscribers.slots.get_mut(slot as usize) {
             owner.access = Access { client_id: Some(request.client_id.clone()), ..request.access };
@@ -280,7 +201,7 @@ impl Broker {
 
     /// Takes the connection away from the session in `slot`, if it has one. The will of
     /// the old connection goes unless its delay saves it (section 3.1.3.2.2).
-    fn detach<S: Sink>(&mut self, now: u64, slot: u32, ends: bool, sink: &mut S) {
+    pub(crate) fn detach<S: Sink>(&mut self, now: u64, slot: u32, ends: bool, sink: &mut S) {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
         let id = owner.id;
         let Some(session) = &mut owner.session else { return };
@@ -316,13 +237,13 @@ impl Broker {
         self.publish(now, crate::broker::Origin { subscriber: None, access: &access }, builder, sink);
     }
 
-    fn epoch(&self, slot: u32) -> Option<u64> {
+    pub(crate) fn epoch(&self, slot: u32) -> Option<u64> {
         self.subscribers.slots.get(slot as usize)?.session.as_ref().map(|session| session.epoch)
     }
 
     /// Removes a detached session to hand it over.
-    fn take<S: Sink>(&mut self, slot: u32, sink: &mut S) -> Option<SessionState> {
-        let filters = self.forget_filters(slot, sink);
+    pub(crate) fn take<S: Sink>(&mut self, slot: u32, sink: &mut S) -> Option<Backlog> {
+        self.forget_filters(slot, sink);
         let session = self.subscribers.slots.try_remove(slot as usize)?.session?;
         self.by_client.remove(&session.client_id);
         let backlog = session.backlog;
@@ -331,15 +252,15 @@ impl Broker {
         stats.queued -= backlog.queued() as u64;
         stats.queued_bytes -= backlog.queued_bytes();
         stats.moved += backlog.queued() as i64;
-        Some(SessionState { filters, backlog })
+        Some(backlog)
     }
 
     /// Ends a detached session for good.
     pub(crate) fn end<S: Sink>(&mut self, slot: u32, sink: &mut S) {
         let Some(epoch) = self.epoch(slot) else { return };
         let client_id = self.subscribers.slots.get(slot as usize).and_then(|slot| slot.access.client_id.clone());
-        if let Some(state) = self.take(slot, sink) {
-            self.lose_backlog(&state.backlog, sink);
+        if let Some(backlog) = self.take(slot, sink) {
+            self.lose_backlog(&backlog, sink);
         }
         if let Some(client_id) = client_id {
             self.shared.directory.release(&client_id, Home { worker: self.worker, epoch });

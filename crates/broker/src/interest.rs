@@ -23,7 +23,11 @@ impl Interest {
         self.number
     }
 
-    fn is_alone(&self) -> bool {
+    pub(crate) fn acknowledged_by(&self, worker: u16) -> u64 {
+        self.acknowledged.get(usize::from(worker)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
         self.acknowledged.len() < 2
     }
 
@@ -42,10 +46,12 @@ impl Broker {
         self.interest.acknowledged.iter().copied().min().unwrap_or(u64::MAX)
     }
 
-    /// Worker `from` applied this worker's changes up to `number`.
-    pub fn handle_interest_ack(&mut self, from: u16, number: u64) {
+    /// Worker `from` applied this worker's changes up to `number`: release the
+    /// subscriptions that waited, then drain `poll_takeover`.
+    pub fn handle_interest_ack<S: Sink>(&mut self, from: u16, number: u64, sink: &mut S) {
         if let Some(known) = self.interest.acknowledged.get_mut(usize::from(from)) {
             *known = number.max(*known);
+            self.advance_takeovers(sink);
         }
     }
 

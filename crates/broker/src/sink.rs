@@ -87,11 +87,13 @@ pub enum DropReason {
     NoMember,
     /// A newer retained message of its topic was delivered already.
     Superseded,
+    /// It reached a session on both workers while the session moved; one copy is kept.
+    Duplicate,
 }
 
 impl DropReason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::QueueFull,
         DropReason::TotalFull,
         DropReason::Disconnected,
@@ -100,6 +102,7 @@ impl DropReason {
         DropReason::Forbidden,
         DropReason::NoMember,
         DropReason::Superseded,
+        DropReason::Duplicate,
     ];
 
     /// The `reason` label of `tidegate_dropped_total`.
@@ -113,6 +116,7 @@ impl DropReason {
             DropReason::Forbidden => "forbidden",
             DropReason::NoMember => "no-member",
             DropReason::Superseded => "superseded",
+            DropReason::Duplicate => "duplicate",
         }
     }
 }

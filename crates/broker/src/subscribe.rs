@@ -3,8 +3,8 @@
 use crate::access::Access;
 use crate::broker::Broker;
 use crate::filter::{has_wildcard, is_subscription, split_share};
+use crate::outlet::Offer;
 use crate::retained::Kept;
-use crate::session::Offer;
 use crate::sink::{Forward, Sink, SubscriberId};
 use crate::subscribers::{Options, Replay, Subscribers};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Broker {
             self.subscribers.stats.matched += 1;
             self.subscribers.stats.replayed += 1;
             self.subscribers.hand(now, id.slot, Offer { message: &kept.message, qos, retain: true, ids }, sink);
-            if self.recent.len() < RECENT_MAX && !self.interest_is_alone() {
+            if self.recent.len() < RECENT_MAX && !self.interest.is_alone() {
                 self.recent.push(Recent { id, kept, until: now + RECENT_MS });
             }
         }
@@ -147,10 +147,6 @@ impl Broker {
 
     pub(crate) fn forget_recent(&mut self, now: u64) {
         self.recent.retain(|recent| recent.until > now);
-    }
-
-    fn interest_is_alone(&self) -> bool {
-        self.settled() == u64::MAX
     }
 
     pub(crate) fn insert_filter<S: Sink>(&mut self, slot: u32, filter: &Arc<str>, options: Options, sink: &mut S) {

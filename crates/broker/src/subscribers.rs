@@ -4,7 +4,8 @@
 use crate::access::{Access, Acl};
 use crate::filter::split_share;
 use crate::limits::BrokerLimits;
-use crate::session::{Ids, Offer, Outlet, Session};
+use crate::outlet::{Ids, Offer, Outlet};
+use crate::session::Session;
 use crate::sink::{DropReason, Sink, SubscriberId};
 use crate::stats::Stats;
 use crate::tree::Entry;

@@ -1,6 +1,6 @@
 //! Several brokers in one thread with first-in-first-out links between them: what the
 //! driver of each worker does, without sockets. Reads as the driver's documentation.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, clippy::panic, reason = "each test uses its part and fails by panicking")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
 
 /// What crosses between two workers.
 #[derive(Debug)]
-pub enum Between {
+pub(crate) enum Between {
     Forward(Forward),
     Interest(InterestChange),
     InterestAck(u64),
@@ -19,25 +19,25 @@ pub enum Between {
 
 /// One delivery as a client sees it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Seen {
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub qos: u8,
-    pub retain: bool,
-    pub dup: bool,
-    pub ids: Vec<u32>,
+pub(crate) struct Seen {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) ids: Vec<u32>,
 }
 
 /// The driver's side of one worker.
 #[derive(Default)]
-pub struct Driver {
+pub(crate) struct Driver {
     worker: u16,
     workers: u16,
-    pub out: VecDeque<(u16, Between)>,
-    pub sent: VecDeque<(SubscriberId, u16, Seen)>,
-    pub released: Vec<(SubscriberId, u16)>,
-    pub closed: Vec<(SubscriberId, CloseReason)>,
-    pub drops: u64,
+    pub(crate) out: VecDeque<(u16, Between)>,
+    pub(crate) sent: VecDeque<(SubscriberId, u16, Seen)>,
+    pub(crate) released: Vec<(SubscriberId, u16)>,
+    pub(crate) closed: Vec<(SubscriberId, CloseReason)>,
+    pub(crate) drops: u64,
 }
 
 impl Sink for Driver {
@@ -79,26 +79,26 @@ impl Sink for Driver {
 
 /// A client with at most one connection.
 #[derive(Default, Debug)]
-pub struct Client {
-    pub id: Option<SubscriberId>,
+pub(crate) struct Client {
+    pub(crate) id: Option<SubscriberId>,
     /// A CONNECT that waits for its session: worker and claim.
-    pub waiting: Option<(u16, u64)>,
-    pub present: Option<bool>,
-    pub seen: Vec<Seen>,
-    pub granted: Vec<(SubscriberId, Granted)>,
+    pub(crate) waiting: Option<(u16, u64)>,
+    pub(crate) present: Option<bool>,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) granted: Vec<(SubscriberId, Granted)>,
 }
 
-pub struct Cluster {
-    pub now: u64,
-    pub brokers: Vec<Broker>,
-    pub drivers: Vec<Driver>,
-    pub links: BTreeMap<(u16, u16), VecDeque<Between>>,
-    pub clients: Vec<Client>,
+pub(crate) struct Cluster {
+    pub(crate) now: u64,
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) drivers: Vec<Driver>,
+    pub(crate) links: BTreeMap<(u16, u16), VecDeque<Between>>,
+    pub(crate) clients: Vec<Client>,
     /// Whether clients acknowledge at once.
-    pub acknowledges: bool,
+    pub(crate) acknowledges: bool,
 }
 
-pub fn request(client: usize, clean_start: bool, expiry: u32) -> ConnectRequest {
+pub(crate) fn request(client: usize, clean_start: bool, expiry: u32) -> ConnectRequest {
     ConnectRequest {
         client_id: format!("client-{client}").into(),
         clean_start,
@@ -110,7 +110,7 @@ pub fn request(client: usize, clean_start: bool, expiry: u32) -> ConnectRequest 
 }
 
 impl Cluster {
-    pub fn new(workers: u16, clients: usize, limits: BrokerLimits) -> Self {
+    pub(crate) fn new(workers: u16, clients: usize, limits: BrokerLimits) -> Self {
         let shared = Shared::new(SharedLimits::default());
         Cluster {
             now: 0,
@@ -123,17 +123,12 @@ impl Cluster {
     }
 
     /// A connection of `client` arrives on `worker`.
-    pub fn connect(&mut self, client: usize, worker: u16, request: ConnectRequest) {
+    pub(crate) fn connect(&mut self, client: usize, worker: u16, request: ConnectRequest) {
         let at = usize::from(worker);
         self.clients[client].present = None;
         match self.brokers[at].connect(self.now, request, &mut self.drivers[at]) {
             Connect::Ready(connected) => self.connected(client, connected),
-            Connect::Wait { claim, ask } => {
-                self.clients[client].waiting = Some((worker, claim));
-                if let Some(ask) = ask {
-                    self.drivers[at].out.push_back((ask.home.worker, Between::GiveUp(ask)));
-                }
-            }
+            Connect::Wait { claim } => self.clients[client].waiting = Some((worker, claim)),
             Connect::Refused(outcome) => panic!("refused: {outcome:?}"),
         }
         self.drain(at);
@@ -148,7 +143,7 @@ impl Cluster {
         self.brokers[at].resume(self.now, connected.id, &mut self.drivers[at]);
     }
 
-    pub fn disconnect(&mut self, client: usize, leave: Leave) {
+    pub(crate) fn disconnect(&mut self, client: usize, leave: Leave) {
         if let Some(id) = self.clients[client].id.take() {
             let at = usize::from(id.worker);
             self.brokers[at].disconnect(self.now, id, leave, &mut self.drivers[at]);
@@ -157,7 +152,7 @@ impl Cluster {
     }
 
     /// SUBSCRIBE; the SUBACK waits in `granted` until all workers know.
-    pub fn subscribe(&mut self, client: usize, filter: &str, options: Options) -> Result<(), Outcome> {
+    pub(crate) fn subscribe(&mut self, client: usize, filter: &str, options: Options) -> Result<(), Outcome> {
         let Some(id) = self.clients[client].id else { return Ok(()) };
         let at = usize::from(id.worker);
         let granted = self.brokers[at].subscribe(id, filter, options, &mut self.drivers[at])?;
@@ -166,7 +161,7 @@ impl Cluster {
         Ok(())
     }
 
-    pub fn unsubscribe(&mut self, client: usize, filter: &str) {
+    pub(crate) fn unsubscribe(&mut self, client: usize, filter: &str) {
         if let Some(id) = self.clients[client].id {
             let at = usize::from(id.worker);
             self.brokers[at].unsubscribe(id, filter, &mut self.drivers[at]);
@@ -175,7 +170,7 @@ impl Cluster {
     }
 
     /// A publish that came in on `worker` from somebody who does not subscribe.
-    pub fn publish(&mut self, worker: u16, (topic, payload): (&str, &[u8]), qos: Qos, retain: bool) -> Outcome {
+    pub(crate) fn publish(&mut self, worker: u16, (topic, payload): (&str, &[u8]), qos: Qos, retain: bool) -> Outcome {
         let mut message = MessageBuilder::new(Protocol::Http1, topic, payload);
         (message.qos, message.retain) = (qos, retain);
         let at = usize::from(worker);
@@ -186,7 +181,12 @@ impl Cluster {
     }
 
     /// A publish of a connected client.
-    pub fn publish_from(&mut self, client: usize, packet_id: u16, message: MessageBuilder<'_>) -> Option<Published> {
+    pub(crate) fn publish_from(
+        &mut self,
+        client: usize,
+        packet_id: u16,
+        message: MessageBuilder<'_>,
+    ) -> Option<Published> {
         let id = self.clients[client].id?;
         let at = usize::from(id.worker);
         let published = self.brokers[at].publish_from(self.now, (id, packet_id), message, &mut self.drivers[at]);
@@ -197,6 +197,7 @@ impl Cluster {
     /// Takes what a call put out: deliveries to clients, the rest to the links.
     fn drain(&mut self, at: usize) {
         loop {
+            self.take_over(at);
             while let Some((to, between)) = self.drivers[at].out.pop_front() {
                 self.links.entry((at as u16, to)).or_default().push_back(between);
             }
@@ -244,7 +245,7 @@ impl Cluster {
     }
 
     /// Moves one thing over the link number `choice`: whether there was one.
-    pub fn step(&mut self, choice: usize) -> bool {
+    pub(crate) fn step(&mut self, choice: usize) -> bool {
         let busy: Vec<(u16, u16)> =
             self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(key, _)| *key).collect();
         let Some(&(from, to)) = busy.get(choice % busy.len().max(1)) else { return false };
@@ -258,42 +259,42 @@ impl Cluster {
         let at = usize::from(to);
         let (broker, driver) = (&mut self.brokers[at], &mut self.drivers[at]);
         match between {
-            Between::Forward(forward) => broker.handle_forward(self.now, &forward, driver),
+            Between::Forward(forward) => broker.handle_forward(self.now, from, &forward, driver),
             Between::Interest(change) => {
                 broker.handle_interest(from, &change);
                 driver.out.push_back((from, Between::InterestAck(change.number)));
             }
-            Between::InterestAck(number) => broker.handle_interest_ack(from, number),
-            Between::GiveUp(ask) => {
-                if let Some(hand_over) = broker.give_up(self.now, &ask, driver) {
-                    driver.out.push_back((hand_over.to, Between::HandOver(hand_over)));
-                }
-            }
-            Between::HandOver(hand_over) => self.adopt(at, hand_over),
+            Between::InterestAck(number) => broker.handle_interest_ack(from, number, driver),
+            Between::GiveUp(ask) => broker.give_up(self.now, ask, driver),
+            Between::HandOver(hand_over) => broker.adopt(self.now, hand_over, driver),
         }
     }
 
-    fn adopt(&mut self, at: usize, hand_over: HandOver) {
-        let claim = hand_over.claim;
-        let waiting = Some((at as u16, claim));
-        match self.brokers[at].adopt(self.now, hand_over, &mut self.drivers[at]) {
-            Adopted::Ready(connected) => {
-                let client = self.clients.iter().position(|client| client.waiting == waiting);
-                self.connected(client.expect("an abandoned claim is not ready"), connected);
+    fn take_over(&mut self, at: usize) {
+        while let Some(step) = self.brokers[at].poll_takeover() {
+            let waiting = |claim| move |client: &Client| client.waiting == Some((at as u16, claim));
+            match step {
+                TakeOver::Ask(ask) => self.drivers[at].out.push_back((ask.home.worker, Between::GiveUp(ask))),
+                TakeOver::HandOver(next) => self.drivers[at].out.push_back((next.to, Between::HandOver(next))),
+                TakeOver::Ready { claim, connected } => {
+                    let client = self.clients.iter().position(waiting(claim));
+                    self.connected(client.expect("an abandoned claim is not ready"), connected);
+                }
+                TakeOver::Overtaken { claim } => {
+                    let client = self.clients.iter().position(waiting(claim));
+                    client.into_iter().for_each(|client| self.clients[client].waiting = None);
+                }
             }
-            Adopted::PassOn(next) if usize::from(next.to) == at => self.adopt(at, next),
-            Adopted::PassOn(next) => self.drivers[at].out.push_back((next.to, Between::HandOver(next))),
-            Adopted::Gone => {}
         }
     }
 
     /// Until nothing is on its way.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while self.step(0) {}
     }
 
     /// Lets time pass on all workers.
-    pub fn advance(&mut self, milliseconds: u64) {
+    pub(crate) fn advance(&mut self, milliseconds: u64) {
         self.now += milliseconds;
         for at in 0..self.brokers.len() {
             self.brokers[at].handle_timeout(self.now, &mut self.drivers[at]);
@@ -302,7 +303,7 @@ impl Cluster {
     }
 
     /// Every matched delivery is delivered, queued or dropped, over all workers.
-    pub fn assert_nothing_is_lost(&self) {
+    pub(crate) fn assert_nothing_is_lost(&self) {
         let sum = |of: fn(&Stats) -> i64| self.brokers.iter().map(|broker| of(broker.stats())).sum::<i64>();
         let accounted = sum(|stats| (stats.delivered + stats.queued + stats.dropped.iter().sum::<u64>()) as i64);
         assert_eq!(sum(|stats| stats.matched as i64), accounted);

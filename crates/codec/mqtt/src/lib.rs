@@ -5,6 +5,7 @@
 
 mod ack;
 mod aliases;
+mod answers;
 mod auth;
 mod connack;
 mod connect;

@@ -2,26 +2,23 @@
 //! out; answers that need no decision are appended to the output at once. What
 //! outlives the connection (queue, packet identifiers, in-flight) is the broker's.
 
-use crate::ack::{Ack, AckKind, put_ack};
+use crate::ack::Ack;
 use crate::aliases::{Aliases, Topic};
 use crate::auth::Auth;
-use crate::connack::Connack;
 use crate::connect::{Connect, Version};
 use crate::disconnect::Disconnect;
-use crate::fanout::{DeliveryHead, Encoded, append_patched, encode_publish, encoded_len};
 use crate::goodbye;
 use crate::packet::{MqttCodec, Packet};
-use crate::properties::{Properties, PropertiesBuf, Property};
+use crate::properties::{Properties, Property};
 use crate::publish::{Publish, expires_at, kept};
 use crate::reason;
 use crate::rules::{coded, ensure, protocol};
-use crate::settings::{Accepted, Settings};
-use crate::suback::{Suback, Unsuback};
+use crate::settings::Settings;
 use crate::subscribe::Subscribe;
 use crate::unsubscribe::Unsubscribe;
 use std::sync::Arc;
 use tidegate_kit::{Codec, DecodeError};
-use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
+use tidegate_message::{MessageBuilder, Protocol, Qos};
 
 /// A PUBLISH whose topic is known and whose rules were checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +95,7 @@ pub enum Event<'a> {
 
 /// `AwaitingConnect -> Deciding -> Connected -> Closed`; an error closes from anywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+pub(crate) enum State {
     AwaitingConnect,
     Deciding,
     Connected,
@@ -108,18 +105,18 @@ enum State {
 /// One connection. 72 bytes while it has no aliases.
 #[derive(Debug)]
 pub struct Session {
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     aliases: Option<Box<Aliases>>,
     heard_at: u64,
-    codec: MqttCodec,
+    pub(crate) codec: MqttCodec,
     /// Largest packet the client takes.
-    room: u32,
+    pub(crate) room: u32,
     receive_maximum: u16,
-    unacknowledged: u16,
-    keep_alive: u16,
-    state: State,
+    pub(crate) unacknowledged: u16,
+    pub(crate) keep_alive: u16,
+    pub(crate) state: State,
     /// Whether the CONNECT's session expiry was 0.
-    ends_with_connection: bool,
+    pub(crate) ends_with_connection: bool,
     /// Request Problem Information.
     explains: bool,
 }
@@ -284,142 +281,6 @@ impl Session {
         self.state = State::Closed;
         // MQTT-3.14.4-3: reason 0 discards the will; any other keeps it.
         Ok(Event::Disconnect { with_will: packet.reason != reason::SUCCESS, session_expiry })
-    }
-
-    /// Accepts the CONNECT and tells the terms.
-    pub fn connack(&mut self, accepted: &Accepted<'_>, out: &mut Vec<u8>) {
-        let version = self.version();
-        let mut properties = PropertiesBuf::new();
-        if version.is_v5() {
-            self.put_terms(accepted, &mut properties);
-        }
-        // MQTT 3.1 has no session present flag: its byte is reserved.
-        let session_present = accepted.session_present && version != Version::V31;
-        Connack { session_present, code: reason::SUCCESS, properties: properties.properties() }.encode(version, out);
-        self.state = State::Connected;
-    }
-
-    fn put_terms(&mut self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
-        let settings = &*self.settings;
-        let longest = settings.server_keep_alive;
-        if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) {
-            // MQTT-3.1.2-21
-            self.keep_alive = longest;
-            properties.push(Property::ServerKeepAlive(longest));
-        }
-        if let Some(expiry) = accepted.session_expiry {
-            self.ends_with_connection = expiry == 0;
-            properties.push(Property::SessionExpiry(expiry));
-        }
-        if let Some(id) = accepted.assigned_client_id {
-            properties.push(Property::AssignedClientId(id));
-        }
-        if settings.maximum_qos != Qos::ExactlyOnce {
-            properties.push(Property::MaximumQos(settings.maximum_qos));
-        }
-        if !settings.retain_available {
-            properties.push(Property::RetainAvailable(false));
-        }
-        let packet = u32::try_from(settings.limits.mqtt_packet).unwrap_or(u32::MAX).max(1);
-        properties
-            .push(Property::ReceiveMaximum(settings.receive_maximum.max(1)))
-            .push(Property::MaximumPacketSize(packet))
-            .push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
-    }
-
-    /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
-    pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
-        goodbye::refuse(self.codec.version(), code, out);
-        self.state = State::Closed;
-    }
-
-    /// Answers a PUBLISH of QoS 1 or 2; nothing to say at QoS 0. `true`: the connection
-    /// must close, because before version 5 a refusal has no code. A publish that is
-    /// forbidden is acknowledged there instead (MQTT-3.3.5-2 of 3.1.1 allows both), one
-    /// that may succeed later is not, so that the client sends it again.
-    #[must_use]
-    pub fn publish_outcome(&mut self, (packet_id, qos): (u16, Qos), outcome: Outcome, out: &mut Vec<u8>) -> bool {
-        let kind = match qos {
-            Qos::AtMostOnce => return false,
-            Qos::AtLeastOnce => AckKind::PubAck,
-            Qos::ExactlyOnce => AckKind::PubRec,
-        };
-        let later = matches!(outcome, Outcome::QuotaExceeded | Outcome::Busy | Outcome::Internal);
-        if later && !self.version().is_v5() {
-            self.state = State::Closed;
-            return true;
-        }
-        if kind == AckKind::PubAck || !outcome.is_accepted() {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        }
-        put_ack(out, (self.version(), kind), packet_id, reason::of_outcome(outcome));
-        false
-    }
-
-    /// Answers a QoS 2 PUBLISH whose identifier is in use already: it is not published
-    /// again (MQTT-4.3.3-10).
-    pub fn publish_again(&mut self, packet_id: u16, out: &mut Vec<u8>) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        put_ack(out, (self.version(), AckKind::PubRec), packet_id, reason::SUCCESS);
-    }
-
-    /// Answers a PUBREL; `known`: the broker had the identifier.
-    pub fn pubcomp(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
-        self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
-        put_ack(out, (self.version(), AckKind::PubComp), packet_id, code);
-    }
-
-    /// Answers a PUBREC; `known`: the broker had the identifier.
-    pub fn pubrel(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
-        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
-        put_ack(out, (self.version(), AckKind::PubRel), packet_id, code);
-    }
-
-    /// Answers a SUBSCRIBE: granted QoS or reason code, in the order of the filters.
-    pub fn suback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
-        Suback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
-    }
-
-    /// Answers an UNSUBSCRIBE.
-    pub fn unsuback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
-        Unsuback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
-    }
-
-    /// Continues enhanced authentication.
-    pub fn auth(&mut self, step: &Auth<'_>, out: &mut Vec<u8>) {
-        step.encode(out);
-    }
-
-    /// Appends a delivery. `false`: it is larger than the client takes and was not sent
-    /// (MQTT-3.1.2-24); count the drop and treat it as acknowledged (MQTT-3.1.2-25).
-    #[must_use]
-    pub fn deliver(&self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
-        let version = self.version();
-        let fits = self.room == u32::MAX || encoded_len(version, head, message) <= self.room as usize;
-        if fits {
-            encode_publish(out, version, (head, now), message);
-        }
-        fits
-    }
-
-    /// Appends a prepared delivery of this session's version; the answer is `deliver`'s.
-    #[must_use]
-    pub fn deliver_prepared(&self, encoded: &Encoded, packet_id: u16, flags: (bool, bool), out: &mut Vec<u8>) -> bool {
-        let fits = encoded.bytes().len() <= self.room as usize;
-        if fits {
-            append_patched(out, encoded, packet_id, flags);
-        }
-        fits
-    }
-
-    /// Ends the connection with a reason; older clients are told nothing (a server's
-    /// DISCONNECT exists since version 5).
-    pub fn disconnect(&mut self, code: u8, out: &mut Vec<u8>) {
-        if self.state == State::Connected && self.version().is_v5() {
-            goodbye::disconnect(code, None, self.room, out);
-        }
-        self.state = State::Closed;
     }
 
     fn fail(&mut self, error: &DecodeError, out: &mut Vec<u8>) {

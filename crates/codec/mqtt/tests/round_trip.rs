@@ -1,5 +1,6 @@
 //! `decode(encode(packet)) == packet` for every packet and every version, and a
 //! decoder that neither panics nor reads past its input.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,0 +1,288 @@
+//! What waits for a session's client and what is in flight to it: the queue, packet
+//! identifiers, both phases of QoS 2, and the QoS 2 identifiers that it has sent.
+
+use crate::outlet::{Ids, Offer, Outlet};
+use crate::sink::{DropReason, Sink};
+use crate::stats::Stats;
+use foldhash::fast::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tidegate_message::{Message, Qos};
+
+/// A delivery that waits or is in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    message: Arc<Message>,
+    qos: Qos,
+    retain: bool,
+    ids: Ids,
+}
+
+impl Offer<'_> {
+    fn keep(&self) -> Queued {
+        let Offer { message, qos, retain, ids } = *self;
+        Queued { message: message.clone(), qos, retain, ids: Ids::from_slice(ids) }
+    }
+}
+
+impl Queued {
+    fn cost(&self) -> usize {
+        self.message.cost() + size_of::<Queued>()
+    }
+
+    fn offer(&self) -> Offer<'_> {
+        let Queued { message, qos, retain, ids } = self;
+        Offer { message, qos: *qos, retain: *retain, ids }
+    }
+}
+
+/// An outbound QoS 1 or 2 delivery: `Published -> (Released ->) gone`.
+#[derive(Debug)]
+enum Inflight {
+    /// PUBLISH sent, no PUBACK or PUBREC yet.
+    Published(u16, Queued),
+    /// PUBREC came, PUBREL sent, no PUBCOMP yet.
+    Released(u16),
+}
+
+impl Inflight {
+    const fn packet_id(&self) -> u16 {
+        match self {
+            Inflight::Published(id, _) | Inflight::Released(id) => *id,
+        }
+    }
+}
+
+/// What became of a PUBREC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// Answer with PUBREL.
+    Release,
+    /// The client refused the message; there is nothing to answer.
+    Done,
+    /// No such packet identifier: PUBREL with 0x92.
+    Unknown,
+}
+
+/// The parts that move with a session to another worker.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// In the order they were sent; the first `sent` were sent on this connection.
+    inflight: VecDeque<Inflight>,
+    sent: usize,
+    last_id: u16,
+    /// QoS 2 identifiers received and not released.
+    inbound: Vec<u16>,
+}
+
+impl Backlog {
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(crate) fn inflight(&self) -> usize {
+        self.inflight.len()
+    }
+
+    /// Takes a QoS 1 or 2 delivery: sends it, or keeps it for later within the bounds.
+    pub(crate) fn offer<S: Sink>(&mut self, offer: Offer<'_>, window: Option<usize>, outlet: &mut Outlet<'_, S>) {
+        let free = window.is_some_and(|window| self.queue.is_empty() && self.inflight.len() < window);
+        if free {
+            return self.launch(offer.keep(), outlet);
+        }
+        let cost = offer.message.cost() + size_of::<Queued>();
+        // The newest goes: what was promised first is kept, and order too.
+        if self.queue.len() >= outlet.limits.max_queued || self.queued_bytes + cost > outlet.limits.max_queued_bytes {
+            outlet.drop(DropReason::QueueFull, 1);
+        } else if outlet.stats.queued_bytes + cost > outlet.limits.max_queued_total_bytes {
+            outlet.drop(DropReason::TotalFull, 1);
+        } else {
+            self.queued_bytes += cost;
+            outlet.stats.queued_bytes += cost;
+            outlet.stats.queued += 1;
+            self.queue.push_back(offer.keep());
+        }
+    }
+
+    /// Sends for the first time. The caller saw that there is room.
+    fn launch<S: Sink>(&mut self, queued: Queued, outlet: &mut Outlet<'_, S>) {
+        let packet_id = self.next_id();
+        outlet.stats.delivered += 1;
+        outlet.send(queued.offer(), packet_id, false);
+        self.inflight.push_back(Inflight::Published(packet_id, queued));
+        self.sent = self.inflight.len();
+    }
+
+    /// The next free identifier. They go round in the order of `inflight`, so that one
+    /// in use can only be met right where the oldest stands.
+    fn next_id(&mut self) -> u16 {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        if self.inflight.front().is_some_and(|oldest| oldest.packet_id() == self.last_id) {
+            // The oldest stayed for a whole round: look for a gap. There is one, because
+            // far fewer than 65,535 are in flight.
+            while self.index(self.last_id).is_some() {
+                self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            }
+        }
+        self.last_id
+    }
+
+    fn index(&self, packet_id: u16) -> Option<usize> {
+        self.inflight.iter().position(|inflight| inflight.packet_id() == packet_id)
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.inflight.remove(index);
+        self.sent -= usize::from(index < self.sent);
+    }
+
+    /// Sends what the window has room for: first again what an earlier connection left,
+    /// then the queue.
+    pub(crate) fn pump<S: Sink>(&mut self, window: usize, outlet: &mut Outlet<'_, S>) {
+        while self.sent < window {
+            if let Some(again) = self.inflight.get(self.sent) {
+                self.sent += 1;
+                match again {
+                    // MQTT-4.4.0-1
+                    Inflight::Published(packet_id, queued) => outlet.send(queued.offer(), *packet_id, true),
+                    Inflight::Released(packet_id) => outlet.sink.release(outlet.id, *packet_id),
+                }
+                continue;
+            }
+            let Some(queued) = self.unqueue(outlet.stats) else { return };
+            if queued.message.is_expired(outlet.now) {
+                outlet.drop(DropReason::Expired, 1);
+            } else {
+                self.launch(queued, outlet);
+            }
+        }
+    }
+
+    fn unqueue(&mut self, stats: &mut Stats) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.queued_bytes -= queued.cost();
+        stats.queued_bytes -= queued.cost();
+        stats.queued -= 1;
+        Some(queued)
+    }
+
+    /// Puts what an earlier place of the session held in front. What reached both places
+    /// stays once: how many those are, and what did not reach this one yet. The bounds may
+    /// be passed by as much as waited here.
+    pub(crate) fn join(&mut self, earlier: Backlog, stats: &mut Stats) -> (usize, Vec<Arc<Message>>) {
+        let later = std::mem::replace(self, earlier);
+        let address = |message: &Arc<Message>| Arc::as_ptr(message) as usize;
+        let mut held: HashMap<usize, Arc<Message>, RandomState> =
+            self.messages().map(|message| (address(message), message.clone())).collect();
+        stats.queued += self.queue.len() as u64;
+        stats.queued_bytes += self.queued_bytes;
+        let mut twice = 0;
+        for queued in later.queue {
+            if held.remove(&address(&queued.message)).is_some() {
+                stats.queued -= 1;
+                stats.queued_bytes -= queued.cost();
+                twice += 1;
+            } else {
+                self.queued_bytes += queued.cost();
+                self.queue.push_back(queued);
+            }
+        }
+        (twice, held.into_values().collect())
+    }
+
+    fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
+        let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
+            Inflight::Published(_, queued) => Some(&queued.message),
+            Inflight::Released(_) => None,
+        });
+        self.queue.iter().map(|queued| &queued.message).chain(inflight)
+    }
+
+    /// The connection is gone: everything in flight is to be sent again on the next.
+    pub(crate) fn suspend(&mut self) {
+        self.sent = 0;
+    }
+
+    /// Drops what the access rules do not allow any more: how many of the queue.
+    pub(crate) fn keep_allowed(&mut self, stats: &mut Stats, may: impl Fn(&Message) -> bool) -> usize {
+        self.inflight.retain(|inflight| match inflight {
+            Inflight::Published(_, queued) => may(&queued.message),
+            Inflight::Released(_) => true,
+        });
+        let before = self.queue.len();
+        for _ in 0..before {
+            let Some(queued) = self.unqueue(stats) else { break };
+            if may(&queued.message) {
+                self.queued_bytes += queued.cost();
+                stats.queued_bytes += queued.cost();
+                stats.queued += 1;
+                self.queue.push_back(queued);
+            }
+        }
+        before - self.queue.len()
+    }
+
+    /// PUBACK, or a delivery that the client cannot take: whether it was in flight.
+    pub(crate) fn acknowledge(&mut self, packet_id: u16, qos: Option<Qos>) -> bool {
+        let fits = |inflight: &Inflight| match inflight {
+            Inflight::Published(id, queued) => *id == packet_id && qos.is_none_or(|qos| queued.qos == qos),
+            Inflight::Released(_) => false,
+        };
+        let index = self.inflight.iter().position(fits);
+        index.is_some_and(|index| {
+            self.remove(index);
+            true
+        })
+    }
+
+    /// PUBREC; a second one is answered as the first.
+    pub(crate) fn receive(&mut self, packet_id: u16, accepted: bool) -> Received {
+        let Some(index) = self.index(packet_id) else { return Received::Unknown };
+        match &self.inflight[index] {
+            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => Received::Unknown,
+            Inflight::Published(..) if !accepted => {
+                self.remove(index);
+                Received::Done
+            }
+            _ => {
+                self.inflight[index] = Inflight::Released(packet_id);
+                Received::Release
+            }
+        }
+    }
+
+    /// PUBCOMP: whether it was awaited.
+    pub(crate) fn complete(&mut self, packet_id: u16) -> bool {
+        let index = self.index(packet_id).filter(|&index| matches!(self.inflight[index], Inflight::Released(_)));
+        index.is_some_and(|index| {
+            self.remove(index);
+            true
+        })
+    }
+
+    /// A QoS 2 PUBLISH comes in: `None`: there is no room, `Some(false)`: it came before.
+    pub(crate) fn receive_inbound(&mut self, packet_id: u16, max: usize) -> Option<bool> {
+        if self.inbound.contains(&packet_id) {
+            return Some(false);
+        }
+        (self.inbound.len() < max).then(|| {
+            self.inbound.push(packet_id);
+            true
+        })
+    }
+
+    /// PUBREL, or the publish was refused: whether the identifier was known.
+    pub(crate) fn release_inbound(&mut self, packet_id: u16) -> bool {
+        let index = self.inbound.iter().position(|&id| id == packet_id);
+        index.is_some_and(|index| {
+            self.inbound.swap_remove(index);
+            true
+        })
+    }
+}

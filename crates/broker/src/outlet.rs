@@ -1,0 +1,44 @@
+//! One delivery on its way out, and where it goes.
+
+use crate::limits::BrokerLimits;
+use crate::sink::{Delivery, DropReason, Sink, SubscriberId};
+use crate::stats::Stats;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use tidegate_message::{Message, Protocol, Qos};
+
+/// Subscription identifiers of a delivery; one or two do not allocate.
+pub(crate) type Ids = SmallVec<[u32; 2]>;
+
+/// A delivery that is due; owned only if it has to wait or to be acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) message: &'a Arc<Message>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) ids: &'a [u32],
+}
+
+/// Where a subscriber's deliveries go, and where they are counted.
+pub(crate) struct Outlet<'a, S> {
+    pub(crate) id: SubscriberId,
+    pub(crate) protocol: Protocol,
+    pub(crate) now: u64,
+    pub(crate) limits: &'a BrokerLimits,
+    pub(crate) stats: &'a mut Stats,
+    pub(crate) sink: &'a mut S,
+}
+
+impl<S: Sink> Outlet<'_, S> {
+    pub(crate) fn drop(&mut self, reason: DropReason, count: usize) {
+        if count > 0 {
+            self.stats.dropped[reason as usize] += count as u64;
+            self.sink.dropped(self.protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    pub(crate) fn send(&mut self, offer: Offer<'_>, packet_id: u16, dup: bool) {
+        let Offer { message, qos, retain, ids } = offer;
+        self.sink.send(self.id, message, Delivery { qos, packet_id, dup, retain, subscription_ids: ids });
+    }
+}

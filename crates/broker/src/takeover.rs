@@ -1,0 +1,319 @@
+//! A session moves to the worker where its client connected, and loses nothing:
+//! ```text
+//! new worker                                   old worker
+//! connect: claim, Ask ----------------------->  give_up: connection closed, session stays
+//! adopt: filters inserted, messages queue <---  HandOver with the filters
+//! ... all workers know the interest ...
+//! Ask again (fetch) ------------------------->  give_up: one more change of interest
+//!                                               ... which all workers acknowledged: what
+//!                                               they sent before has arrived ...
+//! adopt: queues joined, Ready <---------------  HandOver with queue and in-flight
+//! ```
+//! A message that reached both queues is one `Arc`, so that it is delivered once. Steps
+//! come out of `poll_takeover`.
+
+use crate::backlog::Backlog;
+use crate::broker::Broker;
+use crate::connect::{ConnectRequest, Connected, Leave};
+use crate::directory::Home;
+use crate::filter::split_share;
+use crate::session::Session;
+use crate::sink::{DropReason, Sink};
+use crate::subscribers::Options;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tidegate_message::{Message, Protocol};
+
+/// To the worker that holds a session: give it up. Its `give_up` takes this.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GiveUp {
+    /// Whose session.
+    pub client_id: Arc<str>,
+    /// Where it is, and its epoch there.
+    pub home: Home,
+    /// Who asks.
+    pub to: u16,
+    /// The asker's claim, which comes back in the `HandOver`.
+    pub claim: u64,
+    /// Whether the session ends, because the client wants a clean start.
+    pub clean_start: bool,
+    /// The second time: now the queue too.
+    pub fetch: bool,
+}
+
+/// A session between two workers, or the news that there is none. The claiming
+/// worker's `adopt` takes this.
+#[derive(Debug)]
+pub struct HandOver {
+    /// The worker that gets it.
+    pub to: u16,
+    /// Its claim.
+    pub claim: u64,
+    /// The session.
+    pub state: Option<SessionState>,
+}
+
+/// What a client can notice of its session.
+#[derive(Debug)]
+pub struct SessionState {
+    filters: Vec<(Arc<str>, Options)>,
+    /// `None`: it follows.
+    backlog: Option<Backlog>,
+}
+
+/// What the driver has to do for sessions that move.
+#[derive(Debug)]
+pub enum TakeOver {
+    /// Send it to `home.worker`, to its `give_up`.
+    Ask(GiveUp),
+    /// Send it to the worker `to`, to its `adopt`.
+    HandOver(HandOver),
+    /// Send CONNACK to the connection of that claim, then call `resume`.
+    Ready {
+        /// Of `Connect::Wait`.
+        claim: u64,
+        /// As `connect` gives it.
+        connected: Connected,
+    },
+    /// Another connection was faster: refuse the one of that claim (0x8E).
+    Overtaken {
+        /// Of `Connect::Wait`.
+        claim: u64,
+    },
+}
+
+/// A CONNECT whose session is elsewhere.
+pub(crate) struct Pending {
+    request: ConnectRequest,
+    home: Home,
+    /// Where the session is being put together.
+    slot: Option<u32>,
+    /// A later claim, which gets the session right after: worker, claim, clean start.
+    waiter: Option<(u16, u64, bool)>,
+    /// The connection went away meanwhile.
+    abandoned: bool,
+}
+
+/// Steps that are due, and those that wait for the other workers' acknowledgements.
+#[derive(Default)]
+pub(crate) struct Moves {
+    steps: VecDeque<TakeOver>,
+    /// Claims to fetch the queue for, behind a number of `settled`, with their slots.
+    arriving: VecDeque<(u64, (u64, u32))>,
+    /// Sessions to part with, likewise.
+    leaving: VecDeque<(u64, GiveUp)>,
+    /// What came with a session and may still arrive by itself, likewise.
+    echoes: VecDeque<(u64, Echoes)>,
+}
+
+/// Messages of a session's old queue, by address; holding them keeps addresses unique.
+struct Echoes {
+    slot: u32,
+    messages: Vec<Arc<Message>>,
+}
+
+impl Moves {
+    /// Whether the session in `slot` has or will have `message` from its old place. That
+    /// is so for all that a worker sent before it acknowledged the new place's interest
+    /// (`acknowledged`: how far it has come), and for what came with the session.
+    pub(crate) fn is_known(&self, slot: u32, acknowledged: u64, message: &Arc<Message>) -> bool {
+        let deaf = |(after, (_, arriving)): &(u64, (u64, u32))| *arriving == slot && *after > acknowledged;
+        let echo = |(_, echoes): &(u64, Echoes)| {
+            echoes.slot == slot && echoes.messages.iter().any(|known| Arc::ptr_eq(known, message))
+        };
+        self.arriving.iter().any(deaf) || self.echoes.iter().any(echo)
+    }
+
+    pub(crate) fn are_quiet(&self) -> bool {
+        self.arriving.is_empty() && self.echoes.is_empty()
+    }
+}
+
+fn is_due<T>(waiting: &VecDeque<(u64, T)>, settled: u64) -> bool {
+    waiting.front().is_some_and(|(after, _)| *after <= settled)
+}
+
+impl Broker {
+    /// The next step for a session that moves. Drain it after `connect`, `give_up`,
+    /// `adopt` and `handle_interest_ack`.
+    pub fn poll_takeover(&mut self) -> Option<TakeOver> {
+        self.moves.steps.pop_front()
+    }
+
+    /// The session is at `home`, on this worker's way or on another worker.
+    pub(crate) fn wait_for(&mut self, request: ConnectRequest, claim: u64, home: Home) {
+        let clean_start = request.clean_start;
+        if let Some(earlier) = self.pending.get_mut(&home.epoch) {
+            earlier.waiter = Some((self.worker, claim, clean_start));
+        } else {
+            let (client_id, to) = (request.client_id.clone(), self.worker);
+            self.ask(GiveUp { client_id, home, to, claim, clean_start, fetch: false });
+        }
+        self.pending.insert(claim, Pending { request, home, slot: None, waiter: None, abandoned: false });
+    }
+
+    fn ask(&mut self, ask: GiveUp) {
+        self.moves.steps.push_back(TakeOver::Ask(ask));
+    }
+
+    fn hand_over(&mut self, ask: &GiveUp, state: Option<SessionState>) {
+        self.moves.steps.push_back(TakeOver::HandOver(HandOver { to: ask.to, claim: ask.claim, state }));
+    }
+
+    /// Gives up a session that another worker claimed.
+    pub fn give_up<S: Sink>(&mut self, now: u64, ask: GiveUp, sink: &mut S) {
+        if let Some(pending) = self.pending.get_mut(&ask.home.epoch) {
+            pending.waiter = Some((ask.to, ask.claim, ask.clean_start));
+            return;
+        }
+        let slot = self.by_client.get(&ask.client_id).copied();
+        let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch)) else {
+            return self.hand_over(&ask, None);
+        };
+        if ask.fetch {
+            self.flush(slot, sink);
+            self.moves.leaving.push_back((self.interest.number(), ask));
+            return self.advance_takeovers(sink);
+        }
+        self.detach(now, slot, ask.clean_start, sink);
+        if ask.clean_start {
+            self.end(slot, sink);
+            return self.hand_over(&ask, None);
+        }
+        let owner = self.subscribers.slots.get_mut(slot as usize);
+        let filters = owner.map(|owner| {
+            if let Some(session) = &mut owner.session {
+                (session.will, session.will_at, session.ends_at) = (None, None, None);
+            }
+            owner.filters.clone()
+        });
+        self.hand_over(&ask, filters.map(|filters| SessionState { filters, backlog: None }));
+    }
+
+    /// Says again what is known, so that the acknowledgements divide what a worker sent
+    /// before from what it sent after.
+    fn flush<S: Sink>(&mut self, slot: u32, sink: &mut S) {
+        let owner = self.subscribers.slots.get(slot as usize);
+        let Some(filter) = owner.and_then(|owner| owner.filters.first()).map(|(filter, _)| filter.clone()) else {
+            return;
+        };
+        let group = self.groups.index(&filter).filter(|_| split_share(&filter).is_some());
+        let count = group.and_then(|index| self.groups.get(index)).map_or((1, 1), |group| group.count());
+        self.interest.emit(filter, count, sink);
+    }
+
+    /// What became of a claim of this worker.
+    pub fn adopt<S: Sink>(&mut self, now: u64, hand_over: HandOver, sink: &mut S) {
+        let HandOver { claim, state, .. } = hand_over;
+        let Some(pending) = self.pending.get(&claim) else { return };
+        let (client_id, known) = (pending.request.client_id.clone(), pending.slot);
+        let known = known.filter(|&slot| self.epoch(slot) == Some(claim));
+        let Some(SessionState { filters, backlog }) = state else { return self.complete(now, (claim, known), sink) };
+        let slot = known.unwrap_or_else(|| self.arrive(client_id, claim));
+        if let Some(backlog) = backlog {
+            self.join(slot, backlog, sink);
+            return self.complete(now, (claim, Some(slot)), sink);
+        }
+        filters.iter().for_each(|(filter, options)| self.insert_filter(slot, filter, *options, sink));
+        if let Some(pending) = self.pending.get_mut(&claim) {
+            pending.slot = Some(slot);
+        }
+        self.flush(slot, sink);
+        self.moves.arriving.push_back((self.interest.number(), (claim, slot)));
+        self.advance_takeovers(sink);
+    }
+
+    /// A session without a connection, to which filters and queue come.
+    fn arrive(&mut self, client_id: Arc<str>, epoch: u64) -> u32 {
+        let access = self.pending.get(&epoch).map(|pending| pending.request.access.clone()).unwrap_or_default();
+        let session = Session::new(client_id.clone(), epoch);
+        let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
+        self.subscribers.stats.disconnected += 1;
+        self.by_client.insert(client_id, id.slot);
+        id.slot
+    }
+
+    /// What the session missed goes in front of what it got here meanwhile.
+    fn join<S: Sink>(&mut self, slot: u32, backlog: Backlog, sink: &mut S) {
+        let stats = &mut self.subscribers.stats;
+        stats.moved -= backlog.queued() as i64;
+        let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
+        let (twice, messages) = session.map(|session| session.backlog.join(backlog, stats)).unwrap_or_default();
+        if !messages.is_empty() {
+            self.flush(slot, sink);
+            self.moves.echoes.push_back((self.interest.number(), Echoes { slot, messages }));
+        }
+        self.subscribers.stats.dropped[DropReason::Duplicate as usize] += twice as u64;
+        if twice > 0 {
+            sink.dropped(Protocol::Mqtt, DropReason::Duplicate, u32::try_from(twice).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The session of a claim is whole, or there is none: it serves the claim's
+    /// connection, or goes on to whoever claimed it since.
+    fn complete<S: Sink>(&mut self, now: u64, (claim, slot): (u64, Option<u32>), sink: &mut S) {
+        let Some(Pending { request, waiter, abandoned, .. }) = self.pending.remove(&claim) else { return };
+        let slot = slot.filter(|&slot| {
+            let kept = !request.clean_start;
+            if !kept {
+                self.end(slot, sink);
+            }
+            kept
+        });
+        self.set_epoch(slot, claim);
+        if let Some((to, next, clean_start)) = waiter {
+            self.moves.steps.push_back(TakeOver::Overtaken { claim });
+            if to == self.worker {
+                return self.complete(now, (next, slot), sink);
+            }
+            let home = Home { worker: self.worker, epoch: claim };
+            let client_id = request.client_id;
+            return self.give_up(now, GiveUp { client_id, home, to, claim: next, clean_start, fetch: false }, sink);
+        }
+        let connected = match slot {
+            Some(slot) => self.reopen(slot, request, claim, sink),
+            None => self.open(request, claim),
+        };
+        if abandoned {
+            // It was never told that it is connected: its will does not count.
+            return self.disconnect(now, connected.id, Leave { with_will: false, expiry: None }, sink);
+        }
+        self.moves.steps.push_back(TakeOver::Ready { claim, connected });
+    }
+
+    fn set_epoch(&mut self, slot: Option<u32>, epoch: u64) {
+        let owner = slot.and_then(|slot| self.subscribers.slots.get_mut(slot as usize));
+        if let Some(session) = owner.and_then(|owner| owner.session.as_mut()) {
+            session.epoch = epoch;
+        }
+    }
+
+    /// The connection of a claim went away before `TakeOver::Ready`.
+    pub fn abandon(&mut self, claim: u64) {
+        if let Some(pending) = self.pending.get_mut(&claim) {
+            pending.abandoned = true;
+        }
+    }
+
+    /// Goes on with what waited for the other workers.
+    pub(crate) fn advance_takeovers<S: Sink>(&mut self, sink: &mut S) {
+        let settled = self.settled();
+        while is_due(&self.moves.arriving, settled) {
+            let Some((_, (claim, _))) = self.moves.arriving.pop_front() else { break };
+            let Some(Pending { request, home, .. }) = self.pending.get(&claim) else { continue };
+            let (client_id, home, clean_start) = (request.client_id.clone(), *home, request.clean_start);
+            self.ask(GiveUp { client_id, home, to: self.worker, claim, clean_start, fetch: true });
+        }
+        while is_due(&self.moves.echoes, settled) {
+            self.moves.echoes.pop_front();
+        }
+        while is_due(&self.moves.leaving, settled) {
+            let Some((_, ask)) = self.moves.leaving.pop_front() else { break };
+            let slot = self.by_client.get(&ask.client_id).copied();
+            let slot = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch));
+            let backlog = slot.and_then(|slot| self.take(slot, sink));
+            let state = backlog.map(|backlog| SessionState { filters: Vec::new(), backlog: Some(backlog) });
+            self.hand_over(&ask, state);
+        }
+    }
+}

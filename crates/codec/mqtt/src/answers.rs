@@ -1,0 +1,154 @@
+//! What the server says on a connection: the answers that wait for somebody's decision,
+//! deliveries, and the goodbye. Each appends to the output and keeps the session's
+//! counts right.
+
+use crate::ack::{AckKind, put_ack};
+use crate::auth::Auth;
+use crate::connack::Connack;
+use crate::connect::Version;
+use crate::fanout::{DeliveryHead, Encoded, append_patched, encode_publish, encoded_len};
+use crate::goodbye;
+use crate::properties::{Properties, PropertiesBuf, Property};
+use crate::reason;
+use crate::session::{Session, State};
+use crate::settings::Accepted;
+use crate::suback::{Suback, Unsuback};
+use tidegate_message::{Message, Outcome, Qos};
+
+impl Session {
+    /// Accepts the CONNECT and tells the terms.
+    pub fn connack(&mut self, accepted: &Accepted<'_>, out: &mut Vec<u8>) {
+        let version = self.version();
+        let mut properties = PropertiesBuf::new();
+        if version.is_v5() {
+            self.put_terms(accepted, &mut properties);
+        }
+        // MQTT 3.1 has no session present flag: its byte is reserved.
+        let session_present = accepted.session_present && version != Version::V31;
+        Connack { session_present, code: reason::SUCCESS, properties: properties.properties() }.encode(version, out);
+        self.state = State::Connected;
+    }
+
+    fn put_terms(&mut self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
+        let settings = &*self.settings;
+        let longest = settings.server_keep_alive;
+        if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) {
+            // MQTT-3.1.2-21
+            self.keep_alive = longest;
+            properties.push(Property::ServerKeepAlive(longest));
+        }
+        if let Some(expiry) = accepted.session_expiry {
+            self.ends_with_connection = expiry == 0;
+            properties.push(Property::SessionExpiry(expiry));
+        }
+        if let Some(id) = accepted.assigned_client_id {
+            properties.push(Property::AssignedClientId(id));
+        }
+        if settings.maximum_qos != Qos::ExactlyOnce {
+            properties.push(Property::MaximumQos(settings.maximum_qos));
+        }
+        if !settings.retain_available {
+            properties.push(Property::RetainAvailable(false));
+        }
+        let packet = u32::try_from(settings.limits.mqtt_packet).unwrap_or(u32::MAX).max(1);
+        properties
+            .push(Property::ReceiveMaximum(settings.receive_maximum.max(1)))
+            .push(Property::MaximumPacketSize(packet))
+            .push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
+    }
+
+    /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
+    pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
+        goodbye::refuse(self.codec.version(), code, out);
+        self.state = State::Closed;
+    }
+
+    /// Answers a PUBLISH of QoS 1 or 2; nothing to say at QoS 0. `true`: the connection
+    /// must close, because before version 5 a refusal has no code. A publish that is
+    /// forbidden is acknowledged there instead (MQTT-3.3.5-2 of 3.1.1 allows both), one
+    /// that may succeed later is not, so that the client sends it again.
+    #[must_use]
+    pub fn publish_outcome(&mut self, (packet_id, qos): (u16, Qos), outcome: Outcome, out: &mut Vec<u8>) -> bool {
+        let kind = match qos {
+            Qos::AtMostOnce => return false,
+            Qos::AtLeastOnce => AckKind::PubAck,
+            Qos::ExactlyOnce => AckKind::PubRec,
+        };
+        let later = matches!(outcome, Outcome::QuotaExceeded | Outcome::Busy | Outcome::Internal);
+        if later && !self.version().is_v5() {
+            self.state = State::Closed;
+            return true;
+        }
+        if kind == AckKind::PubAck || !outcome.is_accepted() {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        }
+        put_ack(out, (self.version(), kind), packet_id, reason::of_outcome(outcome));
+        false
+    }
+
+    /// Answers a QoS 2 PUBLISH whose identifier is in use already: it is not published
+    /// again (MQTT-4.3.3-10).
+    pub fn publish_again(&mut self, packet_id: u16, out: &mut Vec<u8>) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        put_ack(out, (self.version(), AckKind::PubRec), packet_id, reason::SUCCESS);
+    }
+
+    /// Answers a PUBREL; `known`: the broker had the identifier.
+    pub fn pubcomp(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
+        put_ack(out, (self.version(), AckKind::PubComp), packet_id, code);
+    }
+
+    /// Answers a PUBREC; `known`: the broker had the identifier.
+    pub fn pubrel(&mut self, packet_id: u16, known: bool, out: &mut Vec<u8>) {
+        let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
+        put_ack(out, (self.version(), AckKind::PubRel), packet_id, code);
+    }
+
+    /// Answers a SUBSCRIBE: granted QoS or reason code, in the order of the filters.
+    pub fn suback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+        Suback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub fn unsuback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+        Unsuback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+    }
+
+    /// Continues enhanced authentication.
+    pub fn auth(&mut self, step: &Auth<'_>, out: &mut Vec<u8>) {
+        step.encode(out);
+    }
+
+    /// Appends a delivery. `false`: it is larger than the client takes and was not sent
+    /// (MQTT-3.1.2-24); count the drop and treat it as acknowledged (MQTT-3.1.2-25).
+    #[must_use]
+    pub fn deliver(&self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
+        let version = self.version();
+        let fits = self.room == u32::MAX || encoded_len(version, head, message) <= self.room as usize;
+        if fits {
+            encode_publish(out, version, (head, now), message);
+        }
+        fits
+    }
+
+    /// Appends a prepared delivery of this session's version; the answer is `deliver`'s.
+    #[must_use]
+    pub fn deliver_prepared(&self, encoded: &Encoded, packet_id: u16, flags: (bool, bool), out: &mut Vec<u8>) -> bool {
+        let fits = encoded.bytes().len() <= self.room as usize;
+        if fits {
+            append_patched(out, encoded, packet_id, flags);
+        }
+        fits
+    }
+
+    /// Ends the connection with a reason; older clients are told nothing (a server's
+    /// DISCONNECT exists since version 5).
+    pub fn disconnect(&mut self, code: u8, out: &mut Vec<u8>) {
+        if self.state == State::Connected && self.version().is_v5() {
+            goodbye::disconnect(code, None, self.room, out);
+        }
+        self.state = State::Closed;
+    }
+}
