@@ -144,7 +144,9 @@ impl Broker {
 
     /// Ends a client's session and its connection: whether there was one here.
     pub fn kick<S: Sink>(&mut self, now: u64, client_id: &str, sink: &mut S) -> bool {
-        let Some(&slot) = self.by_client.get(client_id) else { return false };
+        // A session that is still arriving belongs to a CONNECT that is not answered yet.
+        let whole = |slot: &&u32| self.epoch(**slot).is_some_and(|epoch| !self.pending.contains_key(&epoch));
+        let Some(&slot) = self.by_client.get(client_id).filter(whole) else { return false };
         let Some(id) = self.subscribers.slots.get(slot as usize).map(|slot| slot.id) else { return false };
         if self.subscribers.get(id).is_some_and(|slot| slot.is_connected()) {
             sink.close(id, CloseReason::Administrative);

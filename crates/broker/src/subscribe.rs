@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::broker::Broker;
-use crate::filter::{has_wildcard, is_subscription, split_share};
+use crate::filter::{has_wildcard, is_subscription, matches, split_share};
 use crate::outlet::Offer;
 use crate::retained::Kept;
 use crate::sink::{Forward, Sink, SubscriberId};
@@ -15,6 +15,8 @@ use tidegate_message::{Outcome, Protocol, Qos};
 const RECENT_MS: u64 = 5_000;
 /// Replays remembered for that long; beyond, an older message may follow a newer one.
 const RECENT_MAX: usize = 4_096;
+/// Filters of a subscriber up to which its replays are remembered: each is compared.
+const RECENT_FILTERS: usize = 16;
 
 /// A subscription that was granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,7 @@ pub struct Granted {
     pub after: u64,
     /// The filter whose retained messages are due; `None`: none are.
     pub replay: Option<Arc<str>>,
+    is_new: bool,
     options: Options,
 }
 
@@ -99,7 +102,13 @@ impl Broker {
             Replay::IfNew => share.is_none() && !existed,
             Replay::Never => false,
         };
-        Ok(Granted { qos: options.qos, after: self.interest.number(), replay: due.then_some(filter), options })
+        Ok(Granted {
+            qos: options.qos,
+            after: self.interest.number(),
+            replay: due.then_some(filter),
+            is_new: !existed,
+            options,
+        })
     }
 
     /// Sends the retained messages that a granted subscription is owed: how many.
@@ -114,11 +123,20 @@ impl Broker {
             self.subscribers.stats.matched += 1;
             self.subscribers.stats.replayed += 1;
             self.subscribers.hand(now, id.slot, Offer { message: &kept.message, qos, retain: true, ids }, sink);
-            if self.recent.len() < RECENT_MAX && !self.interest.is_alone() {
+            if self.recent.len() < RECENT_MAX && granted.is_new && self.is_sole(id, filter, kept.message.topic()) {
                 self.recent.push(Recent { id, kept, until: now + RECENT_MS });
             }
         }
         count
+    }
+
+    /// Whether `filter` is all that brings `topic` to the subscriber. Where another filter
+    /// does, each message on its way is owed to that one, older than the replay or not.
+    fn is_sole(&self, id: SubscriberId, filter: &str, topic: &str) -> bool {
+        let Some(slot) = self.subscribers.get(id).filter(|slot| slot.filters.len() <= RECENT_FILTERS) else {
+            return false;
+        };
+        !self.interest.is_alone() && slot.filters.iter().all(|(other, _)| &**other == filter || !matches(other, topic))
     }
 
     /// Retained messages that match `filter` and that `access` may receive: for GET, the

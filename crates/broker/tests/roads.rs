@@ -158,6 +158,21 @@ fn an_older_retained_message_does_not_follow_a_newer_one() {
 }
 
 #[test]
+fn a_subscription_made_again_loses_nothing_that_is_on_its_way() {
+    let mut cluster = Cluster::new(2, 1, BrokerLimits::default());
+    cluster.connect(0, 0, request(0, false, 60));
+    assert_eq!(cluster.subscribe(0, "t/1", QOS_1), Ok(()));
+    cluster.settle();
+    cluster.publish(1, ("t/1", b"old"), Qos::AtLeastOnce, true);
+    cluster.publish(1, ("t/1", b"new"), Qos::AtLeastOnce, true);
+    assert_eq!(cluster.subscribe(0, "t/1", QOS_1), Ok(()));
+    cluster.settle();
+    let live: Vec<&[u8]> =
+        cluster.clients[0].seen.iter().filter(|seen| !seen.retain).map(|seen| &*seen.payload).collect();
+    assert_eq!(live, [&b"old"[..], b"new"]);
+}
+
+#[test]
 fn an_empty_payload_clears_the_last_value_and_still_reaches_subscribers() {
     let mut cluster = Cluster::new(2, 1, BrokerLimits::default());
     cluster.connect(0, 0, request(0, false, 60));
