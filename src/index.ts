@@ -6,7 +6,15 @@ export { createGateway, Gateway, type GatewayOptions, type GatewayStats } from "
 export type { GatewayEvent } from "./model/gateway-event.ts"
 export type { Field, Key, Match } from "./model/match.ts"
 export type * from "./model/message.ts"
-export { byCookie, byHeader, byQuery, defineHandler, definePolicy, type HandlerDefinition, type PolicyDefinition } from "./policy/index.ts"
+export {
+  byCookie,
+  byHeader,
+  byQuery,
+  defineHandler,
+  definePolicy,
+  type HandlerDefinition,
+  type PolicyDefinition,
+} from "./policy/index.ts"
 export { breaker, rateLimit, retry, timeout } from "./resilience/index.ts"
 export {
   clientId,

@@ -21,15 +21,24 @@ const MAX_BODY = 16 * 1024 * 1024
 const GROUPS = [addHealth, addServices, addConnections, addUpstreams, addRoutes, addConfig, addMqtt, addEvents, addPage]
 
 /** The app, ready for `listen` or `inject`. */
-export async function createAdminApp(admin: Pick<NormalizedAdmin, "host" | "token" | "hosts">, context: AdminContext): Promise<FastifyInstance> {
-  const app = Fastify({ bodyLimit: MAX_BODY, forceCloseConnections: true, ajv: { customOptions: { removeAdditional: false } } })
+export async function createAdminApp(
+  admin: Pick<NormalizedAdmin, "host" | "token" | "hosts">,
+  context: AdminContext,
+): Promise<FastifyInstance> {
+  const app = Fastify({
+    bodyLimit: MAX_BODY,
+    forceCloseConnections: true,
+    ajv: { customOptions: { removeAdditional: false } },
+  })
   allowEmptyJson(app)
   app.addHook("onRequest", createGuard(admin))
   app.addHook("onSend", async (_, reply) => {
     reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store")
   })
   app.setErrorHandler(handleError)
-  app.setNotFoundHandler((request, reply) => sendProblem(reply, 404, `${request.method} ${request.url} is not served here`))
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, 404, `${request.method} ${request.url} is not served here`),
+  )
   await app.register(swagger, {
     openapi: { openapi: "3.1.0", info: { title: "Tidegate admin API", version: "1" } },
   })

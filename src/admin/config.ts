@@ -7,7 +7,9 @@ import type { ConfigDesk } from "../gateway/index.ts"
 import type { AdminContext } from "./context.ts"
 
 const tags = ["config"]
-const VersionsQuery = Type.Object({ data: Type.Optional(Type.Boolean({ description: "with the configuration itself" })) })
+const VersionsQuery = Type.Object({
+  data: Type.Optional(Type.Boolean({ description: "with the configuration itself" })),
+})
 
 export function addConfig(app: FastifyInstance, { gateway, desk }: AdminContext): void {
   app.get("/v1/config", { schema: { tags, summary: "the configuration in force, secrets hidden" } }, async () => {
@@ -24,7 +26,12 @@ export function addConfig(app: FastifyInstance, { gateway, desk }: AdminContext)
     { schema: { querystring: VersionsQuery, tags, summary: "versions that were in force, newest first" } },
     async ({ query }) => {
       const versions = [...(desk?.versions ?? [])].reverse()
-      return { items: versions.map((version) => ({ ...summary(version), ...(query.data === true && { data: redact(version.data) }) })) }
+      return {
+        items: versions.map((version) => ({
+          ...summary(version),
+          ...(query.data === true && { data: redact(version.data) }),
+        })),
+      }
     },
   )
 
@@ -39,5 +46,8 @@ function summary({ version, at, origin, restores }: ConfigVersion) {
 
 function require(desk: ConfigDesk | null): ConfigDesk {
   if (desk !== null) return desk
-  throw new TidegateError("NOT_AVAILABLE", "the configuration of this gateway belongs to its program; change it with reload()")
+  throw new TidegateError(
+    "NOT_AVAILABLE",
+    "the configuration of this gateway belongs to its program; change it with reload()",
+  )
 }

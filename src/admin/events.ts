@@ -16,7 +16,9 @@ const TYPES = [
   "policy-thread",
 ] as const satisfies readonly GatewayEventType[]
 
-const Query = Type.Object({ type: Type.Optional(Type.Union([Type.Enum([...TYPES]), Type.Array(Type.Enum([...TYPES]))])) })
+const Query = Type.Object({
+  type: Type.Optional(Type.Union([Type.Enum([...TYPES]), Type.Array(Type.Enum([...TYPES]))])),
+})
 
 export function addEvents(app: FastifyInstance, { gateway }: AdminContext): void {
   app.get<{ Querystring: Static<typeof Query> }>(

@@ -4,8 +4,8 @@
  * and where a token is set every call but health needs it.
  */
 import { createHash, timingSafeEqual } from "node:crypto"
-import type { FastifyReply, FastifyRequest } from "fastify"
 import { isIP } from "node:net"
+import type { FastifyReply, FastifyRequest } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import { sendProblem } from "./problem.ts"
 
@@ -18,9 +18,12 @@ export function createGuard(admin: Pick<NormalizedAdmin, "host" | "token" | "hos
   const hosts = new Set(["localhost", admin.host.toLowerCase(), ...admin.hosts.map((host) => host.toLowerCase())])
   return async (request, reply) => {
     const host = hostOf(request.headers.host)
-    if (host === null || !isKnown(host, hosts)) return sendProblem(reply, 421, `Host "${request.headers.host ?? ""}" is not served here`)
-    if (!isOwnOrigin(request.headers.origin, request.headers.host)) return sendProblem(reply, 403, "a foreign Origin may not call the admin API")
-    if (request.headers["sec-fetch-site"] === "cross-site") return sendProblem(reply, 403, "a foreign site may not call the admin API")
+    if (host === null || !isKnown(host, hosts))
+      return sendProblem(reply, 421, `Host "${request.headers.host ?? ""}" is not served here`)
+    if (!isOwnOrigin(request.headers.origin, request.headers.host))
+      return sendProblem(reply, 403, "a foreign Origin may not call the admin API")
+    if (request.headers["sec-fetch-site"] === "cross-site")
+      return sendProblem(reply, 403, "a foreign site may not call the admin API")
     if (admin.token === null || OPEN.has(request.url)) return undefined
     if (isToken(request.headers.authorization, admin.token)) return undefined
     reply.header("www-authenticate", 'Bearer realm="tidegate"')

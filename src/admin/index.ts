@@ -11,7 +11,11 @@ import { ownMetrics } from "./own-metrics.ts"
 export { createAdminApp } from "./app.ts"
 
 /** The app of a gateway. Null `desk`: its configuration belongs to a program. */
-export function createAdmin(admin: NormalizedAdmin, gateway: Gateway, desk: ConfigDesk | null): Promise<FastifyInstance> {
+export function createAdmin(
+  admin: NormalizedAdmin,
+  gateway: Gateway,
+  desk: ConfigDesk | null,
+): Promise<FastifyInstance> {
   const metrics = new MetricsExporter(gateway.native, () => ownMetrics(gateway))
   return createAdminApp(admin, { gateway, desk, metrics })
 }
@@ -23,6 +27,9 @@ export async function listenAdmin(app: FastifyInstance, admin: NormalizedAdmin):
   } catch (error) {
     const inUse = (error as NodeJS.ErrnoException).code === "EADDRINUSE"
     const text = `the admin address ${formatHostPort(admin)} cannot be bound: ${messageOf(error)}`
-    throw new TidegateError(inUse ? "PORT_IN_USE" : "ADDRESS_NOT_AVAILABLE", text, { cause: error, hint: 'choose another one with "admin"' })
+    throw new TidegateError(inUse ? "PORT_IN_USE" : "ADDRESS_NOT_AVAILABLE", text, {
+      cause: error,
+      hint: 'choose another one with "admin"',
+    })
   }
 }

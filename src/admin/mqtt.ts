@@ -9,7 +9,9 @@ const ClientsQuery = Type.Object({
   cursor: Type.Optional(Type.String({ maxLength: 256 })),
 })
 const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 65_535 }) })
-const RetainedQuery = Type.Object({ filter: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535, default: "#" })) })
+const RetainedQuery = Type.Object({
+  filter: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535, default: "#" })),
+})
 const tags = ["mqtt"]
 
 interface Clients {

@@ -8,7 +8,9 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   POLICY_INVALID: 422,
   PORT_IN_USE: 409,
   ADDRESS_NOT_AVAILABLE: 409,
-  PERMISSION_DENIED: 409,
+  CANNOT_LISTEN: 409,
+  INVALID_QUERY: 400,
+  CLOSED: 503,
   SERVICE_UNKNOWN: 404,
   SERVICE_INVALID: 422,
   ADDRESS_INVALID: 422,
@@ -42,8 +44,19 @@ const TITLES: Readonly<Record<number, string>> = {
 }
 
 /** Sends one. */
-export function sendProblem(reply: FastifyReply, status: number, detail: string, more: Partial<ProblemDocument> = {}): FastifyReply {
-  const document: ProblemDocument = { type: "about:blank", title: TITLES[status] ?? "Internal Server Error", status, detail, ...more }
+export function sendProblem(
+  reply: FastifyReply,
+  status: number,
+  detail: string,
+  more: Partial<ProblemDocument> = {},
+): FastifyReply {
+  const document: ProblemDocument = {
+    type: "about:blank",
+    title: TITLES[status] ?? "Internal Server Error",
+    status,
+    detail,
+    ...more,
+  }
   return reply.status(status).type("application/problem+json").send(JSON.stringify(document))
 }
 

@@ -21,13 +21,18 @@ const properties = {
 
 const Registration = Type.Object(properties, { additionalProperties: false })
 const Patch = Type.Partial(
-  Type.Object({ ...properties, status: Type.Enum(["healthy", "unhealthy", "unknown", "draining"]) }, { additionalProperties: false }),
+  Type.Object(
+    { ...properties, status: Type.Enum(["healthy", "unhealthy", "unknown", "draining"]) },
+    { additionalProperties: false },
+  ),
 )
 const Percent = Type.Number({ minimum: 0 })
 const Heartbeat = Type.Union([
   Type.Null(),
   Type.Object(
-    { load: Type.Optional(Type.Partial(Type.Object({ active: Percent, max: Percent, cpu: Percent, memory: Percent }))) },
+    {
+      load: Type.Optional(Type.Partial(Type.Object({ active: Percent, max: Percent, cpu: Percent, memory: Percent }))),
+    },
     { additionalProperties: false },
   ),
 ])
@@ -83,7 +88,11 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
   app.get("/v1/services", { schema: { tags, summary: "all services" } }, async () => {
     const items = gateway.registry.services().map((name) => {
       const instances = gateway.registry.instances(name)
-      return { name, instances: instances.length, healthy: instances.filter(({ status }) => status === "healthy").length }
+      return {
+        name,
+        instances: instances.length,
+        healthy: instances.filter(({ status }) => status === "healthy").length,
+      }
     })
     return { items }
   })

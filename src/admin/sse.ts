@@ -10,7 +10,11 @@ export interface EventStream {
 }
 
 /** Takes the answer over; `stop` runs once when the reader is gone. */
-export function openEventStream(request: FastifyRequest, reply: FastifyReply, start: (stream: EventStream) => () => void): void {
+export function openEventStream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  start: (stream: EventStream) => () => void,
+): void {
   reply.hijack()
   const { raw } = reply
   raw.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" })

@@ -15,10 +15,13 @@ interface NativeUpstream {
 export function addUpstreams(app: FastifyInstance, { gateway }: AdminContext): void {
   app.get("/v1/upstreams", { schema: { tags: ["upstreams"], summary: "upstreams and their endpoints" } }, async () => {
     const state = JSON.parse(gateway.native.upstreams()) as readonly NativeUpstream[]
-    return { items: state.map((upstream) => ({ ...upstream, ...describe(upstream), problem: problemOf(upstream.name) })) }
+    return {
+      items: state.map((upstream) => ({ ...upstream, ...describe(upstream), problem: problemOf(upstream.name) })),
+    }
   })
 
-  const problemOf = (name: string): string | null => gateway.plan?.upstreams.find((other) => other.name === name)?.problem ?? null
+  const problemOf = (name: string): string | null =>
+    gateway.plan?.upstreams.find((other) => other.name === name)?.problem ?? null
 
   /** Health as a word; the share that is left of the weight stays a number. */
   const describe = ({ name, endpoints }: NativeUpstream) => {

@@ -16,9 +16,13 @@ export const consistentHashStrategy = strategy({
     query: Type.Optional(Type.String({ minLength: 1 })),
     cookie: Type.Optional(Type.String({ minLength: 1 })),
     algorithm: Type.Optional(Type.Enum(["ring", "maglev"], { description: "default maglev" })),
-    size: Type.Optional(Type.Integer({ minimum: 1_024, maximum: 5_000_011, description: "points of the ring or the table" })),
+    size: Type.Optional(
+      Type.Integer({ minimum: 1_024, maximum: 5_000_011, description: "points of the ring or the table" }),
+    ),
     boundedLoad: Type.Optional(
-      Type.Union([Type.Number({ minimum: 1, maximum: 10 }), Type.Literal(false)], { description: "default 1.25; false: off" }),
+      Type.Union([Type.Number({ minimum: 1, maximum: 10 }), Type.Literal(false)], {
+        description: "default 1.25; false: off",
+      }),
     ),
   }),
   toPlan: ({ algorithm = "maglev", size, boundedLoad = 1.25, ...key }) => ({
@@ -38,7 +42,10 @@ interface KeyOptions {
 }
 
 /** `key` is the `hashKey` that a policy gave; client id, user or address where there is none. */
-export function consistentHash(by: Key = "key", given: { algorithm?: "ring" | "maglev"; size?: number; boundedLoad?: number | false } = {}) {
+export function consistentHash(
+  by: Key = "key",
+  given: { algorithm?: "ring" | "maglev"; size?: number; boundedLoad?: number | false } = {},
+) {
   return { consistentHash: { ...(typeof by === "string" ? { by } : by), ...given } }
 }
 

@@ -5,7 +5,9 @@ import { options, strategy } from "./strategy.ts"
 export const leastConnectionsStrategy = strategy({
   name: "leastConnections",
   options: options({
-    bias: Type.Optional(Type.Number({ minimum: 0, maximum: 10, description: "how much load outweighs weight; default 1" })),
+    bias: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 10, description: "how much load outweighs weight; default 1" }),
+    ),
   }),
   toPlan: ({ bias = 1 }) => ({ strategy: "leastConnections", bias }),
 })

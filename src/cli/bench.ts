@@ -26,7 +26,10 @@ export function addBench(program: Command): void {
 async function bench(names: readonly string[], options: Options): Promise<void> {
   const entry = new URL("../../bench/run.mjs", import.meta.url)
   if (!existsSync(fileURLToPath(entry))) {
-    throw new TidegateError("NOT_AVAILABLE", "the benchmarks stand in the repository, not in the package; clone it to run them")
+    throw new TidegateError(
+      "NOT_AVAILABLE",
+      "the benchmarks stand in the repository, not in the package; clone it to run them",
+    )
   }
   const { runBench } = (await import(entry.href)) as Bench
   await runBench(names, options)

@@ -33,7 +33,11 @@ export function addConfig(program: Command): void {
 }
 
 function addVersions(command: Command): void {
-  const add = (name: string, description: string, action: (client: AdminClient, options: Options) => Promise<void>): void => {
+  const add = (
+    name: string,
+    description: string,
+    action: (client: AdminClient, options: Options) => Promise<void>,
+  ): void => {
     const child = withAdmin(command.command(name).description(description))
     example(child, `tidegate config ${name}`)
     child.action(async (_: Options, self: Command) => {
@@ -52,7 +56,13 @@ function addVersions(command: Command): void {
 async function history(client: AdminClient, { json }: Options): Promise<void> {
   const { items } = (await client.call("/v1/config/versions")) as { items: readonly Version[] }
   if (json) printJson({ items })
-  else print(formatTable(["VERSION", "AT", "ORIGIN"], items.map(({ version, at, origin }) => [version, at, origin])))
+  else
+    print(
+      formatTable(
+        ["VERSION", "AT", "ORIGIN"],
+        items.map(({ version, at, origin }) => [version, at, origin]),
+      ),
+    )
 }
 
 async function diff(client: AdminClient, { json }: Options): Promise<void> {

@@ -37,7 +37,13 @@ async function explain(words: readonly string[], options: Options): Promise<void
   print(`route     ${answer.route ?? "none"}`)
   print(`target    ${typeof answer.target === "string" ? answer.target : JSON.stringify(answer.target)}`)
   print(`endpoint  ${answer.endpoint ?? "-"}`)
-  if (answer.policies.length > 0) print(`\n${formatTable(["POLICY", "VERDICT"], answer.policies.map(({ name, verdict }) => [name, verdict]))}`)
+  if (answer.policies.length > 0)
+    print(
+      `\n${formatTable(
+        ["POLICY", "VERDICT"],
+        answer.policies.map(({ name, verdict }) => [name, verdict]),
+      )}`,
+    )
   const rows = answer.candidates.map(({ route, matched, reason }) => [route, matched ? "yes" : "no", reason])
   if (rows.length > 0) print(`\n${formatTable(["CANDIDATE", "MATCHED", "REASON"], rows)}`)
 }

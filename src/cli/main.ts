@@ -19,7 +19,9 @@ const COMMANDS = [addRun, addInit, addCheck, addConfig, addExplain, addMqtt, add
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command("tidegate")
     .description("The IoT gateway: MQTT, CoAP, HTTP and WebSocket on one port")
-    .version((JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }).version)
+    .version(
+      (JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }).version,
+    )
     .showHelpAfterError()
     .exitOverride()
   for (const add of COMMANDS) add(program)

@@ -15,9 +15,12 @@ export function addMqtt(program: Command): void {
   const mqtt = program.command("mqtt").description("sessions and retained messages")
   example(mqtt, "tidegate mqtt clients", "tidegate mqtt retained 'plant/#'")
   list(mqtt.command("clients").description("sessions"), () => "/v1/mqtt/clients")
-  list(mqtt.command("retained").description("retained messages").argument("[filter]", "topic filter", "#"), (filter) => {
-    return `/v1/mqtt/retained?filter=${encodeURIComponent(filter)}`
-  })
+  list(
+    mqtt.command("retained").description("retained messages").argument("[filter]", "topic filter", "#"),
+    (filter) => {
+      return `/v1/mqtt/retained?filter=${encodeURIComponent(filter)}`
+    },
+  )
   const client = withAdmin(mqtt.command("client").description("one session").argument("<id>"))
   example(client, "tidegate mqtt client sensor-1").action(async (id: string, options: Options) => {
     printJson(await (await AdminClient.open(options)).call(`/v1/mqtt/clients/${encodeURIComponent(id)}`))
@@ -36,6 +39,13 @@ function list(command: Command, toPath: (argument: string) => string): void {
     const { items } = (await client.call(toPath(String(given[0])))) as { items: readonly Row[] }
     if (options.json) return printJson({ items })
     const headings = [...new Set(items.flatMap((item) => Object.keys(item)))]
-    print(items.length === 0 ? "none" : formatTable(headings, items.map((item) => headings.map((heading) => item[heading]))))
+    print(
+      items.length === 0
+        ? "none"
+        : formatTable(
+            headings,
+            items.map((item) => headings.map((heading) => item[heading])),
+          ),
+    )
   })
 }

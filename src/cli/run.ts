@@ -15,7 +15,10 @@ export function addRun(program: Command): void {
   const command = program
     .command("run", { isDefault: true })
     .description("run the gateway")
-    .option("-c, --config <file>", "configuration file; default: the first tidegate.config.{ts,mts,js,mjs,yaml,yml,json}")
+    .option(
+      "-c, --config <file>",
+      "configuration file; default: the first tidegate.config.{ts,mts,js,mjs,yaml,yml,json}",
+    )
     .action((options: Options) => run(options))
   example(command, "tidegate run --config tidegate.config.ts")
   command.addHelpText("after", "\nSIGTERM and SIGINT drain, a second one exits at once, SIGHUP reloads the file.")
@@ -45,7 +48,10 @@ function create(loaded: LoadedConfig): Gateway {
   return createLoadedGateway(loaded, { policyHost: (context) => new PolicyThreadHost(context, { file }) })
 }
 
-async function openAdmin(gateway: Gateway, desk: ConfigDesk): Promise<{ address: string | null; close: () => Promise<void> }> {
+async function openAdmin(
+  gateway: Gateway,
+  desk: ConfigDesk,
+): Promise<{ address: string | null; close: () => Promise<void> }> {
   const { admin } = gateway.loaded.config
   if (admin === null) return { address: null, close: async () => undefined }
   const app = await createAdmin(admin, gateway, desk)

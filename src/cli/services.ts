@@ -17,16 +17,30 @@ interface Options extends AdminOptions {
 
 export function addServices(program: Command): void {
   const services = program.command("services").description("registered services")
-  const listing = withAdmin(services.command("list").description("services, or the instances of one").argument("[service]"))
+  const listing = withAdmin(
+    services.command("list").description("services, or the instances of one").argument("[service]"),
+  )
   example(listing, "tidegate services list", "tidegate services list api").action(list)
-  const registering = services.command("register").description("register an instance").argument("<service>").argument("<id>").argument("<host:port>")
-  registering.option("--weight <n>", "1 to 1000").option("--ttl <seconds>", "forgotten without a heartbeat").option("--zone <zone>")
+  const registering = services
+    .command("register")
+    .description("register an instance")
+    .argument("<service>")
+    .argument("<id>")
+    .argument("<host:port>")
+  registering
+    .option("--weight <n>", "1 to 1000")
+    .option("--ttl <seconds>", "forgotten without a heartbeat")
+    .option("--zone <zone>")
   example(withAdmin(registering), "tidegate services register api a1 127.0.0.1:9000 --ttl 30").action(register)
-  const draining = withAdmin(services.command("drain").description("no new requests").argument("<service>").argument("<id>"))
+  const draining = withAdmin(
+    services.command("drain").description("no new requests").argument("<service>").argument("<id>"),
+  )
   example(draining, "tidegate services drain api a1").action((service: string, id: string, options: Options) => {
     return change({ service, id, options, call: { method: "PATCH", body: { status: "draining" } } })
   })
-  const removing = withAdmin(services.command("remove").description("forget an instance").argument("<service>").argument("<id>"))
+  const removing = withAdmin(
+    services.command("remove").description("forget an instance").argument("<service>").argument("<id>"),
+  )
   example(removing, "tidegate services remove api a1").action((service: string, id: string, options: Options) => {
     return change({ service, id, options, call: { method: "DELETE" } })
   })
@@ -35,13 +49,28 @@ export function addServices(program: Command): void {
 async function list(service: string | undefined, options: Options): Promise<void> {
   const client = await AdminClient.open(options)
   if (service === undefined) {
-    const { items } = (await client.call("/v1/services")) as { items: readonly { name: string; instances: number; healthy: number }[] }
+    const { items } = (await client.call("/v1/services")) as {
+      items: readonly { name: string; instances: number; healthy: number }[]
+    }
     if (options.json) return printJson({ items })
-    return print(formatTable(["SERVICE", "INSTANCES", "HEALTHY"], items.map(({ name, instances, healthy }) => [name, instances, healthy])))
+    return print(
+      formatTable(
+        ["SERVICE", "INSTANCES", "HEALTHY"],
+        items.map(({ name, instances, healthy }) => [name, instances, healthy]),
+      ),
+    )
   }
-  const { items } = (await client.call(`/v1/services/${encodeURIComponent(service)}/instances`)) as { items: readonly Instance[] }
+  const { items } = (await client.call(`/v1/services/${encodeURIComponent(service)}/instances`)) as {
+    items: readonly Instance[]
+  }
   if (options.json) return printJson({ items })
-  const rows = items.map(({ id, host, port, weight, status, lastHeartbeatAt }) => [id, `${host}:${port}`, weight, status, lastHeartbeatAt])
+  const rows = items.map(({ id, host, port, weight, status, lastHeartbeatAt }) => [
+    id,
+    `${host}:${port}`,
+    weight,
+    status,
+    lastHeartbeatAt,
+  ])
   print(formatTable(["ID", "ADDRESS", "WEIGHT", "STATUS", "LAST HEARTBEAT"], rows))
 }
 
@@ -49,7 +78,11 @@ async function register(service: string, id: string, address: string, options: O
   const parsed = parseHostPort(address)
   if (parsed === null) throw new TidegateError("ADDRESS_INVALID", `"${address}" is not HOST:PORT`)
   const { weight, ttl, zone } = options
-  const more = { ...(weight && { weight: Number(weight) }), ...(ttl && { ttlSeconds: Number(ttl) }), ...(zone && { zone }) }
+  const more = {
+    ...(weight && { weight: Number(weight) }),
+    ...(ttl && { ttlSeconds: Number(ttl) }),
+    ...(zone && { zone }),
+  }
   await change({ service, id, options, call: { method: "PUT", body: { ...parsed, ...more } } })
 }
 
@@ -62,7 +95,10 @@ interface Change {
 
 async function change({ service, id, options, call }: Change): Promise<void> {
   const client = await AdminClient.open(options)
-  const answer = await client.call(`/v1/services/${encodeURIComponent(service)}/instances/${encodeURIComponent(id)}`, call)
+  const answer = await client.call(
+    `/v1/services/${encodeURIComponent(service)}/instances/${encodeURIComponent(id)}`,
+    call,
+  )
   if (options.json) printJson(answer)
   else print(`${service}/${id}: ${answer === null ? "gone" : (answer as Instance).status}`)
 }

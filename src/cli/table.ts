@@ -4,7 +4,12 @@
 export function formatTable(headings: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const cells = [headings, ...rows.map((row) => row.map(toCell))]
   const widths = headings.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)))
-  const lines = cells.map((row) => widths.map((width, column) => (row[column] ?? "").padEnd(width)).join("  ").trimEnd())
+  const lines = cells.map((row) =>
+    widths
+      .map((width, column) => (row[column] ?? "").padEnd(width))
+      .join("  ")
+      .trimEnd(),
+  )
   return lines.join("\n")
 }
 

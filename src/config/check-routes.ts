@@ -20,7 +20,8 @@ export function checkRoutes(context: Context): void {
   for (const [index, route] of (data.routes ?? []).entries()) {
     attempt(() => checkRoute(route, index, context))
     const first = route?.name === undefined ? undefined : names.get(route.name)
-    if (first !== undefined) report(["routes", index, "name"], `"${route.name}" is already the name of routes[${first}]`)
+    if (first !== undefined)
+      report(["routes", index, "name"], `"${route.name}" is already the name of routes[${first}]`)
     if (route?.name !== undefined) names.set(route.name, index)
   }
   attempt(() => checkBreakers(data, report))
@@ -31,7 +32,8 @@ function checkRoute(route: RouteData, index: number, context: Context): void {
   const at: Path = ["routes", index]
   attempt(() => {
     for (const { key, message } of matchFaults(route.when)) report([...at, "when", ...key.split(".")], message)
-    if (Object.keys(route.when).length === 0) report([...at, "when"], "say at least one condition, such as path or topic")
+    if (Object.keys(route.when).length === 0)
+      report([...at, "when"], "say at least one condition, such as path or topic")
   })
   attempt(() => checkTarget(route, at, context))
   if (route.mirror !== undefined) checkUpstreamName(route.mirror, [...at, "mirror"], context)
@@ -60,7 +62,8 @@ function checkSplit(split: readonly { upstream: string; weight?: number }[], pat
 function checkUpstreamName(name: string, path: Path, { data, report }: Context): void {
   const known = Object.keys(data.upstreams ?? {})
   if (known.includes(name)) return
-  const hint = didYouMean(name, known) || (known.length > 0 ? `; known: ${known.join(", ")}` : "; there are no upstreams")
+  const hint =
+    didYouMean(name, known) || (known.length > 0 ? `; known: ${known.join(", ")}` : "; there are no upstreams")
   report(path, `upstream "${name}" does not exist${hint}`)
 }
 
@@ -97,7 +100,10 @@ function checkBreakers({ routes = [], upstreams = {} }: ConfigData, report: Repo
       for (const name of upstreamsOf(route)) {
         const other = chosen.get(name)
         if (other !== undefined && other.text !== text) {
-          report(["routes", index, "use", step, "breaker"], `upstream "${name}" already has another breaker by ${other.where}`)
+          report(
+            ["routes", index, "use", step, "breaker"],
+            `upstream "${name}" already has another breaker by ${other.where}`,
+          )
         }
         chosen.set(name, other ?? { text, where: `routes[${index}]` })
       }
@@ -112,4 +118,3 @@ export function upstreamsOf({ to }: Pick<RouteData, "to">): readonly string[] {
   const { upstream } = to as { upstream?: string }
   return upstream === undefined ? [] : [upstream]
 }
-

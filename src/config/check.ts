@@ -2,14 +2,15 @@
  * What a schema cannot say: names that must exist, conditions that must compile,
  * addresses that must be safe. Runs on data whose shape is right.
  */
+import { isIP } from "node:net"
 import type { Functions } from "../policy/index.ts"
+import { cidrFault, topicFilterFault } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { checkRoutes } from "./check-routes.ts"
-import type { ConfigData, ListenerData, UpstreamData } from "./schema/index.ts"
-import type { Fault } from "./validate.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
-import { cidrFault, topicFilterFault } from "../route/index.ts"
+import type { ConfigData, ListenerData, UpstreamData } from "./schema/index.ts"
+import type { Fault } from "./validate.ts"
 
 /** Collects faults under a path. */
 export type Report = (path: Path, message: string, severity?: "warning") => void
@@ -30,7 +31,8 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   }
   attempt(() => checkListeners(data, report))
   attempt(() => checkAdmin(data, report))
-  for (const [name, upstream] of Object.entries(data.upstreams ?? {})) attempt(() => checkUpstream(name, upstream, report))
+  for (const [name, upstream] of Object.entries(data.upstreams ?? {}))
+    attempt(() => checkUpstream(name, upstream, report))
   attempt(() => checkServices(data, report))
   attempt(() => checkRoutes({ data, functions, report, attempt }))
   attempt(() => checkNames(data, functions, report))
@@ -46,7 +48,8 @@ function checkAcl({ auth }: ConfigData, report: Report): void {
   for (const [index, rule] of (auth?.acl ?? []).entries()) {
     const fault = topicFilterFault(rule.topic)
     if (fault !== null) report(["auth", "acl", index, "topic"], fault)
-    if ((rule.allow === undefined) === (rule.deny === undefined)) report(["auth", "acl", index], 'say either "allow" or "deny"')
+    if ((rule.allow === undefined) === (rule.deny === undefined))
+      report(["auth", "acl", index], 'say either "allow" or "deny"')
   }
 }
 
@@ -59,6 +62,9 @@ function checkListeners({ listeners = [], auth }: ConfigData, report: Report): v
     if (address === null) {
       report([...at, "address"], `"${listener.address}" is not tcp://HOST:PORT or udp://HOST:PORT`)
       continue
+    }
+    if (isIP(address.host) === 0 && address.host !== "localhost") {
+      report([...at, "address"], `"${address.host}" is no IP address; 0.0.0.0 and [::] stand for all of this machine`)
     }
     const key = `${address.transport}://${formatHostPort(address)}`
     const first = address.port === 0 ? undefined : seen.get(key)
@@ -105,7 +111,8 @@ function checkUpstream(name: string, upstream: UpstreamData, report: Report): vo
     const parsed = parseHostPort(address)
     if (parsed === null || parsed.port === 0) report([...at, "endpoints", index], `"${address}" is not HOST:PORT`)
   }
-  if (typeof balance === "object" && Object.keys(balance).length !== 1) report([...at, "balance"], "say exactly one strategy")
+  if (typeof balance === "object" && Object.keys(balance).length !== 1)
+    report([...at, "balance"], "say exactly one strategy")
   if (typeof balance === "object" && balance.consistentHash !== undefined) {
     const { by, header, query, cookie } = balance.consistentHash
     const given = [by, header, query, cookie].filter((key) => key !== undefined)
@@ -146,6 +153,7 @@ export function isModulePath(text: string): boolean {
 function checkLater(data: ConfigData, report: Report): void {
   for (const key of ["bridges", "tls", "tracing", "alerts"] as const) {
     const value = data[key]
-    if (value !== undefined && Object.keys(value).length > 0) report([key], "not available in this version; it has no effect", "warning")
+    if (value !== undefined && Object.keys(value).length > 0)
+      report([key], "not available in this version; it has no effect", "warning")
   }
 }

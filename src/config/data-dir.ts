@@ -57,7 +57,8 @@ export class DataDir {
     }
     // The process that held it is gone: take the lock over.
     rmSync(this.#lock, { force: true })
-    if (!this.#tryLock()) throw new TidegateError("DATA_DIR_LOCKED", `${this.path} was locked by another process just now`)
+    if (!this.#tryLock())
+      throw new TidegateError("DATA_DIR_LOCKED", `${this.path} was locked by another process just now`)
   }
 
   #tryLock(): boolean {
@@ -76,7 +77,10 @@ export class DataDir {
     const found = readText(file)
     if (found !== "" && Number(found) > FORMAT) {
       this.close()
-      throw new TidegateError("DATA_DIR_VERSION", `${this.path} has format ${found.trim()}, this version reads ${FORMAT}`)
+      throw new TidegateError(
+        "DATA_DIR_VERSION",
+        `${this.path} has format ${found.trim()}, this version reads ${FORMAT}`,
+      )
     }
     if (found === "") writeFileSync(file, `${FORMAT}\n`, { mode: 0o600 })
   }

@@ -2,8 +2,9 @@
  * defineConfig: the configuration as a typed value. `to:` and `mirror:` complete and
  * check against the keys of `upstreams`, so a mistyped one is red in the editor.
  */
-import type { HandlerDefinition, Policy, PolicyUse } from "../policy/index.ts"
+
 import type { Match } from "../model/match.ts"
+import type { HandlerDefinition, Policy, PolicyUse } from "../policy/index.ts"
 import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
 
 type StrategyUse = Readonly<Record<string, object>>

@@ -55,7 +55,8 @@ export class ConfigHistory {
   add(entry: Omit<ConfigVersion, "version">): ConfigVersion {
     const { latest } = this
     const version = { version: (latest?.version ?? 0) + 1, ...entry }
-    const isSame = latest !== null && latest.origin === entry.origin && JSON.stringify(latest.data) === JSON.stringify(entry.data)
+    const isSame =
+      latest !== null && latest.origin === entry.origin && JSON.stringify(latest.data) === JSON.stringify(entry.data)
     if (isSame && latest.fileHash === entry.fileHash) return latest
     this.#versions.push(version)
     this.#write(version)

@@ -1,6 +1,12 @@
 /** Routes with their defaults: conditions and targets as plan data, steps in the order they run. */
 import type { HeaderPlan, TargetPlan } from "../native/index.ts"
-import { type RateLimitOptions, type RetryOptions, type TimeoutOptions, toRateLimitStep, toRetryPlan } from "../resilience/index.ts"
+import {
+  type RateLimitOptions,
+  type RetryOptions,
+  type TimeoutOptions,
+  toRateLimitStep,
+  toRetryPlan,
+} from "../resilience/index.ts"
 import { routeName, toMatchPlan } from "../route/index.ts"
 import type { NormalizedRoute, NormalizedStep } from "./normalized.ts"
 import type { RouteData } from "./schema/index.ts"
@@ -52,7 +58,15 @@ const BUILD: Readonly<Record<string, Build>> = {
   removeHeader: (names: string | string[]) => ({ kind: "removeHeader", names: [names].flat() }),
   setResponseHeader: (headers: Record<string, string>) => ({ kind: "setResponseHeader", headers: toHeaders(headers) }),
   removeResponseHeader: (names: string | string[]) => ({ kind: "removeResponseHeader", names: [names].flat() }),
-  rewrite: ({ path = null, host = null, topic = null }: { path?: string | null; host?: string | null; topic?: string | null }) => {
+  rewrite: ({
+    path = null,
+    host = null,
+    topic = null,
+  }: {
+    path?: string | null
+    host?: string | null
+    topic?: string | null
+  }) => {
     return { kind: "rewrite", path, host, topic }
   },
   respond: (options: Respond) => ({ kind: "respond", ...toRespond(options) }),
@@ -62,7 +76,8 @@ function toSteps(use: Use, owner: string): NormalizedStep[] {
   if (typeof use === "string") return [{ kind: "policy", name: use, options: {} }]
   return Object.entries(use).flatMap(([name, options]) => {
     const build = BUILD[name]
-    if (build === undefined) return [{ kind: "policy" as const, name, options: (options ?? {}) as Record<string, unknown> }]
+    if (build === undefined)
+      return [{ kind: "policy" as const, name, options: (options ?? {}) as Record<string, unknown> }]
     return build(options as never, owner) ?? []
   })
 }

@@ -23,7 +23,10 @@ const ALL: Readonly<Record<"tcp" | "udp", readonly ProtocolName[]>> = {
   udp: ["coap"],
 }
 
-const DEFAULT_LISTENERS: readonly ListenerData[] = [{ address: "tcp://127.0.0.1:7000" }, { address: "udp://127.0.0.1:5683" }]
+const DEFAULT_LISTENERS: readonly ListenerData[] = [
+  { address: "tcp://127.0.0.1:7000" },
+  { address: "udp://127.0.0.1:5683" },
+]
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
   const hasUsers = Object.keys(data.auth?.users ?? {}).length > 0
@@ -33,8 +36,12 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     workers: data.workers ?? availableParallelism(),
     listeners: (data.listeners ?? DEFAULT_LISTENERS).map((listener) => normalizeListener(listener, hasUsers)),
     admin: normalizeAdmin(data.admin, context),
-    upstreams: Object.entries(data.upstreams ?? {}).map(([name, upstream]) => normalizeUpstream(name, upstream, data.routes ?? [])),
-    services: Object.fromEntries(Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)])),
+    upstreams: Object.entries(data.upstreams ?? {}).map(([name, upstream]) =>
+      normalizeUpstream(name, upstream, data.routes ?? []),
+    ),
+    services: Object.fromEntries(
+      Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)]),
+    ),
     routes: (data.routes ?? []).map(normalizeRoute),
     broker: { httpPath: httpPath.replace(/\/+$/, ""), ...withDefaults(BROKER, broker) },
     mqtt: withDefaults(MQTT, data.mqtt),
@@ -53,7 +60,7 @@ function normalizeListener(listener: ListenerData, hasUsers: boolean): ListenerP
   return {
     name: listener.address,
     transport: address.transport,
-    address: formatHostPort(address),
+    address: formatHostPort({ ...address, host: address.host === "localhost" ? "127.0.0.1" : address.host }),
     protocols: protocols === "detect" ? ALL[address.transport] : protocols,
     proxyProtocolFrom: (listener.proxyProtocolFrom ?? []).map(toCidr),
     trustedProxies: (listener.trustedProxies ?? []).map(toCidr),
@@ -80,7 +87,13 @@ function normalizeAccess({ auth }: ConfigData, context: NormalizeContext): Acces
     return { name, hash }
   })
   const acl = (auth?.acl ?? []).map(({ user, clientId, allow, deny, topic }) => {
-    return { user: user ?? null, clientId: clientId ?? null, action: allow ?? deny ?? "all", topic, allow: allow !== undefined }
+    return {
+      user: user ?? null,
+      clientId: clientId ?? null,
+      action: allow ?? deny ?? "all",
+      topic,
+      allow: allow !== undefined,
+    }
   })
   return { users, acl }
 }

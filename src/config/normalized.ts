@@ -2,7 +2,16 @@
  * A configuration with every default filled in, every name checked and every secret
  * resolved: what the rest of the control plane works with. Frozen.
  */
-import type { AccessPlan, BalancePlan, BreakerPlan, ListenerPlan, MatchPlan, OutlierPlan, StepPlan, TargetPlan } from "../native/index.ts"
+import type {
+  AccessPlan,
+  BalancePlan,
+  BreakerPlan,
+  ListenerPlan,
+  MatchPlan,
+  OutlierPlan,
+  StepPlan,
+  TargetPlan,
+} from "../native/index.ts"
 import type { HostPort } from "./address.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
 

@@ -28,7 +28,8 @@ const entry = fileURLToPath(new URL(`../index${extname(import.meta.url)}`, impor
 
 /** The file to use: the one named, or the first of the default names in `folder`; null when there is none. */
 export function findConfig(named: string | undefined, folder = process.cwd()): string | null {
-  if (named === undefined) return CONFIG_NAMES.map((name) => join(folder, name)).find((path) => existsSync(path)) ?? null
+  if (named === undefined)
+    return CONFIG_NAMES.map((name) => join(folder, name)).find((path) => existsSync(path)) ?? null
   const path = resolve(folder, named)
   if (!existsSync(path)) throw new TidegateError("CONFIG_NOT_FOUND", `${path} does not exist`)
   return path
@@ -64,7 +65,11 @@ function parseText(file: string, source: string): Parsed {
   const counter = new LineCounter()
   const document = parseDocument(source, { lineCounter: counter, prettyErrors: false, merge: true })
   if (document.errors.length > 0) {
-    const problems = document.errors.map(({ message, pos }) => ({ path: "", message, line: counter.linePos(pos[0]).line }))
+    const problems = document.errors.map(({ message, pos }) => ({
+      path: "",
+      message,
+      line: counter.linePos(pos[0]).line,
+    }))
     throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${extname(file).slice(1)}`, { problems })
   }
   return { raw: document.toJS({ maxAliasCount: 100 }) ?? {}, lineOf: yamlLines(document, counter) }

@@ -11,7 +11,9 @@ export function resolveSecret(secret: SecretData, folder: string): { value: stri
   if (typeof secret === "string") return { value: secret }
   if ("env" in secret) {
     const value = process.env[secret.env]
-    return value === undefined || value === "" ? { fault: `the environment variable ${secret.env} is not set` } : { value }
+    return value === undefined || value === ""
+      ? { fault: `the environment variable ${secret.env} is not set` }
+      : { value }
   }
   try {
     return { value: readFileSync(resolve(folder, secret.file), "utf8").trim() }
@@ -27,7 +29,8 @@ export function redact(value: unknown, parent = ""): unknown {
   if (Array.isArray(value)) return value.map((item: unknown) => redact(item, parent))
   if (value === null || typeof value !== "object") return value
   const entries = Object.entries(value).map(([key, inner]: [string, unknown]) => {
-    const hides = typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : parent === "users" && key !== "name")
+    const hides =
+      typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : parent === "users" && key !== "name")
     return [key, hides ? HIDDEN : redact(inner, key)] as const
   })
   return Object.fromEntries(entries)

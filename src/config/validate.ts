@@ -47,7 +47,9 @@ function likeliest(union: ErrorObject, inside: readonly ErrorObject[]): readonly
     const branch = error.schemaPath.slice(union.schemaPath.length + 1).split("/")[0] ?? ""
     branches.set(branch, [...(branches.get(branch) ?? []), error])
   }
-  const ranked = [...branches.values()].map((branch) => ({ branch, rank: rank(branch, union) })).sort((a, b) => a.rank - b.rank)
+  const ranked = [...branches.values()]
+    .map((branch) => ({ branch, rank: rank(branch, union) }))
+    .sort((a, b) => a.rank - b.rank)
   const [best] = ranked
   return best === undefined || best.rank >= MISFIT ? [union] : reduce(best.branch)
 }

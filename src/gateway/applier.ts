@@ -8,7 +8,7 @@ import { TidegateError } from "../errors.ts"
 import type { Endpoint } from "../model/service.ts"
 import { type Applied, type NativeGateway, type Plan, toTidegateError } from "../native/index.ts"
 import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
-import { type Lookup, resolveEndpoints, type ResolvedEndpoint, systemLookup } from "../registry/index.ts"
+import { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "../registry/index.ts"
 import type { PolicyHost } from "./policy-host.ts"
 
 /** Where endpoints and their health come from. */

@@ -3,7 +3,10 @@ import { type ConfigInput, type LoadedConfig, loadData } from "../config/index.t
 import { Gateway, type GatewayOptions } from "./gateway.ts"
 
 /** Checks the configuration; `start()` binds. Throws CONFIG_INVALID with every problem. */
-export async function createGateway<const U extends string>(config: ConfigInput<U> = {}, options: GatewayOptions = {}): Promise<Gateway> {
+export async function createGateway<const U extends string>(
+  config: ConfigInput<U> = {},
+  options: GatewayOptions = {},
+): Promise<Gateway> {
   return new Gateway(loadData(config), options)
 }
 

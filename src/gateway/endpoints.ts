@@ -32,14 +32,23 @@ export class Endpoints implements EndpointSource {
     this.#config = config
     this.#shape = new Map(config.upstreams.map((upstream) => [upstream.name, shapeOf(this.endpoints(upstream))]))
     const checked = config.upstreams.flatMap((upstream) => {
-      return upstream.health === null ? [] : [{ name: upstream.name, health: upstream.health, endpoints: this.endpoints(upstream) }]
+      return upstream.health === null
+        ? []
+        : [{ name: upstream.name, health: upstream.health, endpoints: this.endpoints(upstream) }]
     })
     this.#board.use(checked)
   }
 
   endpoints(upstream: NormalizedUpstream): readonly Endpoint[] {
     if (upstream.service !== null) return this.#registry.endpoints(upstream.service)
-    return upstream.endpoints.map(({ id, host, port, weight }) => ({ id, host, port, weight, draining: false, load: null }))
+    return upstream.endpoints.map(({ id, host, port, weight }) => ({
+      id,
+      host,
+      port,
+      weight,
+      draining: false,
+      load: null,
+    }))
   }
 
   health(upstream: NormalizedUpstream, endpoint: Endpoint): number {
@@ -58,7 +67,9 @@ export class Endpoints implements EndpointSource {
   }
 
   /** Every endpoint's present weight, for native. `known` are the endpoints of the applied plan. */
-  weights(known: readonly { readonly name: string; readonly endpoints: readonly { readonly id: string }[] }[]): EndpointWeight[] {
+  weights(
+    known: readonly { readonly name: string; readonly endpoints: readonly { readonly id: string }[] }[],
+  ): EndpointWeight[] {
     return known.flatMap(({ name, endpoints }) => {
       const upstream = this.#config?.upstreams.find((other) => other.name === name)
       if (upstream === undefined) return []

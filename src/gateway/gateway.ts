@@ -7,7 +7,14 @@ import { DataDir, type LoadedConfig, loadData } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
-import { type BoundListener, LAYOUT_VERSION, loadNative, type NativeGateway, type NativeModule, type Plan } from "../native/index.ts"
+import {
+  type BoundListener,
+  LAYOUT_VERSION,
+  loadNative,
+  type NativeGateway,
+  type NativeModule,
+  type Plan,
+} from "../native/index.ts"
 import { ServiceRegistry } from "../registry/index.ts"
 import { Applier, wrongState } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
@@ -162,7 +169,11 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** Calls back for every message whose topic matches; retained ones first. Returns the way out. */
-  subscribe(filter: string, listener: (message: ReceivedMessage) => void, { qos = 0 }: { qos?: 0 | 1 | 2 } = {}): () => void {
+  subscribe(
+    filter: string,
+    listener: (message: ReceivedMessage) => void,
+    { qos = 0 }: { qos?: 0 | 1 | 2 } = {},
+  ): () => void {
     const { native } = this.#require("subscribe")
     const id = native.subscribe(filter, qos)
     this.#hub.subscribe(id, listener)
@@ -187,7 +198,10 @@ export class Gateway implements AsyncDisposable {
       this.#plan = plan
       this.#listeners = applied.listeners
       this.#applies.applied++
-      this.#hub.useNames({ routes: plan.routes.map(({ name }) => name), upstreams: plan.upstreams.map(({ name }) => name) })
+      this.#hub.useNames({
+        routes: plan.routes.map(({ name }) => name),
+        upstreams: plan.upstreams.map(({ name }) => name),
+      })
       this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
     } catch (error) {
       this.#applies.refused++
@@ -202,7 +216,11 @@ export class Gateway implements AsyncDisposable {
     const { config } = this.#loaded
     const module = this.#options.native ?? loadNative()
     const dataDir = config.dataDir === null ? null : new DataDir(config.dataDir)
-    const native = new module.NativeGateway({ workers: config.workers, layoutVersion: LAYOUT_VERSION, eventRings: this.#hub.memory })
+    const native = new module.NativeGateway({
+      workers: config.workers,
+      layoutVersion: LAYOUT_VERSION,
+      eventRings: this.#hub.memory,
+    })
     native.onWake(() => this.#hub.wake())
     const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:")
     const endpoints = new Endpoints(registry, (change) => this.#changed(change))
@@ -210,7 +228,10 @@ export class Gateway implements AsyncDisposable {
     const createHost = this.#options.policyHost ?? inlinePolicyHost
     const host = createHost({ native: module, gatewayId: native.id, workers: config.workers, complain })
     const applier = new Applier({ native, host, source: endpoints })
-    const timers = [setInterval(() => registry.sweep(), SWEEP_MS), setInterval(() => this.#changed("endpoints"), RESOLVE_MS)]
+    const timers = [
+      setInterval(() => registry.sweep(), SWEEP_MS),
+      setInterval(() => this.#changed("endpoints"), RESOLVE_MS),
+    ]
     // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
     timers[1]?.unref()
     return { native, registry, endpoints, host, applier, dataDir, timers }

@@ -18,7 +18,7 @@ export interface ThreadHostOptions {
   readonly stuckMs?: number
 }
 
-const START_MS = 30_000
+const ANSWER_MS = 30_000
 const LOOK_MS = 100
 /** How long an old thread may finish what it began before the change. */
 const RETIRE_MS = 2_000
@@ -50,16 +50,16 @@ export class PolicyThreadHost implements PolicyHost {
   async prepare(program: ProgramData, _functions: Functions): Promise<PreparedPolicies> {
     const [before, current] = [this.#thread, this.#programs]
     const isEmpty = program.scripts.length + program.handlers.length === 0
-    const next = isEmpty && before === null ? null : await this.#start([...current.slice(-1), program])
-    this.#thread = next
+    const next = isEmpty && before === null ? null : await this.#load([...current.slice(-1), program])
+    if (next !== null) await this.#handOver(before, next)
     return {
       commit: () => {
         this.#programs = [program]
         if (before !== null) retire(before)
       },
       rollback: async () => {
-        this.#thread = before
-        if (before !== null) await this.#install(before, current).catch((error: unknown) => this.#complain(error))
+        if (before !== null) await this.#handOver(next, before)
+        else this.#thread = null
         if (next !== null) await next.worker.terminate()
       },
     }
@@ -72,8 +72,8 @@ export class PolicyThreadHost implements PolicyHost {
     this.#thread = null
   }
 
-  /** A thread that has attached itself; native asks it from then on. */
-  async #start(programs: readonly ProgramData[]): Promise<Thread> {
+  /** A thread that has loaded everything and is asked nothing yet. */
+  async #load(programs: readonly ProgramData[]): Promise<Thread> {
     const watch = new Int32Array(new SharedArrayBuffer(WATCH.words * 4))
     const data: ThreadData = { file: this.#options.file, workers: this.#context.workers, watch }
     const entry = new URL(`./policy-thread${extname(import.meta.url)}`, import.meta.url)
@@ -85,7 +85,7 @@ export class PolicyThreadHost implements PolicyHost {
     })
     const thread: Thread = { worker, watch, programs, beat: 0, beatAt: performance.now() }
     try {
-      await this.#install(thread, programs)
+      await this.#ask(thread, { type: "install", programs })
       return thread
     } catch (error) {
       await worker.terminate()
@@ -93,20 +93,32 @@ export class PolicyThreadHost implements PolicyHost {
     }
   }
 
-  #install({ worker }: Thread, programs: readonly ProgramData[]): Promise<void> {
+  /** One lets go, the other takes over; for that moment the fallbacks answer. */
+  async #handOver(from: Thread | null, to: Thread): Promise<void> {
+    if (from !== null && this.#thread === from) await this.#ask(from, { type: "detach" })
+    await this.#ask(to, { type: "attach", gatewayId: this.#context.gatewayId })
+    to.beatAt = performance.now()
+    this.#thread = to
+  }
+
+  #ask({ worker }: Thread, message: ToThread): Promise<void> {
     return new Promise((resolve, reject) => {
-      const fail = (text: string): void => reject(new TidegateError("POLICY_THREAD_FAILED", text))
-      const timer = setTimeout(() => fail(`the policies did not load within ${START_MS / 1_000} s`), START_MS)
-      const settle = (message: FromThread): void => {
-        if (message.type === "complain") return
+      const settle = (outcome: () => void): void => {
         clearTimeout(timer)
-        worker.off("message", settle)
-        if (message.type === "ready") resolve()
-        else fail(message.text)
+        worker.off("message", take)
+        worker.off("exit", gone)
+        outcome()
       }
-      worker.on("message", settle)
-      worker.once("error", (error) => fail(messageOf(error)))
-      worker.postMessage({ type: "install", programs, attachTo: this.#context.gatewayId } satisfies ToThread)
+      const fail = (text: string) => settle(() => reject(new TidegateError("POLICY_THREAD_FAILED", text)))
+      const take = (answer: FromThread): void => {
+        if (answer.type === "done") settle(resolve)
+        if (answer.type === "failed") fail(answer.text)
+      }
+      const gone = (): void => fail("the policy thread ended")
+      const timer = setTimeout(() => fail(`no answer to "${message.type}" within ${ANSWER_MS / 1_000} s`), ANSWER_MS)
+      worker.on("message", take)
+      worker.on("exit", gone)
+      worker.postMessage(message)
     })
   }
 
@@ -129,7 +141,7 @@ export class PolicyThreadHost implements PolicyHost {
     await stuck.worker.terminate()
     if (this.#closed || this.#thread !== null) return
     try {
-      this.#thread = await this.#start(stuck.programs)
+      await this.#handOver(null, await this.#load(stuck.programs))
     } catch (error) {
       this.#complain(error)
     }

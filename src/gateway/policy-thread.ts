@@ -22,11 +22,12 @@ export interface ThreadData {
 export const WATCH = { running: 0, beat: 1, words: 2 } as const
 
 export type ToThread =
-  | { readonly type: "install"; readonly programs: readonly ProgramData[]; readonly attachTo: number | null }
+  | { readonly type: "install"; readonly programs: readonly ProgramData[] }
+  | { readonly type: "attach"; readonly gatewayId: number }
   | { readonly type: "detach" }
 
 export type FromThread =
-  | { readonly type: "ready" }
+  | { readonly type: "done" }
   | { readonly type: "failed"; readonly text: string }
   | { readonly type: "complain"; readonly text: string }
 
@@ -38,10 +39,10 @@ async function serve({ file, workers, watch }: ThreadData): Promise<void> {
   const { functions } = await loadConfig(file)
   const runner = new PolicyRunner({ workers, complain: (text) => send({ type: "complain", text }), mark: watch })
   const handle = (message: ToThread): void => {
-    if (message.type === "detach") return runner.detach()
-    runner.install(message.programs.map((program) => toProgram(program, functions)))
-    if (message.attachTo !== null) runner.attach(loadNative(), message.attachTo)
-    send({ type: "ready" })
+    if (message.type === "install") runner.install(message.programs.map((program) => toProgram(program, functions)))
+    else if (message.type === "attach") runner.attach(loadNative(), message.gatewayId)
+    else runner.detach()
+    send({ type: "done" })
   }
   parentPort?.on("message", (message: ToThread) => {
     try {

@@ -15,7 +15,11 @@ export interface HealthState {
 export const UNKNOWN: HealthState = { status: "unknown", against: 0 }
 
 /** The state after one more result. The first pass of an unknown endpoint is enough. */
-export function judge(state: HealthState, passed: boolean, { rise, fall }: { rise: number; fall: number }): HealthState {
+export function judge(
+  state: HealthState,
+  passed: boolean,
+  { rise, fall }: { rise: number; fall: number },
+): HealthState {
   if (state.status === "unknown" && passed) return { status: "healthy", against: 0 }
   if (passed === (state.status === "healthy")) return { ...state, against: 0 }
   const against = state.against + 1

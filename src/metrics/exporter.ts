@@ -53,18 +53,26 @@ export class MetricsExporter {
   /** prom-client asks the object for its values when it renders; nothing is counted in JavaScript. */
   #register(name: string, type: Sample["kind"]): void {
     const help = helpOf(name)
-    const get = async () => ({ name, help, type, aggregator: "sum", values: (this.#samples.get(name) ?? []).flatMap(toValues) })
+    const get = async () => ({
+      name,
+      help,
+      type,
+      aggregator: "sum",
+      values: (this.#samples.get(name) ?? []).flatMap(toValues),
+    })
     this.#registry.registerMetric({ name, help, type, aggregator: "sum", get } as unknown as Metric)
   }
 }
 
 function toValues({ metric, labels, kind, buckets = [], values }: Sample): Value[] {
   if (kind !== "histogram") return [{ value: values[0] ?? 0, labels }]
-  let below = 0
   const counts = [...buckets, "+Inf" as const].map((bound, index): Value => {
-    below += values[index] ?? 0
-    return { metricName: `${metric}_bucket`, labels: { ...labels, le: bound }, value: below }
+    return { metricName: `${metric}_bucket`, labels: { ...labels, le: bound }, value: values[index] ?? 0 }
   })
   const [sum = 0, count = 0] = values.slice(buckets.length + 1)
-  return [...counts, { metricName: `${metric}_sum`, labels, value: sum }, { metricName: `${metric}_count`, labels, value: count }]
+  return [
+    ...counts,
+    { metricName: `${metric}_sum`, labels, value: sum },
+    { metricName: `${metric}_count`, labels, value: count },
+  ]
 }

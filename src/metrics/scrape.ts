@@ -2,8 +2,8 @@
  * One scrape: a single crossing that brings all values. Form: u32le length of a JSON
  * text, the text (an array of the series that are new since `known`), padding to 8
  * bytes, then the f64le values of all series in the order of their index: one for a
- * counter or gauge; for a histogram the count of each bucket (not cumulative), the
- * count above the last bucket, the sum and the total count.
+ * counter or gauge; for a histogram the cumulative count of each bucket, that of the
+ * infinite one, the sum and the count.
  */
 import type { NativeGateway } from "../native/index.ts"
 

@@ -2,9 +2,10 @@
  * The native ends of both rings, in TypeScript: what `crates/ring` does, for tests of
  * the control plane and of the layout itself. Not used by a running gateway.
  */
-import { DECISION_RING, EVENT_RING, queueBytes, SLOT_STATE } from "./layout.ts"
+
 import type { EventRecord } from "./event-ring.ts"
 import { slotsOf } from "./event-ring.ts"
+import { DECISION_RING, EVENT_RING, queueBytes, SLOT_STATE } from "./layout.ts"
 
 /** What a test asks the policy thread. */
 export interface FakeQuestion {

@@ -40,7 +40,7 @@ export class FakeGateway implements NativeGateway {
   #next = 1
 
   constructor(id: number, options: NativeOptions) {
-    if (options.layoutVersion !== LAYOUT_VERSION) throw new Error("NATIVE_MISMATCH: another layout version")
+    if (options.layoutVersion !== LAYOUT_VERSION) throw new Error("LAYOUT: another layout version")
     this.id = id
     this.options = options
   }
@@ -90,7 +90,14 @@ export class FakeGateway implements NativeGateway {
   }
 
   async explain(query: string): Promise<string> {
-    return JSON.stringify({ route: null, target: null, endpoint: null, candidates: [], policies: [], query: JSON.parse(query) })
+    return JSON.stringify({
+      route: null,
+      target: null,
+      endpoint: null,
+      candidates: [],
+      policies: [],
+      query: JSON.parse(query),
+    })
   }
 
   upstreams(): string {

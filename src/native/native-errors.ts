@@ -5,7 +5,7 @@ const CODED = /^([A-Z][A-Z_]+): ([\s\S]*)$/
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
   PORT_IN_USE: "stop the other process, or give the listener another port",
-  PERMISSION_DENIED: "ports below 1024 need a privilege; choose a higher one",
+  CANNOT_LISTEN: "ports below 1024 need a privilege; choose a higher one",
   ADDRESS_NOT_AVAILABLE: "use an address of this machine, 127.0.0.1 or 0.0.0.0",
 }
 

@@ -77,7 +77,18 @@ export interface EndpointPlan {
 
 /** What a key is taken from: consistent hashing, rate limits, verdict caches. */
 export interface KeyPlan {
-  readonly by: "clientIp" | "clientId" | "user" | "topic" | "path" | "host" | "route" | "header" | "query" | "cookie" | "hashKey"
+  readonly by:
+    | "clientIp"
+    | "clientId"
+    | "user"
+    | "topic"
+    | "path"
+    | "host"
+    | "route"
+    | "header"
+    | "query"
+    | "cookie"
+    | "hashKey"
   /** Header, query parameter or cookie name; null for the rest. */
   readonly name: string | null
 }
@@ -88,7 +99,13 @@ export type BalancePlan =
   | { readonly strategy: "leastConnections"; readonly bias: number }
   | { readonly strategy: "peakEwma"; readonly decayMs: number; readonly seedMs: number }
   | { readonly strategy: "ipHash"; readonly prefixV4: number; readonly prefixV6: number }
-  | { readonly strategy: "consistentHash"; readonly key: KeyPlan; readonly algorithm: "ring" | "maglev"; readonly size: number; readonly boundedLoad: number | null }
+  | {
+      readonly strategy: "consistentHash"
+      readonly key: KeyPlan
+      readonly algorithm: "ring" | "maglev"
+      readonly size: number
+      readonly boundedLoad: number | null
+    }
   | { readonly strategy: "loadScore"; readonly threshold: number }
 
 export interface BreakerPlan {
@@ -160,7 +177,12 @@ export interface ValuePlan extends TextPlan {
 
 export type TargetPlan =
   | { readonly kind: "upstreams"; readonly split: readonly { readonly upstream: string; readonly weight: number }[] }
-  | { readonly kind: "respond"; readonly status: number; readonly headers: readonly HeaderPlan[]; readonly body: string }
+  | {
+      readonly kind: "respond"
+      readonly status: number
+      readonly headers: readonly HeaderPlan[]
+      readonly body: string
+    }
   | { readonly kind: "redirect"; readonly location: string; readonly status: number }
   | { readonly kind: "topic"; readonly topic: string }
   | { readonly kind: "handler"; readonly name: string }
@@ -174,10 +196,27 @@ export type StepPlan =
   | { readonly kind: "setResponseHeader"; readonly headers: readonly HeaderPlan[] }
   | { readonly kind: "removeResponseHeader"; readonly names: readonly string[] }
   /** Templates with `{rest}`, `{topic}` and the captures of the path; null: unchanged. */
-  | { readonly kind: "rewrite"; readonly path: string | null; readonly host: string | null; readonly topic: string | null }
-  | { readonly kind: "respond"; readonly status: number; readonly headers: readonly HeaderPlan[]; readonly body: string }
+  | {
+      readonly kind: "rewrite"
+      readonly path: string | null
+      readonly host: string | null
+      readonly topic: string | null
+    }
+  | {
+      readonly kind: "respond"
+      readonly status: number
+      readonly headers: readonly HeaderPlan[]
+      readonly body: string
+    }
   /** `name`: limits with the same name share their buckets and outlive the plan. */
-  | { readonly kind: "rateLimit"; readonly name: string; readonly perSecond: number; readonly burst: number; readonly key: KeyPlan; readonly maxKeys: number }
+  | {
+      readonly kind: "rateLimit"
+      readonly name: string
+      readonly perSecond: number
+      readonly burst: number
+      readonly key: KeyPlan
+      readonly maxKeys: number
+    }
   | { readonly kind: "retry"; readonly retry: RetryPlan }
   | { readonly kind: "timeout"; readonly ms: number; readonly perTryMs: number | null }
   | { readonly kind: "script"; readonly script: number }
@@ -211,7 +250,19 @@ export interface ScriptPlan {
 }
 
 export interface FieldPlan {
-  readonly field: "method" | "host" | "path" | "query" | "header" | "cookie" | "topic" | "clientId" | "contentType" | "user" | "source" | "protocol"
+  readonly field:
+    | "method"
+    | "host"
+    | "path"
+    | "query"
+    | "header"
+    | "cookie"
+    | "topic"
+    | "clientId"
+    | "contentType"
+    | "user"
+    | "source"
+    | "protocol"
   /** For query, header and cookie. */
   readonly name: string | null
 }

@@ -70,6 +70,14 @@ function toStep(step: NormalizedStep, { policies }: Functions, scripts: ScriptPl
   return { kind: "script", script }
 }
 
-function toHandler({ name, deadlineMs = 1_000, maxBodyBytes = 65_536 }: { name: string; deadlineMs?: number; maxBodyBytes?: number }): HandlerPlan {
+function toHandler({
+  name,
+  deadlineMs = 1_000,
+  maxBodyBytes = 65_536,
+}: {
+  name: string
+  deadlineMs?: number
+  maxBodyBytes?: number
+}): HandlerPlan {
   return { name, deadlineMs, maxBodyBytes }
 }

@@ -1,7 +1,7 @@
 /** One use of a TypeScript policy as plan data, and the functions the plan's indexes stand for. */
 import type { NormalizedConfig } from "../config/index.ts"
 import type { Plan, ScriptPlan } from "../native/index.ts"
-import { type AnyPolicy, fieldsOf, type Functions, type Program, toKeyPlan } from "../policy/index.ts"
+import { type AnyPolicy, type Functions, fieldsOf, type Program, toKeyPlan } from "../policy/index.ts"
 import { toMatchPlan } from "../route/index.ts"
 
 type Options = Readonly<Record<string, unknown>>
@@ -12,7 +12,10 @@ export function toScriptPlan(policy: AnyPolicy, options: Options, id: number): S
     id,
     policy: policy.name,
     filter: policy.filter === undefined ? null : toMatchPlan(policy.filter(options)),
-    cache: cache === undefined ? null : { by: toKeyPlan(cache.by), ttlMs: cache.ttlMs, maxEntries: cache.maxEntries ?? 10_000 },
+    cache:
+      cache === undefined
+        ? null
+        : { by: toKeyPlan(cache.by), ttlMs: cache.ttlMs, maxEntries: cache.maxEntries ?? 10_000 },
     reads: fieldsOf(policy, options),
     deadlineMs: policy.deadlineMs ?? 5,
     fallback: policy.fallback ?? "continue",
@@ -22,7 +25,11 @@ export function toScriptPlan(policy: AnyPolicy, options: Options, id: number): S
 /** What another thread needs to build the program of a plan by itself: names and options only. */
 export interface ProgramData {
   readonly planVersion: number
-  readonly scripts: readonly { readonly policy: string; readonly options: Options; readonly reads: ScriptPlan["reads"] }[]
+  readonly scripts: readonly {
+    readonly policy: string
+    readonly options: Options
+    readonly reads: ScriptPlan["reads"]
+  }[]
   readonly handlers: readonly string[]
 }
 
@@ -44,7 +51,11 @@ export function programData(plan: Plan, config: NormalizedConfig, functions: Fun
 export function toProgram({ planVersion, scripts, handlers }: ProgramData, functions: Functions): Program {
   return {
     planVersion,
-    scripts: scripts.map(({ policy, options, reads }) => ({ policy: functions.policies.get(policy) ?? gone(policy), options, reads })),
+    scripts: scripts.map(({ policy, options, reads }) => ({
+      policy: functions.policies.get(policy) ?? gone(policy),
+      options,
+      reads,
+    })),
     handlers: handlers.map((name) => functions.handlers.get(name) ?? { name, handle: () => ({ status: 500 }) }),
   }
 }

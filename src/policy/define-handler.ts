@@ -10,7 +10,9 @@ export interface HandlerDefinition {
   readonly deadlineMs?: number
   /** Larger bodies get 413 and never reach it; default 65,536. */
   readonly maxBodyBytes?: number
-  readonly handle: (message: HandlerMessage) => Reply | string | object | null | undefined | void | Promise<Reply | string | object | null | undefined | void>
+  readonly handle: (
+    message: HandlerMessage,
+  ) => Reply | string | object | null | undefined | void | Promise<Reply | string | object | null | undefined | void>
 }
 
 /** Declares a handler. Throws POLICY_INVALID when a field is wrong. */

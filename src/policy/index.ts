@@ -1,7 +1,15 @@
 /** Policies and handlers: declared here, run by `runner.ts` in whatever thread holds it. */
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { definePolicy, type Policy, type PolicyDefinition, type PolicyUse, type VerdictCache } from "./define-policy.ts"
-export { type AnyPolicy, BUILT_IN_STEPS, type Functions, handlerOf, markHandler, NO_FUNCTIONS, policyOf } from "./definition.ts"
+export {
+  type AnyPolicy,
+  BUILT_IN_STEPS,
+  type Functions,
+  handlerOf,
+  markHandler,
+  NO_FUNCTIONS,
+  policyOf,
+} from "./definition.ts"
 export { byCookie, byHeader, byQuery, fieldsOf, toFieldPlan, toKeyPlan } from "./fields.ts"
 export { createPolicyMessage } from "./message.ts"
 export { type Complain, PolicyRunner, type Program, type RunningMark, type Script } from "./runner.ts"

@@ -14,8 +14,8 @@ import {
   SLOT_KIND,
   SLOT_OUTCOME,
 } from "../native/index.ts"
-import type { AnyPolicy } from "./definition.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
+import type { AnyPolicy } from "./definition.ts"
 import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
 import { createPolicyMessage } from "./message.ts"
 import { toVerdictRecord } from "./verdict.ts"

@@ -71,7 +71,9 @@ function names(value: unknown): string[] {
 
 function path(value: unknown): string {
   const given = text("path", value)
-  return given.startsWith("/") && !/[\s#]/.test(given) ? given : refuse("path must start with a slash and have no spaces")
+  return given.startsWith("/") && !/[\s#]/.test(given)
+    ? given
+    : refuse("path must start with a slash and have no spaces")
 }
 
 function text(field: string, value: unknown): string {

@@ -49,7 +49,9 @@ export class ServiceRegistry {
   /** Takes over the fixed instances of a configuration. */
   useFixed(services: NormalizedConfig["services"]): void {
     const before = new Set(this.#fixed.map(({ service }) => service))
-    this.#fixed = Object.entries(services).flatMap(([service, list]) => list.map((entry) => this.#toFixed(service, entry)))
+    this.#fixed = Object.entries(services).flatMap(([service, list]) =>
+      list.map((entry) => this.#toFixed(service, entry)),
+    )
     for (const service of new Set([...before, ...Object.keys(services)])) this.#tell(service)
   }
 
@@ -108,7 +110,12 @@ export class ServiceRegistry {
   heartbeat(service: string, id: string, load?: Partial<Load>): Instance {
     const instance = this.#find(service, id)
     const status = instance.status === "unknown" ? "healthy" : instance.status
-    const next = { ...instance, status, lastHeartbeatAt: this.#time(), load: load === undefined ? instance.load : toLoad(load) }
+    const next = {
+      ...instance,
+      status,
+      lastHeartbeatAt: this.#time(),
+      load: load === undefined ? instance.load : toLoad(load),
+    }
     this.#save(next)
     return next
   }
@@ -164,7 +171,10 @@ export class ServiceRegistry {
   #find(service: string, id: string): Instance {
     const instance = this.#instances.get(`${service}/${id}`)
     if (instance !== undefined) return instance
-    throw new TidegateError("SERVICE_UNKNOWN", `service "${service}" has no registered instance "${id}"; it may have expired`)
+    throw new TidegateError(
+      "SERVICE_UNKNOWN",
+      `service "${service}" has no registered instance "${id}"; it may have expired`,
+    )
   }
 
   #save(instance: Instance): void {
@@ -185,7 +195,18 @@ export class ServiceRegistry {
     const { id, host, port, weight, zone, version } = entry
     const now = this.#time()
     const standard = { protocol: "http", metadata: {}, ttlSeconds: null, load: null, status: "unknown" as const }
-    return { ...standard, id: id || formatHostPort(entry), service, host, port, weight, zone, version, registeredAt: now, lastHeartbeatAt: now }
+    return {
+      ...standard,
+      id: id || formatHostPort(entry),
+      service,
+      host,
+      port,
+      weight,
+      zone,
+      version,
+      registeredAt: now,
+      lastHeartbeatAt: now,
+    }
   }
 }
 

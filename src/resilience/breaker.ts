@@ -8,10 +8,14 @@ import { Ms, Percent } from "./step.ts"
 
 export const BreakerSchema = Type.Object(
   {
-    failures: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, description: "in a row that open it; default 5, 0: not by count" })),
+    failures: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 10_000, description: "in a row that open it; default 5, 0: not by count" }),
+    ),
     ratePercent: Type.Optional(Percent("failure share that opens it; default 0: not by rate")),
     windowMs: Type.Optional(Ms("of the rate; default 10000")),
-    minRequests: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: "before the rate counts; default 20" })),
+    minRequests: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000, description: "before the rate counts; default 20" }),
+    ),
     openMs: Type.Optional(Ms("before the first probe; default 10000")),
     maxOpenMs: Type.Optional(Ms("it doubles up to this while probes fail; default 120000")),
   },

@@ -1,15 +1,22 @@
 /** rateLimit: a token bucket per key, process-wide: 10 a second means 10, whatever the number of workers. */
 import Type, { type Static } from "typebox"
-import { toKeyPlan } from "../policy/index.ts"
 import type { StepPlan } from "../native/index.ts"
+import { toKeyPlan } from "../policy/index.ts"
 import { KeySchema } from "./step.ts"
 
 export const RateLimitSchema = Type.Object(
   {
     perSecond: Type.Number({ exclusiveMinimum: 0, maximum: 10_000_000 }),
-    burst: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, description: "default: one second's worth, at least 1" })),
+    burst: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 10_000_000, description: "default: one second's worth, at least 1" }),
+    ),
     key: Type.Optional(KeySchema),
-    name: Type.Optional(Type.String({ minLength: 1, description: "limits of the same name share their buckets; default: the route's name" })),
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "limits of the same name share their buckets; default: the route's name",
+      }),
+    ),
     maxKeys: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, description: "default 100000" })),
   },
   { additionalProperties: false },

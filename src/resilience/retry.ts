@@ -19,7 +19,9 @@ export const RetrySchema = Type.Object(
     baseMs: Type.Optional(Ms("default 25")),
     maxMs: Type.Optional(Ms("default 250")),
     budgetPercent: Type.Optional(Percent("share of the active requests that may be retries; default 20")),
-    budgetMinPerSecond: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, description: "allowed in any case; default 10" })),
+    budgetMinPerSecond: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 10_000, description: "allowed in any case; default 10" }),
+    ),
     nonIdempotent: Type.Optional(Type.Boolean({ description: "also POST and PATCH; default false" })),
   },
   { additionalProperties: false },

@@ -1,4 +1,13 @@
 /** Conditions and targets of routes: builders for users, plan data for `plan/`. */
 export * from "./match.ts"
-export { cidrFault, type MatchFault, matchFaults, PROTOCOLS, routeName, toCidr, toMatchPlan, topicFilterFault } from "./plan.ts"
+export {
+  cidrFault,
+  type MatchFault,
+  matchFaults,
+  PROTOCOLS,
+  routeName,
+  toCidr,
+  toMatchPlan,
+  topicFilterFault,
+} from "./plan.ts"
 export * from "./target.ts"

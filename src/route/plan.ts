@@ -42,7 +42,10 @@ export function toMatchPlan(match: Match): MatchPlan {
 
 /** The stable name of a route that has none: a hash of its condition and priority. */
 export function routeName(match: MatchPlan, priority: number): string {
-  const hash = createHash("sha256").update(JSON.stringify([match, priority])).digest("hex").slice(0, 8)
+  const hash = createHash("sha256")
+    .update(JSON.stringify([match, priority]))
+    .digest("hex")
+    .slice(0, 8)
   const hint = match.path?.value ?? match.topic ?? match.host ?? "any"
   return `${hint}#${hash}`
 }
@@ -123,7 +126,9 @@ function pathFault(value: TextMatch): string | null {
   if (value.includes("**") && value.indexOf("**") !== value.length - 2) return '"**" may only stand at the end'
   if (value.endsWith("**") && !value.endsWith("/**")) return '"**" must follow a slash'
   if (/[\s?#]/.test(value)) return "a path has no spaces, no ? and no #"
-  const broken = value.split("/").find((segment) => /[{}]/.test(segment) && !/^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(segment))
+  const broken = value
+    .split("/")
+    .find((segment) => /[{}]/.test(segment) && !/^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(segment))
   return broken === undefined ? null : `"${broken}" must be a whole segment like {id}`
 }
 

@@ -26,7 +26,8 @@ async function open(t: ExecutionContext, token: string | null = null) {
     await app.close()
     await gateway.close()
   })
-  const call = (options: InjectOptions) => app.inject({ ...options, headers: { host: "127.0.0.1:7001", ...options.headers } })
+  const call = (options: InjectOptions) =>
+    app.inject({ ...options, headers: { host: "127.0.0.1:7001", ...options.headers } })
   return { call, gateway, native: native.gateway }
 }
 
@@ -50,7 +51,16 @@ test("registers, beats, changes, finds and forgets an instance", async (t) => {
   t.like(created.json(), { id: "u1", service: "users", port: 9_100, weight: 1, status: "unknown" })
   t.is((await call({ method: "PUT", url: at, payload })).statusCode, 200)
   t.is((await call({ method: "POST", url: `${at}/heartbeat` })).statusCode, 204)
-  t.is((await call({ method: "POST", url: `${at}/heartbeat`, payload: { load: { active: 1, max: 10, cpu: 5, memory: 5 } } })).statusCode, 204)
+  t.is(
+    (
+      await call({
+        method: "POST",
+        url: `${at}/heartbeat`,
+        payload: { load: { active: 1, max: 10, cpu: 5, memory: 5 } },
+      })
+    ).statusCode,
+    204,
+  )
   t.is((await call({ url: "/v1/services/users/instances?healthy=true&zone=a&version=2" })).json().items.length, 1)
   t.is((await call({ url: "/v1/services/users/instances?zone=b" })).json().items.length, 0)
   t.like((await call({ method: "PATCH", url: at, payload: { status: "draining" } })).json(), { status: "draining" })
@@ -61,12 +71,20 @@ test("registers, beats, changes, finds and forgets an instance", async (t) => {
 
 test("tells errors as problem documents", async (t) => {
   const { call } = await open(t)
-  const answer = await call({ method: "PUT", url: "/v1/services/a/instances/b", payload: { host: "x", port: 0, extra: 1 } })
+  const answer = await call({
+    method: "PUT",
+    url: "/v1/services/a/instances/b",
+    payload: { host: "x", port: 0, extra: 1 },
+  })
   t.is(answer.statusCode, 400)
   t.regex(answer.headers["content-type"] as string, /application\/problem\+json/)
   t.like(answer.json(), { status: 400, title: "Bad Request", type: "about:blank" })
   t.is((await call({ url: "/nowhere" })).json().status, 404)
-  t.is((await call({ method: "PUT", url: "/v1/config", payload: "{", headers: { "content-type": "application/json" } })).statusCode, 400)
+  t.is(
+    (await call({ method: "PUT", url: "/v1/config", payload: "{", headers: { "content-type": "application/json" } }))
+      .statusCode,
+    400,
+  )
 })
 
 test("shows the configuration with its secrets hidden", async (t) => {
@@ -82,9 +100,19 @@ test("applies a configuration that is put, refuses a bad one with every problem,
   t.is(put.statusCode, 200)
   t.like(put.json(), { version: 2, origin: "put" })
   t.is(native.plan?.routes.length, 0)
-  const bad = await call({ method: "PUT", url: "/v1/config", payload: { worker: 1, routes: [{ when: { path: "x" }, to: "y" }] } })
+  const bad = await call({
+    method: "PUT",
+    url: "/v1/config",
+    payload: { worker: 1, routes: [{ when: { path: "x" }, to: "y" }] },
+  })
   t.is(bad.statusCode, 422)
-  t.deepEqual(bad.json().problems.map(({ path }: { path: string }) => path).sort(), ["routes[0].to", "routes[0].when.path", "worker"])
+  t.deepEqual(
+    bad
+      .json()
+      .problems.map(({ path }: { path: string }) => path)
+      .sort(),
+    ["routes[0].to", "routes[0].when.path", "worker"],
+  )
   t.is(native.plan?.routes.length, 0)
   t.like((await call({ method: "POST", url: "/v1/config/rollback" })).json(), { origin: "rollback", restores: 1 })
   t.is(native.plan?.routes.length, 1)
@@ -122,7 +150,11 @@ test("lists upstreams, routes and connections", async (t) => {
 
 test("explains a request or a topic, but not both", async (t) => {
   const { call } = await open(t)
-  t.deepEqual((await call({ url: "/v1/explain?method=POST&url=/a&header=x-a:b" })).json().query, { method: "POST", url: "/a", headers: [["x-a", "b"]] })
+  t.deepEqual((await call({ url: "/v1/explain?method=POST&url=/a&header=x-a:b" })).json().query, {
+    method: "POST",
+    url: "/a",
+    headers: [["x-a", "b"]],
+  })
   t.deepEqual((await call({ url: "/v1/explain?topic=a/b" })).json().query, { topic: "a/b" })
   t.is((await call({ url: "/v1/explain" })).statusCode, 400)
 })
@@ -130,8 +162,19 @@ test("explains a request or a topic, but not both", async (t) => {
 test("renders native series, histograms and its own numbers as Prometheus text", async (t) => {
   const { call, native } = await open(t)
   native.series = [
-    { metric: "tidegate_requests_total", labels: { protocol: "http1", route: "a", code: "200" }, kind: "counter", values: [3] },
-    { metric: "tidegate_request_duration_seconds", labels: { protocol: "http1", route: "a" }, kind: "histogram", buckets: [0.1, 1], values: [2, 1, 1, 4.5, 4] },
+    {
+      metric: "tidegate_requests_total",
+      labels: { protocol: "http1", route: "a", code: "200" },
+      kind: "counter",
+      values: [3],
+    },
+    {
+      metric: "tidegate_request_duration_seconds",
+      labels: { protocol: "http1", route: "a" },
+      kind: "histogram",
+      buckets: [0.1, 1],
+      values: [2, 3, 4, 4.5, 4],
+    },
   ]
   const first = (await call({ url: "/metrics" })).body
   t.true(first.includes('tidegate_requests_total{protocol="http1",route="a",code="200"} 3'))
@@ -148,7 +191,13 @@ test("describes itself as OpenAPI 3.1", async (t) => {
   const { call } = await open(t)
   const document = (await call({ url: "/openapi.json" })).json()
   t.regex(document.openapi, /^3\.1/)
-  for (const path of ["/health", "/metrics", "/v1/services/{service}/instances/{id}", "/v1/config", "/v1/mqtt/retained"]) {
+  for (const path of [
+    "/health",
+    "/metrics",
+    "/v1/services/{service}/instances/{id}",
+    "/v1/config",
+    "/v1/mqtt/retained",
+  ]) {
     t.truthy(document.paths[path], path)
   }
   t.is((await call({ url: "/" })).statusCode, 200)

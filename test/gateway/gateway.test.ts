@@ -25,11 +25,16 @@ test("applies the plan at the start and says where it listens", async (t) => {
 
 test("resolves host names before the plan is made", async (t) => {
   const { native } = await start(t, { upstreams: { api: { endpoints: ["localhost:9000"] } } })
-  t.deepEqual(native.plan?.upstreams[0]?.endpoints.map(({ id, address }) => [id, address]), [["localhost:9000", "127.0.0.1:9000"]])
+  t.deepEqual(
+    native.plan?.upstreams[0]?.endpoints.map(({ id, address }) => [id, address]),
+    [["localhost:9000", "127.0.0.1:9000"]],
+  )
 })
 
 test("a name that does not resolve breaks its upstream alone", async (t) => {
-  const { native } = await start(t, { upstreams: { api: { endpoints: ["no-such-host.invalid:1"] }, ok: { endpoints: ["127.0.0.1:1"] } } })
+  const { native } = await start(t, {
+    upstreams: { api: { endpoints: ["no-such-host.invalid:1"] }, ok: { endpoints: ["127.0.0.1:1"] } },
+  })
   t.regex(native.plan?.upstreams[0]?.problem ?? "", /does not resolve/)
   t.is(native.plan?.upstreams[1]?.problem, null)
 })
@@ -52,15 +57,16 @@ test("a good change is a new plan, a bad one changes nothing", async (t) => {
   t.is(native.plan?.version, 2)
   t.is(native.plan?.routes.length, 0)
   await t.throwsAsync(gateway.reload({ routes: "x" }), { instanceOf: TidegateError })
-  native.failNextApply = "PLAN_INVALID: no"
-  await t.throwsAsync(gateway.reload({ workers: 1, dataDir: false }), { code: "PLAN_INVALID" })
+  native.failNextApply = "INVALID_PLAN: no"
+  await t.throwsAsync(gateway.reload({ workers: 1, dataDir: false }), { code: "INVALID_PLAN" })
   t.is(native.plan?.version, 2)
   t.deepEqual(gateway.stats().applies, { applied: 2, refused: 1 })
 })
 
 test("changes that are asked for together are applied one after the other", async (t) => {
   const { gateway, native } = await start(t, API)
-  const change = (path: string) => gateway.reload({ workers: 1, dataDir: false, routes: [{ when: { path }, to: { respond: {} } }] })
+  const change = (path: string) =>
+    gateway.reload({ workers: 1, dataDir: false, routes: [{ when: { path }, to: { respond: {} } }] })
   await Promise.all([change("/1"), change("/2"), change("/3")])
   t.is(native.plan?.version, 4)
   t.is(native.plan?.routes[0]?.when.path?.value, "/3")

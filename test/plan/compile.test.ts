@@ -9,7 +9,9 @@ const endpoint = (id: string) => ({ id, address: id, weight: 1, health: 1, drain
 
 function planOf(raw: unknown, endpoints: Record<string, string[]> = {}) {
   const { config, functions } = loadData(raw)
-  const found = Object.entries(endpoints).map(([name, ids]) => [name, { endpoints: ids.map(endpoint), problem: null }] as const)
+  const found = Object.entries(endpoints).map(
+    ([name, ids]) => [name, { endpoints: ids.map(endpoint), problem: null }] as const,
+  )
   return compile({ version: 1, config, functions, endpoints: new Map(found) })
 }
 
@@ -22,10 +24,23 @@ test("a plan has every default filled in", (t) => {
 test("conditions, targets and steps become plan data", (t) => {
   const routes = [
     {
-      when: { path: "/api/**", host: "*.A.com", method: "get", header: { "X-A": "b" }, protocol: "http", source: "10.0.0.1" },
+      when: {
+        path: "/api/**",
+        host: "*.A.com",
+        method: "get",
+        header: { "X-A": "b" },
+        protocol: "http",
+        source: "10.0.0.1",
+      },
       to: "api",
       priority: 3,
-      use: [{ retry: {} }, { timeout: { ms: 5 } }, { breaker: { failures: 2 } }, { rateLimit: { perSecond: 0.5 } }, { rewrite: { path: "/v2/{rest}" } }],
+      use: [
+        { retry: {} },
+        { timeout: { ms: 5 } },
+        { breaker: { failures: 2 } },
+        { rateLimit: { perSecond: 0.5 } },
+        { rewrite: { path: "/v2/{rest}" } },
+      ],
     },
     { when: { path: "/u/{id}" }, to: { respond: { status: 404, body: "no", headers: { a: "b" } } } },
     { when: { path: "/a/{id}/**" }, to: { redirect: { location: "/b" } } },
@@ -37,17 +52,29 @@ test("conditions, targets and steps become plan data", (t) => {
 
 test("a route without a name has one that stays while its condition stays", (t) => {
   const one = planOf({ ...BASE, routes: [{ when: { path: "/a" }, to: "api" }] })
-  const two = planOf({ ...BASE, routes: [{ when: { path: "/b" }, to: "api" }, { when: { path: "/a" }, to: "api", timeoutMs: 5 }] })
+  const two = planOf({
+    ...BASE,
+    routes: [
+      { when: { path: "/b" }, to: "api" },
+      { when: { path: "/a" }, to: "api", timeoutMs: 5 },
+    ],
+  })
   t.is(one.routes[0]?.name, two.routes[1]?.name)
   t.not(two.routes[0]?.name, two.routes[1]?.name)
 })
 
 test("an upstream without endpoints fails alone and says why", (t) => {
-  const plan = planOf({ ...BASE, upstreams: { ...BASE.upstreams, other: { endpoints: ["127.0.0.1:1"], tls: { a: 1 } } } }, { api: ["127.0.0.1:9000"] })
-  t.deepEqual(plan.upstreams.map(({ name, problem }) => [name, problem]), [
-    ["api", null],
-    ["other", "TLS to upstreams is not available in this version"],
-  ])
+  const plan = planOf(
+    { ...BASE, upstreams: { ...BASE.upstreams, other: { endpoints: ["127.0.0.1:1"], tls: { a: 1 } } } },
+    { api: ["127.0.0.1:9000"] },
+  )
+  t.deepEqual(
+    plan.upstreams.map(({ name, problem }) => [name, problem]),
+    [
+      ["api", null],
+      ["other", "TLS to upstreams is not available in this version"],
+    ],
+  )
 })
 
 test("policies are ordered among themselves and built-in steps stay in place", (t) => {
@@ -55,8 +82,14 @@ test("policies are ordered among themselves and built-in steps stay in place", (
   const [late, early] = [policy("late", 20), policy("early", 10)]
   const raw = { ...BASE, routes: [{ when: path("/a"), to: "api", use: [late(), { timeout: { ms: 1 } }, early()] }] }
   const plan = planOf(raw)
-  t.deepEqual(plan.routes[0]?.steps.map(({ kind }) => kind), ["script", "timeout", "script"])
-  t.deepEqual(plan.scripts.map(({ policy: name }) => name), ["early", "late"])
+  t.deepEqual(
+    plan.routes[0]?.steps.map(({ kind }) => kind),
+    ["script", "timeout", "script"],
+  )
+  t.deepEqual(
+    plan.scripts.map(({ policy: name }) => name),
+    ["early", "late"],
+  )
 })
 
 test("a policy's filter, cache and fields are data, and its options come back to it", (t) => {
@@ -86,7 +119,11 @@ test("compiling is pure: the same input gives the same plan", (t) => {
   })
   fc.assert(
     fc.property(fc.array(route, { maxLength: 5 }), (list) => {
-      const routes = list.map(({ path: value, priority, status }) => ({ when: { path: value }, priority, to: { respond: { status } } }))
+      const routes = list.map(({ path: value, priority, status }) => ({
+        when: { path: value },
+        priority,
+        to: { respond: { status } },
+      }))
       const plan = planOf({ workers: 1, routes })
       t.deepEqual(JSON.parse(JSON.stringify(plan)), JSON.parse(JSON.stringify(planOf({ workers: 1, routes }))))
       t.false(JSON.stringify(plan).includes("undefined"))

@@ -90,7 +90,9 @@ test("finds the lines of a program", async (t) => {
   ],
 }
 `
-  t.deepEqual(await problemsOf(text, "tidegate.config.ts"), ['6: routes[1].to: upstream "apo" does not exist; did you mean "api"?'])
+  t.deepEqual(await problemsOf(text, "tidegate.config.ts"), [
+    '6: routes[1].to: upstream "apo" does not exist; did you mean "api"?',
+  ])
 })
 
 test("says where YAML cannot be parsed", async (t) => {
@@ -100,7 +102,8 @@ test("says where YAML cannot be parsed", async (t) => {
 })
 
 test("refuses a listener that other machines reach without auth, unless it says anonymous", async (t) => {
-  const listener = (more: string): Promise<readonly string[]> => problemsOf(`listeners: [{ address: "tcp://0.0.0.0:7000"${more} }]\n`)
+  const listener = (more: string): Promise<readonly string[]> =>
+    problemsOf(`listeners: [{ address: "tcp://0.0.0.0:7000"${more} }]\n`)
   t.regex((await listener(""))[0] ?? "", /can be reached from other machines/)
   t.deepEqual(await listener(", anonymous: true"), [])
 })
@@ -124,7 +127,9 @@ test("takes secrets from the environment and from files, and says when they are 
   t.is(config.access.users[0]?.hash, "$argon2id$v=19$env")
   const file = write("hash", "$argon2id$v=19$file\n")
   t.is(loadData({ auth: { users: { a: { file } } } }).config.access.users[0]?.hash, "$argon2id$v=19$file")
-  const error = t.throws(() => loadData({ auth: { users: { a: { env: "TIDEGATE_TEST_NOT_SET" } } } }), { instanceOf: TidegateError })
+  const error = t.throws(() => loadData({ auth: { users: { a: { env: "TIDEGATE_TEST_NOT_SET" } } } }), {
+    instanceOf: TidegateError,
+  })
   t.regex(error?.problems[0]?.message ?? "", /TIDEGATE_TEST_NOT_SET is not set/)
 })
 
@@ -140,9 +145,17 @@ test("reads builders and closures as the same data as YAML", (t) => {
   const tenant = definePolicy<{ header?: string }>({ name: "tenant", decide: () => "continue" })
   const { data, functions } = loadData(
     defineConfig({
-      upstreams: { api: { endpoints: ["127.0.0.1:9000"], balance: consistentHash("key"), health: http("/healthz", { rise: 1 }) } },
+      upstreams: {
+        api: { endpoints: ["127.0.0.1:9000"], balance: consistentHash("key"), health: http("/healthz", { rise: 1 }) },
+      },
       policies: [tenant],
-      routes: [{ when: path("/api/**").withHeader("x-a", "b"), to: "api", use: [tenant({ header: "x" }), retry({ attempts: 2 })] }],
+      routes: [
+        {
+          when: path("/api/**").withHeader("x-a", "b"),
+          to: "api",
+          use: [tenant({ header: "x" }), retry({ attempts: 2 })],
+        },
+      ],
       dataDir: false,
     }),
   )
@@ -159,12 +172,28 @@ test("reads builders and closures as the same data as YAML", (t) => {
 test("refuses a handler that is not there and a policy name that is none", (t) => {
   const bad = { routes: [{ when: { path: "/a" }, to: handler("gone"), use: [{ nothere: {} }] }] }
   const error = t.throws(() => loadData(bad), { instanceOf: TidegateError })
-  t.deepEqual(error?.problems.map(({ path }) => path), ["routes[0].to.handler", "routes[0].use[0].nothere"])
+  t.deepEqual(
+    error?.problems.map(({ path }) => path),
+    ["routes[0].to.handler", "routes[0].use[0].nothere"],
+  )
 })
 
 test("never throws anything but a coded error, whatever stands in a configuration", (t) => {
   const values = [null, 5, "x", [], {}, [[]], { a: 1 }, true]
-  const keys = ["workers", "listeners", "admin", "upstreams", "services", "routes", "policies", "broker", "auth", "limits", "log", "dataDir"]
+  const keys = [
+    "workers",
+    "listeners",
+    "admin",
+    "upstreams",
+    "services",
+    "routes",
+    "policies",
+    "broker",
+    "auth",
+    "limits",
+    "log",
+    "dataDir",
+  ]
   for (const key of keys) {
     for (const value of values) {
       try {

@@ -25,7 +25,9 @@ export const AuthSchema = Exact({
   acl: Type.Optional(Type.Array(AclRuleSchema, { description: "first match decides; empty: everything is allowed" })),
 })
 
-const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], { description: "names, or paths of modules" })
+const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], {
+  description: "names, or paths of modules",
+})
 
 export const ConfigSchema = Exact({
   $schema: Type.Optional(Type.String()),
@@ -40,7 +42,9 @@ export const ConfigSchema = Exact({
   bridges: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
   broker: Type.Optional(
     Exact({
-      httpPath: Type.Optional(Type.String({ pattern: "^/[^?#]*$", default: "/t", description: "where topics stand in paths" })),
+      httpPath: Type.Optional(
+        Type.String({ pattern: "^/[^?#]*$", default: "/t", description: "where topics stand in paths" }),
+      ),
       ...numbers(BROKER),
     }),
   ),
@@ -54,7 +58,12 @@ export const ConfigSchema = Exact({
     Exact({
       level: Type.Optional(Type.Enum(["trace", "debug", "info", "warn", "error", "silent"], { default: "info" })),
       sampleEvery: Type.Optional(
-        Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 0, description: "one access record in so many; 0: none" }),
+        Type.Integer({
+          minimum: 0,
+          maximum: 1_000_000_000,
+          default: 0,
+          description: "one access record in so many; 0: none",
+        }),
       ),
     }),
   ),

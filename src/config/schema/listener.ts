@@ -7,10 +7,16 @@ const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "t
 export const ListenerSchema = Exact({
   address: Type.String({ description: "tcp://HOST:PORT or udp://HOST:PORT; IPv6 in brackets; port 0: any free one" }),
   protocols: Type.Optional(
-    Type.Union([Type.Literal("detect"), Type.Array(Type.Enum([...protocols]), { minItems: 1 })], { description: "default detect" }),
+    Type.Union([Type.Literal("detect"), Type.Array(Type.Enum([...protocols]), { minItems: 1 })], {
+      description: "default detect",
+    }),
   ),
-  anonymous: Type.Optional(Type.Boolean({ description: "clients without credentials may come in; must be said where it is not loopback" })),
-  proxyProtocolFrom: Type.Optional(Type.Array(Type.String(), { description: "CIDRs that send a PROXY protocol header" })),
+  anonymous: Type.Optional(
+    Type.Boolean({ description: "clients without credentials may come in; must be said where it is not loopback" }),
+  ),
+  proxyProtocolFrom: Type.Optional(
+    Type.Array(Type.String(), { description: "CIDRs that send a PROXY protocol header" }),
+  ),
   trustedProxies: Type.Optional(Type.Array(Type.String(), { description: "CIDRs whose X-Forwarded-* is kept" })),
   unknownTo: Type.Optional(Type.String({ description: "HOST:PORT that unknown openings are spliced to" })),
   tls: Type.Optional(Later),

@@ -88,7 +88,10 @@ export function numbers<T extends Table>(table: T): { [K in keyof T]: TOptional<
 }
 
 /** The table's defaults with what the user gave on top. */
-export function withDefaults<T extends Table>(table: T, given: Partial<Record<keyof T, number>> = {}): { [K in keyof T]: number } {
+export function withDefaults<T extends Table>(
+  table: T,
+  given: Partial<Record<keyof T, number>> = {},
+): { [K in keyof T]: number } {
   const entries = Object.entries(table).map(([name, [standard]]) => [name, given[name] ?? standard] as const)
   return Object.fromEntries(entries) as { [K in keyof T]: number }
 }

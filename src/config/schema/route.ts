@@ -90,7 +90,9 @@ export const RouteSchema = Exact({
   name: Type.Optional(Type.String({ minLength: 1, description: "default: a hash of the condition" })),
   when: MatchSchema,
   to: TargetSchema,
-  priority: Type.Optional(Type.Integer({ minimum: -1_000_000, maximum: 1_000_000, default: 0, description: "higher first" })),
+  priority: Type.Optional(
+    Type.Integer({ minimum: -1_000_000, maximum: 1_000_000, default: 0, description: "higher first" }),
+  ),
   mirror: Type.Optional(Type.String({ minLength: 1, description: "an upstream that gets a copy" })),
   use: Type.Optional(Type.Array(StepSchema)),
   timeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600_000, default: 15_000 })),

@@ -9,7 +9,9 @@ const names = Object.keys(STRATEGIES) as StrategyName[]
 
 type StrategyOptions = { [N in StrategyName]: ReturnType<typeof Type.Optional<(typeof STRATEGIES)[N]["options"]>> }
 
-const byStrategy = Object.fromEntries(names.map((name) => [name, Type.Optional(STRATEGIES[name].options)])) as StrategyOptions
+const byStrategy = Object.fromEntries(
+  names.map((name) => [name, Type.Optional(STRATEGIES[name].options)]),
+) as StrategyOptions
 
 export const BalanceSchema = Type.Union([Type.Enum(names), Exact(byStrategy)], { description: "default roundRobin" })
 
@@ -23,9 +25,12 @@ export const HealthSchema = Exact({
   http: Type.Optional(Type.String({ pattern: "^/", description: "path that must answer" })),
   tcp: Type.Optional(Type.Literal(true, { description: "a connection must open" })),
   status: Type.Optional(
-    Type.Union([Type.Integer({ minimum: 100, maximum: 599 }), Type.Array(Type.Integer({ minimum: 100, maximum: 599 }))], {
-      description: "expected of an http check; default 200 to 399",
-    }),
+    Type.Union(
+      [Type.Integer({ minimum: 100, maximum: 599 }), Type.Array(Type.Integer({ minimum: 100, maximum: 599 }))],
+      {
+        description: "expected of an http check; default 200 to 399",
+      },
+    ),
   ),
   body: Type.Optional(Type.String({ minLength: 1, description: "text the body of an http check must contain" })),
   host: Type.Optional(Type.String({ minLength: 1, description: "Host of an http check; default the endpoint" })),

@@ -1,0 +1,9 @@
+// npm run check: what CI asks of every change besides the tests: format, lint, types.
+import { join } from "node:path"
+import { root, run, setup } from "./setup.mjs"
+
+setup({ native: false, ts: false })
+run(process.execPath, [join(root, "node_modules", "@biomejs", "biome", "bin", "biome"), "check", "--error-on-warnings"])
+run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"])
+run("cargo", ["fmt", "--all", "--check"])
+run("cargo", ["clippy", "--quiet", "--workspace", "--all-targets", "--profile", "ci", "--", "-D", "warnings"])

@@ -1,0 +1,118 @@
+// Makes a clone ready: packages, the native addon, dist/. Needs Node and Rust and
+// nothing else; does only what is not up to date. Options: --native or --ts for one
+// part; none: all. Imported by start.mjs and test.mjs.
+import { spawnSync } from "node:child_process"
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+export const root = fileURLToPath(new URL("../", import.meta.url))
+const LIBRARY = { linux: "libtidegate_node.so", darwin: "libtidegate_node.dylib", win32: "tidegate_node.dll" }
+
+/** Runs a command in the root with its output shown; ends this process when it fails. */
+export function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: "inherit",
+    shell: process.platform === "win32",
+    ...options,
+  })
+  if (error?.code === "ENOENT") fail(`${command} is not installed${hintFor(command)}`)
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+/** Ends this process with a message. 2: something of the environment is missing. */
+export function fail(message) {
+  process.stderr.write(`${message}\n`)
+  process.exit(2)
+}
+
+/** Whether a program is on the PATH. */
+export function has(program) {
+  const folders = (process.env.PATH ?? "").split(process.platform === "win32" ? ";" : ":")
+  return folders.some((folder) => existsSync(join(folder, program)) || existsSync(join(folder, `${program}.exe`)))
+}
+
+export function setup({ native = true, ts = true } = {}) {
+  checkNode()
+  installPackages()
+  if (native) buildNative()
+  if (ts) buildTypeScript()
+}
+
+function hintFor(command) {
+  return command === "cargo"
+    ? "; install Rust 1.88 or newer: https://rustup.rs, or: apt-get install rustup && rustup default stable"
+    : ""
+}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+  const fits = (major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22
+  if (!fits) fail(`tidegate needs Node ^20.19 or >=22.12, this is ${process.versions.node}`)
+}
+
+function installPackages() {
+  const stamp = join(root, "node_modules", ".package-lock.json")
+  const wanted = Math.max(changed(join(root, "package.json")), changed(join(root, "package-lock.json")))
+  if (changed(stamp) >= wanted) return
+  say("installing packages")
+  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"])
+  writeFileSync(join(root, "node_modules", ".tidegate"), "")
+  // npm leaves the file alone when nothing was missing.
+  if (existsSync(stamp)) touch(stamp)
+}
+
+/** cargo knows what is up to date; the copy is a rename, since the old file may be in use. */
+function buildNative() {
+  say("building the native addon")
+  run("cargo", ["build", "--quiet", "--profile", "ci", "-p", "tidegate-node"])
+  const target = process.env.CARGO_TARGET_DIR ?? join(root, "target")
+  const built = join(target, "ci", LIBRARY[process.platform] ?? LIBRARY.linux)
+  const addon = join(root, `tidegate.${platformName()}.node`)
+  if (changed(addon) >= changed(built)) return
+  copyFileSync(built, `${addon}.${process.pid}`)
+  renameSync(`${addon}.${process.pid}`, addon)
+}
+
+function buildTypeScript() {
+  const stamp = join(root, "dist", ".built")
+  const newest = Math.max(newestIn(join(root, "src")), changed(join(root, "tsconfig.build.json")))
+  if (changed(stamp) >= newest) return
+  say("compiling TypeScript")
+  run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"])
+  mkdirSync(join(root, "dist"), { recursive: true })
+  writeFileSync(stamp, "")
+}
+
+/** The same name as src/native/load.ts looks for. */
+function platformName() {
+  const { platform, arch } = process
+  if (platform === "win32") return `win32-${arch}-msvc`
+  if (platform !== "linux") return `${platform}-${arch}`
+  const abi = process.report.getReport().header?.glibcVersionRuntime === undefined ? "musl" : "gnu"
+  return `linux-${arch}-${abi}${arch === "arm" ? "eabihf" : ""}`
+}
+
+function changed(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0
+}
+
+function newestIn(folder) {
+  const times = readdirSync(folder, { recursive: true }).map((name) => changed(join(folder, name)))
+  return Math.max(0, ...times)
+}
+
+function touch(path) {
+  copyFileSync(path, `${path}.tmp`)
+  renameSync(`${path}.tmp`, path)
+}
+
+function say(text) {
+  process.stderr.write(`tidegate: ${text}\n`)
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const only = new Set(process.argv.slice(2))
+  setup({ native: !only.has("--ts"), ts: !only.has("--native") })
+}
