@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   INTERNAL: { exit: 70, text: "the native side failed in a way that should not happen" },
   PANIC: { exit: 70, text: "a native call panicked; the gateway goes on" },
   CLOSED: { exit: 70, text: "the gateway is closed already" },
+  THREADS: { exit: 2, text: "the operating system refused to start the worker threads" },
   PASSWORD: { exit: 70, text: "a password could not be hashed" },
   CANNOT_LISTEN: { exit: 2, text: "the operating system refused to listen on the address" },
   PORT_IN_USE: { exit: 2, text: "another process listens on the address" },
@@ -40,7 +41,6 @@ export const ERROR_CODES = {
   SERVICE_UNKNOWN: { exit: 1, text: "no such service instance; it may have expired" },
   GATEWAY_STATE: { exit: 70, text: "the call does not fit the state of the gateway" },
   NOT_AVAILABLE: { exit: 1, text: "this version does not have the feature yet" },
-  PACKAGE_MISSING: { exit: 2, text: "an optional package is needed and not installed" },
 } as const
 
 /** A code of the table. */

@@ -64,7 +64,7 @@ export class ConfigDesk {
 
   /** Applies a configuration that came over the admin API. Throws CONFIG_INVALID with every problem. */
   async put(data: unknown): Promise<ConfigVersion> {
-    const loaded = withFileOf(this.#fromFile, data)
+    const loaded = await this.#refusing(async () => withFileOf(this.#fromFile, data))
     await this.#gateway.reload(loaded)
     return this.#remember(loaded, "put")
   }
@@ -80,7 +80,7 @@ export class ConfigDesk {
 
   /** Reads the file again and applies it; from then on it wins. */
   async reloadFile(): Promise<void> {
-    const fromFile = await loadConfig(this.#fromFile.file ?? undefined)
+    const fromFile = await this.#refusing(() => loadConfig(this.#fromFile.file ?? undefined))
     await this.#gateway.reload(fromFile)
     this.#fromFile = fromFile
     this.#remember(fromFile, "file")
@@ -100,6 +100,16 @@ export class ConfigDesk {
 
   close(): void {
     this.#watching.abort()
+  }
+
+  /** What cannot even be loaded is counted like what cannot be applied. */
+  async #refusing(load: () => Promise<LoadedConfig>): Promise<LoadedConfig> {
+    try {
+      return await load()
+    } catch (error) {
+      this.#gateway.refuse(error)
+      throw error
+    }
   }
 
   #remember({ data }: LoadedConfig, origin: ConfigOrigin, restores?: number): ConfigVersion {

@@ -1,6 +1,7 @@
 /** createGateway: a gateway inside a program; its policies run in the calling thread. */
 import { type ConfigInput, type LoadedConfig, loadData } from "../config/index.ts"
-import { Gateway, type GatewayOptions } from "./gateway.ts"
+import { Gateway } from "./gateway.ts"
+import type { GatewayOptions } from "./options.ts"
 
 /** Checks the configuration; `start()` binds. Throws CONFIG_INVALID with every problem. */
 export async function createGateway<const U extends string>(

@@ -3,60 +3,24 @@
  * data plane, the registry, the checks and the thread of the policies; everything else
  * asks it. See docs/lifecycle.md.
  */
-import { DataDir, type LoadedConfig, loadData } from "../config/index.ts"
+import { type DataDir, type LoadedConfig, loadData } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
-import {
-  type BoundListener,
-  LAYOUT_VERSION,
-  loadNative,
-  type NativeGateway,
-  type NativeModule,
-  type Plan,
-} from "../native/index.ts"
-import { ServiceRegistry } from "../registry/index.ts"
-import { Applier, wrongState } from "./applier.ts"
-import { type EndpointChange, Endpoints } from "./endpoints.ts"
+import { type BoundListener, loadNative, type NativeGateway, type Plan } from "../native/index.ts"
+import type { ServiceRegistry } from "../registry/index.ts"
+import { wrongState } from "./applier.ts"
+import type { EndpointChange, Endpoints } from "./endpoints.ts"
+import { createEngine, type Engine } from "./engine.ts"
 import { EventHub, type Listener } from "./event-hub.ts"
-import { type CreatePolicyHost, inlinePolicyHost, type PolicyHost } from "./policy-host.ts"
-
-export interface GatewayOptions {
-  /** Default: the addon. Tests give a `FakeNative`. */
-  readonly native?: NativeModule
-  /** Default: policies run in the calling thread. */
-  readonly policyHost?: CreatePolicyHost
-}
-
-export type GatewayState = "created" | "running" | "draining" | "closed"
-
-export interface GatewayStats {
-  readonly state: GatewayState
-  readonly version: number
-  readonly listeners: readonly BoundListener[]
-  readonly applies: Readonly<Record<"applied" | "refused", number>>
-  readonly eventsDropped: number
-}
-
-/** Between looks at endpoints whose name may have other addresses, and at instances that may have expired. */
-const RESOLVE_MS = 30_000
-const SWEEP_MS = 1_000
-
-interface Running {
-  readonly native: NativeGateway
-  readonly registry: ServiceRegistry
-  readonly endpoints: Endpoints
-  readonly host: PolicyHost
-  readonly applier: Applier
-  readonly dataDir: DataDir | null
-  readonly timers: readonly NodeJS.Timeout[]
-}
+import type { GatewayOptions, GatewayState, GatewayStats } from "./options.ts"
+import { inlinePolicyHost } from "./policy-host.ts"
 
 export class Gateway implements AsyncDisposable {
   readonly #options: GatewayOptions
   readonly #hub: EventHub
   #loaded: LoadedConfig
-  #running: Running | null = null
+  #engine: Engine | null = null
   #state: GatewayState = "created"
   #plan: Plan | null = null
   #listeners: readonly BoundListener[] = []
@@ -104,7 +68,13 @@ export class Gateway implements AsyncDisposable {
   /** Binds every listener and serves. Throws PORT_IN_USE and the like, and is closed then. */
   async start(): Promise<this> {
     if (this.#state !== "created") throw wrongState("start", this.#state)
-    this.#running = this.#create()
+    this.#engine = createEngine({
+      config: this.#loaded.config,
+      hub: this.#hub,
+      native: this.#options.native ?? loadNative(),
+      createHost: this.#options.policyHost ?? inlinePolicyHost,
+      changed: (change) => this.#changed(change),
+    })
     this.#state = "running"
     try {
       await this.#apply(this.#loaded)
@@ -118,7 +88,13 @@ export class Gateway implements AsyncDisposable {
   /** Another configuration, as a value or loaded. A bad one changes nothing and throws with every problem. */
   async reload(config: unknown): Promise<void> {
     this.#require("reload")
-    await this.#apply(isLoaded(config) ? config : loadData(config))
+    await this.#apply(isLoaded(config) ? config : this.#load(config))
+  }
+
+  /** Counts and tells a change that did not get as far as being applied. */
+  refuse(error: unknown): void {
+    this.#applies.refused++
+    this.#hub.emit({ type: "refused", time: Date.now(), message: messageOf(error) })
   }
 
   /** Stops accepting, says goodbye, waits for what is under way; bounded by `drain.timeoutMs`. */
@@ -130,16 +106,10 @@ export class Gateway implements AsyncDisposable {
 
   /** Ends everything and joins the native threads; may be called again. */
   async close(): Promise<void> {
-    const running = this.#running
+    const engine = this.#engine
     this.#state = "closed"
-    this.#running = null
-    if (running === null) return
-    for (const timer of running.timers) clearInterval(timer)
-    running.endpoints.close()
-    await running.host.close()
-    await running.native.close()
-    running.registry.close()
-    running.dataDir?.close()
+    this.#engine = null
+    await engine?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -179,13 +149,22 @@ export class Gateway implements AsyncDisposable {
     this.#hub.subscribe(id, listener)
     return () => {
       this.#hub.unsubscribe(id)
-      if (this.#running !== null) native.unsubscribe(id)
+      if (this.#engine !== null) native.unsubscribe(id)
     }
   }
 
   /** Listens to events; may be called before the start. Returns the way out. */
   on<T extends GatewayEventType>(type: T, listener: Listener<T>): () => void {
     return this.#hub.on(type, listener)
+  }
+
+  #load(config: unknown): LoadedConfig {
+    try {
+      return loadData(config)
+    } catch (error) {
+      this.refuse(error)
+      throw error
+    }
   }
 
   async #apply(loaded: LoadedConfig): Promise<void> {
@@ -204,46 +183,20 @@ export class Gateway implements AsyncDisposable {
       })
       this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
     } catch (error) {
-      this.#applies.refused++
       registry.useFixed(this.#loaded.config.services)
       endpoints.use(this.#loaded.config)
-      this.#hub.emit({ type: "refused", time: Date.now(), message: messageOf(error) })
+      this.refuse(error)
       throw error
     }
   }
 
-  #create(): Running {
-    const { config } = this.#loaded
-    const module = this.#options.native ?? loadNative()
-    const dataDir = config.dataDir === null ? null : new DataDir(config.dataDir)
-    const native = new module.NativeGateway({
-      workers: config.workers,
-      layoutVersion: LAYOUT_VERSION,
-      eventRings: this.#hub.memory,
-    })
-    native.onWake(() => this.#hub.wake())
-    const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:")
-    const endpoints = new Endpoints(registry, (change) => this.#changed(change))
-    const complain = (text: string): void => this.#hub.emit({ type: "log", time: Date.now(), level: 40, text })
-    const createHost = this.#options.policyHost ?? inlinePolicyHost
-    const host = createHost({ native: module, gatewayId: native.id, workers: config.workers, complain })
-    const applier = new Applier({ native, host, source: endpoints })
-    const timers = [
-      setInterval(() => registry.sweep(), SWEEP_MS),
-      setInterval(() => this.#changed("endpoints"), RESOLVE_MS),
-    ]
-    // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
-    timers[1]?.unref()
-    return { native, registry, endpoints, host, applier, dataDir, timers }
-  }
-
   #changed(change: EndpointChange): void {
-    if (this.#running === null || this.#plan === null) return
+    if (this.#engine === null || this.#plan === null) return
     if (change === "weights") return this.#setWeights()
     // Changes that come while one is applied are one more apply, not one each.
     this.#reapply ??= Promise.resolve().then(async () => {
       this.#reapply = null
-      if (this.#running !== null) await this.#apply(this.#loaded).catch(() => undefined)
+      if (this.#engine !== null) await this.#apply(this.#loaded).catch(() => undefined)
     })
   }
 
@@ -252,9 +205,9 @@ export class Gateway implements AsyncDisposable {
     native.setWeights(JSON.stringify(endpoints.weights(this.#plan?.upstreams ?? [])))
   }
 
-  #require(call: string): Running {
-    if (this.#running === null) throw wrongState(call, this.#state)
-    return this.#running
+  #require(call: string): Engine {
+    if (this.#engine === null) throw wrongState(call, this.#state)
+    return this.#engine
   }
 }
 

@@ -3,7 +3,9 @@
  * plan, delivers published messages to the API's subscribers through a real event
  * ring and lets a test ask the policy thread through a real decision ring.
  */
-import { type FakeAnswer, type FakeQuestion, readAnswer, writeEvent, writeQuestion } from "./fake-ring.ts"
+
+import { FakePolicyPort } from "./fake-policy-port.ts"
+import { writeEvent } from "./fake-ring.ts"
 import { EVENT_KIND, LAYOUT_VERSION } from "./layout.ts"
 import type { Applied, EndpointWeight, NativeGateway, NativeModule, NativeOptions, PolicyPort } from "./native.ts"
 import type { Plan } from "./plan.ts"
@@ -152,56 +154,6 @@ export class FakeGateway implements NativeGateway {
     const written = ring !== undefined && writeEvent(ring, event)
     this.#wake()
     return written
-  }
-}
-
-/** The native end of one policy thread. */
-export class FakePolicyPort implements PolicyPort {
-  /** What `handlerRequest` hands out. */
-  request: Buffer = Buffer.alloc(0)
-  readonly replies: { readonly head: unknown; readonly body: Buffer }[] = []
-  detached = false
-  readonly #rings: readonly Uint8Array[]
-  readonly #wake: () => void
-  readonly #waiting = new Map<number, (answer: FakeAnswer) => void>()
-  #slot = 0
-
-  constructor(rings: readonly Uint8Array[], wake: () => void) {
-    this.#rings = rings
-    this.#wake = wake
-  }
-
-  /** Puts a question on the first ring; resolves with the answer once it was kicked. */
-  ask(question: FakeQuestion): Promise<FakeAnswer> {
-    const slot = this.#slot++
-    const [ring] = this.#rings
-    if (ring !== undefined) writeQuestion(ring, slot, slot + 1, question)
-    return new Promise((resolve) => {
-      this.#waiting.set(slot, resolve)
-      this.#wake()
-    })
-  }
-
-  kick(worker: number): void {
-    const ring = this.#rings[worker]
-    for (const [slot, resolve] of this.#waiting) {
-      const answer = ring === undefined ? null : readAnswer(ring, slot)
-      if (answer === null) continue
-      this.#waiting.delete(slot)
-      resolve(answer)
-    }
-  }
-
-  handlerRequest(): Buffer {
-    return this.request
-  }
-
-  handlerReply(_worker: number, _slot: number, _generation: number, headJson: string, body: Buffer): void {
-    this.replies.push({ head: JSON.parse(headJson), body })
-  }
-
-  detach(): void {
-    this.detached = true
   }
 }
 

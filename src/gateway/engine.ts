@@ -1,0 +1,75 @@
+/**
+ * Everything that runs between a gateway's start and its end: the native data plane,
+ * the registry, the checks, the host of the policies, the timers, the data directory.
+ */
+import { DataDir, type NormalizedConfig } from "../config/index.ts"
+import { LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
+import { ServiceRegistry } from "../registry/index.ts"
+import { Applier } from "./applier.ts"
+import { type EndpointChange, Endpoints } from "./endpoints.ts"
+import type { EventHub } from "./event-hub.ts"
+import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
+
+export interface Engine {
+  readonly native: NativeGateway
+  readonly registry: ServiceRegistry
+  readonly endpoints: Endpoints
+  readonly host: PolicyHost
+  readonly applier: Applier
+  /** Null where nothing is kept on disk. */
+  readonly dataDir: DataDir | null
+  /** Ends all of it and joins the native threads. */
+  close(): Promise<void>
+}
+
+export interface EngineOptions {
+  readonly config: NormalizedConfig
+  readonly hub: EventHub
+  readonly native: NativeModule
+  readonly createHost: CreatePolicyHost
+  readonly changed: (change: EndpointChange) => void
+}
+
+/** Between looks at endpoints whose name may have other addresses, and at instances that may have expired. */
+const RESOLVE_MS = 30_000
+const SWEEP_MS = 1_000
+
+/** Locks the data directory and starts the native threads; nothing listens yet. */
+export function createEngine(options: EngineOptions): Engine {
+  const { config } = options
+  const dataDir = config.dataDir === null ? null : new DataDir(config.dataDir)
+  try {
+    return assemble(options, dataDir)
+  } catch (error) {
+    dataDir?.close()
+    throw error
+  }
+}
+
+function assemble(
+  { config, hub, native: module, createHost, changed }: EngineOptions,
+  dataDir: DataDir | null,
+): Engine {
+  const { workers } = config
+  const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:")
+  const endpoints = new Endpoints(registry, changed)
+  const native = new module.NativeGateway({ workers, layoutVersion: LAYOUT_VERSION, eventRings: hub.memory })
+  native.onWake(() => hub.wake())
+  const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
+  const host = createHost({ native: module, gatewayId: native.id, workers, complain })
+  const applier = new Applier({ native, host, source: endpoints })
+  // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
+  const timers = [
+    setInterval(() => registry.sweep(), SWEEP_MS),
+    setInterval(() => changed("endpoints"), RESOLVE_MS).unref(),
+  ]
+  const close = async (): Promise<void> => {
+    for (const timer of timers) clearInterval(timer)
+    endpoints.close()
+    await host.close()
+    await native.close()
+    registry.close()
+    dataDir?.close()
+  }
+  return { native, registry, endpoints, host, applier, dataDir, close }
+}

@@ -1,0 +1,142 @@
+/** Who may import whom: the arrows of ARCHITECTURE.md, held by this test. */
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import test from "ava"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+
+/** A folder of src/ imports only from folders above it. */
+const FOLDERS = [
+  "errors.ts",
+  "model",
+  "native",
+  "policy",
+  "route",
+  "balance",
+  "resilience",
+  "config",
+  "registry",
+  "health",
+  "plan",
+  "metrics",
+  "gateway",
+  "admin",
+  "cli",
+  "testing.ts",
+  "index.ts",
+]
+
+/** What a crate of the workspace may depend on, directly. `codec/*` never on each other. */
+const CRATES: Readonly<Record<string, readonly string[]>> = {
+  message: [],
+  "codec/kit": ["message"],
+  "codec/http": ["message", "codec/kit"],
+  "codec/websocket": ["message", "codec/kit"],
+  "codec/mqtt": ["message", "codec/kit"],
+  "codec/coap": ["message", "codec/kit"],
+  detect: ["codec/kit"],
+  route: ["message"],
+  balance: ["message"],
+  resilience: ["message"],
+  policy: ["message", "route", "resilience"],
+  broker: ["message"],
+  ring: ["message"],
+  listener: ["message", "detect"],
+  upstream: ["codec/kit", "codec/http", "balance", "resilience", "message"],
+  proxy: [
+    "message",
+    "codec/kit",
+    "codec/http",
+    "codec/websocket",
+    "codec/mqtt",
+    "codec/coap",
+    "detect",
+    "route",
+    "balance",
+    "resilience",
+    "policy",
+    "broker",
+    "ring",
+    "listener",
+    "upstream",
+  ],
+  node: ["proxy", "ring", "message"],
+}
+
+/** Crates without I/O: no runtime, no socket. */
+const PURE = [
+  "message",
+  "codec/kit",
+  "codec/http",
+  "codec/websocket",
+  "codec/mqtt",
+  "codec/coap",
+  "detect",
+  "route",
+  "balance",
+  "resilience",
+  "policy",
+  "broker",
+]
+
+function sources(folder: string, ending: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => join(root, folder, name))
+}
+
+function folderOf(file: string): string {
+  return relative(join(root, "src"), file).split("/")[0] ?? ""
+}
+
+test("a folder of src/ imports only from folders above it", (t) => {
+  for (const file of sources("src", ".ts")) {
+    const place = FOLDERS.indexOf(folderOf(file))
+    t.not(place, -1, `${relative(root, file)} stands in no folder of the list`)
+    for (const [, target = ""] of readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)) {
+      const imported = FOLDERS.indexOf(folderOf(resolve(dirname(file), target)))
+      t.true(imported <= place, `${relative(root, file)} imports ${target}`)
+    }
+  }
+})
+
+test("a folder is entered by its index, where it has one", (t) => {
+  const withIndex = new Set(
+    FOLDERS.filter((folder) => sources("src", ".ts").includes(join(root, "src", folder, "index.ts"))),
+  )
+  for (const file of sources("src", ".ts")) {
+    for (const [, target = ""] of readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)) {
+      const folder = folderOf(resolve(dirname(file), target))
+      if (folder === folderOf(file) || !withIndex.has(folder)) continue
+      t.true(target.endsWith(`${folder}/index.ts`), `${relative(root, file)} reaches into ${target}`)
+    }
+  }
+})
+
+test("only src/native loads the addon", (t) => {
+  for (const file of sources("src", ".ts")) {
+    if (folderOf(file) === "native") continue
+    t.false(/createRequire|\.node["'`]/.test(readFileSync(file, "utf8")), relative(root, file))
+  }
+})
+
+test("a crate depends only on the crates it may", (t) => {
+  for (const [crate, allowed] of Object.entries(CRATES)) {
+    const manifest = readFileSync(join(root, "crates", crate, "Cargo.toml"), "utf8")
+    const names = new Set(allowed.map((name) => `tidegate-${name.split("/").at(-1)}`))
+    const [, dependencies = ""] = /^\[dependencies\]\n([\s\S]*?)(?=^\[|(?![\s\S]))/m.exec(manifest) ?? []
+    for (const [, name = ""] of dependencies.matchAll(/^(tidegate-[a-z]+)/gm))
+      t.true(names.has(name), `${crate} depends on ${name}`)
+    if (PURE.includes(crate)) t.notRegex(dependencies, /^(tokio|socket2|libc|mio)\b/m, `${crate} does I/O`)
+  }
+})
+
+test("every crate of the workspace stands in the table, in the order of the flow", (t) => {
+  const manifest = readFileSync(join(root, "Cargo.toml"), "utf8")
+  const [, members = ""] = /members = \[([\s\S]*?)\]/.exec(manifest) ?? []
+  t.deepEqual(
+    [...members.matchAll(/"crates\/([^"]+)"/g)].map(([, name]) => name),
+    Object.keys(CRATES),
+  )
+})
