@@ -4,13 +4,13 @@
 use crate::gateway::{failed, gateway};
 use crate::memory::{coded, open_all};
 use napi::Env;
-use napi::bindgen_prelude::{AsyncTask, Function, Result, Uint8Array};
+use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_proxy::Gateway;
-use tidegate_ring::Decisions;
+use tidegate_ring::{Asked, Decisions};
 
 #[napi]
 pub struct PolicyPort {
@@ -50,6 +50,16 @@ impl PolicyPort {
     #[napi(catch_unwind)]
     pub fn kick(&self, worker: u32) {
         self.gateway.kick(worker as usize);
+    }
+
+    #[napi(catch_unwind)]
+    pub fn handler_request(&self, worker: u32, slot: u32, generation: u32) -> Buffer {
+        self.gateway.handler_request(worker as u16, Asked { slot, generation }).into()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn handler_reply(&self, worker: u32, slot: u32, generation: u32, head_json: String, body: Buffer) {
+        self.gateway.handler_reply(worker as u16, Asked { slot, generation }, (&head_json, body.to_vec()));
     }
 
     #[napi(catch_unwind)]

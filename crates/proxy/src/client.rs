@@ -2,6 +2,7 @@
 //! only what could not be used at once is kept here.
 
 use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -10,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_listener::Permit;
 use tidegate_message::Peer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Bytes that were read and not used yet, in a scratch buffer.
 pub(crate) struct Input {
@@ -44,7 +45,9 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) trust: Rc<Trust>,
-    pub(crate) stream: TcpStream,
+    pub(crate) read: OwnedReadHalf,
+    /// Shared with the flush task once the connection subscribes.
+    pub(crate) write: Rc<OwnedWriteHalf>,
     pub(crate) peer: Peer,
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
@@ -74,7 +77,7 @@ impl Client {
         let mut buffer = self.worker.buffers.take();
         let start = HEADROOM + self.carry.len().min(READ_BYTES - 1);
         let mut read = ReadBuf::new(&mut buffer[start..]);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let polled = Pin::new(&mut self.read).poll_read(cx, &mut read);
         let count = read.filled().len();
         let result = match polled {
             Poll::Ready(result) => result,
@@ -136,19 +139,32 @@ impl Client {
         self.worker.buffers.give(input.buffer);
     }
 
-    /// Writes as much as the socket takes now: 0 where it takes nothing.
+    /// Writes as much as the socket takes now: 0 where it takes nothing, and then the
+    /// task is woken when it does.
     ///
     /// # Errors
     /// The client is gone.
     pub(crate) fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Ready(Ok(count)) => {
-                self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
-                Ok(count)
+        loop {
+            match self.write.try_write(bytes) {
+                Ok(count) => {
+                    self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.write.as_ref().as_ref().poll_write_ready(cx)?.is_pending() {
+                        return Ok(0);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Pending => Ok(0),
         }
+    }
+
+    /// Tells the client that nothing more comes from us.
+    pub(crate) fn end(&self) {
+        // A client that is gone needs no telling.
+        let _ = SockRef::from(self.write.as_ref().as_ref()).shutdown(std::net::Shutdown::Write);
     }
 
     /// Writes everything, within the connection's deadline.
@@ -182,9 +198,10 @@ impl Client {
     /// Closes so that what was written arrives: no more from us, then a short look at
     /// what the client still sends (RFC 9112 section 9.6).
     pub(crate) async fn close(mut self) {
-        if self.is_at_end || poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await.is_err() {
+        if self.is_at_end {
             return;
         }
+        self.end();
         let drain = async {
             let mut rest = 1 << 20;
             while rest > 0 {

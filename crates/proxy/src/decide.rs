@@ -136,6 +136,10 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
             None => notified.await,
         }
         worker.decisions.collect();
+        let finished = shared.handlers.take_finished(worker.id);
+        if let Some(ring) = worker.decisions.ring.borrow_mut().as_mut() {
+            finished.into_iter().for_each(|asked| ring.release(asked));
+        }
     }
 }
 
@@ -215,6 +219,16 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
     if wake {
         worker.shared.wake_policies();
     }
+    Some(asked)
+}
+
+/// Puts a handler's question on the ring; whoever asks minds the deadline, and the
+/// slot is free again when the reply has come, late or not.
+pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<Asked> {
+    if !worker.shared.has_policy_thread() {
+        return None;
+    }
+    let (asked, _) = worker.decisions.ring.borrow_mut().as_mut()?.ask(question)?;
     Some(asked)
 }
 

@@ -2,6 +2,7 @@
 //! sockets. Every call here is rare; those that wait for workers may block and are
 //! made off the event loop.
 
+use crate::handle::HandlerCalls;
 use crate::metrics::{Registry, Scraper};
 use crate::plan::{ListenerDto, Plan, PlanDto, Problem, Transport, compile};
 use crate::worker::{Clock, Control, Listening, Started, spawn};
@@ -13,12 +14,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tidegate_broker::{Acl, SharedLimits};
 use tidegate_listener::{Admission, bind_tcp, bind_udp};
-use tidegate_ring::{Decisions, EventRing};
+use tidegate_ring::{Asked, Decisions, EventRing};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Calls a worker has not come to yet; control calls are rare.
 const CONTROL_QUEUE: usize = 1_024;
+/// Things between workers that wait in a channel; `broker.maxBetweenWorkers` bounds what waits beside it.
+const LINK_QUEUE: usize = 4_096;
 /// How long a worker may take to answer a control call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,6 +34,8 @@ pub(crate) struct Shared {
     /// One per worker: JavaScript has answered.
     pub(crate) kicks: Vec<Notify>,
     pub(crate) plan: ArcSwap<Plan>,
+    pub(crate) broker: Arc<tidegate_broker::Shared>,
+    pub(crate) handlers: HandlerCalls,
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
 }
@@ -129,6 +135,8 @@ impl Gateway {
             admission: Arc::default(),
             kicks: (0..workers).map(|_| Notify::new()).collect(),
             plan: ArcSwap::new(Arc::clone(&empty)),
+            broker: tidegate_broker::Shared::new(SharedLimits::default()),
+            handlers: HandlerCalls::default(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });
@@ -140,10 +148,12 @@ impl Gateway {
             listeners: Mutex::default(),
             scraper: Mutex::default(),
         };
-        for id in 0..workers {
+        let (links, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(LINK_QUEUE)).unzip();
+        for (id, inbox) in inboxes.into_iter().enumerate() {
             let (sender, control) = mpsc::channel(CONTROL_QUEUE);
             let (shared, plan) = (Arc::clone(&shared), Arc::clone(&empty));
-            let started = Started { id: id as u16, shared, plan, events: events.next(), control };
+            let started =
+                Started { id: id as u16, shared, plan, events: events.next(), control, links: links.clone(), inbox };
             gateway.workers.push(sender);
             let thread =
                 spawn(started).map_err(|cause| error("THREADS", format!("cannot start a worker thread: {cause}")))?;
@@ -162,6 +172,7 @@ impl Gateway {
         let mut dto: PlanDto = serde_json::from_slice(json)
             .map_err(|cause| error("INVALID_PLAN", format!("the plan does not parse: {cause}")))?;
         let listeners = std::mem::take(&mut dto.listeners);
+        let rules = dto.access.rules();
         let before = self.shared.plan.load_full();
         let (plan, problems) =
             compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry);
@@ -173,6 +184,12 @@ impl Gateway {
         let version = plan.version;
         self.shared.admission.limit(plan.limits.max_connections, plan.limits.max_connections_per_source);
         self.ask(|reply| Control::Apply(Arc::clone(&plan), reply))?;
+        self.shared.broker.set_acl(Acl::new(rules));
+        self.shared.broker.set_limits(SharedLimits {
+            max_sessions: plan.mqtt.max_sessions,
+            max_retained: plan.broker.max_retained,
+            ..SharedLimits::default()
+        });
         self.shared.plan.store(plan);
         self.shared.registry.limits.lock().sweep();
         for (listener, (address, sockets)) in new {
@@ -260,7 +277,19 @@ impl Gateway {
     /// The policy thread leaves: its rings are not touched any more when this returns.
     pub fn detach_policies(&self) {
         *self.shared.wake_policies.write() = None;
+        self.shared.handlers.abandon();
         let _ = self.ask(|reply| Control::Policies(None, reply));
+    }
+
+    /// The request that a handler was asked with: u32le length of the head, JSON, body.
+    pub fn handler_request(&self, worker: u16, asked: Asked) -> Vec<u8> {
+        self.shared.handlers.request(worker, asked)
+    }
+
+    /// A handler's reply.
+    pub fn handler_reply(&self, worker: u16, asked: Asked, reply: (&str, Vec<u8>)) {
+        self.shared.handlers.reply(worker, asked, reply);
+        self.kick(usize::from(worker));
     }
 
     /// JavaScript has answered questions of that worker.

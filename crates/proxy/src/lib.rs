@@ -3,17 +3,22 @@
 //! asynchronous; decisions about protocols are made in the crates below.
 #![forbid(unsafe_code)]
 
+mod auth;
 mod client;
 mod decide;
 mod gateway;
+mod handle;
 mod http;
 mod inspect;
 mod listen;
 mod metrics;
+mod mqtt;
 mod password;
 mod plan;
+mod pubsub;
 mod refusal;
 mod stream;
+mod websocket;
 mod worker;
 
 pub use gateway::{Applied, Gateway, GatewayError, Options, Wake};

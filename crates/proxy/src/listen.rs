@@ -42,12 +42,14 @@ fn admit(worker: &Rc<Worker>, (name, trust): (&Rc<str>, &Rc<Trust>), (stream, pe
         Err(Refusal::Total) => return worker.counters.refused_total.add(1),
         Err(Refusal::Source) => return worker.counters.refused_source.add(1),
     };
+    let (read, write) = stream.into_split();
     let connection = worker.connections.open(name, peer, worker.clock.millis());
     let client = Client {
         worker: Rc::clone(worker),
         connection,
         trust: Rc::clone(trust),
-        stream,
+        read,
+        write: Rc::new(write),
         peer: Peer::new(peer),
         carry: Vec::new(),
         is_at_end: false,

@@ -50,14 +50,9 @@ pub(crate) async fn unknown<T>(client: &mut Client, input: Input) -> Option<T> {
 pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
     const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     if client.carry.first().is_some_and(u8::is_ascii_uppercase) {
-        let _ = client.stream.try_write(TIMEOUT);
+        let _ = client.write.try_write(TIMEOUT);
     }
     None
-}
-
-/// Closes without a word.
-pub(crate) fn close(client: Client, input: Input) {
-    client.worker.buffers.give(input.buffer);
 }
 
 async fn say(mut client: Client, input: Input, words: &[u8]) {

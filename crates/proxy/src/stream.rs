@@ -1,7 +1,8 @@
 //! `serve_stream`: one connection from its first bytes to the driver of its protocol.
 
 use crate::client::{Client, Ended, Input};
-use crate::{http, refusal};
+use crate::pubsub::Framing;
+use crate::{http, mqtt, refusal};
 use tidegate_detect::{Detection, Opening, detect, parse_proxy_header};
 use tidegate_message::Protocol;
 
@@ -28,7 +29,7 @@ pub(crate) async fn serve_stream(mut client: Client) {
         Opening::Http2 => refusal::http2(client, input).await,
         Opening::Tls => refusal::tls(client, input).await,
         Opening::CoapTcp => refusal::coap_tcp(client, input).await,
-        Opening::Mqtt | Opening::Proxy => refusal::close(client, input),
+        Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Some(input), Framing::Raw).await,
     }
 }
 

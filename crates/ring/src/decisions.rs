@@ -113,6 +113,14 @@ impl Decisions {
         });
     }
 
+    /// Frees the slot of a handler's question: its reply came another way.
+    pub fn release(&mut self, asked: Asked) {
+        let Some(at) = self.asked.iter().position(|known| *known == asked) else { return };
+        self.asked.swap_remove(at);
+        self.memory.store(self.slot_at(asked.slot) + SLOT_STATE_AT, STATE_FREE);
+        self.free.push(asked.slot);
+    }
+
     /// Forgets what was asked before the policy thread was replaced: it will never be
     /// answered, and the new thread must not see it.
     pub fn reset(&mut self) -> Vec<Asked> {

@@ -228,7 +228,7 @@ impl Exchange {
         if client.is_at_end || client.carry.len() >= PIPELINED_MAX {
             return true;
         }
-        if client.stream.poll_read_ready(cx).is_pending() {
+        if client.read.as_ref().poll_read_ready(cx).is_pending() {
             return true;
         }
         match client.poll_input(cx) {
@@ -248,7 +248,7 @@ impl Exchange {
             Some(BodyReader::UntilClose) => {
                 response.is_done = true;
                 if self.is_tunnel {
-                    let _ = Pin::new(&mut client.stream).poll_shutdown(cx);
+                    client.end();
                     client.is_at_end = true;
                 }
                 if response.to_chunks {

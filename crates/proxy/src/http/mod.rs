@@ -4,14 +4,19 @@
 
 mod dispatch;
 mod edits;
+mod events;
 mod exchange;
 mod explain;
 mod failure;
 mod forward;
 mod local;
+mod outward;
 mod respond;
 mod serve;
+mod topics;
 mod view;
 
+pub(crate) use events::Subscribed;
 pub(crate) use explain::explain_request;
+pub(crate) use outward::publish_to_upstream;
 pub(crate) use serve::serve;

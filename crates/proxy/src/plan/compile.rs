@@ -28,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) handlers: Vec<HandlerDto>,
+    /// Password hashes by user.
+    pub(crate) users: HashMap<String, String>,
+    /// A hash that no password has: what an unknown user is compared with.
+    pub(crate) no_user: String,
     pub(crate) broker: BrokerDto,
     pub(crate) mqtt: MqttDto,
     pub(crate) coap: CoapDto,
@@ -154,6 +158,8 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         upstreams,
         scripts,
         handlers: dto.handlers,
+        no_user: dto.access.users.first().map(|user| user.hash.clone()).unwrap_or_default(),
+        users: dto.access.users.into_iter().map(|user| (user.name, user.hash)).collect(),
         broker: dto.broker,
         mqtt: dto.mqtt,
         coap: dto.coap,

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use tidegate_balance::BalancePlan;
+use tidegate_broker::{Action, Rule};
 use tidegate_policy::{ScriptPlan, StepPlan};
 use tidegate_route::MatchPlan;
 
@@ -207,6 +208,25 @@ pub(crate) struct CoapDto {
 pub(crate) struct AccessDto {
     pub(crate) users: Vec<UserDto>,
     pub(crate) acl: Vec<AclRuleDto>,
+}
+
+impl AccessDto {
+    /// The rules as the broker checks them.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let action = |name: &str| match name {
+            "publish" => Action::Publish,
+            "subscribe" => Action::Subscribe,
+            _ => Action::All,
+        };
+        let rule = |dto: &AclRuleDto| Rule {
+            user: dto.user.as_deref().map(Box::from),
+            client_id: dto.client_id.as_deref().map(Box::from),
+            action: action(&dto.action),
+            topic: dto.topic.as_str().into(),
+            allow: dto.allow,
+        };
+        self.acl.iter().map(rule).collect()
+    }
 }
 
 #[derive(Deserialize, Debug)]

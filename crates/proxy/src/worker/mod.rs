@@ -13,15 +13,18 @@ pub(crate) use control::{Control, Listening};
 pub(crate) use plan::WorkerPlan;
 pub(crate) use thread::{Started, spawn};
 
+use crate::auth::Verified;
 use crate::decide::DecisionTable;
 use crate::gateway::Shared;
 use crate::metrics::WorkerCounters;
+use crate::pubsub::Hub;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tidegate_message::Protocol;
+use tidegate_message::{Message, Protocol};
 use tidegate_policy::Edits;
 use tidegate_ring::{EventKind, EventRecord, EventRing};
 use tidegate_upstream::{Pool, PoolKey};
@@ -76,6 +79,11 @@ pub(crate) struct Worker {
     pub(crate) pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
     pub(crate) is_draining: Cell<bool>,
     pub(crate) decisions: DecisionTable,
+    pub(crate) hub: Hub,
+    pub(crate) verified: Verified,
+    /// Messages for CoAP observers, by their place in the observers' table.
+    pub(crate) observed: RefCell<VecDeque<(u32, Arc<Message>)>>,
+    coap_waker: Cell<Option<Waker>>,
     edits: RefCell<Vec<Edits>>,
     events: RefCell<Option<EventRing>>,
     random: Cell<u64>,
@@ -157,6 +165,18 @@ impl Worker {
     pub(crate) fn log(&self, level: Level, text: &str) {
         let time = (self.clock.epoch_ms() + self.clock.millis()) as f64;
         self.event(&EventRecord { kind: EventKind::Log, a: level as u32, b: 0, c: 0, time, d: 0.0, text });
+    }
+
+    /// Wakes the CoAP driver: something was observed.
+    pub(crate) fn wake_coap(&self) {
+        if let Some(waker) = self.coap_waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Who drives CoAP on this worker.
+    pub(crate) fn on_observed(&self, waker: &Waker) {
+        self.coap_waker.set(Some(waker.clone()));
     }
 
     /// Counts a dropped message.

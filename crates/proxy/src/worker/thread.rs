@@ -1,10 +1,12 @@
 //! A worker's thread: its runtime, its control loop, its clockwork.
 
 use super::{Buffers, Connections, Control, Goodbye, Listening, Worker, WorkerPlan};
+use crate::auth::Verified;
 use crate::decide::{self, DecisionTable};
 use crate::gateway::Shared;
 use crate::listen;
 use crate::plan::Plan;
+use crate::pubsub::{self, Between, Hub, Links};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -24,6 +26,9 @@ pub(crate) struct Started {
     pub(crate) plan: Arc<Plan>,
     pub(crate) events: Option<EventRing>,
     pub(crate) control: mpsc::Receiver<Control>,
+    /// The ways to all workers, and what they send.
+    pub(crate) links: Vec<mpsc::Sender<(u16, Between)>>,
+    pub(crate) inbox: mpsc::Receiver<(u16, Between)>,
 }
 
 /// Starts a worker's thread.
@@ -41,7 +46,8 @@ pub(crate) fn spawn(started: Started) -> std::io::Result<std::thread::JoinHandle
 }
 
 async fn run(started: Started) {
-    let Started { id, shared, plan, events, mut control } = started;
+    let Started { id, shared, plan, events, mut control, links, inbox } = started;
+    let workers = links.len();
     let clock = shared.clock;
     let worker = Rc::new(Worker {
         id,
@@ -54,6 +60,10 @@ async fn run(started: Started) {
         is_draining: Cell::new(false),
         events: RefCell::new(events),
         decisions: DecisionTable::default(),
+        hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), Links::new(id, &links)),
+        verified: Verified::default(),
+        observed: RefCell::default(),
+        coap_waker: Cell::default(),
         edits: RefCell::default(),
         random: Cell::new(fastrand::u64(1..)),
         until_sample: Cell::new(0),
@@ -63,6 +73,8 @@ async fn run(started: Started) {
     apply(&worker, plan);
     tokio::task::spawn_local(tick(Rc::clone(&worker)));
     tokio::task::spawn_local(decide::attend(Rc::clone(&worker)));
+    tokio::task::spawn_local(pubsub::flush(Rc::clone(&worker)));
+    tokio::task::spawn_local(pubsub::serve_links(Rc::clone(&worker), inbox));
     let mut listeners = HashMap::new();
     while let Some(message) = control.recv().await {
         if matches!(message, Control::Stop) {
@@ -116,6 +128,10 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     let adopted = Rc::new(WorkerPlan::adopt(worker, plan));
     worker.plan.replace(adopted);
     worker.decisions.forget_verdicts();
+    worker.verified.forget();
+    let plan = worker.plan();
+    worker.hub.adopt(&plan.plan);
+    worker.hub.links.limit(plan.plan.broker.max_between_workers);
     WorkerPlan::prune(worker);
 }
 
@@ -152,6 +168,9 @@ async fn tick(worker: Rc<Worker>) {
         interval.tick().await;
         let now = worker.clock.millis();
         worker.connections.turn(now);
+        if worker.hub.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
+            worker.with_broker(|broker, sink| broker.handle_timeout(now, sink));
+        }
         let plan = worker.plan();
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;

@@ -1,0 +1,85 @@
+//! Who a client is: user names and passwords of the plan. Hashing is slow on
+//! purpose, so it runs beside the worker, and a password that was right is known
+//! again by a keyed hash for as long as the plan is the same.
+
+use crate::password::verify_password;
+use crate::worker::Worker;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Users that were verified and are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// Passwords that were right lately.
+#[derive(Default)]
+pub(crate) struct Verified {
+    keys: [foldhash::quality::RandomState; 2],
+    known: RefCell<HashMap<Arc<str>, (u64, u64)>>,
+}
+
+impl Verified {
+    /// A new plan may have new passwords.
+    pub(crate) fn forget(&self) {
+        self.known.borrow_mut().clear();
+    }
+
+    fn digest(&self, user: &str, password: &[u8]) -> (u64, u64) {
+        (self.keys[0].hash_one((user, password)), self.keys[1].hash_one((user, password)))
+    }
+}
+
+/// The user, if name and password are right.
+pub(crate) async fn authenticate(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
+    let plan = worker.plan();
+    let hash = plan.plan.users.get(user).cloned();
+    let digest = worker.verified.digest(user, password);
+    let known = worker
+        .verified
+        .known
+        .borrow()
+        .get_key_value(user)
+        .filter(|(_, known)| **known == digest)
+        .map(|(name, _)| Arc::clone(name));
+    if let (Some(name), Some(_)) = (known, &hash) {
+        return Some(name);
+    }
+    let password = password.to_vec();
+    // An unknown user takes as long as a wrong password.
+    let hash_or_none = hash.clone().unwrap_or_else(|| plan.plan.no_user.clone());
+    let right = tokio::task::spawn_blocking(move || verify_password(&hash_or_none, &password)).await.unwrap_or(false);
+    if !right || hash.is_none() {
+        return None;
+    }
+    let name: Arc<str> = user.into();
+    let mut known = worker.verified.known.borrow_mut();
+    if known.len() >= REMEMBERED_MAX {
+        known.clear();
+    }
+    known.insert(Arc::clone(&name), digest);
+    Some(name)
+}
+
+/// User and password of an `Authorization: Basic` header (RFC 7617).
+pub(crate) fn basic(value: &[u8]) -> Option<(String, Vec<u8>)> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(rest.trim_ascii()).ok()?;
+    let colon = memchr::memchr(b':', &decoded)?;
+    Some((String::from_utf8(decoded[..colon].to_vec()).ok()?, decoded[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_basic_credentials() {
+        assert_eq!(basic(b"Basic dTpwOnE="), Some(("u".to_owned(), b"p:q".to_vec())));
+        assert_eq!((basic(b"Bearer dTpw"), basic(b"Basic !!"), basic(b"")), (None, None, None));
+    }
+}

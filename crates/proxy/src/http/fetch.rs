@@ -1,0 +1,371 @@
+//! One whole request to an upstream and its whole answer, for what does not stream:
+//! CoAP requests and topics that are routed to an upstream. Balanced, admitted and
+//! counted as a forwarded request is.
+
+use super::failure::Flag;
+use crate::plan::Upstream;
+use crate::worker::{Level, Worker, WorkerPlan};
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tidegate_balance::{EndpointIndex, PickRequest, Tried};
+use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_response};
+use tidegate_message::Limits;
+use tidegate_resilience::Admission;
+use tidegate_upstream::connect;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Endpoints that are tried as long as nothing was sent.
+const CONNECT_TRIES: usize = 3;
+/// Room that a read asks for, bytes.
+const READ_BYTES: usize = 16 << 10;
+
+/// A request; whoever makes it answers for the bytes: no CR or LF but those of `fields`.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(crate) method: &'static str,
+    /// Path and query.
+    pub(crate) target: Vec<u8>,
+    /// Empty: the endpoint's address.
+    pub(crate) host: Vec<u8>,
+    /// Field lines, each with its CR LF; no framing fields, no `Host`.
+    pub(crate) fields: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    /// Who asks, for the balancer.
+    pub(crate) source: Option<IpAddr>,
+    /// What the upstream's hash is taken of.
+    pub(crate) key: Option<Box<[u8]>>,
+    /// Until the whole answer is there.
+    pub(crate) timeout_ms: u64,
+}
+
+/// An answer.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(Box<str>, Box<[u8]>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Fetched {
+    /// The first field of that name, without regard to case.
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+}
+
+/// One request while it is under way.
+struct Try<'f> {
+    worker: &'f Rc<Worker>,
+    plan: &'f Rc<WorkerPlan>,
+    index: usize,
+    request: &'f Fetch,
+    tried: Tried,
+    endpoint: Option<EndpointIndex>,
+    is_probe: bool,
+    retries: u32,
+}
+
+/// Why a try failed, and whether another one does no harm.
+struct Failed {
+    flag: Flag,
+    again: bool,
+}
+
+/// Sends a request and collects its answer.
+///
+/// # Errors
+/// The flag to answer with.
+pub(crate) async fn fetch(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    index: usize,
+    request: &Fetch,
+) -> Result<Fetched, Flag> {
+    let upstream = plan.plan.upstreams.get(index).filter(|upstream| upstream.problem.is_none()).ok_or(Flag::Broken)?;
+    let (now, started_us) = (worker.clock.millis(), worker.clock.micros());
+    let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
+        Some(Admission::Reject { .. }) => return Err(Flag::Overflow),
+        admission => admission == Some(Admission::Probe),
+    };
+    let counters = &upstream.counters[usize::from(worker.id)];
+    let Ok(_permit) = upstream.requests.take() else {
+        counters.overflow.add(1);
+        return Err(Flag::Overflow);
+    };
+    upstream.budget.record_request(now);
+    let mut attempt = Try { worker, plan, index, request, tried: Tried::new(), endpoint: None, is_probe, retries: 0 };
+    let result = match tokio::time::timeout(Duration::from_millis(request.timeout_ms), attempt.run()).await {
+        Ok(result) => result,
+        Err(_) => Err(Flag::Timeout),
+    };
+    attempt.report(result.as_ref().is_ok_and(|fetched| fetched.status < 500));
+    if attempt.retries > 0 {
+        counters.retries[usize::from(result.is_err())].add(1);
+    }
+    if let Ok(fetched) = &result {
+        counters.codes.add(fetched.status);
+        counters.duration.observe(worker.clock.micros().saturating_sub(started_us));
+    }
+    result
+}
+
+impl Try<'_> {
+    fn upstream(&self) -> &Upstream {
+        &self.plan.plan.upstreams[self.index]
+    }
+
+    async fn run(&mut self) -> Result<Fetched, Flag> {
+        loop {
+            let failed = match self.once().await {
+                Ok(fetched) => return Ok(fetched),
+                Err(failed) => failed,
+            };
+            if !failed.again || self.tried.len() >= CONNECT_TRIES || self.retries >= CONNECT_TRIES as u32 {
+                return Err(failed.flag);
+            }
+            self.report(false);
+            self.retries += 1;
+        }
+    }
+
+    async fn once(&mut self) -> Result<Fetched, Failed> {
+        let picked = PickRequest {
+            key: self.request.key.as_deref(),
+            source: self.request.source,
+            tried: self.tried,
+            now_ms: self.worker.clock.millis(),
+        };
+        let picked = self.plan.upstreams[self.index].picker.borrow_mut().pick(&picked, &self.upstream().endpoints);
+        let endpoint = picked.ok_or(Failed { flag: Flag::NoHealthy, again: false })?;
+        self.endpoint = Some(endpoint);
+        let _in_flight = self.upstream().endpoints.begin(endpoint);
+        let (mut stream, is_reused) = self.open(endpoint).await?;
+        let mut answer = Incoming::default();
+        let sent = self.exchange(&mut stream, &mut answer).await;
+        match sent {
+            Ok((fetched, reusable)) => {
+                if reusable {
+                    let now = self.worker.clock.millis();
+                    self.plan.upstreams[self.index].pools[endpoint as usize].give(stream, now);
+                }
+                Ok(fetched)
+            }
+            // The keep-alive race: the endpoint closed while the request was on its way.
+            Err(flag) => {
+                let idempotent = matches!(self.request.method, "GET" | "PUT" | "DELETE" | "HEAD");
+                let again = flag == Flag::Terminated && is_reused && idempotent && answer.bytes.is_empty();
+                Err(Failed { flag, again })
+            }
+        }
+    }
+
+    /// A pooled connection, or a new one; after a failure always a new one.
+    async fn open(&mut self, endpoint: EndpointIndex) -> Result<(TcpStream, bool), Failed> {
+        let upstream = &self.plan.plan.upstreams[self.index];
+        let counters = &upstream.counters[usize::from(self.worker.id)];
+        let pool = &self.plan.upstreams[self.index].pools[endpoint as usize];
+        if let Some(stream) = if self.retries == 0 { pool.take() } else { None } {
+            counters.reused.add(1);
+            return Ok((stream, true));
+        }
+        let Some(known) = upstream.endpoints.get(endpoint) else {
+            return Err(Failed { flag: Flag::NoHealthy, again: false });
+        };
+        counters.connects.add(1);
+        match connect(known.address, upstream.connect_timeout).await {
+            Ok(stream) => Ok((stream, false)),
+            Err(_) => {
+                self.tried.add(endpoint);
+                Err(Failed { flag: Flag::ConnectFailure, again: self.tried.len() < upstream.endpoints.len() })
+            }
+        }
+    }
+
+    /// The answer, and whether the connection serves another request.
+    async fn exchange(&self, stream: &mut TcpStream, answer: &mut Incoming) -> Result<(Fetched, bool), Flag> {
+        let head = self.head();
+        stream.write_all(&head).await.map_err(|_| Flag::Terminated)?;
+        answer.read(stream, &self.plan.plan.bounds).await
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let Fetch { method, target, host, fields, body, .. } = self.request;
+        let mut out = Vec::with_capacity(256 + fields.len() + body.len());
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{method} ");
+        out.extend_from_slice(target);
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        match self.endpoint.and_then(|endpoint| self.upstream().endpoints.get(endpoint)) {
+            Some(endpoint) if host.is_empty() => drop(write!(out, "{}", endpoint.address)),
+            _ => out.extend_from_slice(host),
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(fields);
+        if !body.is_empty() || matches!(*method, "POST" | "PUT" | "PATCH") {
+            let _ = write!(out, "Content-Length: {}\r\n", body.len());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+        out
+    }
+
+    /// Tells breaker, outlier detection and balancer how it went.
+    fn report(&self, ok: bool) {
+        let (upstream, now) = (self.upstream(), self.worker.clock.millis());
+        let opened = match &upstream.gate {
+            Some(gate) if self.is_probe => {
+                gate.report_probe(now, ok);
+                false
+            }
+            Some(gate) => gate.report(now, ok),
+            None => false,
+        };
+        if opened {
+            self.worker.log(Level::Warn, &format!("breaker of upstream {} opened", upstream.name));
+        }
+        let Some(endpoint) = self.endpoint else { return };
+        if !ok {
+            self.plan.upstreams[self.index].picker.borrow_mut().on_failure(endpoint);
+        }
+        if upstream.outlier.as_ref().is_some_and(|outlier| outlier.report(now, endpoint, ok)) {
+            upstream.endpoints.set_ejected(endpoint, true);
+            let text = format!("endpoint {endpoint} of upstream {} was ejected", upstream.name);
+            self.worker.log(Level::Warn, &text);
+        }
+    }
+}
+
+/// What came of an answer.
+#[derive(Default)]
+struct Incoming {
+    bytes: Vec<u8>,
+}
+
+impl Incoming {
+    async fn read(&mut self, stream: &mut TcpStream, bounds: &Limits) -> Result<(Fetched, bool), Flag> {
+        let (mut fetched, mut reader, keep_alive) = loop {
+            self.more(stream).await?;
+            if let Some(head) = self.take_head(bounds)? {
+                break head;
+            }
+        };
+        let mut used = 0;
+        loop {
+            let (piece, count) = reader.next(&self.bytes[used..]).map_err(|_| Flag::Protocol)?;
+            used += count;
+            match piece {
+                Piece::Data(data) if fetched.body.len() + data.len() > bounds.body_collected => {
+                    return Err(Flag::Protocol);
+                }
+                Piece::Data(data) => fetched.body.extend_from_slice(data),
+                // Bytes behind the answer are nobody's: such a connection is not used again.
+                Piece::End(_) => return Ok((fetched, keep_alive && used == self.bytes.len())),
+                Piece::NeedMore => {
+                    self.bytes.clear();
+                    used = 0;
+                    match (self.more(stream).await, &reader) {
+                        (Ok(()), _) => {}
+                        (Err(_), BodyReader::UntilClose) => return Ok((fetched, false)),
+                        (Err(flag), _) => return Err(flag),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn more(&mut self, stream: &mut TcpStream) -> Result<(), Flag> {
+        self.bytes.reserve(READ_BYTES);
+        match stream.read_buf(&mut self.bytes).await {
+            Ok(count) if count > 0 => Ok(()),
+            _ => Err(Flag::Terminated),
+        }
+    }
+
+    /// The final head, once all of it is there; it is taken out of the bytes.
+    fn take_head(&mut self, bounds: &Limits) -> Result<Option<(Fetched, BodyReader, bool)>, Flag> {
+        loop {
+            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let head = parse_response(&self.bytes, bounds, false, &mut headers).map_err(|_| Flag::Protocol)?;
+            let Some(head) = head else { return Ok(None) };
+            let len = head.len;
+            match head.status {
+                // Nobody asked for an upgrade.
+                101 => return Err(Flag::Protocol),
+                // RFC 9110 section 15.2: interim answers are not the answer.
+                ..200 => {}
+                status => {
+                    let fields = head.headers.iter().map(|field| (field.name.into(), field.value.into())).collect();
+                    let reader = BodyReader::new(head.body, bounds.chunk_extensions);
+                    let fetched = Fetched { status, fields, body: Vec::new() };
+                    let keep_alive = head.keep_alive;
+                    self.bytes.drain(..len);
+                    return Ok(Some((fetched, reader, keep_alive)));
+                }
+            }
+            self.bytes.drain(..len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// What `parts`, written one after the other, are read as.
+    fn read(parts: &'static [&'static [u8]]) -> Result<(Fetched, bool), Flag> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let mut client = TcpStream::connect(address).await.expect("connected");
+            let (mut server, _) = listener.accept().await.expect("accepted");
+            let write = async move {
+                for part in parts {
+                    server.write_all(part).await.expect("written");
+                    tokio::task::yield_now().await;
+                }
+            };
+            let mut incoming = Incoming::default();
+            let bounds = Limits { body_collected: 64, ..Limits::default() };
+            tokio::join!(write, incoming.read(&mut client, &bounds)).1
+        })
+    }
+
+    #[test]
+    fn collects_answers_of_every_framing() {
+        let (fetched, again) =
+            read(&[b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 5\r\nX-A: 1\r\n\r\nhe", b"llo"]).expect("valid");
+        assert_eq!((fetched.status, &*fetched.body, fetched.field("x-a"), again), (200, &b"hello"[..], Some(&b"1"[..]), true));
+        let (fetched, again) =
+            read(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n", b"0\r\n\r\n"]).expect("valid");
+        assert_eq!((&*fetched.body, again), (&b"he"[..], true));
+        let (fetched, again) = read(&[b"HTTP/1.0 200 OK\r\n\r\nhe", b"llo"]).expect("valid");
+        assert_eq!((&*fetched.body, again), (&b"hello"[..], false));
+    }
+
+    #[test]
+    fn passes_over_interim_answers() {
+        let (fetched, _) =
+            read(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"]).expect("valid");
+        assert_eq!((fetched.status, fetched.body.len()), (204, 0));
+    }
+
+    #[test]
+    fn does_not_use_a_connection_again_that_said_too_much() {
+        let (_, again) = read(&[b"HTTP/1.1 204 No Content\r\n\r\nrubbish"]).expect("valid");
+        assert!(!again);
+    }
+
+    #[test]
+    fn refuses_what_is_cut_off_too_large_or_no_http() {
+        assert_eq!(read(&[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"]).err(), Some(Flag::Terminated));
+        assert_eq!(read(&[b"rubbish\r\n\r\n"]).err(), Some(Flag::Protocol));
+        let large = b"HTTP/1.1 200 OK\r\n\r\n0123456789012345678901234567890123456789012345678901234567890123456789";
+        assert_eq!(read(&[large]).err(), Some(Flag::Protocol));
+    }
+}

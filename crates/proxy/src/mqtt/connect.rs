@@ -1,0 +1,142 @@
+//! CONNECT: who it is, then its session, here or from another worker.
+
+use super::serve::Connection;
+use crate::auth::authenticate;
+use crate::pubsub::Outlet;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
+use tidegate_message::Outcome;
+use tidegate_mqtt::{Accepted, Connect, reason};
+
+/// A CONNECT on its way to a session.
+pub(crate) struct Connecting {
+    client_id: Option<Arc<str>>,
+    clean_start: bool,
+    expiry: u32,
+    receive_maximum: u16,
+    will: Option<Will>,
+    credentials: Option<(String, Vec<u8>)>,
+    wants_method: bool,
+    is_v5: bool,
+}
+
+impl Connecting {
+    pub(crate) fn new(connect: &Connect<'_>) -> Self {
+        let will = connect.will.as_ref().and_then(|will| {
+            let (message, expiry) = will.message();
+            Some(Will { message: message.build()?, expiry, delay: will.delay() })
+        });
+        Connecting {
+            client_id: (!connect.client_id.is_empty()).then(|| connect.client_id.into()),
+            clean_start: connect.clean_start,
+            expiry: connect.session_expiry(),
+            receive_maximum: connect.receive_maximum(),
+            will,
+            credentials: connect.user_name.map(|user| (user.to_owned(), connect.password.unwrap_or_default().to_vec())),
+            wants_method: connect.auth_method().is_some(),
+            is_v5: connect.version.is_v5(),
+        }
+    }
+
+    /// Decides and answers. `false`: refused, or the client is gone.
+    pub(crate) async fn run(self, connection: &mut Connection) -> bool {
+        let worker = Rc::clone(&connection.client.worker);
+        let refuse = |connection: &Connection, code: u8| {
+            connection.link.session.borrow_mut().refuse(code, &mut connection.link.out.borrow_mut());
+            false
+        };
+        if self.wants_method {
+            return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
+        }
+        let user = match &self.credentials {
+            Some((user, password)) => authenticate(&worker, user, password).await,
+            None => None,
+        };
+        let has_users = !worker.plan().plan.users.is_empty();
+        let allowed = match (&self.credentials, &user) {
+            (_, Some(_)) => true,
+            // Wrong credentials are an error even where none are needed, once there are users.
+            (Some(_), None) => !has_users && connection.client.trust.anonymous,
+            (None, None) => connection.client.trust.anonymous,
+        };
+        if !allowed {
+            let code = if self.credentials.is_some() { reason::BAD_CREDENTIALS } else { reason::NOT_AUTHORIZED };
+            return refuse(connection, code);
+        }
+        let assigned = self.client_id.is_none();
+        let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
+        let access = Access { user, client_id: Some(Arc::clone(&client_id)) };
+        connection.publisher.access = access.clone();
+        connection.client.peer.user = access.user.as_deref().map(Box::from);
+        let request = ConnectRequest {
+            client_id: Arc::clone(&client_id),
+            clean_start: self.clean_start,
+            expiry: self.expiry,
+            receive_maximum: self.receive_maximum,
+            will: self.will,
+            access,
+        };
+        let now = worker.clock.millis();
+        let placed = worker.with_broker(|broker, sink| broker.connect(now, request, sink));
+        let connected = match placed {
+            Placed::Ready(connected) => connected,
+            Placed::Wait { claim } => {
+                let guard = Abandon { worker: &worker, claim: Some(claim) };
+                let Some(connected) = worker.claimed(claim).await else { return false };
+                guard.keep();
+                connected
+            }
+            Placed::Refused(Outcome::QuotaExceeded) => return refuse(connection, reason::QUOTA_EXCEEDED),
+            Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
+        };
+        let asked = if self.is_v5 { self.expiry } else { connected.expiry };
+        accept(connection, &connected, (assigned.then_some(&*client_id), asked));
+        *connection.client.connection.client_id.borrow_mut() = Some(Box::from(&*client_id));
+        true
+    }
+}
+
+/// CONNACK, then what waited for the session.
+fn accept(connection: &mut Connection, connected: &Connected, (assigned, asked): (Option<&str>, u32)) {
+    let worker = Rc::clone(&connection.client.worker);
+    let now = worker.clock.millis();
+    connection.id = Some(connected.id);
+    worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
+    let accepted = Accepted {
+        session_present: connected.present,
+        assigned_client_id: assigned,
+        session_expiry: (connected.expiry != asked).then_some(connected.expiry),
+    };
+    let deadline = {
+        let mut session = connection.link.session.borrow_mut();
+        session.connack(&accepted, &mut connection.link.out.borrow_mut());
+        session.deadline()
+    };
+    match deadline {
+        Some(deadline) => connection.client.deadline(now, deadline.saturating_sub(now)),
+        None => worker.connections.set_deadline(&connection.client.connection, 0),
+    }
+    worker.with_broker(|broker, sink| broker.resume(now, connected.id, sink));
+    connection.mark();
+}
+
+/// Gives a claim up when the connection goes away while it waits.
+struct Abandon<'w> {
+    worker: &'w crate::worker::Worker,
+    claim: Option<u64>,
+}
+
+impl Abandon<'_> {
+    fn keep(mut self) {
+        self.claim = None;
+    }
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim {
+            self.worker.abandon(claim);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The driver of MQTT connections, over TCP and over WebSocket.
+
+mod connect;
+mod packets;
+mod serve;
+
+pub(crate) use serve::serve;

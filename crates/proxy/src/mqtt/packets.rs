@@ -1,0 +1,225 @@
+//! What each packet of a client leads to. Everything that can be done at once is
+//! done here; what has to wait leaves as `Later`.
+
+use super::connect::Connecting;
+use super::serve::Connection;
+use crate::pubsub::{Publishing, publish};
+use std::future::Future;
+use std::pin::Pin;
+use tidegate_broker::{Granted, Leave, Options, Published, Received, Replay};
+use tidegate_message::Qos;
+use tidegate_mqtt::{Ack, AckKind, Event, Incoming, RetainHandling, Subscribe, Unsubscribe, reason};
+
+/// What became of the bytes in hand.
+pub(crate) enum Handled {
+    /// A packet of so many bytes was handled.
+    Used(usize),
+    /// A packet has not arrived whole.
+    More,
+    /// The connection ends; what there is to say is in the link.
+    End,
+    /// A packet of so many bytes needs time.
+    Later(Later, usize),
+}
+
+/// What a packet waits for.
+pub(crate) enum Later {
+    Connect(Box<Connecting>),
+    /// A publish whose route takes its time.
+    Publish(Pin<Box<dyn Future<Output = Published>>>, u16, Qos),
+    /// A SUBACK that is due when every worker knows of the interest.
+    Subscribe {
+        packet_id: u16,
+        codes: Vec<u8>,
+        granted: Vec<Granted>,
+        after: u64,
+    },
+}
+
+impl Later {
+    /// Waits, then answers. `false`: the connection ends.
+    pub(crate) async fn run(self, connection: &mut Connection) -> bool {
+        match self {
+            Later::Connect(connecting) => connecting.run(connection).await,
+            Later::Publish(publishing, packet_id, qos) => {
+                let published = publishing.await;
+                connection.published((packet_id, qos), published)
+            }
+            Later::Subscribe { packet_id, codes, granted, after } => {
+                connection.client.worker.settled(after).await;
+                connection.suback(packet_id, &codes, &granted);
+                true
+            }
+        }
+    }
+}
+
+/// Handles the first packet of `bytes`.
+pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
+    let now = connection.client.worker.clock.millis();
+    let received = {
+        let link = &connection.link;
+        let mut out = link.out.borrow_mut();
+        if out.capacity() == 0 {
+            *out = connection.client.worker.buffers.take_write();
+        }
+        link.session.borrow_mut().receive(now, bytes, &mut out)
+    };
+    match received {
+        Ok(None) => Handled::More,
+        Ok(Some((event, used))) => connection.event(event, used),
+        // What the client may be told stands in the output already.
+        Err(_) => Handled::End,
+    }
+}
+
+impl Connection {
+    fn event(&mut self, event: Event<'_>, used: usize) -> Handled {
+        match event {
+            Event::Connect(connect) => Handled::Later(Later::Connect(Box::new(Connecting::new(&connect))), used),
+            Event::Publish(incoming) => self.publish(&incoming, used),
+            Event::Ack(ack) => self.ack(&ack, used),
+            Event::Subscribe(subscribe) => self.subscribe(&subscribe, used),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, used),
+            Event::Ping => Handled::Used(used),
+            Event::Disconnect { with_will, session_expiry } => {
+                self.leave = Leave { with_will, expiry: session_expiry };
+                Handled::End
+            }
+            Event::Auth(_) => {
+                self.link
+                    .session
+                    .borrow_mut()
+                    .disconnect(reason::BAD_AUTHENTICATION_METHOD, &mut self.link.out.borrow_mut());
+                Handled::End
+            }
+        }
+    }
+
+    fn publish(&mut self, incoming: &Incoming<'_>, used: usize) -> Handled {
+        let worker = &self.client.worker;
+        let promise = (incoming.packet_id, incoming.qos);
+        let Some(id) = self.id else { return Handled::End };
+        self.publisher.session = Some((id, incoming.packet_id));
+        match publish(worker, &self.publisher, incoming.message(worker.clock.millis())) {
+            Publishing::Done(published) => {
+                if self.published(promise, published) {
+                    Handled::Used(used)
+                } else {
+                    Handled::End
+                }
+            }
+            Publishing::Later(publishing) => Handled::Later(Later::Publish(publishing, promise.0, promise.1), used),
+        }
+    }
+
+    /// Answers a publish. `false`: the connection must close.
+    fn published(&mut self, promise: (u16, Qos), published: Published) -> bool {
+        let mut session = self.link.session.borrow_mut();
+        let mut out = self.link.out.borrow_mut();
+        match published {
+            Published::New(outcome) => !session.publish_outcome(promise, outcome, &mut out),
+            Published::Again => {
+                session.publish_again(promise.0, &mut out);
+                true
+            }
+        }
+    }
+
+    fn ack(&mut self, ack: &Ack<'_>, used: usize) -> Handled {
+        let Some(id) = self.id else { return Handled::End };
+        let worker = &self.client.worker;
+        let (now, packet_id) = (worker.clock.millis(), ack.packet_id);
+        match ack.kind {
+            AckKind::PubAck => {
+                worker.with_broker(|broker, sink| broker.puback(now, (id, packet_id), sink));
+            }
+            AckKind::PubRec => {
+                let received =
+                    worker.with_broker(|broker, sink| broker.pubrec(now, (id, packet_id), ack.reason < 0x80, sink));
+                if received != Received::Done {
+                    let known = received == Received::Release;
+                    self.link.session.borrow_mut().pubrel(packet_id, known, &mut self.link.out.borrow_mut());
+                }
+            }
+            AckKind::PubRel => {
+                let known = worker.hub.broker.borrow_mut().pubrel(id, packet_id);
+                self.link.session.borrow_mut().pubcomp(packet_id, known, &mut self.link.out.borrow_mut());
+            }
+            AckKind::PubComp => {
+                worker.with_broker(|broker, sink| broker.pubcomp(now, (id, packet_id), sink));
+            }
+        }
+        Handled::Used(used)
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>, used: usize) -> Handled {
+        let Some(id) = self.id else { return Handled::End };
+        let worker = self.client.worker.clone();
+        let (mut codes, mut granted, mut after) = (Vec::new(), Vec::new(), 0);
+        let subscription_id = subscribe.subscription_id().unwrap_or(0);
+        for subscription in subscribe.filters.iter() {
+            let options = Options {
+                qos: subscription.options.qos,
+                no_local: subscription.options.no_local,
+                retain_as_published: subscription.options.retain_as_published,
+                replay: match subscription.options.retain_handling {
+                    RetainHandling::Send => Replay::Always,
+                    RetainHandling::SendIfNew => Replay::IfNew,
+                    RetainHandling::DoNotSend => Replay::Never,
+                },
+                id: subscription_id,
+            };
+            match worker.with_broker(|broker, sink| broker.subscribe(id, subscription.filter, options, sink)) {
+                Ok(grant) => {
+                    codes.push(grant.qos as u8);
+                    after = after.max(grant.after);
+                    granted.push(grant);
+                }
+                // MQTT-3.9.3-2: the code for a filter is its own, the others stand.
+                Err(outcome) => codes.push(refusal(outcome, self.link.session.borrow().version().is_v5())),
+            }
+        }
+        if worker.hub.broker.borrow().settled() < after {
+            return Handled::Later(Later::Subscribe { packet_id: subscribe.packet_id, codes, granted, after }, used);
+        }
+        self.suback(subscribe.packet_id, &codes, &granted);
+        Handled::Used(used)
+    }
+
+    /// SUBACK, then the retained messages.
+    fn suback(&mut self, packet_id: u16, codes: &[u8], granted: &[Granted]) {
+        self.link.session.borrow_mut().suback(packet_id, codes, &mut self.link.out.borrow_mut());
+        let Some(id) = self.id else { return };
+        let worker = &self.client.worker;
+        let now = worker.clock.millis();
+        for grant in granted {
+            worker.with_broker(|broker, sink| broker.replay(now, id, grant, sink));
+        }
+        self.mark();
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, used: usize) -> Handled {
+        let Some(id) = self.id else { return Handled::End };
+        let worker = &self.client.worker;
+        let mut codes = Vec::new();
+        for name in unsubscribe.filters.iter() {
+            let existed = worker.with_broker(|broker, sink| broker.unsubscribe(id, name.filter, sink));
+            codes.push(if existed { reason::SUCCESS } else { reason::NO_SUBSCRIPTION_EXISTED });
+        }
+        self.link.session.borrow_mut().unsuback(unsubscribe.packet_id, &codes, &mut self.link.out.borrow_mut());
+        Handled::Used(used)
+    }
+}
+
+/// The SUBACK code of a refused filter; 3.1.1 knows one only.
+fn refusal(outcome: tidegate_message::Outcome, is_v5: bool) -> u8 {
+    use tidegate_message::Outcome;
+    match outcome {
+        _ if !is_v5 => reason::UNSPECIFIED,
+        Outcome::InvalidTopic => reason::TOPIC_FILTER_INVALID,
+        Outcome::Forbidden => reason::NOT_AUTHORIZED,
+        Outcome::QuotaExceeded => reason::QUOTA_EXCEEDED,
+        _ => reason::UNSPECIFIED,
+    }
+}

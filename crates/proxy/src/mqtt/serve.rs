@@ -1,0 +1,283 @@
+//! One MQTT connection: read, decode, handle, drain; the flush task writes.
+
+use super::packets::{Handled, handle};
+use crate::client::{Client, Input};
+use crate::pubsub::{Framing, MqttLink};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use tidegate_broker::{CloseReason, Leave, SubscriberId};
+use tidegate_mqtt::reason;
+use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
+
+/// What wakes a connection's task.
+enum Woken {
+    Input(Input),
+    /// The client closed, or its network did.
+    Gone,
+    /// The deadline passed.
+    Late,
+    /// The gateway drains or somebody kicks the client.
+    Asked,
+    /// The broker wants it closed.
+    Closing(CloseReason),
+}
+
+/// One connection while it is served.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) link: Rc<MqttLink>,
+    /// The broker's name for it, from CONNACK on.
+    pub(crate) id: Option<SubscriberId>,
+    pub(crate) publisher: crate::pubsub::Publisher,
+    /// How it leaves, where the client said so.
+    pub(crate) leave: Leave,
+    frames: Option<Decoder>,
+    /// Bytes of packets that came in pieces, over WebSocket.
+    inbox: Vec<u8>,
+}
+
+/// Serves a connection whose first bytes are `first`.
+pub(crate) async fn serve(client: Client, first: Option<Input>, framing: Framing) {
+    let worker = Rc::clone(&client.worker);
+    let plan = worker.plan();
+    let now = worker.clock.millis();
+    client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
+    let settings = worker.hub.settings.borrow().clone();
+    let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.write), Rc::clone(&client.connection)));
+    let decoder = || Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds);
+    let publisher = crate::pubsub::Publisher { session: None, access: Default::default(), peer: client.peer.clone() };
+    let mut connection = Connection {
+        client,
+        link: Rc::new(link),
+        id: None,
+        publisher,
+        leave: Leave::LOST,
+        frames: (framing == Framing::WebSocket).then(decoder),
+        inbox: Vec::new(),
+    };
+    connection.run(first).await;
+    connection.finish().await;
+}
+
+impl Connection {
+    async fn run(&mut self, first: Option<Input>) {
+        let mut woken = match first {
+            Some(input) => Woken::Input(input),
+            None => self.wait().await,
+        };
+        loop {
+            match woken {
+                Woken::Input(input) => {
+                    if !self.take(input).await {
+                        return;
+                    }
+                }
+                Woken::Gone => return,
+                Woken::Late if !self.is_late() => {}
+                Woken::Late => return,
+                Woken::Asked => return self.say_goodbye(reason::SERVER_SHUTTING_DOWN),
+                Woken::Closing(CloseReason::TakenOver) => return self.say_goodbye(reason::SESSION_TAKEN_OVER),
+                Woken::Closing(CloseReason::Administrative) => return self.say_goodbye(reason::ADMINISTRATIVE_ACTION),
+            }
+            if self.client.worker.hub.links.is_congested() {
+                self.client.worker.hub.links.uncongested().await;
+            }
+            woken = self.wait().await;
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self) -> Woken {
+        let (client, link) = (&mut self.client, &self.link);
+        poll_fn(|cx| {
+            client.connection.register(cx.waker());
+            if link.is_broken.get() {
+                return Poll::Ready(Woken::Gone);
+            }
+            if let Some(reason) = link.closing.get() {
+                return Poll::Ready(Woken::Closing(reason));
+            }
+            if client.connection.is_leaving() {
+                return Poll::Ready(Woken::Asked);
+            }
+            if client.connection.timed_out.get() {
+                return Poll::Ready(Woken::Late);
+            }
+            link.poll_unblock(&client.worker, cx);
+            match ready!(client.poll_input(cx)) {
+                Ok(input) if client.is_at_end => {
+                    client.worker.buffers.give(input.buffer);
+                    Poll::Ready(Woken::Gone)
+                }
+                Ok(input) => Poll::Ready(Woken::Input(input)),
+                Err(_) => Poll::Ready(Woken::Gone),
+            }
+        })
+        .await
+    }
+
+    /// Whether the client has really been silent too long; otherwise a new deadline is set.
+    fn is_late(&mut self) -> bool {
+        let now = self.client.worker.clock.millis();
+        let mut session = self.link.session.borrow_mut();
+        let late = !session.is_connected() || session.handle_timeout(now, &mut self.link.out.borrow_mut());
+        if !late {
+            let next = session.deadline().map_or(0, |deadline| deadline.saturating_sub(now));
+            self.client.connection.timed_out.set(false);
+            if next > 0 {
+                self.client.deadline(now, next);
+            }
+        }
+        late
+    }
+
+    /// Takes what was read. `false`: the connection ends.
+    async fn take(&mut self, mut input: Input) -> bool {
+        let mut decoder = match self.frames.take() {
+            None => return self.take_packets(input).await,
+            Some(decoder) => decoder,
+        };
+        let unframed = self.unframe(&mut decoder, &mut input);
+        self.frames = Some(decoder);
+        self.client.stash(input);
+        let bytes = std::mem::take(&mut self.inbox);
+        let mut at = 0;
+        let mut alive = true;
+        while alive && at < bytes.len() {
+            match handle(self, &bytes[at..]) {
+                Handled::Used(used) => at += used,
+                Handled::More => break,
+                Handled::End => alive = false,
+                Handled::Later(later, used) => {
+                    at += used;
+                    alive = later.run(self).await;
+                }
+            }
+        }
+        self.inbox.extend_from_slice(&bytes[at..]);
+        self.mark();
+        alive && unframed
+    }
+
+    /// Moves payloads of WebSocket messages to the inbox. `false`: the client closes or broke a rule.
+    fn unframe(&mut self, decoder: &mut Decoder, input: &mut Input) -> bool {
+        loop {
+            let (start, end) = (input.start, input.end);
+            let decoded = decoder.decode(&mut input.buffer[start..end]);
+            let mut frame = Vec::new();
+            match decoded {
+                Ok((used, event)) => {
+                    let is_over = event.is_none();
+                    match event {
+                        // MQTT-6.0.0-1: packets travel in binary messages.
+                        Some(Event::Data { text: true, .. }) => {
+                            encode_close(&mut frame, 1003, "MQTT wants binary messages");
+                            self.link.put_frame(&frame);
+                            return false;
+                        }
+                        Some(Event::Data { payload, .. }) => self.inbox.extend_from_slice(payload),
+                        Some(Event::Ping(payload)) => encode_frame(&mut frame, Opcode::Pong, payload),
+                        Some(Event::Close(_)) => {
+                            encode_close(&mut frame, 1000, "");
+                            self.link.put_frame(&frame);
+                            return false;
+                        }
+                        Some(Event::Pong(_)) | None => {}
+                    }
+                    input.start += used;
+                    if !frame.is_empty() {
+                        self.link.put_frame(&frame);
+                    }
+                    if is_over {
+                        return true;
+                    }
+                }
+                Err(error) => {
+                    encode_close(&mut frame, error.code, error.what);
+                    self.link.put_frame(&frame);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Handles every packet that a read brought, in place.
+    async fn take_packets(&mut self, mut input: Input) -> bool {
+        loop {
+            match handle(self, input.bytes()) {
+                Handled::Used(used) => input.start += used,
+                Handled::More => break,
+                Handled::End => {
+                    self.client.worker.buffers.give(input.buffer);
+                    self.mark();
+                    return false;
+                }
+                Handled::Later(later, used) => {
+                    input.start += used;
+                    self.client.stash(input);
+                    self.mark();
+                    if !later.run(self).await {
+                        return false;
+                    }
+                    match self.client.carried() {
+                        Some(carried) => input = carried,
+                        None => return true,
+                    }
+                }
+            }
+            if input.is_empty() {
+                break;
+            }
+        }
+        self.client.connection.last_activity.set(self.client.worker.clock.millis());
+        self.client.stash(input);
+        self.mark();
+        true
+    }
+
+    /// Lets the flush task write what is in the link.
+    pub(crate) fn mark(&self) {
+        if self.link.waiting() > 0 {
+            self.client.worker.hub.flusher.mark(&self.link);
+        }
+    }
+
+    fn say_goodbye(&mut self, code: u8) {
+        self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
+        if self.frames.is_some() {
+            let mut frame = Vec::new();
+            encode_close(&mut frame, if code == reason::SERVER_SHUTTING_DOWN { 1012 } else { 1000 }, "");
+            self.link.put_frame(&frame);
+        }
+        self.mark();
+    }
+
+    /// Leaves the broker, lets the last bytes out, closes.
+    async fn finish(self) {
+        let worker = Rc::clone(&self.client.worker);
+        let now = worker.clock.millis();
+        if let Some(id) = self.id {
+            worker.hub.outlets.borrow_mut().remove(id);
+            worker.with_broker(|broker, sink| broker.disconnect(now, id, self.leave, sink));
+        }
+        self.client.deadline(now, worker.plan().plan.limits.stall_timeout_ms);
+        self.mark();
+        let link = Rc::clone(&self.link);
+        let connection = Rc::clone(&self.client.connection);
+        poll_fn(|cx| {
+            connection.register(cx.waker());
+            link.poll_unblock(&worker, cx);
+            if link.waiting() == 0 || link.is_broken.get() || connection.timed_out.get() {
+                return Poll::Ready(());
+            }
+            if !link.is_blocked.get() {
+                // The flush task runs behind this one; ask again after it.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+        self.client.close().await;
+    }
+}

@@ -1,0 +1,171 @@
+//! What crosses between workers: one bounded link per pair, in order. A message of
+//! QoS 0 that finds its link full is dropped and counted; for QoS 1 and 2 publishers
+//! pause until the link has room again.
+
+use crate::worker::Worker;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use tidegate_broker::{Forward, GiveUp, HandOver, InterestChange};
+use tidegate_message::{Message, Qos};
+use tokio::sync::mpsc;
+
+/// One thing on its way from one worker to another.
+pub(crate) enum Between {
+    Forward(Forward),
+    Interest(InterestChange),
+    InterestAck(u64),
+    GiveUp(GiveUp),
+    HandOver(Box<HandOver>),
+}
+
+/// Things taken from a link before the worker looks at its sockets again.
+const BATCH: usize = 256;
+
+/// The way to one other worker.
+struct Link {
+    sender: mpsc::Sender<(u16, Between)>,
+    /// What the link had no room for, in order.
+    waiting: RefCell<VecDeque<Between>>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// The ways to all other workers.
+pub(crate) struct Links {
+    worker: u16,
+    links: Vec<Option<Link>>,
+    max_waiting: Cell<usize>,
+    paused: RefCell<Vec<Waker>>,
+}
+
+impl Links {
+    /// `senders` by worker; the one of this worker itself is not used.
+    pub(crate) fn new(worker: u16, senders: &[mpsc::Sender<(u16, Between)>]) -> Self {
+        let link = |(to, sender): (usize, &mpsc::Sender<_>)| {
+            let link = Link { sender: sender.clone(), waiting: RefCell::default(), waker: Cell::default() };
+            (to != usize::from(worker)).then_some(link)
+        };
+        let links = senders.iter().enumerate().map(link).collect();
+        Links { worker, links, max_waiting: Cell::new(4_096), paused: RefCell::default() }
+    }
+
+    /// Bounds what waits for one link.
+    pub(crate) fn limit(&self, max_waiting: usize) {
+        self.max_waiting.set(max_waiting);
+    }
+
+    /// Sends what must not be lost: it is rare, and bounded by sessions and subscriptions.
+    pub(crate) fn send(&self, to: u16, between: Between) {
+        let Some(Some(link)) = self.links.get(usize::from(to)) else { return };
+        let mut waiting = link.waiting.borrow_mut();
+        if waiting.is_empty() {
+            match link.sender.try_send((self.worker, between)) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full((_, between))) => waiting.push_back(between),
+            }
+        } else {
+            waiting.push_back(between);
+        }
+        if let Some(waker) = link.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Sends a message. `false`: the link is full and it was QoS 0.
+    pub(crate) fn forward(&self, to: u16, forward: Forward) -> bool {
+        let Some(Some(link)) = self.links.get(usize::from(to)) else { return true };
+        let is_full = link.waiting.borrow().len() >= self.max_waiting.get();
+        if is_full && droppable(&forward.message) {
+            return false;
+        }
+        self.send(to, Between::Forward(forward));
+        true
+    }
+
+    /// To all other workers.
+    pub(crate) fn broadcast(&self, change: &InterestChange) {
+        for to in 0..self.links.len() as u16 {
+            self.send(to, Between::Interest(change.clone()));
+        }
+    }
+
+    /// Whether publishers of QoS 1 and 2 have to pause.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.links.iter().flatten().any(|link| link.waiting.borrow().len() >= self.max_waiting.get())
+    }
+
+    /// Waits until no link is full.
+    pub(crate) async fn uncongested(&self) {
+        poll_fn(|cx| {
+            if !self.is_congested() {
+                return Poll::Ready(());
+            }
+            self.paused.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Moves what waits for the worker `to`, as long as both live.
+    async fn pump(&self, to: usize) {
+        let Some(Some(link)) = self.links.get(to) else { return };
+        loop {
+            poll_fn(|cx| {
+                if !link.waiting.borrow().is_empty() {
+                    return Poll::Ready(());
+                }
+                link.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            })
+            .await;
+            let Ok(permit) = link.sender.reserve().await else { return };
+            if let Some(between) = link.waiting.borrow_mut().pop_front() {
+                permit.send((self.worker, between));
+            }
+            if link.waiting.borrow().len() * 2 < self.max_waiting.get() {
+                self.paused.borrow_mut().drain(..).for_each(Waker::wake);
+            }
+        }
+    }
+}
+
+fn droppable(message: &Message) -> bool {
+    message.qos == Qos::AtMostOnce
+}
+
+/// Runs the links of a worker: what waits goes out, what comes in reaches the broker.
+pub(crate) async fn serve_links(worker: Rc<Worker>, mut inbox: mpsc::Receiver<(u16, Between)>) {
+    for to in 0..worker.hub.links.links.len() {
+        let worker = Rc::clone(&worker);
+        tokio::task::spawn_local(async move { worker.hub.links.pump(to).await });
+    }
+    let mut batch = Vec::with_capacity(BATCH);
+    while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        for (from, between) in batch.drain(..) {
+            receive(&worker, from, between);
+        }
+        // Ready connections have their turn before the next batch.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn receive(worker: &Rc<Worker>, from: u16, between: Between) {
+    let now = worker.clock.millis();
+    match between {
+        Between::Forward(forward) => {
+            worker.with_broker(|broker, sink| broker.handle_forward(now, from, &forward, sink))
+        }
+        Between::Interest(change) => {
+            worker.hub.broker.borrow_mut().handle_interest(from, &change);
+            worker.hub.links.send(from, Between::InterestAck(change.number));
+        }
+        Between::InterestAck(number) => {
+            worker.with_broker(|broker, sink| broker.handle_interest_ack(from, number, sink));
+            worker.wake_unsettled();
+        }
+        Between::GiveUp(ask) => worker.with_broker(|broker, sink| broker.give_up(now, ask, sink)),
+        Between::HandOver(hand_over) => worker.with_broker(|broker, sink| broker.adopt(now, *hand_over, sink)),
+    }
+}

@@ -1,0 +1,150 @@
+//! The writing end of an MQTT connection: what the session and the broker put out
+//! gathers here until the flush task writes it.
+
+use crate::worker::{Connection, Worker};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use tidegate_broker::CloseReason;
+use tidegate_mqtt::{Session, Settings};
+use tidegate_websocket::{Opcode, encode_head};
+use tokio::net::tcp::OwnedWriteHalf;
+
+/// How packets stand on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Framing {
+    /// One after the other.
+    Raw,
+    /// In binary WebSocket messages (MQTT section 6).
+    WebSocket,
+}
+
+/// Most that one connection may take of a turn, bytes.
+const TURN_BYTES: usize = 64 << 10;
+
+/// One connection's session and output.
+pub(crate) struct MqttLink {
+    pub(crate) session: RefCell<Session>,
+    /// Packets that are not on the wire yet.
+    pub(crate) out: RefCell<Vec<u8>>,
+    /// Framed bytes that the socket did not take, and how many of them it has.
+    wire: RefCell<Vec<u8>>,
+    sent: Cell<usize>,
+    framing: Framing,
+    write: Rc<OwnedWriteHalf>,
+    connection: Rc<Connection>,
+    pub(crate) is_marked: Cell<bool>,
+    /// The socket is full: the connection's task waits for room.
+    pub(crate) is_blocked: Cell<bool>,
+    pub(crate) is_broken: Cell<bool>,
+    /// The broker wants the connection closed.
+    pub(crate) closing: Cell<Option<CloseReason>>,
+}
+
+impl MqttLink {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        now: u64,
+        (framing, write, connection): (Framing, Rc<OwnedWriteHalf>, Rc<Connection>),
+    ) -> Self {
+        MqttLink {
+            session: RefCell::new(Session::new(settings, now)),
+            out: RefCell::default(),
+            wire: RefCell::default(),
+            sent: Cell::new(0),
+            framing,
+            write,
+            connection,
+            is_marked: Cell::new(false),
+            is_blocked: Cell::new(false),
+            is_broken: Cell::new(false),
+            closing: Cell::new(None),
+        }
+    }
+
+    /// Bytes that wait for the client.
+    pub(crate) fn waiting(&self) -> usize {
+        self.out.borrow().len() + self.wire.borrow().len() - self.sent.get()
+    }
+
+    /// Puts bytes on the wire as they are: WebSocket control frames.
+    pub(crate) fn put_frame(&self, frame: &[u8]) {
+        self.frame_output();
+        self.wire.borrow_mut().extend_from_slice(frame);
+    }
+
+    /// Asks the connection's task to close for that reason.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.closing.set(Some(reason));
+        self.connection.wake();
+    }
+
+    fn frame_output(&self) {
+        let (mut out, mut wire) = (self.out.borrow_mut(), self.wire.borrow_mut());
+        match self.framing {
+            _ if out.is_empty() => {}
+            Framing::Raw if wire.is_empty() => std::mem::swap(&mut *out, &mut *wire),
+            Framing::Raw => {
+                wire.extend_from_slice(&out);
+                out.clear();
+            }
+            Framing::WebSocket => {
+                encode_head(&mut wire, Opcode::Binary, out.len());
+                wire.extend_from_slice(&out);
+                out.clear();
+            }
+        }
+    }
+
+    /// Writes what gathered, as far as the socket takes it.
+    pub(crate) fn write(self: &Rc<Self>, worker: &Worker) {
+        if self.is_blocked.get() || self.is_broken.get() {
+            return;
+        }
+        if self.wire.borrow().is_empty() {
+            self.frame_output();
+        }
+        let mut wire = self.wire.borrow_mut();
+        let from = self.sent.get();
+        let until = wire.len().min(from + TURN_BYTES);
+        match self.write.try_write(&wire[from..until]) {
+            Ok(count) => {
+                self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
+                self.sent.set(from + count);
+                if from + count < until {
+                    self.block();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.block(),
+            Err(_) => {
+                self.is_broken.set(true);
+                self.connection.wake();
+                return;
+            }
+        }
+        if self.sent.get() == wire.len() {
+            self.sent.set(0);
+            worker.buffers.give_write(std::mem::take(&mut *wire));
+        }
+        drop(wire);
+        if !self.is_blocked.get() && self.waiting() > 0 {
+            worker.hub.flusher.mark(self);
+        }
+    }
+
+    fn block(&self) {
+        self.is_blocked.set(true);
+        self.connection.wake();
+    }
+
+    /// For the connection's task: asks to be woken when a full socket has room, and
+    /// marks the link once it has.
+    pub(crate) fn poll_unblock(self: &Rc<Self>, worker: &Worker, cx: &mut Context<'_>) {
+        if self.is_blocked.get() && self.write.as_ref().as_ref().poll_write_ready(cx).is_ready() {
+            self.is_blocked.set(false);
+            worker.hub.flusher.mark(self);
+        }
+    }
+}

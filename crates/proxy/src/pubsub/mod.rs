@@ -1,0 +1,177 @@
+//! Publish and subscribe on one worker: its broker, the outlets of its subscribers,
+//! the links to the other workers, and the one task that writes.
+
+mod between;
+mod flush;
+mod link;
+mod outlet;
+mod publish;
+mod queue;
+mod sink;
+
+pub(crate) use between::{Between, Links, serve_links};
+pub(crate) use flush::{Flusher, flush};
+pub(crate) use link::{Framing, MqttLink};
+pub(crate) use outlet::{Outlet, Outlets};
+pub(crate) use publish::{Publisher, Publishing, publish};
+pub(crate) use queue::{Queued, StreamQueue};
+pub(crate) use sink::HubSink;
+
+use crate::plan::Plan;
+use crate::worker::Worker;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tidegate_broker::{Broker, BrokerLimits, Connected, Shared, SubscriberId, TakeOver};
+use tidegate_mqtt::{Encoded, Settings};
+
+/// A CONNECT whose session comes from another worker.
+enum Claim {
+    Waiting(Option<Waker>),
+    Ready(Connected),
+    Overtaken,
+}
+
+/// One worker's side of publish and subscribe.
+pub(crate) struct Hub {
+    pub(crate) broker: RefCell<Broker>,
+    pub(crate) outlets: RefCell<Outlets>,
+    pub(crate) flusher: Flusher,
+    pub(crate) links: Links,
+    pub(crate) settings: RefCell<Arc<Settings>>,
+    /// A fan-out's packet, encoded once; its buffer is used again.
+    pub(crate) encoded: RefCell<Encoded>,
+    /// Deliveries that their client does not take: packet ids to give back.
+    pub(crate) discards: RefCell<Vec<(SubscriberId, u16)>>,
+    claims: RefCell<HashMap<u64, Claim>>,
+    unsettled: RefCell<Vec<Waker>>,
+    pub(crate) subscribers: Cell<u64>,
+}
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<Shared>, (worker, workers): (u16, u16), links: Links) -> Self {
+        Hub {
+            broker: RefCell::new(Broker::new(shared, (worker, workers), BrokerLimits::default())),
+            outlets: RefCell::default(),
+            flusher: Flusher::default(),
+            links,
+            settings: RefCell::default(),
+            encoded: RefCell::default(),
+            discards: RefCell::default(),
+            claims: RefCell::default(),
+            unsettled: RefCell::default(),
+            subscribers: Cell::new(0),
+        }
+    }
+
+    /// Takes a plan's bounds up.
+    pub(crate) fn adopt(&self, plan: &Plan) {
+        self.broker.borrow_mut().set_limits(broker_limits(plan));
+        *self.settings.borrow_mut() = Arc::new(Settings {
+            limits: plan.bounds,
+            receive_maximum: plan.mqtt.receive_maximum,
+            topic_alias_maximum: plan.mqtt.topic_alias_maximum,
+            server_keep_alive: plan.mqtt.server_keep_alive_s,
+            ..Settings::default()
+        });
+    }
+}
+
+fn broker_limits(plan: &Plan) -> BrokerLimits {
+    BrokerLimits {
+        max_queued: plan.broker.max_queued,
+        max_queued_bytes: plan.broker.max_queued_bytes,
+        max_queued_total_bytes: plan.broker.max_queued_total_bytes,
+        max_subscriptions: plan.broker.max_subscriptions_per_client,
+        max_inflight: plan.mqtt.max_inflight,
+        max_session_expiry: plan.mqtt.max_session_expiry_s,
+        topic_levels: plan.bounds.topic_levels,
+        ..BrokerLimits::default()
+    }
+}
+
+impl Worker {
+    /// Calls the broker with the worker's sink, then does what the call left to do:
+    /// packet ids of what could not be sent, steps of sessions that move.
+    pub(crate) fn with_broker<T>(self: &Rc<Self>, act: impl FnOnce(&mut Broker, &mut HubSink<'_>) -> T) -> T {
+        let hub = &self.hub;
+        let result = {
+            let mut sink = HubSink::new(self);
+            let mut broker = hub.broker.borrow_mut();
+            let result = act(&mut broker, &mut sink);
+            while let Some((id, packet_id)) = { hub.discards.borrow_mut().pop() } {
+                broker.discard(self.clock.millis(), (id, packet_id), &mut sink);
+            }
+            result
+        };
+        self.take_over();
+        result
+    }
+
+    /// Carries the steps of moving sessions out.
+    fn take_over(&self) {
+        let hub = &self.hub;
+        loop {
+            let step = hub.broker.borrow_mut().poll_takeover();
+            match step {
+                None => return,
+                Some(TakeOver::Ask(ask)) => hub.links.send(ask.home.worker, Between::GiveUp(ask)),
+                Some(TakeOver::HandOver(hand_over)) => {
+                    hub.links.send(hand_over.to, Between::HandOver(Box::new(hand_over)))
+                }
+                Some(TakeOver::Ready { claim, connected }) => self.settle_claim(claim, Claim::Ready(connected)),
+                Some(TakeOver::Overtaken { claim }) => self.settle_claim(claim, Claim::Overtaken),
+            }
+        }
+    }
+
+    fn settle_claim(&self, claim: u64, settled: Claim) {
+        if let Some(Claim::Waiting(Some(waker))) = self.hub.claims.borrow_mut().insert(claim, settled) {
+            waker.wake();
+        }
+    }
+
+    /// Waits until a session has come from its worker. `None`: another connection was faster.
+    pub(crate) async fn claimed(&self, claim: u64) -> Option<Connected> {
+        let result = poll_fn(|cx| {
+            let mut claims = self.hub.claims.borrow_mut();
+            let entry = claims.entry(claim).or_insert(Claim::Waiting(None));
+            match entry {
+                Claim::Waiting(waker) => {
+                    *waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                Claim::Ready(connected) => Poll::Ready(Some(*connected)),
+                Claim::Overtaken => Poll::Ready(None),
+            }
+        })
+        .await;
+        self.hub.claims.borrow_mut().remove(&claim);
+        result
+    }
+
+    /// Forgets a claim whose connection went away.
+    pub(crate) fn abandon(&self, claim: u64) {
+        self.hub.claims.borrow_mut().remove(&claim);
+        self.hub.broker.borrow_mut().abandon(claim);
+    }
+
+    /// Waits until every worker knows of the interest with that number.
+    pub(crate) async fn settled(&self, number: u64) {
+        poll_fn(|cx| {
+            if self.hub.broker.borrow().settled() >= number {
+                return Poll::Ready(());
+            }
+            self.hub.unsettled.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn wake_unsettled(&self) {
+        self.hub.unsettled.borrow_mut().drain(..).for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,284 @@
+//! A publish from any protocol: topic routes and their policies first, then the
+//! broker, then the routes' targets. Without a matching route it is one call.
+
+use crate::decide::{Ruling, Sought, seek};
+use crate::plan::{Route, Target};
+use crate::worker::{Worker, WorkerPlan};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use tidegate_broker::{Access, Origin, Published, SubscriberId};
+use tidegate_message::{FieldId, Message, MessageBuilder, Outcome, Peer, Protocol, View};
+use tidegate_policy::{Context, Edits, Place, Template, TemplateInput, Verdict};
+use tidegate_route::{Captures, valid_topic};
+
+/// How often a message may be published again by routes.
+const HOPS_MAX: u8 = 8;
+
+/// Who publishes.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    /// An MQTT session with its packet identifier, or a subscriber of another kind.
+    pub(crate) session: Option<(SubscriberId, u16)>,
+    pub(crate) access: Access,
+    pub(crate) peer: Peer,
+}
+
+/// What became of a publish.
+pub(crate) enum Publishing {
+    Done(Published),
+    /// A route's policy or target takes its time.
+    Later(Pin<Box<dyn Future<Output = Published>>>),
+}
+
+/// Publishes.
+pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Publishing {
+    let counters = worker.counters.of(message.protocol);
+    counters.messages_in[message.qos as usize].add(1);
+    counters.message_bytes_in.add(message.payload.len() as u64);
+    let plan = worker.plan.borrow();
+    if plan.plan.table.has_topics() {
+        let view = TopicView::of(&message, publisher);
+        let mut found = Vec::new();
+        plan.plan.table.topics(message.topic, &view, &mut found);
+        if !found.is_empty() {
+            let plan = Rc::clone(&plan);
+            return match message.build() {
+                Some(message) => {
+                    Publishing::Later(Box::pin(routed(Rc::clone(worker), plan, (publisher.clone(), message, found))))
+                }
+                None => Publishing::Done(Published::New(Outcome::InvalidTopic)),
+            };
+        }
+    }
+    drop(plan);
+    Publishing::Done(to_broker(worker, publisher, message))
+}
+
+fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Published {
+    let now = worker.clock.millis();
+    let protocol = message.protocol;
+    let published = worker.with_broker(|broker, sink| match publisher.session {
+        Some(session) => broker.publish_from(now, session, message, sink),
+        None => {
+            let origin = Origin { subscriber: None, access: &publisher.access };
+            Published::New(broker.publish(now, origin, message, sink))
+        }
+    });
+    if matches!(published, Published::New(outcome) if !outcome.is_accepted()) {
+        worker.counters.of(protocol).refused.add(1);
+    }
+    published
+}
+
+fn builder(message: &Message) -> MessageBuilder<'_> {
+    MessageBuilder {
+        topic: message.topic(),
+        payload: message.payload(),
+        protocol: message.protocol,
+        qos: message.qos,
+        retain: message.retain,
+        expires_at: message.expires_at,
+        properties: message.properties.clone(),
+    }
+}
+
+/// A publish that routes match: policies of all of them, the broker, then the targets.
+async fn routed(
+    worker: Rc<Worker>,
+    plan: Rc<WorkerPlan>,
+    (publisher, mut message, found): (Publisher, Message, Vec<usize>),
+) -> Published {
+    for index in &found {
+        let route = &plan.plan.routes[*index];
+        let verdict = policies(&worker, &plan, (route, &publisher, &mut message)).await;
+        count(&worker, route, (message.protocol, verdict.unwrap_or(Outcome::Success)));
+        if let Some(refused) = verdict {
+            worker.counters.of(message.protocol).refused.add(1);
+            return Published::New(refused);
+        }
+    }
+    let published = to_broker(&worker, &publisher, builder(&message));
+    let Published::New(mut outcome) = published else { return published };
+    if !outcome.is_accepted() {
+        return published;
+    }
+    for index in found {
+        let result = to_target(&worker, &plan, (&publisher, &message, index)).await;
+        if outcome.is_accepted() && !matches!(result, Outcome::NoSubscribers) {
+            outcome = result;
+        }
+    }
+    Published::New(outcome)
+}
+
+/// Runs a route's policies. `Some`: the message is refused.
+async fn policies(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (route, publisher, message): (&Route, &Publisher, &mut Message),
+) -> Option<Outcome> {
+    if route.problem.is_some() {
+        return Some(Outcome::Internal);
+    }
+    let (mut edits, mut scratch, mut step) = (Edits::new(), Vec::new(), 0);
+    while !route.steps.is_empty() {
+        let owned = builder(message);
+        let view = TopicView::of(&owned, publisher);
+        let captures = Captures::new();
+        let mut context = Context {
+            route: &route.name,
+            captures: &captures,
+            edits: &mut edits,
+            scratch: &mut scratch,
+            now_ns: worker.clock.micros() * 1_000,
+        };
+        let ruling = match route.steps.run_from(step, &view, &mut context) {
+            Verdict::Continue => break,
+            Verdict::Respond(answer) if answer.status < 400 => break,
+            Verdict::Respond(_) => return Some(Outcome::Forbidden),
+            Verdict::Limited { .. } => return Some(Outcome::QuotaExceeded),
+            Verdict::Unfit => return Some(Outcome::InvalidTopic),
+            Verdict::Script { script, next } => {
+                step = next;
+                match seek(worker, plan, (script as usize, &view, &route.name, &edits)) {
+                    Sought::Skipped => continue,
+                    Sought::Ruled(ruling) => ruling,
+                    Sought::Asking(asking) => asking.ruling().await,
+                }
+            }
+        };
+        match ruling {
+            Ruling::Continue => {}
+            Ruling::Refuse => return Some(Outcome::Busy),
+            Ruling::Decided(decision) => match &decision.reject {
+                Some((429, _)) => return Some(Outcome::QuotaExceeded),
+                Some(_) => return Some(Outcome::Forbidden),
+                None => decision.apply(&mut edits),
+            },
+        }
+    }
+    rewrite(&edits, message)
+}
+
+/// A rewritten topic. `Some`: it is none.
+fn rewrite(edits: &Edits, message: &mut Message) -> Option<Outcome> {
+    let topic = std::str::from_utf8(edits.topic()?).ok().filter(|topic| valid_topic(topic));
+    let moved = topic.and_then(|topic| MessageBuilder { topic, ..builder(message) }.build());
+    match moved {
+        Some(mut moved) => {
+            moved.hops = message.hops;
+            *message = moved;
+            None
+        }
+        None => Some(Outcome::InvalidTopic),
+    }
+}
+
+async fn to_target(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (publisher, message, index): (&Publisher, &Message, usize),
+) -> Outcome {
+    match &plan.plan.routes[index].target {
+        Target::Respond(_) => Outcome::NoSubscribers,
+        Target::Topic(template) => republish(worker, plan, (publisher, message, index), template).await,
+        Target::Handler(Some(handler)) => {
+            crate::handle::publish(worker, &plan.plan, (*handler, publisher, message)).await
+        }
+        Target::Handler(None) => Outcome::Internal,
+        Target::Upstreams { .. } => crate::http::publish_to_upstream(worker, plan, (index, message)).await,
+    }
+}
+
+/// Publishes again under another topic; a message never takes the same route twice.
+async fn republish(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (publisher, message, index): (&Publisher, &Message, usize),
+    template: &str,
+) -> Outcome {
+    if message.hops >= HOPS_MAX {
+        worker.dropped(message.protocol, "hops");
+        return Outcome::Internal;
+    }
+    let mut topic = Vec::new();
+    let captures = Captures::new();
+    let input = TemplateInput { path: b"", captures: &captures, topic: message.topic_bytes() };
+    let rendered =
+        Template::compile(template, &[], Place::Topic).is_ok_and(|template| template.render(&input, &mut topic));
+    let topic = std::str::from_utf8(&topic).ok().filter(|topic| rendered && valid_topic(topic));
+    let Some(mut again) = topic.and_then(|topic| MessageBuilder { topic, ..builder(message) }.build()) else {
+        return Outcome::InvalidTopic;
+    };
+    again.hops = message.hops + 1;
+    let publisher = Publisher { session: None, ..publisher.clone() };
+    let mut found = Vec::new();
+    {
+        let owned = builder(&again);
+        plan.plan.table.topics(again.topic(), &TopicView::of(&owned, &publisher), &mut found);
+    }
+    found.retain(|route| *route != index);
+    match Box::pin(routed(Rc::clone(worker), Rc::clone(plan), (publisher, again, found))).await {
+        Published::New(outcome) => outcome,
+        Published::Again => Outcome::Success,
+    }
+}
+
+fn count(worker: &Worker, route: &Route, (protocol, outcome): (Protocol, Outcome)) {
+    let status = match outcome {
+        Outcome::Success => 204,
+        Outcome::NoSubscribers => 202,
+        Outcome::Forbidden => 403,
+        Outcome::QuotaExceeded => 429,
+        Outcome::InvalidTopic | Outcome::Malformed => 400,
+        Outcome::Busy => 503,
+        _ => 500,
+    };
+    route.counters[usize::from(worker.id)].of(protocol).codes.add(status);
+}
+
+/// A publish as routes and policies see it.
+pub(crate) struct TopicView<'v> {
+    topic: &'v str,
+    payload: &'v [u8],
+    protocol: Protocol,
+    properties: Option<&'v tidegate_message::Properties>,
+    publisher: &'v Publisher,
+}
+
+impl<'v> TopicView<'v> {
+    pub(crate) fn of(message: &'v MessageBuilder<'_>, publisher: &'v Publisher) -> Self {
+        TopicView {
+            topic: message.topic,
+            payload: message.payload,
+            protocol: message.protocol,
+            properties: message.properties.as_deref(),
+            publisher,
+        }
+    }
+}
+
+impl View for TopicView<'_> {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.publisher.peer
+    }
+
+    fn field(&self, id: FieldId<'_>) -> Option<&[u8]> {
+        match id {
+            FieldId::Topic => Some(self.topic.as_bytes()),
+            FieldId::ClientId => self.publisher.access.client_id.as_deref().map(str::as_bytes),
+            FieldId::ContentType => self.properties?.content_type.as_deref().map(str::as_bytes),
+            FieldId::Header(name) => self.properties?.user(name).map(str::as_bytes),
+            _ => None,
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.payload
+    }
+}

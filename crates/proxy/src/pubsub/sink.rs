@@ -1,0 +1,165 @@
+//! Where the broker's output goes on this worker.
+
+use super::{MqttLink, Outlet, Outlets, Queued};
+use crate::worker::Worker;
+use std::cell::RefMut;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_broker::{CloseReason, Delivery, DropReason, Forward, InterestChange, Sink, SubscriberId};
+use tidegate_message::{Message, Protocol, Qos};
+use tidegate_mqtt::{DeliveryHead, Encoded, Version, prepare};
+use tidegate_ring::{EventKind, EventRecord};
+
+/// The sink of one call of the broker.
+pub(crate) struct HubSink<'w> {
+    worker: &'w Worker,
+    outlets: RefMut<'w, Outlets>,
+    encoded: RefMut<'w, Encoded>,
+    now: u64,
+    /// The message sent last: from its second receiver on it is copied, not encoded.
+    last: *const Message,
+    prepared: Option<(Version, Qos)>,
+}
+
+impl<'w> HubSink<'w> {
+    pub(crate) fn new(worker: &'w Worker) -> Self {
+        HubSink {
+            worker,
+            outlets: worker.hub.outlets.borrow_mut(),
+            encoded: worker.hub.encoded.borrow_mut(),
+            now: worker.clock.millis(),
+            last: std::ptr::null(),
+            prepared: None,
+        }
+    }
+
+    fn to_mqtt(&mut self, link: &Rc<MqttLink>, message: &Arc<Message>, delivery: &Delivery<'_>) -> bool {
+        let session = link.session.borrow();
+        let mut out = link.out.borrow_mut();
+        if out.capacity() == 0 {
+            *out = self.worker.buffers.take_write();
+        }
+        let (version, qos) = (session.version(), delivery.qos);
+        let again = std::ptr::eq(self.last, Arc::as_ptr(message));
+        if again && delivery.subscription_ids.is_empty() {
+            if self.prepared != Some((version, qos)) {
+                prepare(&mut self.encoded, (version, qos), message, self.now);
+                self.prepared = Some((version, qos));
+            }
+            return session.deliver_prepared(
+                &self.encoded,
+                delivery.packet_id,
+                (delivery.dup, delivery.retain),
+                &mut out,
+            );
+        }
+        if !again {
+            (self.last, self.prepared) = (Arc::as_ptr(message), None);
+        }
+        let head = DeliveryHead {
+            dup: delivery.dup,
+            qos,
+            retain: delivery.retain,
+            packet_id: delivery.packet_id,
+            subscription_ids: delivery.subscription_ids,
+            ..DeliveryHead::default()
+        };
+        session.deliver((&head, self.now), message, &mut out)
+    }
+
+    fn count(&self, protocol: Protocol, message: &Message, qos: Qos) {
+        let counters = self.worker.counters.of(protocol);
+        counters.messages_out[qos as usize].add(1);
+        counters.message_bytes_out.add(message.payload().len() as u64);
+    }
+}
+
+impl Sink for HubSink<'_> {
+    fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
+        let Some(outlet) = self.outlets.get(to).cloned() else { return };
+        match outlet {
+            Outlet::Mqtt(link) => {
+                let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
+                if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
+                    return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
+                }
+                if self.to_mqtt(&link, message, &delivery) {
+                    self.count(Protocol::Mqtt, message, delivery.qos);
+                } else {
+                    self.worker.dropped(Protocol::Mqtt, "packet-too-large");
+                    if delivery.packet_id != 0 {
+                        self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
+                    }
+                }
+                self.worker.hub.flusher.mark(&link);
+            }
+            Outlet::Stream(queue) => {
+                let queued = Queued { message: Arc::clone(message), qos: delivery.qos, retain: delivery.retain };
+                let dropped = queue.push(queued);
+                self.count(message.protocol, message, delivery.qos);
+                if dropped > 0 {
+                    self.worker.counters.dropped(message.protocol, "slow-consumer", u64::from(dropped));
+                }
+            }
+            Outlet::Coap(observer) => {
+                self.worker.observed.borrow_mut().push_back((observer, Arc::clone(message)));
+                self.worker.wake_coap();
+                self.count(Protocol::Coap, message, delivery.qos);
+            }
+            Outlet::Api(subscription) => {
+                self.count(Protocol::Internal, message, delivery.qos);
+                self.worker.event(&EventRecord {
+                    kind: EventKind::Message,
+                    a: subscription,
+                    b: 0,
+                    c: 0,
+                    time: (self.worker.clock.epoch_ms() + self.now) as f64,
+                    d: 0.0,
+                    text: &message_json(message, &delivery),
+                });
+            }
+        }
+    }
+
+    fn release(&mut self, to: SubscriberId, packet_id: u16) {
+        if let Some(Outlet::Mqtt(link)) = self.outlets.get(to).cloned() {
+            link.session.borrow_mut().pubrel(packet_id, true, &mut link.out.borrow_mut());
+            self.worker.hub.flusher.mark(&link);
+        }
+    }
+
+    fn forward(&mut self, worker: u16, forward: Forward) {
+        let protocol = forward.message.protocol;
+        if !self.worker.hub.links.forward(worker, forward) {
+            self.worker.dropped(protocol, "worker-link-full");
+        }
+    }
+
+    fn interest(&mut self, change: InterestChange) {
+        self.worker.hub.links.broadcast(&change);
+    }
+
+    fn close(&mut self, to: SubscriberId, reason: CloseReason) {
+        if let Some(Outlet::Mqtt(link)) = self.outlets.remove(to) {
+            link.close(reason);
+        }
+    }
+
+    fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32) {
+        self.worker.counters.dropped(protocol, reason.label(), u64::from(count));
+    }
+}
+
+/// `{ topic, qos, retain, bytes, payload }`, payload in base64.
+fn message_json(message: &Message, delivery: &Delivery<'_>) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    serde_json::json!({
+        "topic": message.topic(),
+        "qos": delivery.qos as u8,
+        "retain": delivery.retain,
+        "bytes": message.payload().len(),
+        "payload": STANDARD.encode(message.payload()),
+        "contentType": message.content_type(),
+    })
+    .to_string()
+}

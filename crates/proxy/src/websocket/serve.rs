@@ -1,0 +1,214 @@
+//! One connection that speaks JSON frames.
+
+use super::frame::{self, Frame};
+use crate::client::{Client, Ended, Input};
+use crate::http::Subscribed;
+use crate::pubsub::{Publisher, Publishing, publish};
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::task::Poll;
+use tidegate_broker::{Access, Published};
+use tidegate_message::{MessageBuilder, Outcome, Properties, Protocol, Qos};
+use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
+
+/// Messages of QoS 1 that a client may owe an ack for; beyond, they are sent without.
+const UNACKED_MAX: usize = 1_024;
+
+struct Connection {
+    client: Client,
+    subscribed: Subscribed,
+    decoder: Decoder,
+    publisher: Publisher,
+    out: Vec<u8>,
+    next_id: u64,
+    unacked: HashSet<u64>,
+}
+
+/// Serves the frames of a client that has been upgraded.
+pub(crate) async fn serve(client: Client, access: Access) {
+    let plan = client.worker.plan();
+    let subscribed = Subscribed::new(&client, access.clone(), Protocol::WebSocket);
+    client.worker.connections.set_deadline(&client.connection, 0);
+    let publisher = Publisher { session: None, access, peer: client.peer.clone() };
+    let decoder = Decoder::new(Role::Server, Delivery::Messages, &plan.plan.bounds);
+    let mut connection =
+        Connection { client, subscribed, decoder, publisher, out: Vec::new(), next_id: 1, unacked: HashSet::new() };
+    let carried = connection.client.carried();
+    connection.run(carried).await;
+    let Connection { client, subscribed, .. } = connection;
+    drop(subscribed);
+    client.close().await;
+}
+
+impl Connection {
+    async fn run(&mut self, first: Option<Input>) {
+        let mut input = first;
+        loop {
+            let alive = match input.take() {
+                Some(input) => self.take(input).await,
+                None => true,
+            };
+            if !self.write().await || !alive {
+                return;
+            }
+            match self.wait().await {
+                Ok(Some(ready)) => input = Some(ready),
+                Ok(None) => {}
+                Err(Ended::Asked) => {
+                    encode_close(&mut self.out, 1012, "the gateway restarts");
+                    self.write().await;
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn write(&mut self) -> bool {
+        if self.out.is_empty() {
+            return true;
+        }
+        let stall = self.client.worker.plan().plan.limits.stall_timeout_ms;
+        self.client.deadline(self.client.worker.clock.millis(), stall);
+        let out = std::mem::take(&mut self.out);
+        let written = self.client.write_all(&out).await.is_ok();
+        self.client.worker.connections.set_deadline(&self.client.connection, 0);
+        written
+    }
+
+    /// Bytes of the client, or messages for it (then `None`).
+    async fn wait(&mut self) -> Result<Option<Input>, Ended> {
+        poll_fn(|cx| {
+            self.client.connection.register(cx.waker());
+            if self.client.connection.is_leaving() {
+                return Poll::Ready(Err(Ended::Asked));
+            }
+            let mut any = false;
+            while self.out.len() < 64 << 10 {
+                let Some(queued) = self.subscribed.queue.pop(cx.waker()) else { break };
+                let wants_ack = queued.qos != Qos::AtMostOnce && self.unacked.len() < UNACKED_MAX;
+                let id = wants_ack.then_some(self.next_id);
+                if wants_ack {
+                    self.unacked.insert(self.next_id);
+                    self.next_id += 1;
+                }
+                encode_frame(&mut self.out, Opcode::Text, frame::message(&queued, id).as_bytes());
+                any = true;
+            }
+            if any {
+                return Poll::Ready(Ok(None));
+            }
+            match std::task::ready!(self.client.poll_input(cx)) {
+                Ok(input) if !self.client.is_at_end => Poll::Ready(Ok(Some(input))),
+                Ok(input) => {
+                    self.client.worker.buffers.give(input.buffer);
+                    Poll::Ready(Err(Ended::Closed))
+                }
+                Err(_) => Poll::Ready(Err(Ended::Closed)),
+            }
+        })
+        .await
+    }
+
+    /// Takes what was read. `false`: the connection ends.
+    async fn take(&mut self, mut input: Input) -> bool {
+        self.client.connection.last_activity.set(self.client.worker.clock.millis());
+        let mut frames = Vec::new();
+        let alive = self.decode(&mut input, &mut frames);
+        self.client.stash(input);
+        for text in frames {
+            self.frame(&text).await;
+        }
+        alive
+    }
+
+    fn decode(&mut self, input: &mut Input, frames: &mut Vec<Vec<u8>>) -> bool {
+        loop {
+            let (start, end) = (input.start, input.end);
+            match self.decoder.decode(&mut input.buffer[start..end]) {
+                Ok((used, event)) => {
+                    let is_over = event.is_none();
+                    match event {
+                        Some(Event::Data { payload, .. }) => frames.push(payload.to_vec()),
+                        Some(Event::Ping(payload)) => encode_frame(&mut self.out, Opcode::Pong, payload),
+                        Some(Event::Close(_)) => {
+                            encode_close(&mut self.out, 1000, "");
+                            return false;
+                        }
+                        Some(Event::Pong(_)) | None => {}
+                    }
+                    input.start += used;
+                    if is_over {
+                        return true;
+                    }
+                }
+                Err(error) => {
+                    encode_close(&mut self.out, error.code, error.what);
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn frame(&mut self, text: &[u8]) {
+        let answer = match serde_json::from_slice(text) {
+            Ok(frame) => self.serve_frame(frame).await,
+            Err(error) => {
+                let id = serde_json::from_slice::<serde_json::Value>(text).ok().and_then(|value| value["id"].as_u64());
+                Some(frame::error(id, "malformed", &error.to_string()))
+            }
+        };
+        if let Some(answer) = answer {
+            encode_frame(&mut self.out, Opcode::Text, answer.as_bytes());
+        }
+    }
+
+    async fn serve_frame(&mut self, frame: Frame) -> Option<String> {
+        let worker = self.client.worker.clone();
+        match frame {
+            Frame::Publish { id, topic, payload, qos, retain, content_type, expiry } => {
+                let (payload, qos) = match (frame::payload_bytes(&payload), frame::promise(qos)) {
+                    (Ok(payload), Ok(qos)) => (payload, qos),
+                    (Err(why), _) | (_, Err(why)) => return Some(frame::error(id, "malformed", why)),
+                };
+                let mut message = MessageBuilder::new(Protocol::WebSocket, &topic, &payload);
+                (message.qos, message.retain) = (qos, retain);
+                message.expires_at = expiry.map(|seconds| worker.clock.millis() + seconds.saturating_mul(1_000));
+                message.properties = content_type
+                    .map(|kind| Box::new(Properties { content_type: Some(kind.into()), ..Properties::default() }));
+                let published = match publish(&worker, &self.publisher, message) {
+                    Publishing::Done(published) => published,
+                    Publishing::Later(later) => later.await,
+                };
+                let outcome = if let Published::New(outcome) = published { outcome } else { Outcome::Success };
+                self.answer(id, outcome)
+            }
+            Frame::Subscribe { id, filter, qos } => {
+                let qos = match frame::promise(qos) {
+                    Ok(qos) => qos,
+                    Err(why) => return Some(frame::error(id, "malformed", why)),
+                };
+                let outcome = self.subscribed.subscribe(&filter, qos).await.err().unwrap_or(Outcome::Success);
+                self.answer(id, outcome)
+            }
+            Frame::Unsubscribe { id, filter } => {
+                let subscriber = self.subscribed.id;
+                let existed = worker.with_broker(|broker, sink| broker.unsubscribe(subscriber, &filter, sink));
+                self.answer(id, if existed { Outcome::Success } else { Outcome::NotFound })
+            }
+            Frame::Ack { id } => {
+                self.unacked.remove(&id);
+                None
+            }
+            Frame::Ping { id } => Some(serde_json::json!({ "type": "pong", "id": id }).to_string()),
+        }
+    }
+
+    fn answer(&self, id: Option<u64>, outcome: Outcome) -> Option<String> {
+        match (id, outcome.is_accepted()) {
+            (None, true) => None,
+            (id, true) => Some(frame::ack(id, outcome)),
+            (id, false) => Some(frame::error(id, outcome.label(), "the gateway refused it")),
+        }
+    }
+}
