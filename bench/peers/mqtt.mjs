@@ -1,0 +1,44 @@
+// Everyone who is a broker in mqtt.mjs, memory.mjs and syscalls.mjs: in memory, no
+// limit on queues and on what is in flight, so that nothing is lost for them.
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { packaged } from "../lib/packages.mjs"
+import { CORE, find, output } from "../lib/process.mjs"
+import { serve } from "./http.mjs"
+import { tidegateMqtt } from "./tidegate.mjs"
+
+export const mosquitto = {
+  name: "mosquitto",
+  missing: () => (find("mosquitto") === undefined ? "apt-get install mosquitto" : undefined),
+  // It has no flag for its version and ends with 1 or 3 after the help.
+  version: () => /version (\S+)/.exec(output("sh", ["-c", `${find("mosquitto")} -h || true`]))?.[1] ?? "?",
+  start: () =>
+    serve(CORE.gateway, "mosquitto", (port, folder) => {
+      const lines = [
+        `listener ${port} 127.0.0.1`,
+        "allow_anonymous true",
+        "persistence false",
+        "set_tcp_nodelay true",
+        "max_inflight_messages 0",
+        "max_queued_messages 0",
+        "log_type error",
+      ]
+      const file = join(folder, "mosquitto.conf")
+      writeFileSync(file, `${lines.join("\n")}\n`)
+      return ["-c", file]
+    }),
+}
+
+export const aedes = {
+  name: "aedes",
+  ...packaged("aedes"),
+  /** Shapes it cannot do: its subscriptions are not shared. */
+  without: ["shared"],
+  start: () => {
+    const program = fileURLToPath(new URL("./serve/aedes.mjs", import.meta.url))
+    return serve(CORE.gateway, process.execPath, (port) => [program, String(port)])
+  },
+}
+
+export const MQTT_PEERS = [tidegateMqtt, mosquitto, aedes]

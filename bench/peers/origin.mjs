@@ -1,0 +1,27 @@
+// The server behind every proxy: nginx where it is installed, else Node. It answers
+// 100 bytes to everything, and 16 KiB to paths that end in /large.
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { CORE } from "../lib/process.mjs"
+import { nginx, nginxArgs, serve } from "./http.mjs"
+
+/** Bytes of the two answers. */
+export const SIZES = { small: 100, large: 16_384 }
+
+export function startOrigin() {
+  if (nginx.missing() !== undefined) {
+    const program = fileURLToPath(new URL("./serve/origin.mjs", import.meta.url))
+    return serve(CORE.load, process.execPath, (port) => [program, String(port)])
+  }
+  return serve(CORE.load, "nginx", (port, folder) => {
+    writeFileSync(join(folder, "large.bin"), "x".repeat(SIZES.large))
+    return nginxArgs(folder, [
+      "access_log off; open_file_cache max=10 inactive=1h; default_type application/octet-stream;",
+      `server { listen 127.0.0.1:${port}; root ${folder};`,
+      `  location / { return 200 "${"x".repeat(SIZES.small)}"; }`,
+      "  location ~ /large$ { try_files /large.bin =404; }",
+      "}",
+    ])
+  })
+}

@@ -1,0 +1,47 @@
+// The gateway under test: the command as a user starts it, one worker, the release addon.
+// TIDEGATE_NATIVE names another addon, TIDEGATE_ROOT another clone.
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { stringify } from "yaml"
+import { CORE, freePort, listening, scratch, start } from "../lib/process.mjs"
+
+const ROOT = process.env.TIDEGATE_ROOT ?? fileURLToPath(new URL("../../", import.meta.url))
+const BIN = join(ROOT, "bin", "tidegate.mjs")
+
+/** One source opens everything here, and nothing may be dropped for a queue's length. */
+const ROOMY = {
+  limits: { maxConnections: 200_000, maxConnectionsPerSource: 200_000 },
+  broker: { maxQueued: 1_000_000, maxQueuedBytes: 1_073_741_824 },
+  mqtt: { maxInflight: 65_535 },
+}
+
+async function run(config) {
+  const [port, folder] = [await freePort(), scratch()]
+  const file = join(folder, "tidegate.config.yaml")
+  const listeners = [{ address: `tcp://127.0.0.1:${port}` }]
+  writeFileSync(file, stringify({ workers: 1, admin: false, dataDir: false, listeners, ...ROOMY, ...config }))
+  const child = start(CORE.gateway, process.execPath, [BIN, "run", "--config", file], { cwd: folder })
+  await listening(port, child)
+  return { port, child, pid: child.pid }
+}
+
+const common = {
+  name: "tidegate",
+  missing: () => (existsSync(join(ROOT, "dist", "cli", "main.js")) ? undefined : "npm run build"),
+  version: () => JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version,
+}
+
+/** As a proxy: 64 routes to one upstream, one access record in a hundred. */
+export const tidegateHttp = {
+  ...common,
+  start: (origin) =>
+    run({
+      upstreams: { origin: { endpoints: [`127.0.0.1:${origin}`], connectTimeoutMs: 2_000 } },
+      routes: Array.from({ length: 64 }, (_, index) => ({ when: { path: `/r${index}/**` }, to: "origin" })),
+      log: { level: "info", sampleEvery: 100 },
+    }),
+}
+
+/** As a broker. */
+export const tidegateMqtt = { ...common, start: () => run({}) }

@@ -1,0 +1,110 @@
+// I/O system calls of the worker thread per proxied request and per MQTT delivery: an
+// exact count that a busy machine does not disturb. strace makes everything slower, so
+// that the rates under it mean nothing.
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { gated, missingWrk, wrk } from "./lib/load.mjs"
+import { chosen, options } from "./lib/options.mjs"
+import { threads } from "./lib/proc.mjs"
+import { CORE, find, scratch, start, stop } from "./lib/process.mjs"
+import { opening, present, save, say, table } from "./lib/report.mjs"
+import { haproxy, nginx } from "./peers/http.mjs"
+import { mosquitto } from "./peers/mqtt.mjs"
+import { startOrigin } from "./peers/origin.mjs"
+import { tidegateHttp, tidegateMqtt } from "./peers/tidegate.mjs"
+
+const SENDS = ["write", "writev", "sendto", "sendmsg", "sendmmsg"]
+const RECEIVES = ["read", "readv", "recvfrom", "recvmsg", "recvmmsg"]
+
+const http = async ({ port }) => {
+  const { requests } = await wrk({ port, connections: 64, seconds: asked.seconds, script: "routes", args: ["small"] })
+  return requests
+}
+
+const mqtt = async (run) => {
+  const { delivered } = await run.load.go()
+  return delivered
+}
+
+const device = (qos) => ["mqtt-device", "--pairs", "100", "--qos", String(qos), "--size", "64", "--gate"]
+
+const CASES = [
+  { name: "http", title: "a proxied request, 64 connections, 100 B", peers: [tidegateHttp, nginx, haproxy], run: http },
+  ...[0, 1].map((qos) => ({
+    name: `mqtt-q${qos}`,
+    title: `a QoS ${qos} delivery, 100 pairs, one message in flight`,
+    peers: [tidegateMqtt, mosquitto],
+    args: device(qos),
+    run: mqtt,
+  })),
+]
+
+const asked = options()
+if (find("strace") === undefined) throw new Error("strace counts here: apt-get install strace")
+if (missingWrk() !== undefined) throw new Error(`wrk is the load of this script: ${missingWrk()}`)
+const origin = await startOrigin()
+const results = {}
+for (const one of chosen(CASES, asked.shapes)) results[one.name] = await compare(one)
+save("syscalls", { asked, results })
+await stop(origin.child)
+
+async function compare(one) {
+  const wanted = asked.only?.filter((name) => one.peers.some((peer) => peer.name === name))
+  const peers = present(chosen(one.peers, wanted))
+  opening(`\nSystem calls for ${one.title}`, peers, asked)
+  const rows = []
+  for (const peer of peers) rows.push({ name: peer.name, ...(await count(peer, one)) })
+  const head = ["", "sends", "receives", "epoll_wait", "epoll_ctl", "others", "counted over"]
+  const cells = rows.map(({ name, per, amount }) => {
+    const shown = [per.sends, per.receives, per.waits, per.controls, per.others].map((value) => value.toFixed(2))
+    return [name, ...shown, String(amount)]
+  })
+  say(table(head, cells))
+  return rows
+}
+
+async function count(peer, one) {
+  const running = await peer.start(origin.port)
+  const args = [...(one.args ?? []), "--port", String(running.port), "--seconds", String(asked.seconds)]
+  const load = one.args === undefined ? undefined : await gated(args)
+  const file = join(scratch(), "calls")
+  const targets = workers(running.pid).flatMap((tid) => ["-p", String(tid)])
+  const tracer = start(CORE.load, "strace", ["-c", "-o", file, ...targets])
+  await sleep(500)
+  const amount = await one.run({ ...running, load })
+  tracer.kill("SIGINT")
+  await once(tracer, "close")
+  await stop(running.child)
+  return { amount, per: perOne(readFileSync(file, "utf8"), amount), calls: calls(readFileSync(file, "utf8")) }
+}
+
+/** The threads that move bytes: ours by name, of a peer the last process it started. */
+function workers(pid) {
+  const all = threads(pid)
+  const own = all.filter(({ name }) => /^tidegate-\d+$/.test(name))
+  return own.length > 0 ? own.map(({ tid }) => tid) : [Math.max(...all.map(({ tid }) => tid))]
+}
+
+/** Lines of `strace -c`: share, seconds, usecs/call, calls, [errors], name. */
+function calls(text) {
+  const rows = text.matchAll(/^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$/gm)
+  const found = [...rows].map(([, number, name]) => [name, Number(number)])
+  return Object.fromEntries(found.filter(([name]) => name !== "total"))
+}
+
+function perOne(text, amount) {
+  const all = calls(text)
+  const sum = (names) => names.reduce((total, name) => total + (all[name] ?? 0), 0) / amount
+  const waits = ["epoll_wait", "epoll_pwait", "epoll_pwait2"]
+  const named = new Set([...SENDS, ...RECEIVES, ...waits, "epoll_ctl"])
+  const others = Object.keys(all).filter((name) => !named.has(name))
+  return {
+    sends: sum(SENDS),
+    receives: sum(RECEIVES),
+    waits: sum(waits),
+    controls: sum(["epoll_ctl"]),
+    others: sum(others),
+  }
+}
