@@ -7,8 +7,8 @@
 /** What each code means, whose fault it is and therefore the exit code of the command line. */
 export const ERROR_CODES = {
   CONFIG_INVALID: { exit: 1, text: "the configuration has problems; every one is listed" },
-  CONFIG_NOT_FOUND: { exit: 1, text: "no configuration file stands where one was asked for" },
-  CONFIG_UNREADABLE: { exit: 1, text: "the configuration file could not be read or evaluated" },
+  CONFIG_NOT_FOUND: { exit: 2, text: "no configuration file stands where one was asked for" },
+  CONFIG_UNREADABLE: { exit: 2, text: "the configuration file could not be read" },
   CONFIG_NO_PREVIOUS: { exit: 1, text: "there is no earlier version to roll back to" },
   USAGE: { exit: 1, text: "the command line is wrong" },
   POLICY_INVALID: { exit: 1, text: "a policy or handler is declared wrongly" },

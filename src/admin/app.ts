@@ -10,7 +10,7 @@ import { createGuard } from "./guard.ts"
 import { addHealth } from "./health.ts"
 import { addMqtt } from "./mqtt.ts"
 import { addPage } from "./page.ts"
-import { handleError, sendProblem } from "./problem.ts"
+import { createErrorHandler, sendProblem } from "./problem.ts"
 import { addRoutes } from "./routes.ts"
 import { addServices } from "./services.ts"
 import { addUpstreams } from "./upstreams.ts"
@@ -35,7 +35,7 @@ export async function createAdminApp(
   app.addHook("onSend", async (_, reply) => {
     reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store")
   })
-  app.setErrorHandler(handleError)
+  app.setErrorHandler(createErrorHandler((text) => context.gateway.warn(text)))
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, 404, `${request.method} ${request.url} is not served here`),
   )

@@ -7,7 +7,7 @@ import { sendProblem } from "./problem.ts"
 const Query = Type.Object({
   protocol: Type.Optional(Type.String({ maxLength: 32 })),
   state: Type.Optional(Type.Enum(["active", "idle", "closing"])),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
   cursor: Type.Optional(Type.String({ maxLength: 256 })),
 })
 const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })

@@ -1,6 +1,7 @@
 /** Errors of the admin API: RFC 9457 problem documents. */
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify"
-import { type ErrorCode, messageOf, type Problem, TidegateError } from "../errors.ts"
+import { type ErrorCode, messageOf, type Problem, type TidegateError } from "../errors.ts"
+import { toTidegateError } from "../native/index.ts"
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 422,
@@ -61,14 +62,23 @@ export function sendProblem(
 }
 
 /** Fastify's error handler: coded errors by their code, faults of the request as they are, the rest is ours. */
-export function handleError(error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error instanceof TidegateError) {
-    const { code, hint, problems } = error
-    const more = { code, ...(hint !== null && { hint }), ...(problems.length > 0 && { problems }) }
-    return sendProblem(reply, STATUS[code] ?? 500, error.message, more)
+export function createErrorHandler(complain: (text: string) => void) {
+  return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const status = "statusCode" in error ? (error.statusCode ?? 500) : 500
+    if (status < 500) return sendProblem(reply, status, messageOf(error))
+    const coded = toTidegateError(error)
+    const known = STATUS[coded.code]
+    if (known !== undefined) return sendCoded(reply, known, coded)
+    complain(`admin: ${request.method} ${request.url}: ${error.stack ?? messageOf(error)}`)
+    return sendProblem(reply, 500, "an unexpected fault; it is in the log", { code: coded.code })
   }
-  const status = "statusCode" in error ? (error.statusCode ?? 500) : 500
-  if (status < 500) return sendProblem(reply, status, messageOf(error))
-  request.log.error(error)
-  return sendProblem(reply, 500, "an unexpected fault; it is in the log")
+}
+
+function sendCoded(
+  reply: FastifyReply,
+  status: number,
+  { code, hint, problems, message }: TidegateError,
+): FastifyReply {
+  const more = { code, ...(hint !== null && { hint }), ...(problems.length > 0 && { problems }) }
+  return sendProblem(reply, status, message, more)
 }

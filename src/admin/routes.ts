@@ -27,7 +27,7 @@ export function addRoutes(app: FastifyInstance, { gateway }: AdminContext): void
     async ({ query }, reply) => {
       const { method = "GET", url, topic, header = [], ...rest } = query
       if ((url === undefined) === (topic === undefined)) return sendProblem(reply, 400, 'say either "url" or "topic"')
-      const headers = [header].flat().map(splitHeader)
+      const headers = Object.fromEntries([header].flat().map(splitHeader))
       const asked = topic === undefined ? { method, url, headers, ...rest } : { topic, ...rest }
       return parsed(await gateway.native.explain(JSON.stringify(asked)))
     },

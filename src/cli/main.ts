@@ -1,19 +1,21 @@
 /** The command `tidegate`: one file per command, this one only names them. */
 import { readFileSync } from "node:fs"
 import { Command } from "commander"
-import { addBench } from "./bench.ts"
-import { addCert } from "./cert.ts"
-import { addCheck } from "./check.ts"
-import { addConfig } from "./config.ts"
-import { addExplain } from "./explain.ts"
-import { addInit } from "./init.ts"
-import { addMqtt } from "./mqtt.ts"
 import { report } from "./output.ts"
-import { addPasswd } from "./passwd.ts"
-import { addRun } from "./run.ts"
-import { addServices } from "./services.ts"
 
-const COMMANDS = [addRun, addInit, addCheck, addConfig, addExplain, addMqtt, addServices, addBench, addPasswd, addCert]
+/** One file per command, loaded only when it is asked for: a short command should not pay for the gateway. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  run: async () => (await import("./run.ts")).addRun,
+  init: async () => (await import("./init.ts")).addInit,
+  check: async () => (await import("./check.ts")).addCheck,
+  config: async () => (await import("./config.ts")).addConfig,
+  explain: async () => (await import("./explain.ts")).addExplain,
+  mqtt: async () => (await import("./mqtt.ts")).addMqtt,
+  services: async () => (await import("./services.ts")).addServices,
+  bench: async () => (await import("./bench.ts")).addBench,
+  passwd: async () => (await import("./passwd.ts")).addPasswd,
+  cert: async () => (await import("./cert.ts")).addCert,
+}
 
 /** Runs the command line; sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -24,7 +26,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     )
     .showHelpAfterError()
     .exitOverride()
-  for (const add of COMMANDS) add(program)
+  const asked = COMMANDS[argv[2] ?? ""]
+  for (const load of asked === undefined ? Object.values(COMMANDS) : [asked]) (await load())(program)
   try {
     await program.parseAsync([...argv])
   } catch (error) {

@@ -13,7 +13,7 @@ interface Options {
 
 export function addRun(program: Command): void {
   const command = program
-    .command("run", { isDefault: true })
+    .command("run")
     .description("run the gateway")
     .option(
       "-c, --config <file>",

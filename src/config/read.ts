@@ -3,7 +3,7 @@
  * and JavaScript by importing them afresh each time.
  */
 import { existsSync, readFileSync } from "node:fs"
-import { dirname, extname, join, resolve } from "node:path"
+import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { createJiti } from "jiti"
 import { LineCounter, parseDocument } from "yaml"
@@ -35,7 +35,7 @@ export function findConfig(named: string | undefined, folder = process.cwd()): s
   return path
 }
 
-/** Throws CONFIG_UNREADABLE when it cannot be parsed or its program fails. */
+/** Throws CONFIG_UNREADABLE or CONFIG_INVALID when it cannot be read, parsed or run. */
 export async function readConfig(file: string): Promise<ReadConfig> {
   const source = readSource(file)
   const folder = dirname(file)
@@ -95,12 +95,15 @@ async function importFresh(file: string): Promise<unknown> {
   try {
     return await jiti.import(file)
   } catch (error) {
-    if (isTidegateError(error)) throw new TidegateError("CONFIG_INVALID", `${file}: ${error.message}`, { cause: error })
-    throw new TidegateError("CONFIG_UNREADABLE", `${file}: ${messageOf(error)}`, { cause: error })
+    throw programFailed(file, error)
   }
 }
 
-/** The program may have its own copy of the class. */
-function isTidegateError(error: unknown): error is Error {
-  return error instanceof Error && error.name === "TidegateError"
+/** A program that fails is a faulty configuration; its line is the innermost one in the file. */
+function programFailed(file: string, error: unknown): TidegateError {
+  const text = `${messageOf(error)}\n${error instanceof Error ? (error.stack ?? "") : ""}`
+  const [, line] = new RegExp(`${basename(file).replaceAll(".", "\\.")}:(\\d+):\\d+`).exec(text) ?? []
+  const message = messageOf(error).split("\n")[0] ?? ""
+  const problem = { path: "", message, ...(line !== undefined && { line: Number(line) }) }
+  return new TidegateError("CONFIG_INVALID", `${file}: ${message}`, { cause: error, problems: [problem] })
 }

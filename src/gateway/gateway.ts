@@ -158,6 +158,11 @@ export class Gateway implements AsyncDisposable {
     return this.#hub.on(type, listener)
   }
 
+  /** Puts a line into the log. */
+  warn(text: string): void {
+    this.#hub.emit({ type: "log", time: Date.now(), level: 40, text })
+  }
+
   #load(config: unknown): LoadedConfig {
     try {
       return loadData(config)

@@ -1,0 +1,58 @@
+/**
+ * The test kit: decide a policy without a gateway, and a native side that needs no
+ * addon. Exports only what tests of users need.
+ */
+import { TidegateError } from "./errors.ts"
+import {
+  type AnyPolicy,
+  createPolicyMessage,
+  fieldsOf,
+  policyOf,
+  toVerdictRecord,
+  type VerdictRecord,
+} from "./policy/index.ts"
+
+export { FakeNative } from "./native/index.ts"
+export type { VerdictRecord } from "./policy/index.ts"
+
+/** The fields of the message a policy is tried on; what is not given is absent. */
+export interface TestMessage {
+  readonly protocol?: string
+  readonly method?: string
+  readonly host?: string
+  readonly path?: string
+  readonly topic?: string
+  readonly clientId?: string
+  readonly contentType?: string
+  readonly user?: string
+  readonly source?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly query?: Readonly<Record<string, string>>
+  readonly cookies?: Readonly<Record<string, string>>
+}
+
+/**
+ * What a use of a policy, `tenant({ header: "x-a" })`, decides on a message, as the
+ * record that native receives. Throws what would count as an error there: the policy's
+ * own exception, POLICY_VERDICT_INVALID, or POLICY_FIELD_NOT_DECLARED.
+ */
+export async function decide(use: object, message: TestMessage = {}): Promise<VerdictRecord> {
+  const policy = policyOf(use)
+  if (policy === null) throw new TidegateError("POLICY_INVALID", "this is no use of a policy; call the policy first")
+  const options = optionsOf(use, policy)
+  const reads = fieldsOf(policy, options)
+  const values = reads.map(({ field, name }) => textOf(message, field, name))
+  return toVerdictRecord(await policy.decide(createPolicyMessage(reads, values), options))
+}
+
+function optionsOf(use: object, { name }: AnyPolicy): Readonly<Record<string, unknown>> {
+  return typeof use === "function" ? {} : ((use as Record<string, Readonly<Record<string, unknown>>>)[name] ?? {})
+}
+
+function textOf(message: TestMessage, field: string, name: string | null): string | null {
+  if (name === null) return (message as Readonly<Record<string, string | undefined>>)[field] ?? null
+  const { headers = {}, query = {}, cookies = {} } = message
+  if (field === "query") return query[name] ?? null
+  if (field === "cookie") return cookies[name] ?? null
+  return Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1] ?? null
+}
