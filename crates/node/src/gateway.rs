@@ -119,6 +119,40 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
+    pub fn mqtt_clients(&self, query: String) -> AsyncTask<Call<String>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.mqtt_clients(&query).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn kick_client(&self, client_id: String) -> AsyncTask<Call<bool>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.kick_client(&client_id).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn retained(&self, filter: String) -> AsyncTask<Call<String>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.retained(&filter).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn publish(&self, topic: String, payload: Buffer, options_json: String) -> AsyncTask<Call<String>> {
+        let (gateway, payload) = (Arc::clone(&self.gateway), payload.to_vec());
+        call(move || gateway.publish(topic, payload, &options_json).map(str::to_owned).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn subscribe(&self, filter: String, qos: u32) -> Result<u32> {
+        self.gateway.subscribe(&filter, qos.min(2) as u8).map_err(failed)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn unsubscribe(&self, id: u32) {
+        self.gateway.unsubscribe(id);
+    }
+
+    #[napi(catch_unwind)]
     pub fn upstreams(&self) -> String {
         self.gateway.upstreams()
     }

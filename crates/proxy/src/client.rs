@@ -1,12 +1,14 @@
 //! The client's end of a stream: reads go through the worker's scratch buffer, and
 //! only what could not be used at once is kept here.
 
+use crate::plan::Trust;
 use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_listener::Permit;
@@ -31,20 +33,11 @@ impl Input {
     }
 }
 
-/// What the listener believes of its peers, shared by its connections.
-pub(crate) struct Trust {
-    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
-    pub(crate) proxy_protocol_from: Vec<ipnet::IpNet>,
-    pub(crate) protocols: Vec<tidegate_message::Protocol>,
-    pub(crate) anonymous: bool,
-    pub(crate) unknown_to: Option<std::net::SocketAddr>,
-}
-
 /// A client's connection.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
-    pub(crate) trust: Rc<Trust>,
+    pub(crate) trust: Arc<Trust>,
     pub(crate) read: OwnedReadHalf,
     /// Shared with the flush task once the connection subscribes.
     pub(crate) write: Rc<OwnedWriteHalf>,
@@ -53,7 +46,8 @@ pub(crate) struct Client {
     pub(crate) carry: Vec<u8>,
     /// The client has sent everything it ever will.
     pub(crate) is_at_end: bool,
-    pub(crate) permit: Permit,
+    /// Its place among the admitted, held as long as it lives.
+    pub(crate) _permit: Permit,
 }
 
 /// Why a wait for the client ended without bytes.

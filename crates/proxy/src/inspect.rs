@@ -133,10 +133,10 @@ fn place(id: &str) -> Option<(u16, u32, u32)> {
     Some((worker, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn parse<'q, T: Deserialize<'q>>(query: &'q str) -> Result<T, GatewayError> {
+pub(crate) fn parse<'q, T: Deserialize<'q>>(query: &'q str) -> Result<T, GatewayError> {
     serde_json::from_str(query).map_err(|error| GatewayError { code: "INVALID_QUERY", message: error.to_string() })
 }
 
-fn json(value: &impl Serialize) -> Result<String, GatewayError> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String, GatewayError> {
     serde_json::to_string(value).map_err(|error| GatewayError { code: "INTERNAL", message: error.to_string() })
 }

@@ -5,11 +5,13 @@
 
 mod auth;
 mod client;
+mod coap;
 mod decide;
 mod gateway;
 mod handle;
 mod http;
 mod inspect;
+mod inspect_mqtt;
 mod listen;
 mod metrics;
 mod mqtt;

@@ -1,6 +1,6 @@
 //! A worker's accept loop for one listener.
 
-use crate::client::{Client, Trust};
+use crate::client::Client;
 use crate::plan::ListenerDto;
 use crate::stream::serve_stream;
 use crate::worker::{Level, Worker};
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_listener::Refusal;
-use tidegate_message::{Peer, Protocol};
+use tidegate_message::Peer;
 use tokio::net::{TcpListener, TcpStream};
 
 /// How long accepting rests when the process is out of descriptors.
@@ -23,10 +23,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<ListenerDto>, socke
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
     };
     let name: Rc<str> = Rc::from(&*listener.name);
-    let trust = Rc::new(trust(&listener));
     loop {
         match socket.accept().await {
-            Ok((stream, peer)) => admit(&worker, (&name, &trust), (stream, peer)),
+            Ok((stream, peer)) => admit(&worker, &name, (stream, peer)),
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 worker.log(Level::Error, &format!("{name} accepts nothing for a moment: {error}"));
@@ -36,7 +35,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<ListenerDto>, socke
     }
 }
 
-fn admit(worker: &Rc<Worker>, (name, trust): (&Rc<str>, &Rc<Trust>), (stream, peer): (TcpStream, SocketAddr)) {
+fn admit(worker: &Rc<Worker>, name: &Rc<str>, (stream, peer): (TcpStream, SocketAddr)) {
+    // A listener that is not in the plan any more has its last moments.
+    let Some(trust) = worker.plan().plan.listeners.get(&**name).cloned() else { return };
     let permit = match worker.shared.admission.admit(peer.ip()) {
         Ok(permit) => permit,
         Err(Refusal::Total) => return worker.counters.refused_total.add(1),
@@ -47,32 +48,20 @@ fn admit(worker: &Rc<Worker>, (name, trust): (&Rc<str>, &Rc<Trust>), (stream, pe
     let client = Client {
         worker: Rc::clone(worker),
         connection,
-        trust: Rc::clone(trust),
+        trust,
         read,
         write: Rc::new(write),
         peer: Peer::new(peer),
         carry: Vec::new(),
         is_at_end: false,
-        permit,
+        _permit: permit,
     };
     tokio::task::spawn_local(serve_stream(client));
 }
 
 /// Receives datagrams until the task is aborted.
 pub(crate) async fn receive(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket: std::net::UdpSocket) {
-    let _ = (worker, listener, socket);
-}
-
-fn trust(listener: &ListenerDto) -> Trust {
-    let networks = |list: &[String]| list.iter().filter_map(|text| text.parse().ok()).collect();
-    let known = |name: &String| Protocol::ALL.into_iter().find(|protocol| protocol.label() == name);
-    Trust {
-        trusted_proxies: networks(&listener.trusted_proxies),
-        proxy_protocol_from: networks(&listener.proxy_protocol_from),
-        protocols: listener.protocols.iter().filter_map(known).collect(),
-        anonymous: listener.anonymous,
-        unknown_to: listener.unknown_to.as_ref().and_then(|address| address.parse().ok()),
-    }
+    crate::coap::serve(worker, listener, socket).await;
 }
 
 /// Errors that concern one connection only, not the listener.

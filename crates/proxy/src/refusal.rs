@@ -40,12 +40,6 @@ pub(crate) async fn not_accepted(client: Client, input: Input, opening: Opening)
     say(client, input, words).await;
 }
 
-/// Bytes that open nothing: closed, since no language is known to answer in.
-pub(crate) async fn unknown<T>(client: &mut Client, input: Input) -> Option<T> {
-    client.worker.buffers.give(input.buffer);
-    None
-}
-
 /// Somebody who connected and said nothing, or half a word.
 pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
     const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

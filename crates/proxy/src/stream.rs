@@ -3,8 +3,13 @@
 use crate::client::{Client, Ended, Input};
 use crate::pubsub::Framing;
 use crate::{http, mqtt, refusal};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 use tidegate_detect::{Detection, Opening, detect, parse_proxy_header};
 use tidegate_message::Protocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Serves a connection until it ends: the first bytes say what it speaks.
 pub(crate) async fn serve_stream(mut client: Client) {
@@ -62,7 +67,12 @@ async fn first_bytes(client: &mut Client) -> Option<(Opening, Input)> {
             // A PROXY header from somebody who is not trusted opens nothing.
             Detection::Known(Opening::Proxy) | Detection::Unknown => {
                 client.worker.counters.unknown.add(1);
-                return refusal::unknown(client, ready).await;
+                if let Some(to) = client.trust.unknown_to {
+                    splice(client, ready, to).await;
+                } else {
+                    client.worker.buffers.give(ready.buffer);
+                }
+                return None;
             }
             Detection::Known(opening) => return Some((opening, ready)),
             Detection::NeedMore => client.stash(ready),
@@ -92,4 +102,46 @@ async fn believe_proxy(client: &mut Client) -> bool {
         }
     }
     false
+}
+
+/// Hands a connection that nothing knows to the listener's TCP upstream, bytes as they are.
+async fn splice(client: &mut Client, first: Input, to: SocketAddr) {
+    const CONNECT: Duration = Duration::from_secs(5);
+    client.stash(first);
+    client.worker.connections.set_deadline(&client.connection, 0);
+    let Ok(mut upstream) = tidegate_upstream::connect(to, CONNECT).await else { return };
+    let opening = std::mem::take(&mut client.carry);
+    if upstream.write_all(&opening).await.is_err() {
+        return;
+    }
+    let (mut from, mut into) = upstream.split();
+    let write = Rc::clone(&client.write);
+    let up = async {
+        while let Ok(input) = client.input(true).await {
+            let sent = into.write_all(input.bytes()).await;
+            client.worker.buffers.give(input.buffer);
+            if sent.is_err() {
+                break;
+            }
+        }
+        let _ = into.shutdown().await;
+    };
+    let down = async {
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let mut sent = 0;
+            while sent < count {
+                match write.try_write(&buffer[sent..count]) {
+                    Ok(more) => sent += more,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if write.writable().await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(_) => return,
+                }
+            }
+        }
+    };
+    tokio::select! { () = up => {}, () = down => {} }
 }

@@ -4,8 +4,10 @@
 
 use super::exchange::Exchange;
 use super::failure::Flag;
+use super::fetch::Fetch;
 use super::forward::{self, Facts, Outgoing};
 use super::local::{self, Local};
+use super::outward;
 use super::respond::{Answer, FailureAnswer, respond, respond_canned, respond_failure};
 use super::view::{HttpView, wants_websocket};
 use crate::client::{Client, Input};
@@ -16,7 +18,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{Body, BodyReader, HEADERS_MAX, Piece, RequestHead, parse_request, reason};
+use tidegate_http::{BodyReader, FieldClass, HEADERS_MAX, Piece, RequestHead, classify, parse_request, reason};
 use tidegate_kit::DecodeError;
 use tidegate_message::Protocol;
 use tidegate_policy::{Context, Edits, Verdict};
@@ -272,6 +274,7 @@ fn to_upstream(
         timeout_ms: timeout.map_or(route.timeout_ms, |timeout| timeout.ms),
         per_try_ms: timeout.and_then(|timeout| timeout.per_try_ms),
         is_sampled: client.worker.is_sampled(plan.log.sample_every),
+        ends_at_ms: 0,
         retries: 0,
         response_edits: None,
         key: None,
@@ -288,6 +291,9 @@ fn to_upstream(
         }
     };
     let host = edits.host().unwrap_or(head.authority);
+    if let Some(copy) = route.mirror {
+        mirror(client, request, (copy, target, host));
+    }
     let outgoing = Outgoing { request, target, host, edits, route: index, upstream };
     match forward::start(client, (outgoing, facts)) {
         Ok((mut exchange, used)) => {
@@ -298,6 +304,45 @@ fn to_upstream(
         }
         Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
     }
+}
+
+/// Sends a copy to the route's mirror, where the whole body is in hand.
+fn mirror(client: &Client, request: &Request<'_>, (upstream, target, host): (usize, &[u8], &[u8])) {
+    let head = request.head;
+    let method =
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].into_iter().find(|known| *known == head.method);
+    let mut reader = BodyReader::new(head.body, request.plan.plan.bounds.chunk_extensions);
+    let (mut body, mut at) = (Vec::new(), 0);
+    while let Ok((Piece::Data(data), used)) = reader.next(&request.behind[at..]) {
+        body.extend_from_slice(data);
+        at += used;
+    }
+    let (Some(method), false) = (method, wants_websocket(head)) else { return };
+    if request.whole_body().is_none() {
+        return;
+    }
+    let mut fields = Vec::new();
+    let end_to_end = |name: &str| {
+        classify(name) == FieldClass::EndToEnd
+            && !name.eq_ignore_ascii_case("content-length")
+            && !name.eq_ignore_ascii_case("host")
+    };
+    for header in head.headers.iter().filter(|header| end_to_end(header.name)) {
+        for part in [header.name.as_bytes(), b": ", header.value, b"\r\n"] {
+            fields.extend_from_slice(part);
+        }
+    }
+    let copy = Fetch {
+        method,
+        target: target.to_vec(),
+        host: host.to_vec(),
+        fields,
+        body,
+        source: Some(client.peer.address.ip()),
+        key: None,
+        timeout_ms: 15_000,
+    };
+    outward::mirror(&client.worker, request.plan, (upstream, copy));
 }
 
 /// Whether the connection can go on behind an answer of ours, and what is used up then.
@@ -414,11 +459,6 @@ fn lower<'h>(host: &'h [u8], buffer: &'h mut [u8; 256]) -> &'h [u8] {
     lower.copy_from_slice(host);
     lower.make_ascii_lowercase();
     lower
-}
-
-/// Whether a body of that framing is there at all.
-pub(crate) fn has_body(body: Body) -> bool {
-    body != Body::None
 }
 
 const INCOMPLETE: DecodeError = DecodeError::close(400, "RFC 9112 section 2.2", "the request head is malformed");

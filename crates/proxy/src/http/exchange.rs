@@ -3,7 +3,7 @@
 //! read is not read from.
 
 use super::failure::Flag;
-use super::forward::{self, Facts, Link};
+use super::forward::{self, Again, Facts, Link};
 use super::respond::{FailureAnswer, respond_failure};
 use crate::client::{Client, Input};
 use crate::worker::{HEADROOM, ReadBuffer, WorkerPlan};
@@ -18,7 +18,7 @@ use tidegate_http::{
 };
 use tidegate_kit::DecodeError;
 use tidegate_message::Protocol;
-use tidegate_resilience::Permit;
+use tidegate_resilience::{Failure as RetryFailure, Permit, RetryPermit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A request of at most so many bytes can be sent again.
@@ -57,6 +57,8 @@ pub(crate) enum Failure {
     Flag(Flag),
     /// The client's body is malformed.
     Body(DecodeError),
+    /// It is tried again.
+    Again(Again),
 }
 
 /// What one look at both directions came to.
@@ -82,6 +84,8 @@ pub(crate) struct Exchange {
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) is_probe: bool,
     pub(crate) is_tunnel: bool,
+    pub(crate) retry_permit: Option<RetryPermit>,
+    pub(crate) last_flag: Option<Flag>,
     pub(crate) _permit: Permit,
 }
 
@@ -99,7 +103,10 @@ impl Exchange {
                     return Poll::Ready(false);
                 }
                 Step::Failed(failure) => {
-                    if !forward::recover(self, client, &failure) {
+                    if let Failure::Flag(flag) = failure {
+                        self.last_flag = Some(flag);
+                    }
+                    if let Err(failure) = forward::recover(self, client, failure) {
                         self.answer_failure(client, &failure);
                     }
                 }
@@ -295,6 +302,9 @@ impl Exchange {
                 start += len;
                 continue;
             }
+            if let Some(again) = self.try_again(client, &head) {
+                return Some(Step::Failed(Failure::Again(again)));
+            }
             let Some(new_head) = self.head_received(client, &head) else {
                 return Some(Step::Failed(Failure::Flag(Flag::Protocol)));
             };
@@ -314,6 +324,20 @@ impl Exchange {
             }
             return self.body_received((client, cx), buffer, (body_start, body_start, end));
         }
+    }
+
+    /// Whether this answer is one that the route's policy tries again for.
+    fn try_again(&mut self, client: &Client, head: &ResponseHead<'_, '_>) -> Option<Again> {
+        if head.status < 400 || self.plan.plan.routes[self.route].steps.retry().is_none() {
+            return None;
+        }
+        let retry_after =
+            head.header("retry-after").and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+        forward::plan_retry(
+            self,
+            client,
+            (RetryFailure::Status(head.status), retry_after.map(|seconds| seconds * 1_000)),
+        )
     }
 
     /// Decides how the answer goes on. Outer `None`: it may not; inner `None`: the
@@ -479,6 +503,7 @@ impl Exchange {
         let (status, text, flag) = match failure {
             Failure::Flag(flag) => (flag.status(), flag.text().to_owned(), Some(*flag)),
             Failure::Body(error) => (error.code, error.to_string(), None),
+            Failure::Again(_) => (500, String::new(), None),
         };
         self.facts.keep_alive &= self.request.is_complete && flag.is_some();
         let answer = FailureAnswer {

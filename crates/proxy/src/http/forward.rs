@@ -13,11 +13,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tidegate_balance::{EndpointIndex, PickRequest, Tried};
+use tidegate_balance::{EndpointIndex, PickRequest, Sample, Tried};
 use tidegate_http::{Body, BodyReader, RequestContext, Version, forward_request};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
-use tidegate_resilience::{Admission, Failure as RetryFailure};
+use tidegate_resilience::{Admission, Failure as RetryFailure, Permit, RetryPermit};
 use tidegate_ring::{EventKind, EventRecord};
 use tidegate_upstream::{ConnectError, connect};
 use tokio::net::TcpStream;
@@ -35,6 +35,8 @@ pub(crate) enum Link {
     Open { stream: TcpStream, is_reused: bool },
     /// There is none: the gateway answers.
     Answering,
+    /// There will be none.
+    Refused(Flag),
     /// Given back or closed.
     Closed,
 }
@@ -42,6 +44,9 @@ pub(crate) enum Link {
 impl Link {
     /// Ready when there is a connection or none is needed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, client: &mut Client) -> Poll<Result<(), Flag>> {
+        if let Link::Refused(flag) = *self {
+            return Poll::Ready(Err(flag));
+        }
         let Link::Connecting(connecting) = self else { return Poll::Ready(Ok(())) };
         let result = std::task::ready!(connecting.as_mut().poll(cx));
         let _ = client;
@@ -57,8 +62,9 @@ impl Link {
         }
     }
 
-    fn connect(address: SocketAddr, timeout: Duration, wait_ms: u64) -> Link {
+    fn connect(address: SocketAddr, timeout: Duration, (wait_ms, pending): (u64, Permit)) -> Link {
         Link::Connecting(Box::pin(async move {
+            let _pending = pending;
             if wait_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
@@ -75,8 +81,11 @@ pub(crate) struct Facts {
     pub(crate) is_upgrade: bool,
     pub(crate) version: Version,
     pub(crate) keep_alive: bool,
+    /// From the request's end to the response head.
     pub(crate) timeout_ms: u64,
     pub(crate) per_try_ms: Option<u64>,
+    /// When the route's time is over, milliseconds of the gateway's clock.
+    pub(crate) ends_at_ms: u64,
     pub(crate) is_sampled: bool,
     pub(crate) retries: u32,
     /// Kept only where policies change the response.
@@ -149,7 +158,10 @@ pub(crate) fn start(
     let source = client.peer.address.ip();
     let wanted = PickRequest { key: facts.key.as_deref(), source: Some(source), tried: Tried::new(), now_ms: now };
     let endpoint = pick(plan, index, &wanted).ok_or((Flag::NoHealthy, 1_000))?;
-    upstream.budget.record_request(now);
+    if plan.plan.routes[route].steps.retry().is_some() {
+        upstream.budget.record_request(now);
+    }
+    facts.ends_at_ms = now + facts.timeout_ms;
     let mut out = client.worker.buffers.take_write();
     let context = RequestContext {
         target,
@@ -185,10 +197,12 @@ pub(crate) fn start(
         in_flight: upstream.endpoints.begin(endpoint),
         is_probe,
         is_tunnel: false,
+        retry_permit: None,
+        last_flag: None,
         _permit: permit,
     });
     open(&mut exchange, client, 0);
-    client.deadline(now, exchange.facts.timeout_ms);
+    set_deadline(&exchange, client, now);
     Ok((exchange, used))
 }
 
@@ -216,60 +230,137 @@ fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
         }
         (None, Some(endpoint)) => {
             counters.connects.add(1);
-            Link::connect(endpoint.address, upstream.connect_timeout, wait_ms)
+            match upstream.pending.take() {
+                Ok(pending) => Link::connect(endpoint.address, upstream.connect_timeout, (wait_ms, pending)),
+                Err(_) => {
+                    counters.overflow.add(1);
+                    Link::Refused(Flag::Overflow)
+                }
+            }
         }
-        (None, None) => Link::Closed,
+        (None, None) => Link::Refused(Flag::NoHealthy),
     };
 }
 
+/// A retry that was decided on.
+#[derive(Debug)]
+pub(crate) struct Again {
+    endpoint: EndpointIndex,
+    wait_ms: u64,
+    permit: Option<RetryPermit>,
+}
+
 /// Tries again where that does no harm. `false`: the failure stands.
-pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: &Failure) -> bool {
-    let Failure::Flag(flag) = failure else { return false };
+pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure) -> Result<(), Failure> {
+    let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
+    let again = match failure {
+        Failure::Again(again) => {
+            report(exchange, client, false);
+            Some(again)
+        }
+        Failure::Body(_) => return Err(failure),
+        Failure::Flag(flag) => {
+            let kind = match flag {
+                Flag::ConnectFailure => RetryFailure::Connect,
+                Flag::Terminated => RetryFailure::Reset,
+                Flag::Timeout => RetryFailure::Timeout,
+                _ => return Err(failure),
+            };
+            report(exchange, client, false);
+            let is_race = kind == RetryFailure::Reset && is_reused && exchange.request.is_replayable;
+            if is_race && (exchange.facts.is_idempotent || exchange.request.sent == 0) {
+                // The keep-alive race: the endpoint closed while the request was on its way.
+                Some(Again { endpoint: exchange.endpoint, wait_ms: 0, permit: None })
+            } else {
+                plan_retry(exchange, client, (kind, None))
+            }
+        }
+    };
+    let Some(again) = again else { return Err(failure_of(exchange)) };
     let now = client.worker.clock.millis();
     let plan = Rc::clone(&exchange.plan);
     let upstream = &plan.plan.upstreams[exchange.upstream];
-    report(exchange, client, false);
-    let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
-    let kind = match flag {
-        Flag::ConnectFailure => RetryFailure::Connect,
-        Flag::Terminated => RetryFailure::Reset,
-        _ => return false,
-    };
-    let same_endpoint = match kind {
-        // Nothing was sent: another endpoint may take it.
-        RetryFailure::Connect if exchange.tried.len() < CONNECT_TRIES.min(upstream.endpoints.len()) => false,
-        // The keep-alive race: the endpoint closed while the request was on its way.
-        RetryFailure::Reset
-            if is_reused
-                && exchange.request.is_replayable
-                && (exchange.facts.is_idempotent || exchange.request.sent == 0) =>
-        {
-            true
-        }
-        _ => return false,
-    };
-    if !same_endpoint {
-        let request =
-            PickRequest { key: None, source: Some(client.peer.address.ip()), tried: exchange.tried, now_ms: now };
-        let Some(endpoint) =
-            pick(&plan, exchange.upstream, &request).filter(|endpoint| !exchange.tried.contains(*endpoint))
-        else {
-            return false;
-        };
-        exchange.endpoint = endpoint;
-        exchange.in_flight = upstream.endpoints.begin(endpoint);
-    }
+    exchange.endpoint = again.endpoint;
+    exchange.in_flight = upstream.endpoints.begin(again.endpoint);
+    exchange.retry_permit = again.permit;
+    exchange.response = ResponseSide::default();
     exchange.facts.retries += 1;
-    open(exchange, client, 0);
-    true
+    open(exchange, client, again.wait_ms);
+    set_deadline(exchange, client, now + again.wait_ms);
+    Ok(())
+}
+
+/// What a failed exchange ended with, for its answer.
+fn failure_of(exchange: &Exchange) -> Failure {
+    Failure::Flag(exchange.last_flag.unwrap_or(Flag::Terminated))
+}
+
+/// Whether and where a try is made again: by the route's policy and the upstream's
+/// budget, or, where nothing was sent, at another endpoint.
+pub(crate) fn plan_retry(
+    exchange: &mut Exchange,
+    client: &Client,
+    (kind, retry_after): (RetryFailure, Option<u64>),
+) -> Option<Again> {
+    let now = client.worker.clock.millis();
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    let policy = plan.plan.routes[exchange.route].steps.retry();
+    let repeatable = exchange.facts.is_idempotent && exchange.request.is_replayable;
+    let tries = exchange.facts.retries + 1;
+    let wanted = policy.is_some_and(|policy| exchange.request.is_replayable && policy.allows(tries, kind, repeatable));
+    let is_free = kind == RetryFailure::Connect && exchange.tried.len() < CONNECT_TRIES.min(upstream.endpoints.len());
+    if (!wanted && !is_free) || now >= exchange.facts.ends_at_ms {
+        return None;
+    }
+    let (mut permit, mut wait_ms) = (None, 0);
+    if let Some(policy) = policy.filter(|_| wanted) {
+        let active: u32 = upstream.endpoints.iter().map(tidegate_balance::Endpoint::active).sum();
+        permit = upstream.budget.take(now, active);
+        if permit.is_none() {
+            upstream.counters[usize::from(client.worker.id)].retries[2].add(1);
+            return None;
+        }
+        let unit = (client.worker.random() >> 11) as f64 / (1_u64 << 53) as f64;
+        wait_ms = policy.wait_ms(tries, retry_after, unit);
+        if now + wait_ms >= exchange.facts.ends_at_ms {
+            return None;
+        }
+    }
+    let request = PickRequest {
+        key: exchange.facts.key.as_deref(),
+        source: Some(client.peer.address.ip()),
+        tried: exchange.tried,
+        now_ms: now,
+    };
+    let endpoint = pick(&plan, exchange.upstream, &request)?;
+    if is_free && !wanted && exchange.tried.contains(endpoint) {
+        return None;
+    }
+    Some(Again { endpoint, wait_ms, permit })
+}
+
+/// The time of one try: its own, within what is left of the route's.
+fn set_deadline(exchange: &Exchange, client: &Client, now: u64) {
+    let left = exchange.facts.ends_at_ms.saturating_sub(now).max(1);
+    client.deadline(now, exchange.facts.per_try_ms.unwrap_or(u64::MAX).min(left));
 }
 
 /// Tells the breaker and the outlier detection how a try went.
 fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
     let upstream: &Upstream = &exchange.plan.plan.upstreams[exchange.upstream];
     let now = exchange.facts.started_us / 1_000;
-    if !ok {
-        exchange.plan.upstreams[exchange.upstream].picker.borrow_mut().on_failure(exchange.endpoint);
+    let took_ms = (client.worker.clock.micros().saturating_sub(exchange.facts.started_us)) as f64 / 1_000.0;
+    {
+        let mut picker = exchange.plan.upstreams[exchange.upstream].picker.borrow_mut();
+        let sample = match ok {
+            true => Sample { endpoint: exchange.endpoint, now_ms: now, latency_ms: took_ms },
+            false => Sample::failed(exchange.endpoint, now, None),
+        };
+        picker.on_response(&sample, &upstream.endpoints);
+        if !ok {
+            picker.on_failure(exchange.endpoint);
+        }
     }
     if let Some(gate) = &upstream.gate {
         let now = client.worker.clock.millis();

@@ -8,6 +8,7 @@ mod events;
 mod exchange;
 mod explain;
 mod failure;
+mod fetch;
 mod forward;
 mod local;
 mod outward;
@@ -18,5 +19,8 @@ mod view;
 
 pub(crate) use events::Subscribed;
 pub(crate) use explain::explain_request;
+pub(crate) use failure::Flag;
+pub(crate) use fetch::{Fetch, Fetched, fetch};
+pub(crate) use forward::choose;
 pub(crate) use outward::publish_to_upstream;
 pub(crate) use serve::serve;

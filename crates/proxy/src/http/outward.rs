@@ -1,17 +1,94 @@
-//! A message on its way to a service: `POST <httpPath>/<topic>`, accepted with 2xx.
+//! Messages and copies on their way to a service: a routed topic is
+//! `POST <httpPath>/<topic>`, accepted with 2xx; a mirror gets a copy of a request
+//! and its answer is thrown away.
 
-use crate::plan::Plan;
-use crate::worker::WorkerPlan;
+use super::failure::Flag;
+use super::fetch::{Fetch, fetch};
+use super::forward::choose;
+use crate::worker::{Worker, WorkerPlan};
+use std::cell::Cell;
 use std::rc::Rc;
 use tidegate_message::{Message, Outcome};
 
+/// Copies that are under way on one worker; more are not made.
+const MIRRORS_MAX: usize = 256;
+
+thread_local! {
+    static MIRRORS: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Sends a published message to the upstream of a route.
 pub(crate) async fn publish_to_upstream(
-    worker: &Rc<crate::worker::Worker>,
+    worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
     (index, message): (usize, &Message),
 ) -> Outcome {
-    let _ = (worker, message, &plan.plan.routes[index]);
-    let _: &Plan = &plan.plan;
-    Outcome::BadUpstream
+    let route = &plan.plan.routes[index];
+    let Some(upstream) = choose(plan, &route.target) else { return Outcome::Internal };
+    let mut target = plan.plan.broker.http_path.clone().into_bytes();
+    target.push(b'/');
+    put_topic(&mut target, message.topic_bytes());
+    let mut fields = Vec::new();
+    if let Some(kind) = message.content_type().filter(|kind| kind.bytes().all(|byte| (b' '..0x7f).contains(&byte))) {
+        fields.extend_from_slice(format!("Content-Type: {kind}\r\n").as_bytes());
+    }
+    let request = Fetch {
+        method: "POST",
+        target,
+        host: Vec::new(),
+        fields,
+        body: message.payload().to_vec(),
+        source: None,
+        key: Some(message.topic_bytes().into()),
+        timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
+    };
+    match fetch(worker, plan, upstream, &request).await {
+        Ok(answer) if (200..300).contains(&answer.status) => Outcome::Success,
+        Ok(answer) => match answer.status {
+            401 | 403 => Outcome::Forbidden,
+            413 => Outcome::TooLarge,
+            429 => Outcome::QuotaExceeded,
+            503 => Outcome::Busy,
+            _ => Outcome::BadUpstream,
+        },
+        Err(Flag::Timeout) => Outcome::UpstreamTimeout,
+        Err(Flag::Overflow | Flag::NoHealthy) => Outcome::Busy,
+        Err(_) => Outcome::BadUpstream,
+    }
+}
+
+/// A topic as path segments: all but unreserved characters escaped, slashes kept.
+fn put_topic(out: &mut Vec<u8>, topic: &[u8]) {
+    for byte in topic {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+/// Sends a copy of a request whose head and body are in hand; nobody waits for it.
+pub(crate) fn mirror(worker: &Rc<Worker>, plan: &Rc<WorkerPlan>, (upstream, copy): (usize, Fetch)) {
+    if MIRRORS.get() >= MIRRORS_MAX {
+        return;
+    }
+    MIRRORS.set(MIRRORS.get() + 1);
+    let (worker, plan) = (Rc::clone(worker), Rc::clone(plan));
+    tokio::task::spawn_local(async move {
+        let _ = fetch(&worker, &plan, upstream, &copy).await;
+        MIRRORS.set(MIRRORS.get() - 1);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_become_paths_that_are_read_the_same_everywhere() {
+        let mut out = Vec::new();
+        put_topic(&mut out, "a b//ü/c%".as_bytes());
+        assert_eq!(out, b"a%20b//%C3%BC/c%25");
+    }
 }

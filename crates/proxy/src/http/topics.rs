@@ -46,14 +46,14 @@ pub(crate) fn read(client: &Client, request: &Request<'_>) -> Result<TopicReques
     let wildcard = topic.contains(['+', '#']);
     let wanted = match head.method {
         "POST" | "PUT" => Wanted::Publish,
-        "GET" | "HEAD" if streams && head.method == "GET" => Wanted::Stream,
+        // A filter has no last value: a GET of one is a subscription.
+        "GET" if streams || wildcard => Wanted::Stream,
         "GET" | "HEAD" => Wanted::LastValue,
         "DELETE" => Wanted::Clear,
         _ => return Err((405, "topics know GET, HEAD, POST, PUT and DELETE")),
     };
     match wanted {
         Wanted::Stream if !valid_filter(&topic) => Err((400, "this is no topic filter")),
-        Wanted::LastValue if wildcard => Err((406, "a filter has no last value; ask with Accept: text/event-stream")),
         Wanted::Stream => Ok(TopicRequest { wanted, ..publish_of(client, request, topic) }),
         _ if !valid_topic(&topic) => Err((400, "this is no topic to publish to or read")),
         _ => Ok(TopicRequest { wanted, ..publish_of(client, request, topic) }),

@@ -79,7 +79,6 @@ impl RouteCounters {
 pub(crate) struct UpstreamCounters {
     pub(crate) codes: CodeCounters,
     pub(crate) duration: Histogram,
-    pub(crate) active: Counter,
     pub(crate) idle: Counter,
     pub(crate) connects: Counter,
     pub(crate) reused: Counter,
@@ -95,7 +94,6 @@ pub(crate) const RETRY_OUTCOMES: [&str; 3] = ["success", "failure", "budget"];
 pub(crate) struct ProtocolCounters {
     pub(crate) open: Counter,
     pub(crate) accepted: Counter,
-    pub(crate) detected: Counter,
     pub(crate) messages_in: [Counter; 3],
     pub(crate) messages_out: [Counter; 3],
     pub(crate) message_bytes_in: Counter,
@@ -138,8 +136,7 @@ pub(crate) const POLICY_OUTCOMES: [&str; 6] = ["compiled", "filtered", "cached",
 /// A place in [`POLICY_OUTCOMES`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PolicyOutcome {
-    Compiled,
-    Filtered,
+    Filtered = 1,
     Cached,
     Decided,
     Timeout,

@@ -1,10 +1,11 @@
 //! From the DTO to what workers look things up in. A broken route or upstream is
 //! told as a problem and fails alone.
 
-use super::Upstream;
 use super::dto::*;
+use super::{Trust, Upstream};
 use crate::metrics::{PerWorker, PolicyCounters, Registry, RouteCounters};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tidegate_http::reason;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ScriptPlan, StepPlan, Steps, StepsInput};
@@ -23,8 +24,12 @@ pub struct Problem {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) version: u64,
+    /// Terms of listeners, by name.
+    pub(crate) listeners: HashMap<String, Arc<Trust>>,
     pub(crate) routes: Vec<Route>,
     pub(crate) table: RouteTable,
+    /// What `/.well-known/core` lists of the routes.
+    pub(crate) visible_paths: Box<[Box<str>]>,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) handlers: Vec<HandlerDto>,
@@ -150,11 +155,17 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
     let scripts = dto.scripts.into_iter().map(|script| compile_script(script, registry, &mut problems)).collect();
     let plan = Plan {
         version: dto.version,
+        listeners: dto
+            .listeners
+            .iter()
+            .map(|listener| (listener.name.clone(), Arc::new(Trust::new(listener))))
+            .collect(),
         bounds: bounds(&dto.limits, &dto.mqtt),
         builtin: registry.route("builtin"),
         unrouted: registry.route("none"),
         routes,
         table,
+        visible_paths: crate::coap::visible_paths(&specs),
         upstreams,
         scripts,
         handlers: dto.handlers,

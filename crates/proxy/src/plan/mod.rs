@@ -4,9 +4,11 @@
 
 mod compile;
 mod dto;
+mod trust;
 mod upstream;
 
 pub use compile::Problem;
 pub(crate) use compile::{Canned, Plan, Route, Script, Target, compile};
 pub(crate) use dto::{ListenerDto, PlanDto, Transport};
+pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;

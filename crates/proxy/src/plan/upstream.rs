@@ -5,7 +5,7 @@ use crate::metrics::{PerWorker, Registry, UpstreamCounters};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
-use tidegate_policy::Key;
+use tidegate_policy::{Key, KeyPlan};
 use tidegate_resilience::{Concurrency, Gate, OutlierDetector, RetryBudget};
 
 /// Everything a worker needs to send a request there.
@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     pub(crate) idle_timeout_ms: u64,
     pub(crate) max_connections: usize,
     pub(crate) requests: Arc<Concurrency>,
+    /// Requests that wait for a connection.
+    pub(crate) pending: Arc<Concurrency>,
     pub(crate) budget: Arc<RetryBudget>,
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) outlier: Option<OutlierDetector>,
@@ -54,24 +56,40 @@ impl Upstream {
                 state: state.unwrap_or_else(|| Arc::new(EndpointState::default())),
             });
         }
+        let key = match &dto.balance {
+            BalancePlan::ConsistentHash { key, .. } => {
+                match Key::compile(&KeyPlan { by: key.by.clone(), name: key.name.clone() }) {
+                    Ok(key) => Some(key),
+                    Err(error) => {
+                        problem = Some(error.to_string().into());
+                        None
+                    }
+                }
+            }
+            _ => None,
+        };
         let outlier =
             dto.outlier.map(|plan| OutlierDetector::new(plan, specs.iter().map(|_| Arc::default()).collect()));
         let requests =
             before.map_or_else(|| Arc::new(Concurrency::new(dto.max_requests)), |known| Arc::clone(&known.requests));
         requests.set_max(dto.max_requests);
+        let pending =
+            before.map_or_else(|| Arc::new(Concurrency::new(dto.max_pending)), |known| Arc::clone(&known.pending));
+        pending.set_max(dto.max_pending);
         let gate = dto.breaker.map(|plan| match before.and_then(|known| known.gate.as_ref()) {
             Some(gate) if *gate.plan() == plan => Arc::clone(gate),
             _ => Arc::new(Gate::new(plan)),
         });
         Upstream {
             counters: registry.upstream(&dto.name),
-            key: None,
+            key,
             balance: dto.balance,
             endpoints: Endpoints::new(specs, dto.panic_percent),
             connect_timeout: Duration::from_millis(dto.connect_timeout_ms),
             idle_timeout_ms: dto.idle_timeout_ms,
             max_connections: dto.max_connections as usize,
             requests,
+            pending,
             budget: before.map_or_else(
                 || Arc::new(RetryBudget::new(BUDGET.0, BUDGET.1, dto.max_retries)),
                 |known| Arc::clone(&known.budget),

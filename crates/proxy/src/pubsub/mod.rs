@@ -19,7 +19,7 @@ pub(crate) use sink::HubSink;
 
 use crate::plan::Plan;
 use crate::worker::Worker;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -48,7 +48,6 @@ pub(crate) struct Hub {
     pub(crate) discards: RefCell<Vec<(SubscriberId, u16)>>,
     claims: RefCell<HashMap<u64, Claim>>,
     unsettled: RefCell<Vec<Waker>>,
-    pub(crate) subscribers: Cell<u64>,
 }
 
 impl Hub {
@@ -63,7 +62,6 @@ impl Hub {
             discards: RefCell::default(),
             claims: RefCell::default(),
             unsettled: RefCell::default(),
-            subscribers: Cell::new(0),
         }
     }
 

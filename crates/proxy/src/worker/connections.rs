@@ -21,8 +21,6 @@ pub(crate) enum Goodbye {
     Drain,
     /// An administrator wants it gone, now but politely.
     Kick,
-    /// Its credentials or its listener are gone.
-    Revoked,
 }
 
 /// What the table knows of a connection. Written by its task, read for the admin API.

@@ -1,8 +1,10 @@
 //! What the gateway tells a worker. Each call is rare, and answered where somebody waits.
 
 use super::ConnectionRow;
+use crate::inspect_mqtt::{ApiPublish, ClientRow};
 use crate::plan::{ListenerDto, Plan};
 use std::sync::Arc;
+use tidegate_message::Outcome;
 use tidegate_ring::Decisions;
 use tokio::sync::oneshot;
 
@@ -28,6 +30,16 @@ pub(crate) enum Control {
     Drain { spread_ms: u64 },
     /// A policy thread's ring, or that it has left; answered when the old one is let go.
     Policies(Option<Box<Decisions>>, oneshot::Sender<()>),
+    /// Sessions, or one client's.
+    Clients(Option<String>, oneshot::Sender<Vec<ClientRow>>),
+    /// End a client's session; answers whether it was here.
+    KickClient(String, oneshot::Sender<bool>),
+    /// Publish for the API.
+    Publish(Box<ApiPublish>),
+    /// Subscribe for the API.
+    Subscribe { id: u32, filter: String, qos: u8, done: oneshot::Sender<Outcome> },
+    /// End a subscription of the API.
+    Unsubscribe(u32, oneshot::Sender<()>),
     /// How many connections are left.
     Open(oneshot::Sender<usize>),
     /// End now.

@@ -14,6 +14,7 @@ pub(crate) use plan::WorkerPlan;
 pub(crate) use thread::{Started, spawn};
 
 use crate::auth::Verified;
+use crate::coap::Sockets;
 use crate::decide::DecisionTable;
 use crate::gateway::Shared;
 use crate::metrics::WorkerCounters;
@@ -22,8 +23,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tidegate_broker::SubscriberId;
 use tidegate_message::{Message, Protocol};
 use tidegate_policy::Edits;
 use tidegate_ring::{EventKind, EventRecord, EventRing};
@@ -62,7 +63,6 @@ impl Clock {
 /// How much a line of the log matters, in pino's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
-    Info = 30,
     Warn = 40,
     Error = 50,
 }
@@ -81,9 +81,12 @@ pub(crate) struct Worker {
     pub(crate) decisions: DecisionTable,
     pub(crate) hub: Hub,
     pub(crate) verified: Verified,
+    /// Subscriptions of the TypeScript API.
+    pub(crate) api: RefCell<HashMap<u32, SubscriberId>>,
     /// Messages for CoAP observers, by their place in the observers' table.
     pub(crate) observed: RefCell<VecDeque<(u32, Arc<Message>)>>,
-    coap_waker: Cell<Option<Waker>>,
+    /// The CoAP sockets that these are for.
+    pub(crate) coap: Sockets,
     edits: RefCell<Vec<Edits>>,
     events: RefCell<Option<EventRing>>,
     random: Cell<u64>,
@@ -167,16 +170,9 @@ impl Worker {
         self.event(&EventRecord { kind: EventKind::Log, a: level as u32, b: 0, c: 0, time, d: 0.0, text });
     }
 
-    /// Wakes the CoAP driver: something was observed.
+    /// Wakes the CoAP drivers: something was observed.
     pub(crate) fn wake_coap(&self) {
-        if let Some(waker) = self.coap_waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Who drives CoAP on this worker.
-    pub(crate) fn on_observed(&self, waker: &Waker) {
-        self.coap_waker.set(Some(waker.clone()));
+        self.coap.wake();
     }
 
     /// Counts a dropped message.

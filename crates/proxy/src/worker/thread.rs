@@ -2,8 +2,10 @@
 
 use super::{Buffers, Connections, Control, Goodbye, Listening, Worker, WorkerPlan};
 use crate::auth::Verified;
+use crate::coap::Sockets;
 use crate::decide::{self, DecisionTable};
 use crate::gateway::Shared;
+use crate::inspect_mqtt::{self, ClientRow};
 use crate::listen;
 use crate::plan::Plan;
 use crate::pubsub::{self, Between, Hub, Links};
@@ -62,8 +64,9 @@ async fn run(started: Started) {
         decisions: DecisionTable::default(),
         hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), Links::new(id, &links)),
         verified: Verified::default(),
+        api: RefCell::default(),
         observed: RefCell::default(),
-        coap_waker: Cell::default(),
+        coap: Sockets::default(),
         edits: RefCell::default(),
         random: Cell::new(fastrand::u64(1..)),
         until_sample: Cell::new(0),
@@ -115,6 +118,24 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
         }
         Control::Policies(ring, done) => {
             worker.decisions.attach(ring.map(|ring| *ring));
+            let _ = done.send(());
+        }
+        Control::Clients(client_id, reply) => {
+            let broker = worker.hub.broker.borrow();
+            let found = match client_id {
+                Some(client_id) => broker.client(&client_id).into_iter().collect(),
+                None => broker.clients(),
+            };
+            let _ = reply.send(found.into_iter().map(|client| ClientRow::new(worker.id, client)).collect());
+        }
+        Control::KickClient(client_id, done) => {
+            let now = worker.clock.millis();
+            let _ = done.send(worker.with_broker(|broker, sink| broker.kick(now, &client_id, sink)));
+        }
+        Control::Publish(request) => inspect_mqtt::publish_here(worker, request),
+        Control::Subscribe { id, filter, qos, done } => inspect_mqtt::subscribe_here(worker, (id, filter, qos), done),
+        Control::Unsubscribe(id, done) => {
+            inspect_mqtt::unsubscribe_here(worker, id);
             let _ = done.send(());
         }
         Control::Open(reply) => {
