@@ -15,12 +15,14 @@ pub(crate) fn visible_paths(routes: &[RouteSpec]) -> Box<[Box<str>]> {
         let protocols = &route.when.protocols;
         protocols.is_empty() || protocols.iter().any(|protocol| protocol == "coap")
     };
-    let path = |route: &RouteSpec| match route.when.path.as_ref()? {
-        PathPlan::Exact(path) | PathPlan::Prefix(path) => Some(path.trim_end_matches('/')),
-        PathPlan::Template(_) | PathPlan::Regex(_) => None,
-    }
-    .filter(|path| !path.is_empty())
-    .map(Box::from);
+    let path = |route: &RouteSpec| {
+        match route.when.path.as_ref()? {
+            PathPlan::Exact(path) | PathPlan::Prefix(path) => Some(path.trim_end_matches('/')),
+            PathPlan::Template(_) | PathPlan::Regex(_) => None,
+        }
+        .filter(|path| !path.is_empty())
+        .map(Box::from)
+    };
     let mut paths: Vec<Box<str>> = routes.iter().filter(visible).filter_map(path).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -62,7 +64,9 @@ mod tests {
 
     fn ask(query: &[&str]) -> String {
         let mut options = OptionList::new();
-        query.iter().for_each(|filter| drop(options.push(OptionNumber::URI_QUERY, filter.as_bytes()).len()));
+        for filter in query {
+            options.push(OptionNumber::URI_QUERY, filter.as_bytes());
+        }
         let head = Head { kind: Type::Confirmable, code: Code::GET, message_id: 1, token: Token::default() };
         let mut datagram = Vec::new();
         encode(&mut datagram, &head, [&options, &OptionList::new()], b"");

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn other_paths_are_elsewhere_and_ambiguous_levels_are_invalid() {
-        for path in [&[][..], &[b"t"], &[b"x", b"a"], &[b"tt", b"a"]] {
+        let paths: [&[&[u8]]; 4] = [&[], &[b"t"], &[b"x", b"a"], &[b"tt", b"a"]];
+        for path in paths {
             assert_eq!(place("/t", path).0, Place::Elsewhere);
         }
         assert_eq!(place("/t", &[b"t", b"a/b"]).0, Place::Invalid);

@@ -1,0 +1,116 @@
+//! Answers: code, options and payload go to the message layer, and are counted.
+
+use super::server::Server;
+use super::view::{accepted, format_of};
+use super::waiting::{Served, Ticket};
+use crate::http::Flag;
+use tidegate_coap::{Code, Message as CoapMessage, ObserverId, OptionNumber, Reply};
+use tidegate_message::{Message, Outcome, Protocol};
+use tidegate_ring::{EventKind, EventRecord};
+
+/// Seconds after which a peer may try again where nobody knows better.
+const TRY_AGAIN_S: u32 = 1;
+
+impl Server {
+    /// Answers with the options that have been gathered.
+    pub(super) fn answer(&mut self, ticket: &Ticket, code: Code, payload: &[u8]) {
+        self.answer_observer(ticket, (code, None), payload);
+    }
+
+    /// As `answer`, for a request that began an observation.
+    pub(super) fn answer_observer(
+        &mut self,
+        ticket: &Ticket,
+        (code, observer): (Code, Option<ObserverId>),
+        payload: &[u8],
+    ) {
+        let reply = Reply { observer, ..Reply::new(code, &self.options, payload) };
+        self.endpoint.reply(self.now_ms, &ticket.exchange, &reply);
+        self.options.clear();
+        self.note(ticket, (code.status(), None));
+    }
+
+    /// A status of HTTP with its body.
+    pub(super) fn answer_status(&mut self, ticket: &Ticket, (status, content_type): (u16, Option<&[u8]>), body: &[u8]) {
+        self.put_content_type(content_type.and_then(|value| std::str::from_utf8(value).ok()));
+        let code = Code::from_status(status, ticket.exchange.method);
+        if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS)
+            && !self.options.contains(OptionNumber::MAX_AGE)
+        {
+            self.options.push_uint(OptionNumber::MAX_AGE, TRY_AGAIN_S);
+        }
+        self.answer(ticket, code, body);
+    }
+
+    /// The last value of a topic.
+    pub(super) fn answer_value(&mut self, ticket: &Ticket, request: &CoapMessage<'_>, value: &Message) {
+        let format = value.content_type().and_then(format_of);
+        // RFC 7252 section 5.10.4; a value without a type is taken for what is asked for.
+        if accepted(request).is_some_and(|wanted| format.is_some_and(|format| format != wanted)) {
+            return self.answer(ticket, Code::NOT_ACCEPTABLE, b"the value has another Content-Format");
+        }
+        self.put_value_options(value);
+        self.answer(ticket, Code::CONTENT, value.payload());
+    }
+
+    /// What a message says about itself.
+    pub(super) fn put_value_options(&mut self, value: &Message) {
+        self.put_content_type(value.content_type());
+        if let Some(seconds) = value.remaining_seconds(self.now_ms) {
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+    }
+
+    pub(super) fn put_content_type(&mut self, content_type: Option<&str>) {
+        if let Some(format) = content_type.and_then(format_of) {
+            self.options.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(format));
+        }
+    }
+
+    /// Answers with what an outcome means, and its name as diagnostic payload.
+    pub(super) fn refuse(&mut self, ticket: &Ticket, outcome: Outcome) {
+        if matches!(outcome, Outcome::Busy | Outcome::QuotaExceeded) {
+            self.options.push_uint(OptionNumber::MAX_AGE, TRY_AGAIN_S);
+        }
+        self.answer(ticket, Code::from(outcome), outcome.label().as_bytes());
+    }
+
+    /// Answers a failure: what it means, as diagnostic payload (RFC 7252 section 5.5.2).
+    pub(super) fn fail(&mut self, ticket: &Ticket, (flag, retry_after_ms): (Flag, u64)) {
+        let code = Code::from_status(flag.status(), ticket.exchange.method);
+        if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS) {
+            let seconds = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds.max(TRY_AGAIN_S));
+        }
+        let reply = Reply::new(code, &self.options, flag.text().as_bytes());
+        self.endpoint.reply(self.now_ms, &ticket.exchange, &reply);
+        self.options.clear();
+        self.note(ticket, (flag.status(), Some(flag)));
+    }
+
+    /// Counts an answer, and writes its access record where one is due.
+    fn note(&self, ticket: &Ticket, (status, flag): (u16, Option<Flag>)) {
+        let (worker, plan) = (&self.worker, &ticket.plan.plan);
+        let micros = worker.clock.micros().saturating_sub(ticket.started_us);
+        let counters = match ticket.served {
+            Served::Route(index) => &plan.routes[index].counters,
+            Served::Builtin => &plan.builtin,
+            Served::Unrouted => &plan.unrouted,
+        };
+        let counters = counters[usize::from(worker.id)].of(Protocol::Coap);
+        counters.codes.add(status);
+        counters.duration.observe(micros);
+        if flag.is_some() || worker.is_sampled(plan.log.sample_every) {
+            let method = ticket.exchange.method.method().unwrap_or_default();
+            worker.event(&EventRecord {
+                kind: EventKind::Access,
+                a: if let Served::Route(index) = ticket.served { index as u32 } else { u32::MAX },
+                b: u32::from(status),
+                c: u32::MAX,
+                time: (worker.clock.epoch_ms() + ticket.started_us / 1_000) as f64,
+                d: micros as f64,
+                text: &format!("{method} coap {}", flag.map_or("-", Flag::label)),
+            });
+        }
+    }
+}

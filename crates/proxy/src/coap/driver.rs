@@ -1,0 +1,145 @@
+//! One socket and its server: reads what is there, lets the server work, writes once.
+
+use super::inbox::Inbox;
+use super::server::Server;
+use crate::plan::ListenerDto;
+use crate::worker::{Level, Worker};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidegate_listener::{BATCH, Datagrams};
+use tidegate_message::Protocol;
+use tokio::time::{Instant, Sleep};
+
+/// Batches of one wake-up; then other connections have their turn.
+const BATCHES_MAX: usize = 4;
+/// How long receiving rests after an error.
+const REST_MS: u64 = 50;
+
+struct Driver {
+    number: u32,
+    datagrams: Datagrams,
+    server: Server,
+    sleep: Pin<Box<Sleep>>,
+    /// When `sleep` ends; 0: it does not matter.
+    armed_at: u64,
+    /// Nothing is received before that time.
+    rest_until: u64,
+}
+
+/// Asks the driver to leave when the listener's task is dropped.
+struct Leave(Rc<Inbox>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// Serves a socket until the task is aborted; then observers are told, and requests
+/// that are under way are answered.
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket: std::net::UdpSocket) {
+    let datagrams = match Datagrams::new(socket) {
+        Ok(datagrams) => datagrams,
+        Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
+    };
+    let number = worker.coap.enter();
+    let server = Server::new(worker, (&listener, number));
+    let _leave = Leave(Rc::clone(&server.inbox));
+    let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+    let mut driver = Driver { number, datagrams, server, sleep, armed_at: 0, rest_until: 0 };
+    let running = tokio::task::spawn_local(poll_fn(move |cx| driver.poll(cx)));
+    // Its end, if it has one, is this task's.
+    let _ = running.await;
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let Server { worker, observations, .. } = &self.server;
+        worker.coap.release(self.number);
+        worker.observed.borrow_mut().retain(|(place, _)| !observations.owns(*place));
+    }
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.server.inbox.register(cx.waker());
+        self.server.worker.coap.register(self.number, cx.waker());
+        self.server.now_ms = self.server.worker.clock.millis();
+        let is_leaving = self.server.inbox.is_leaving();
+        let has_more = self.receive(cx);
+        if is_leaving {
+            self.server.leave();
+        }
+        self.server.take_finished();
+        self.server.handle_timeouts();
+        self.server.take_observed();
+        self.flush();
+        if self.server.is_done() {
+            return Poll::Ready(());
+        }
+        if has_more || self.arm(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes what has come. `true`: there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.server.now_ms < self.rest_until {
+            return false;
+        }
+        for _ in 0..BATCHES_MAX {
+            let count = match self.datagrams.poll_receive(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => {
+                    self.server.worker.log(Level::Error, &format!("CoAP receives nothing for a moment: {error}"));
+                    self.rest_until = self.server.now_ms + REST_MS;
+                    return false;
+                }
+            };
+            for index in 0..count {
+                // One that was cut is too large by its length, which the server sees.
+                if let Some((peer, datagram, _)) = self.datagrams.received(index) {
+                    self.server.handle(peer, datagram);
+                }
+            }
+            if count < BATCH {
+                // The next read would find nothing: readiness comes first.
+                continue;
+            }
+        }
+        true
+    }
+
+    fn flush(&mut self) {
+        let outbox = self.server.endpoint.outbox();
+        if outbox.is_empty() {
+            return;
+        }
+        for (to, datagram) in outbox.iter() {
+            self.datagrams.queue(to, |out| out.extend_from_slice(datagram));
+        }
+        outbox.clear();
+        let lost = self.datagrams.flush();
+        if lost > 0 {
+            self.server.worker.counters.dropped(Protocol::Coap, "coap-send-full", lost as u64);
+        }
+    }
+
+    /// Ready: something is due already.
+    fn arm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let rest = (self.rest_until > self.server.now_ms).then_some(self.rest_until);
+        let Some(due) = self.server.next_timeout().into_iter().chain(rest).min() else { return Poll::Pending };
+        if due != self.armed_at {
+            self.armed_at = due;
+            let wait = Duration::from_millis(due.saturating_sub(self.server.worker.clock.millis()));
+            self.sleep.as_mut().reset(Instant::now() + wait);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,92 @@
+//! Who observes what: the message layer's observers and the broker's subscribers,
+//! tied together.
+
+use foldhash::fast::RandomState;
+use slab::Slab;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidegate_broker::{Granted, SubscriberId};
+use tidegate_coap::ObserverId;
+use tidegate_message::Message;
+
+/// Values that wait for the answer to a wildcard observation; beyond, they are dropped.
+const COLLECTED_MAX: usize = 1_024;
+/// Bits of an observation's place; above them stands the socket.
+const PLACE_BITS: u32 = 24;
+
+/// One observation.
+pub(super) struct Observation {
+    pub(super) id: ObserverId,
+    pub(super) subscriber: SubscriberId,
+    /// It is about more than one topic: each notification says about which, and none
+    /// takes the place of another.
+    pub(super) is_wildcard: bool,
+    /// Until its request is answered.
+    pub(super) pending: Option<Pending>,
+}
+
+/// What comes before the answer.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) granted: Option<Granted>,
+    pub(super) collected: Vec<Arc<Message>>,
+}
+
+impl Observation {
+    /// Keeps a message for the answer. `false`: there is no room.
+    pub(super) fn collect(&mut self, message: &Arc<Message>) -> bool {
+        let Some(pending) = &mut self.pending else { return false };
+        if !self.is_wildcard {
+            pending.collected.clear();
+        }
+        let fits = pending.collected.len() < COLLECTED_MAX;
+        if fits {
+            pending.collected.push(Arc::clone(message));
+        }
+        fits
+    }
+}
+
+/// All observations of one socket.
+pub(super) struct Observations {
+    table: Slab<Observation>,
+    by_id: HashMap<ObserverId, u32, RandomState>,
+    socket: u32,
+}
+
+impl Observations {
+    /// Those of the worker's socket of that number.
+    pub(super) fn new(socket: u32) -> Self {
+        Observations { table: Slab::new(), by_id: HashMap::default(), socket }
+    }
+
+    /// Enters an observation: its place, as outlets name it. The bound is the message
+    /// layer's. `None`: there are as many as places can tell apart.
+    pub(super) fn insert(&mut self, observation: Observation) -> Option<u32> {
+        let place = self.table.vacant_key() as u32;
+        if place >> PLACE_BITS != 0 {
+            return None;
+        }
+        self.by_id.insert(observation.id, place);
+        self.table.insert(observation);
+        Some(self.socket << PLACE_BITS | place)
+    }
+
+    /// Whether a place belongs to this socket.
+    pub(super) fn owns(&self, place: u32) -> bool {
+        place >> PLACE_BITS == self.socket
+    }
+
+    pub(super) fn get(&mut self, place: u32) -> Option<&mut Observation> {
+        self.table.get_mut((place & ((1 << PLACE_BITS) - 1)) as usize)
+    }
+
+    pub(super) fn remove(&mut self, id: ObserverId) -> Option<Observation> {
+        let place = self.by_id.remove(&id)?;
+        self.table.try_remove(place as usize)
+    }
+
+    pub(super) fn ids(&self) -> Vec<ObserverId> {
+        self.by_id.keys().copied().collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! Observing topics (RFC 7641): an observation is a subscription whose answer is the
+//! last value and whose notifications are the next ones. A filter with wildcards may
+//! be observed too, which the RFC does not know: it is answered by an empty 2.05, and
+//! each notification says its topic by Location-Path.
+
+use super::dispatch::Call;
+use super::inbox::Finished;
+use super::observations::{Observation, Pending};
+use super::server::Server;
+use super::topic::put_location;
+use super::waiting::Ticket;
+use crate::pubsub::Outlet;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_broker::{Access, Options, SubscriberId, has_wildcard};
+use tidegate_coap::{Code, Notification, Notified, ObserverId};
+use tidegate_message::{Message, Outcome, Protocol, Qos};
+
+/// Room for deliveries that is kept from wake-up to wake-up.
+const KEPT_MAX: usize = 4_096;
+
+impl Server {
+    /// A request to observe.
+    pub(super) fn observe(&mut self, ticket: Ticket, call: &Call<'_>, filter: &str) {
+        let is_wildcard = has_wildcard(filter);
+        let Some(id) = self.endpoint.observe(self.now_ms, &ticket.exchange, !is_wildcard) else {
+            // RFC 7641 section 4.1: an answer without Observe says that there is none.
+            return match is_wildcard {
+                true => self.refuse(&ticket, Outcome::QuotaExceeded),
+                false => self.last_value(&ticket, call, filter),
+            };
+        };
+        match self.subscribe(id, filter) {
+            Ok((place, after)) if self.worker.hub.broker.borrow().settled() >= after => {
+                self.begin_observation(&ticket, place, id);
+            }
+            Ok((place, after)) => {
+                let worker = Rc::clone(&self.worker);
+                self.wait(ticket, async move {
+                    worker.settled(after).await;
+                    Finished::Settled(place, id)
+                });
+            }
+            Err(outcome) => {
+                self.endpoint.forget(id);
+                self.forget_observation(id);
+                self.refuse(&ticket, outcome);
+            }
+        }
+    }
+
+    /// The place of the new observation, and the interest that has to be settled.
+    fn subscribe(&mut self, id: ObserverId, filter: &str) -> Result<(u32, u64), Outcome> {
+        let hub = &self.worker.hub;
+        let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, Access::default());
+        let is_wildcard = has_wildcard(filter);
+        let observation = Observation { id, subscriber, is_wildcard, pending: Some(Pending::default()) };
+        let Some(place) = self.observations.insert(observation) else {
+            self.unsubscribe(subscriber);
+            return Err(Outcome::QuotaExceeded);
+        };
+        hub.outlets.borrow_mut().insert(subscriber, Outlet::Coap(place));
+        let options = Options { qos: Qos::AtLeastOnce, ..Options::default() };
+        let granted = self.worker.with_broker(|broker, sink| broker.subscribe(subscriber, filter, options, sink))?;
+        let after = granted.after;
+        if let Some(pending) = self.observations.get(place).and_then(|observation| observation.pending.as_mut()) {
+            pending.granted = Some(granted);
+        }
+        Ok((place, after))
+    }
+
+    /// Every worker knows of the observation: answers with what there is.
+    pub(super) fn begin_observation(&mut self, ticket: &Ticket, place: u32, id: ObserverId) {
+        let own = |observation: &&mut Observation| observation.id == id;
+        let Some(observation) = self.observations.get(place).filter(own) else {
+            // The peer has ended it meanwhile.
+            return self.answer(ticket, Code::CONTENT, b"");
+        };
+        let (subscriber, is_wildcard) = (observation.subscriber, observation.is_wildcard);
+        let granted = observation.pending.as_mut().and_then(|pending| pending.granted.take());
+        if let Some(granted) = granted {
+            let now = self.now_ms;
+            self.worker.with_broker(|broker, sink| broker.replay(now, subscriber, &granted, sink));
+        }
+        self.deliver_observed();
+        let pending = self.observations.get(place).and_then(|observation| observation.pending.take());
+        let collected = pending.map(|pending| pending.collected).unwrap_or_default();
+        let value = collected.last().filter(|_| !is_wildcard);
+        if let Some(value) = value {
+            self.put_value_options(value);
+        }
+        let payload = value.map_or(&b""[..], |value| value.payload());
+        self.answer_observer(ticket, (Code::CONTENT, Some(id)), payload);
+        if is_wildcard {
+            // Many at once: sent once each, as no queue of a peer holds them.
+            collected.iter().for_each(|message| self.notify_value(id, (message, true), false));
+        }
+    }
+
+    /// Tells observers what the broker had for them, and forgets those who left.
+    pub(super) fn take_observed(&mut self) {
+        self.deliver_observed();
+        // Behind the deliveries: nothing under way names a place that becomes free.
+        while let Some(gone) = self.endpoint.poll_gone() {
+            self.forget_observation(gone.observer);
+        }
+    }
+
+    /// Delivers what is for this socket; what is for others stays, in its order.
+    fn deliver_observed(&mut self) {
+        let mut observed = std::mem::take(&mut *self.worker.observed.borrow_mut());
+        for _ in 0..observed.len() {
+            match observed.pop_front() {
+                Some((place, message)) if self.observations.owns(place) => self.deliver(place, &message),
+                Some(other) => observed.push_back(other),
+                None => {}
+            }
+        }
+        observed.shrink_to(KEPT_MAX);
+        *self.worker.observed.borrow_mut() = observed;
+    }
+
+    fn deliver(&mut self, place: u32, message: &Arc<Message>) {
+        let Some(observation) = self.observations.get(place) else {
+            return self.worker.dropped(Protocol::Coap, "coap-gone");
+        };
+        if observation.pending.is_some() {
+            if !observation.collect(message) {
+                self.worker.dropped(Protocol::Coap, "coap-observe-full");
+            }
+            return;
+        }
+        let (id, is_wildcard) = (observation.id, observation.is_wildcard);
+        self.notify_value(id, (message, is_wildcard), message.qos > Qos::AtMostOnce);
+    }
+
+    fn notify_value(&mut self, id: ObserverId, (message, is_wildcard): (&Message, bool), confirmable: bool) {
+        self.put_value_options(message);
+        if is_wildcard {
+            put_location(&self.worker.plan.borrow().plan.broker.http_path, message.topic(), &mut self.options);
+        }
+        self.notify(id, (Code::CONTENT, confirmable), message.payload());
+    }
+
+    /// Sends a notification with the options that have been gathered.
+    pub(super) fn notify(&mut self, id: ObserverId, (code, confirmable): (Code, bool), payload: &[u8]) {
+        let notification = Notification { code, options: &self.options, payload, confirmable };
+        let notified = self.endpoint.notify(self.now_ms, id, &notification);
+        self.options.clear();
+        match notified {
+            Notified::Sent | Notified::Queued => {}
+            Notified::Replaced => self.worker.dropped(Protocol::Coap, "coap-replaced"),
+            Notified::Gone => self.worker.dropped(Protocol::Coap, "coap-gone"),
+        }
+    }
+
+    fn forget_observation(&mut self, id: ObserverId) {
+        if let Some(observation) = self.observations.remove(id) {
+            self.unsubscribe(observation.subscriber);
+        }
+    }
+
+    fn unsubscribe(&self, subscriber: SubscriberId) {
+        self.worker.hub.outlets.borrow_mut().remove(subscriber);
+        self.worker.with_broker(|broker, sink| broker.remove_subscriber(subscriber, sink));
+    }
+}

@@ -1,0 +1,103 @@
+//! Topics as resources: GET is the last value, POST and PUT publish, DELETE clears
+//! (the mapping table of the message model).
+
+use super::dispatch::Call;
+use super::inbox::Finished;
+use super::server::Server;
+use super::view::type_of;
+use super::waiting::Ticket;
+use crate::pubsub::{Publishing, publish};
+use tidegate_broker::{Access, Published, has_wildcard, is_topic};
+use tidegate_coap::{Code, Observe, OptionNumber};
+use tidegate_message::{MessageBuilder, Outcome, Properties, Protocol, Qos};
+
+impl Server {
+    /// A request for a topic or filter.
+    pub(super) fn topic(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+        if !self.listener.anonymous {
+            return self.refuse(&ticket, Outcome::Unauthenticated);
+        }
+        match (ticket.exchange.method, ticket.exchange.observe) {
+            (Code::GET, Observe::Register) => self.observe(ticket, call, topic),
+            (Code::GET, Observe::No) if has_wildcard(topic) => {
+                self.answer(&ticket, Code::BAD_REQUEST, b"a filter with + or # is for observing");
+            }
+            (Code::GET, Observe::No) => self.last_value(&ticket, call, topic),
+            (Code::POST | Code::PUT, _) => self.to_topic(ticket, call, topic),
+            (Code::DELETE, _) => self.clear(ticket, topic),
+            _ => self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b""),
+        }
+    }
+
+    pub(super) fn last_value(&mut self, ticket: &Ticket, call: &Call<'_>, topic: &str) {
+        if !is_topic(topic, ticket.plan.plan.bounds.topic_levels) {
+            return self.refuse(ticket, Outcome::InvalidTopic);
+        }
+        let kept = {
+            let broker = self.worker.hub.broker.borrow();
+            let may = broker.shared().acl().may_receive(&Access::default(), topic);
+            may.then(|| broker.shared().retained().get(topic, self.now_ms))
+        };
+        match kept {
+            None => self.refuse(ticket, Outcome::Forbidden),
+            Some(None) => self.answer(ticket, Code::NOT_FOUND, b"the topic has no value"),
+            Some(Some(kept)) => self.answer_value(ticket, call.message(), &kept.message),
+        }
+    }
+
+    /// Publishes a request's body; only what publishes may.
+    pub(super) fn to_topic(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+        if !matches!(ticket.exchange.method, Code::POST | Code::PUT) {
+            return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
+        }
+        let request = call.message();
+        let lives = request.uint(OptionNumber::MAX_AGE).map(|seconds| u64::from(seconds) * 1_000);
+        let message = MessageBuilder {
+            qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
+            retain: request.query_value("retain") != Some(b"false"),
+            expires_at: lives.map(|lives| self.now_ms + lives),
+            properties: properties(call),
+            ..MessageBuilder::new(Protocol::Coap, topic, call.body())
+        };
+        self.publish(ticket, message, Code::CHANGED);
+    }
+
+    /// RFC 7252 section 5.8.4: done is done, whether there was a value or not.
+    fn clear(&mut self, ticket: Ticket, topic: &str) {
+        let message = MessageBuilder {
+            qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
+            retain: true,
+            ..MessageBuilder::new(Protocol::Coap, topic, b"")
+        };
+        self.publish(ticket, message, Code::DELETED);
+    }
+
+    fn publish(&mut self, ticket: Ticket, message: MessageBuilder<'_>, code: Code) {
+        // Who publishes at least once comes again when the other workers keep up.
+        if message.qos > Qos::AtMostOnce && self.worker.hub.links.is_congested() {
+            return self.refuse(&ticket, Outcome::Busy);
+        }
+        match publish(&self.worker, &Server::publisher(&ticket), message) {
+            Publishing::Done(published) => self.answer_published(&ticket, published, code),
+            Publishing::Later(work) => self.wait(ticket, async move { Finished::Published(work.await, code) }),
+        }
+    }
+
+    pub(super) fn answer_published(&mut self, ticket: &Ticket, published: Published, code: Code) {
+        match published {
+            Published::New(outcome) if !outcome.is_accepted() => self.refuse(ticket, outcome),
+            Published::New(_) | Published::Again => self.answer(ticket, code, b""),
+        }
+    }
+}
+
+/// What a message keeps of its request besides the body.
+fn properties(call: &Call<'_>) -> Option<Box<Properties>> {
+    let content_type = call.message().content_format().map(|format| type_of(format).into());
+    let trace = call.view.trace().and_then(|trace| std::str::from_utf8(trace).ok());
+    if content_type.is_none() && trace.is_none() {
+        return None;
+    }
+    let user = trace.map(|trace| ("traceparent".into(), trace.into())).into_iter().collect();
+    Some(Box::new(Properties { content_type, user, ..Properties::default() }))
+}

@@ -1,0 +1,205 @@
+//! The state of one socket: the message layer, who observes, who waits. Knows no
+//! socket: datagrams come in by `handle`, what is to be sent stands in the outbox.
+
+use super::dispatch::Parked;
+use super::inbox::{Finished, Inbox};
+use super::observations::Observations;
+use super::waiting::{Served, Ticket, Waiting};
+use crate::decide::Ruling;
+use crate::plan::{ListenerDto, Plan};
+use crate::pubsub::Publisher;
+use crate::worker::Worker;
+use std::future::Future;
+use std::hash::RandomState;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::OnceLock;
+use tidegate_broker::Access;
+use tidegate_coap::{
+    Arrival, Code, Endpoint, EndpointConfig, Event, Handled, Message, OptionList, OptionNumber, Request,
+};
+use tidegate_message::{Limits, Outcome, Peer, Protocol};
+
+/// Most seconds after which observers register again when the gateway leaves; the
+/// time is random, so that they do not all come back at once.
+const COME_BACK_S: u64 = 10;
+
+/// What the listener says about its peers.
+pub(super) struct Listener {
+    /// Networks whose addresses are not forged.
+    trusted: Vec<ipnet::IpNet>,
+    /// Whether peers need not say who they are: CoAP without security cannot.
+    pub(super) anonymous: bool,
+}
+
+impl Listener {
+    pub(super) fn new(listener: &ListenerDto) -> Self {
+        let trusted = listener.trusted_proxies.iter().filter_map(|network| network.parse().ok()).collect();
+        Listener { trusted, anonymous: listener.anonymous }
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// One socket's side of CoAP.
+pub(super) struct Server {
+    pub(super) worker: Rc<Worker>,
+    pub(super) listener: Listener,
+    pub(super) endpoint: Endpoint,
+    pub(super) observations: Observations,
+    pub(super) waiting: Waiting,
+    pub(super) inbox: Rc<Inbox>,
+    /// Options of the answer that is being made.
+    pub(super) options: OptionList,
+    /// Memory for topics.
+    pub(super) topic: String,
+    /// The time of this wake-up.
+    pub(super) now_ms: u64,
+    is_leaving: bool,
+}
+
+impl Server {
+    pub(super) fn new(worker: Rc<Worker>, (listener, socket): (&ListenerDto, u32)) -> Self {
+        let config = config(&worker.plan().plan, worker.random());
+        Server {
+            endpoint: Endpoint::new(config),
+            listener: Listener::new(listener),
+            observations: Observations::new(socket),
+            waiting: Waiting::default(),
+            inbox: Rc::default(),
+            options: OptionList::new(),
+            topic: String::new(),
+            now_ms: worker.clock.millis(),
+            is_leaving: false,
+            worker,
+        }
+    }
+
+    /// Takes a datagram.
+    pub(super) fn handle(&mut self, peer: SocketAddr, datagram: &[u8]) {
+        let arrival = Arrival { now_ms: self.now_ms, peer, trusted: self.listener.trusts(peer.ip()) };
+        match self.endpoint.handle_datagram(&arrival, datagram) {
+            Event::Request(request) => self.handle_request(&request, datagram),
+            Event::Handled(handled) => self.count(handled),
+        }
+    }
+
+    fn handle_request(&mut self, request: &Request<'_>, datagram: &[u8]) {
+        let ticket = Ticket {
+            exchange: request.exchange,
+            plan: self.worker.plan(),
+            served: Served::Unrouted,
+            started_us: self.worker.clock.micros(),
+        };
+        if self.is_leaving {
+            return self.refuse(&ticket, Outcome::Busy);
+        }
+        self.dispatch(ticket, (&request.message, request.body(), datagram), None);
+    }
+
+    fn count(&self, handled: Handled) {
+        match handled {
+            Handled::Refused(code) => {
+                self.worker.counters.of(Protocol::Coap).refused.add(1);
+                let plan = self.worker.plan.borrow();
+                plan.plan.unrouted[usize::from(self.worker.id)].of(Protocol::Coap).codes.add(code.status());
+            }
+            Handled::Reset(_) | Handled::Ignored(_) => self.worker.counters.of(Protocol::Coap).refused.add(1),
+            Handled::Duplicate | Handled::Ping | Handled::Acknowledged | Handled::Rejected | Handled::Block => {}
+        }
+    }
+
+    /// Lets a request wait for `work`.
+    pub(super) fn wait(&mut self, ticket: Ticket, work: impl Future<Output = Finished> + 'static) {
+        if !self.waiting.has_room() {
+            return self.refuse(&ticket, Outcome::Busy);
+        }
+        // RFC 7252 section 5.2.2: well before the peer sends its request again.
+        let patience = ticket.plan.plan.coap.ack_timeout_ms / 4;
+        let id = self.waiting.insert(ticket, self.now_ms + patience);
+        let inbox = Rc::clone(&self.inbox);
+        tokio::task::spawn_local(async move { inbox.push(id, work.await) });
+    }
+
+    /// Takes results of what requests have waited for.
+    pub(super) fn take_finished(&mut self) {
+        while let Some((id, finished)) = self.inbox.pop() {
+            if let Some(ticket) = self.waiting.take(id) {
+                self.finish(ticket, finished);
+            }
+        }
+    }
+
+    fn finish(&mut self, ticket: Ticket, finished: Finished) {
+        match finished {
+            Finished::Ruled(parked, ruling) => self.resume(ticket, *parked, ruling),
+            Finished::Published(published, code) => self.answer_published(&ticket, published, code),
+            Finished::Fetched(result) => self.answer_fetched(&ticket, result),
+            Finished::Handled(result) => self.answer_handled(&ticket, result),
+            Finished::Settled(place, id) => self.begin_observation(&ticket, place, id),
+        }
+    }
+
+    /// Takes a request up again that waited for a policy.
+    fn resume(&mut self, ticket: Ticket, parked: Parked, ruling: Ruling) {
+        let Parked { datagram, upload, resume } = parked;
+        // It was a message when it came.
+        let Ok(message) = Message::decode(&datagram, usize::MAX - 1) else { return };
+        let body = upload.as_deref().unwrap_or(message.payload);
+        self.dispatch(ticket, (&message, body, &datagram), Some((resume, ruling)));
+    }
+
+    /// When something is due that no datagram brings.
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        [self.endpoint.next_timeout(), self.waiting.next_timeout()].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeouts(&mut self) {
+        self.endpoint.handle_timeout(self.now_ms);
+        while self.waiting.next_timeout().is_some_and(|due| due <= self.now_ms) {
+            if let Some(exchange) = self.waiting.poll_due(self.now_ms) {
+                self.endpoint.accept(exchange);
+            }
+        }
+    }
+
+    /// Tells everybody who observes to come back later.
+    pub(super) fn leave(&mut self) {
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
+        for id in self.observations.ids() {
+            let seconds = 1 + self.worker.random() % COME_BACK_S;
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds as u32);
+            self.notify(id, (Code::SERVICE_UNAVAILABLE, false), b"");
+        }
+    }
+
+    /// Whether it has left and nobody waits for an answer.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_leaving && self.waiting.is_empty()
+    }
+
+    pub(super) fn publisher(ticket: &Ticket) -> Publisher {
+        Publisher { session: None, access: Access::default(), peer: Peer::new(ticket.exchange.peer) }
+    }
+}
+
+fn config(plan: &Plan, seed: u64) -> EndpointConfig {
+    // Workers share the key: a peer may come back to another one.
+    static SECRET: OnceLock<RandomState> = OnceLock::new();
+    let (coap, defaults) = (&plan.coap, EndpointConfig::default());
+    EndpointConfig {
+        limits: Limits { body_collected: coap.max_block_bytes, ..plan.bounds },
+        max_observers: coap.max_observers,
+        max_observers_per_peer: coap.max_observers_per_client,
+        dedup_entries: coap.dedup_entries,
+        ack_timeout_ms: coap.ack_timeout_ms,
+        max_retransmit: coap.max_retransmit,
+        seed,
+        secret: SECRET.get_or_init(RandomState::new).clone(),
+        ..defaults
+    }
+}

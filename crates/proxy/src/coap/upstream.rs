@@ -1,0 +1,176 @@
+//! Requests that leave as something else: to an upstream as HTTP (RFC 8075 read from
+//! the other side), or to a handler in TypeScript.
+
+use super::dispatch::Call;
+use super::inbox::Finished;
+use super::server::Server;
+use super::waiting::Ticket;
+use crate::handle::{self, HandlerFailure, HandlerReply};
+use crate::http::{Fetch, Fetched, Flag, choose, fetch};
+use std::rc::Rc;
+use tidegate_coap::{Code, OptionNumber};
+use tidegate_message::Protocol;
+use tidegate_policy::{Edits, KeyInput};
+
+impl Server {
+    pub(super) fn to_upstream(&mut self, ticket: Ticket, call: &Call<'_>, (index, edits): (usize, &Edits)) {
+        let plan = Rc::clone(&ticket.plan);
+        let route = &plan.plan.routes[index];
+        let upstream = match edits.upstream() {
+            Some(name) => plan.plan.upstreams.iter().position(|upstream| *upstream.name == *name),
+            None => choose(&plan, &route.target),
+        };
+        let Some(upstream) = upstream else { return self.fail(&ticket, (Flag::Broken, 0)) };
+        let mut key = Vec::new();
+        let input = KeyInput { route: &route.name, hash_key: edits.hash_key() };
+        let keyed =
+            plan.plan.upstreams[upstream].key.as_ref().is_some_and(|own| own.write(&call.view, &input, &mut key));
+        let request = Fetch {
+            method: http_method(ticket.exchange.method),
+            target: target(call, edits),
+            host: edits.host().or(call.view.host()).unwrap_or_default().to_vec(),
+            fields: fields(call, edits),
+            body: call.body().to_vec(),
+            source: Some(ticket.exchange.peer.ip()),
+            key: keyed.then(|| key.into()),
+            timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
+        };
+        let worker = Rc::clone(&self.worker);
+        self.wait(ticket, async move { Finished::Fetched(fetch(&worker, &plan, upstream, &request).await) });
+    }
+
+    pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
+        let fetched = match result {
+            Ok(fetched) => fetched,
+            Err(flag) => return self.fail(ticket, (flag, 0)),
+        };
+        if let Some(seconds) = max_age(&fetched) {
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+        self.answer_status(ticket, (fetched.status, fetched.field("content-type")), &fetched.body);
+    }
+
+    pub(super) fn to_handler(&mut self, ticket: Ticket, call: &Call<'_>, handler: usize) {
+        let plan = Rc::clone(&ticket.plan);
+        let limit = plan.plan.handlers.get(handler).map_or(0, |handler| handler.max_body_bytes);
+        if call.body().len() > limit {
+            return self.answer(&ticket, Code::REQUEST_ENTITY_TOO_LARGE, b"");
+        }
+        let mut query = Vec::new();
+        call.message().write_query(&mut query);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = [("content-type", call.view.content_type()), ("accept", call.view.accept())];
+        let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let head = serde_json::json!({
+            "protocol": Protocol::Coap.label(),
+            "kind": "request",
+            "method": call.view.method(),
+            "path": text(call.view.path),
+            "query": text(&query),
+            "host": call.view.host().map(text),
+            "source": ticket.exchange.peer.ip().to_string(),
+            "contentType": call.view.content_type(),
+            "headers": headers,
+        });
+        let (worker, body) = (Rc::clone(&self.worker), call.body().to_vec());
+        self.wait(ticket, async move {
+            Finished::Handled(handle::call(&worker, &plan.plan, (handler, &head, &body)).await)
+        });
+    }
+
+    pub(super) fn answer_handled(&mut self, ticket: &Ticket, result: Result<HandlerReply, HandlerFailure>) {
+        match result {
+            Ok(reply) => {
+                let typed = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+                let content_type = typed.map(|(_, value)| value.as_bytes());
+                self.answer_status(ticket, (reply.status, content_type), &reply.body);
+            }
+            Err(HandlerFailure::Unavailable) => self.fail(ticket, (Flag::NoDecision, 1_000)),
+            Err(HandlerFailure::TimedOut) => self.fail(ticket, (Flag::Timeout, 0)),
+        }
+    }
+}
+
+/// RFC 8132 section 5: iPATCH is PATCH that may be repeated; the others keep their names.
+fn http_method(method: Code) -> &'static str {
+    if method == Code::IPATCH { "PATCH" } else { method.method().unwrap_or("GET") }
+}
+
+fn target(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
+    let mut target = edits.path().unwrap_or(call.view.path).to_vec();
+    let mut query = Vec::new();
+    if !target.contains(&b'?') && call.message().write_query(&mut query) {
+        target.push(b'?');
+        target.extend_from_slice(&query);
+    }
+    target
+}
+
+/// Every value is one that cannot break a line: the view sees to it.
+fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
+    let mut fields = Vec::new();
+    let mut put = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            fields.extend_from_slice(part);
+        }
+    };
+    let peer = call.view.peer.address.ip().to_canonical().to_string();
+    let own: [(&str, Option<&[u8]>); 6] = [
+        ("Content-Type", call.view.content_type().map(str::as_bytes)),
+        ("Accept", call.view.accept().map(str::as_bytes)),
+        ("traceparent", call.view.trace()),
+        ("X-Forwarded-For", Some(peer.as_bytes())),
+        ("X-Forwarded-Proto", Some(b"coap")),
+        ("X-Forwarded-Host", call.view.host()),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value.filter(|_| !edits.drops_request_header(name.as_bytes())) {
+            put(name.as_bytes(), value);
+        }
+    }
+    edits.request_headers().for_each(|(name, value)| put(name, value));
+    fields
+}
+
+/// RFC 7252 section 10.1: how long an answer is fresh; for one that says "later", when.
+fn max_age(fetched: &Fetched) -> Option<u32> {
+    let text = |name| fetched.field(name).and_then(|value| std::str::from_utf8(value).ok());
+    if matches!(fetched.status, 429 | 503) {
+        return text("retry-after")?.trim().parse().ok();
+    }
+    text("cache-control")?.split(',').map(str::trim).find_map(|directive| {
+        match directive.split_once('=').unwrap_or((directive, "")) {
+            (name, _) if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") => Some(0),
+            (name, seconds) if name.eq_ignore_ascii_case("max-age") => seconds.trim_matches('"').parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, name: &str, value: &str) -> Fetched {
+        Fetched { status, fields: vec![(name.into(), value.as_bytes().into())], body: Vec::new() }
+    }
+
+    #[test]
+    fn freshness_crosses_as_max_age() {
+        for (status, name, value, seconds) in [
+            (200, "Cache-Control", "public, max-age=30", Some(30)),
+            (200, "cache-control", "no-store", Some(0)),
+            (200, "cache-control", "private", None),
+            (200, "retry-after", "5", None),
+            (503, "Retry-After", "5", Some(5)),
+            (429, "retry-after", "Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            assert_eq!(max_age(&answer(status, name, value)), seconds, "{status} {name}: {value}");
+        }
+    }
+
+    #[test]
+    fn methods_have_their_http_names() {
+        assert_eq!([Code::GET, Code::PATCH, Code::IPATCH].map(http_method), ["GET", "PATCH", "PATCH"]);
+    }
+}
