@@ -113,8 +113,11 @@ fn http1(bytes: &[u8]) -> Detection {
         .take(METHOD_MAX + 1)
         .take_while(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
         .count();
+    if method > METHOD_MAX {
+        return Detection::Unknown;
+    }
     match bytes.get(method) {
-        None if method <= METHOD_MAX => Detection::NeedMore,
+        None => Detection::NeedMore,
         Some(b' ') if method > 0 => match bytes.get(method + 1) {
             None => Detection::NeedMore,
             Some(byte) if byte.is_ascii_graphic() || *byte == b' ' => Detection::Known(Opening::Http1),
@@ -194,6 +197,16 @@ mod tests {
         ] {
             assert_eq!(detect(bytes), Detection::Unknown, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_method_that_is_too_long_stays_unknown_however_much_of_it_comes() {
+        assert_eq!(detect(&[b'U'; METHOD_MAX]), Detection::NeedMore);
+        for len in METHOD_MAX + 1..100 {
+            assert_eq!(detect(&vec![b'U'; len]), Detection::Unknown, "{len} bytes");
+        }
+        let line = [&[b'U'; METHOD_MAX + 1][..], b" / HTTP/1.1\r\n"].concat();
+        assert_eq!(detect(&line), Detection::Unknown);
     }
 
     #[test]

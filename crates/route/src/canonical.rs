@@ -114,7 +114,7 @@ fn decode(raw: &[u8], ambiguity: Ambiguity) -> Result<Vec<u8>, PathError> {
             b'%' => {
                 let value = escape(tail).ok_or(PathError::InvalidEscape)?;
                 rest = &tail[2..];
-                put_escape(value, rest, ambiguity, &mut out)?;
+                put_escape(value, ambiguity, &mut out)?;
             }
             b'\\' if ambiguity == Ambiguity::Keep => out.push(byte),
             0..=b' ' | 0x7f | b'\\' | b'?' | b'#' => return Err(PathError::InvalidByte),
@@ -122,15 +122,22 @@ fn decode(raw: &[u8], ambiguity: Ambiguity) -> Result<Vec<u8>, PathError> {
             _ => out.push(byte),
         }
     }
+    if ambiguity == Ambiguity::Refuse && is_encoded_twice(&out) {
+        return Err(PathError::DoubleEncoding);
+    }
     Ok(out)
 }
 
-fn put_escape(value: u8, rest: &[u8], ambiguity: Ambiguity, out: &mut Vec<u8>) -> Result<(), PathError> {
+/// Judged on what was decoded: the digits behind `%25` may have been escapes themselves.
+fn is_encoded_twice(decoded: &[u8]) -> bool {
+    decoded.windows(5).any(|part| part.starts_with(b"%25") && escape(&part[3..]).is_some())
+}
+
+fn put_escape(value: u8, ambiguity: Ambiguity, out: &mut Vec<u8>) -> Result<(), PathError> {
     let refuse = ambiguity == Ambiguity::Refuse;
     match value {
         0 => return Err(PathError::EncodedNul),
         b'/' | b'\\' if refuse => return Err(PathError::EncodedSlash),
-        b'%' if refuse && escape(rest).is_some() => return Err(PathError::DoubleEncoding),
         value if is_unreserved(value) => out.push(value),
         value => put_encoded(value, out),
     }
@@ -229,6 +236,8 @@ mod tests {
             ("/a//b", PathError::EmptySegment),
             ("//a", PathError::EmptySegment),
             ("/a%252Fb", PathError::DoubleEncoding),
+            ("/a%25%32%46b", PathError::DoubleEncoding),
+            ("/a%252%46b", PathError::DoubleEncoding),
             ("/..", PathError::AboveRoot),
             ("/a/../../b", PathError::AboveRoot),
             ("/a%2", PathError::InvalidEscape),

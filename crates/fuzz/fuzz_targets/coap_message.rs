@@ -1,0 +1,26 @@
+//! Datagrams: what was read is written and read again the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate_coap::{Head, Message, OptionList, OptionNumber, encode};
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(message) = Message::decode(input, 64) else { return };
+    let mut path = Vec::new();
+    message.write_path(&mut path);
+    message.write_query(&mut path);
+    let _ = (message.bad_option(), message.observe(), message.content_format(), message.host());
+    let _ = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2), message.query_value("q"));
+    let mut options = OptionList::new();
+    message.options().for_each(|option| {
+        options.push(option.number, option.value);
+    });
+    let head = Head { kind: message.kind, code: message.code, message_id: message.message_id, token: message.token };
+    let mut out = Vec::new();
+    encode(&mut out, &head, [&options, &OptionList::new()], message.payload);
+    let again = Message::decode(&out, 64).expect("what we write is valid");
+    assert_eq!((again.kind, again.code, again.message_id), (message.kind, message.code, message.message_id));
+    assert_eq!((again.token.as_bytes(), again.payload), (message.token.as_bytes(), message.payload));
+    let pairs = |message: &Message<'_>| message.options().map(|it| (it.number, it.value.to_vec())).collect::<Vec<_>>();
+    assert_eq!(pairs(&again), pairs(&message));
+});
