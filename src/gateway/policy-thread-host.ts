@@ -16,6 +16,8 @@ export interface ThreadHostOptions {
   readonly file: string
   /** Without a beat for that long the thread is replaced; default 1,000. */
   readonly stuckMs?: number
+  /** Compiled `policy-thread.js`; default: beside this file. Tests that run from source name the one in dist/. */
+  readonly entry?: URL
 }
 
 const ANSWER_MS = 30_000
@@ -76,8 +78,10 @@ export class PolicyThreadHost implements PolicyHost {
   async #load(programs: readonly ProgramData[]): Promise<Thread> {
     const watch = new Int32Array(new SharedArrayBuffer(WATCH.words * 4))
     const data: ThreadData = { file: this.#options.file, workers: this.#context.workers, watch }
-    const entry = new URL(`./policy-thread${extname(import.meta.url)}`, import.meta.url)
-    const worker = new Worker(entry, { workerData: data, name: "tidegate-policies" })
+    const { entry = new URL(`./policy-thread${extname(import.meta.url)}`, import.meta.url) } = this.#options
+    // Loader hooks of the main thread are not for a compiled entry.
+    const execArgv = this.#options.entry === undefined ? {} : { execArgv: [] }
+    const worker = new Worker(entry, { workerData: data, name: "tidegate-policies", ...execArgv })
     worker.unref()
     worker.on("error", (error) => this.#complain(error))
     worker.on("message", (message: FromThread) => {

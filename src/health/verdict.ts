@@ -21,7 +21,7 @@ export function judge(
   { rise, fall }: { rise: number; fall: number },
 ): HealthState {
   if (state.status === "unknown" && passed) return { status: "healthy", against: 0 }
-  if (passed === (state.status === "healthy")) return { ...state, against: 0 }
+  if (state.status === (passed ? "healthy" : "unhealthy")) return { ...state, against: 0 }
   const against = state.against + 1
   if (against < (passed ? rise : fall)) return { ...state, against }
   return { status: passed ? "healthy" : "unhealthy", against: 0 }

@@ -55,7 +55,7 @@ function wrong(): void {
 
 test("the compiler finds exactly the mistakes that are marked", (t) => {
   const root = fileURLToPath(new URL("../../", import.meta.url))
-  const { status, stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"], {
+  const { status, stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "test/types"], {
     cwd: root,
     encoding: "utf8",
   })
