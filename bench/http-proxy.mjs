@@ -4,7 +4,7 @@ import { missingWrk, wrk } from "./lib/load.mjs"
 import { chosen, options } from "./lib/options.mjs"
 import { cpuMs } from "./lib/proc.mjs"
 import { stop } from "./lib/process.mjs"
-import { opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
+import { fail, opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
 import { interleave, spread } from "./lib/rounds.mjs"
 import { HTTP_PEERS } from "./peers/http.mjs"
 import { startOrigin } from "./peers/origin.mjs"
@@ -48,6 +48,8 @@ async function compare(shape) {
     row.errors,
   ])
   say(table(head, cells))
+  if (rows.some((row) => row.name === "tidegate" && row.errors > 0))
+    fail(`tidegate answered with errors in ${shape.name}`)
   return rows
 }
 

@@ -4,7 +4,7 @@ import { gated } from "./lib/load.mjs"
 import { chosen, options } from "./lib/options.mjs"
 import { cpuMs } from "./lib/proc.mjs"
 import { stop } from "./lib/process.mjs"
-import { opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
+import { fail, opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
 import { interleave, spread } from "./lib/rounds.mjs"
 import { MQTT_PEERS } from "./peers/mqtt.mjs"
 
@@ -57,6 +57,7 @@ async function compare(shape) {
     row.lost,
   ])
   say(table(head, cells))
+  if (rows.some((row) => row.name === "tidegate" && row.lost > 0)) fail(`tidegate lost messages in ${shape.name}`)
   return rows
 }
 

@@ -56,6 +56,12 @@ export function save(name, content) {
   say(`written: bench/out/${name}.json`)
 }
 
+/** Goes on, but ends with status 1: such a figure is not one. */
+export function fail(text) {
+  say(`FAILED: ${text}`)
+  process.exitCode = 1
+}
+
 export function say(text) {
   process.stdout.write(`${text}\n`)
 }
