@@ -134,7 +134,7 @@ impl Server {
             Verdict::Limited { retry_after_ms } => self.fail(&ticket, (Flag::RateLimited, retry_after_ms)),
             Verdict::Unfit => self.fail(&ticket, (Flag::Unfit, 0)),
             Verdict::Continue | Verdict::Script { .. } => {
-                self.to_target((ticket, call), (index, captures, &edits));
+                self.serve_target((ticket, call), (index, captures, &edits));
                 self.worker.give_edits(edits);
             }
         }
@@ -167,7 +167,11 @@ impl Server {
         self.wait(ticket, async move { Finished::Ruled(parked, asking.ruling().await) });
     }
 
-    fn to_target(&mut self, (ticket, call): (Ticket, &Call<'_>), (index, captures, edits): (usize, &Captures, &Edits)) {
+    fn serve_target(
+        &mut self,
+        (ticket, call): (Ticket, &Call<'_>),
+        (index, captures, edits): (usize, &Captures, &Edits),
+    ) {
         let plan = std::rc::Rc::clone(&ticket.plan);
         match &plan.plan.routes[index].target {
             Target::Respond(canned) => {
@@ -177,13 +181,13 @@ impl Server {
                 let names = plan.plan.table.capture_names(index);
                 let input = TemplateInput { path: call.view.path, captures, topic: b"" };
                 match render(template, names, &input) {
-                    Some(topic) => self.to_topic(ticket, call, &topic),
+                    Some(topic) => self.publish_body(ticket, call, &topic),
                     None => self.fail(&ticket, (Flag::Unfit, 0)),
                 }
             }
-            Target::Handler(Some(handler)) => self.to_handler(ticket, call, *handler),
+            Target::Handler(Some(handler)) => self.call_handler(ticket, call, *handler),
             Target::Handler(None) => self.fail(&ticket, (Flag::Broken, 0)),
-            Target::Upstreams { .. } => self.to_upstream(ticket, call, (index, edits)),
+            Target::Upstreams { .. } => self.forward(ticket, call, (index, edits)),
         }
     }
 

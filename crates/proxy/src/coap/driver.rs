@@ -77,6 +77,7 @@ impl Driver {
         self.server.take_finished();
         self.server.handle_timeouts();
         self.server.take_observed();
+        self.server.worker.coap.set_waiting(self.number, self.server.waiting.len());
         self.flush();
         if self.server.is_done() {
             return Poll::Ready(());

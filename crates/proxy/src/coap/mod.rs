@@ -7,6 +7,7 @@ mod discovery;
 mod dispatch;
 mod driver;
 mod inbox;
+mod kept;
 mod observations;
 mod observe;
 mod resource;

@@ -23,7 +23,7 @@ impl Server {
                 self.answer(&ticket, Code::BAD_REQUEST, b"a filter with + or # is for observing");
             }
             (Code::GET, Observe::No) => self.last_value(&ticket, call, topic),
-            (Code::POST | Code::PUT, _) => self.to_topic(ticket, call, topic),
+            (Code::POST | Code::PUT, _) => self.publish_body(ticket, call, topic),
             (Code::DELETE, _) => self.clear(ticket, topic),
             _ => self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b""),
         }
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// Publishes a request's body; only what publishes may.
-    pub(super) fn to_topic(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+    pub(super) fn publish_body(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
         if !matches!(ticket.exchange.method, Code::POST | Code::PUT) {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }

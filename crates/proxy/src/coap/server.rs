@@ -3,6 +3,7 @@
 
 use super::dispatch::Parked;
 use super::inbox::{Finished, Inbox};
+use super::kept::KeptAnswers;
 use super::observations::Observations;
 use super::waiting::{Served, Ticket, Waiting};
 use crate::decide::Ruling;
@@ -51,6 +52,7 @@ pub(super) struct Server {
     pub(super) observations: Observations,
     pub(super) waiting: Waiting,
     pub(super) inbox: Rc<Inbox>,
+    pub(super) kept: KeptAnswers,
     /// Options of the answer that is being made.
     pub(super) options: OptionList,
     /// Memory for topics.
@@ -69,6 +71,7 @@ impl Server {
             observations: Observations::new(socket),
             waiting: Waiting::default(),
             inbox: Rc::default(),
+            kept: KeptAnswers::default(),
             options: OptionList::new(),
             topic: String::new(),
             now_ms: worker.clock.millis(),
@@ -92,6 +95,7 @@ impl Server {
             plan: self.worker.plan(),
             served: Served::Unrouted,
             started_us: self.worker.clock.micros(),
+            continuation: None,
         };
         if self.is_leaving {
             return self.refuse(&ticket, Outcome::Busy);
@@ -102,11 +106,10 @@ impl Server {
     fn count(&self, handled: Handled) {
         match handled {
             Handled::Refused(code) => {
-                self.worker.counters.of(Protocol::Coap).refused.add(1);
                 let plan = self.worker.plan.borrow();
                 plan.plan.unrouted[usize::from(self.worker.id)].of(Protocol::Coap).codes.add(code.status());
             }
-            Handled::Reset(_) | Handled::Ignored(_) => self.worker.counters.of(Protocol::Coap).refused.add(1),
+            Handled::Reset(_) | Handled::Ignored(_) => self.worker.dropped(Protocol::Coap, "coap-malformed"),
             Handled::Duplicate | Handled::Ping | Handled::Acknowledged | Handled::Rejected | Handled::Block => {}
         }
     }
@@ -179,7 +182,7 @@ impl Server {
 
     /// Whether it has left and nobody waits for an answer.
     pub(super) fn is_done(&self) -> bool {
-        self.is_leaving && self.waiting.is_empty()
+        self.is_leaving && self.waiting.len() == 0
     }
 
     pub(super) fn publisher(ticket: &Ticket) -> Publisher {

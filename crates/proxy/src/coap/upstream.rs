@@ -3,6 +3,7 @@
 
 use super::dispatch::Call;
 use super::inbox::Finished;
+use super::kept::Whole;
 use super::server::Server;
 use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
@@ -13,7 +14,8 @@ use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 
 impl Server {
-    pub(super) fn to_upstream(&mut self, ticket: Ticket, call: &Call<'_>, (index, edits): (usize, &Edits)) {
+    pub(super) fn forward(&mut self, ticket: Ticket, call: &Call<'_>, (index, edits): (usize, &Edits)) {
+        let Some(ticket) = self.unless_kept(ticket, call) else { return };
         let plan = Rc::clone(&ticket.plan);
         let route = &plan.plan.routes[index];
         let upstream = match edits.upstream() {
@@ -39,18 +41,51 @@ impl Server {
         self.wait(ticket, async move { Finished::Fetched(fetch(&worker, &plan, upstream, &request).await) });
     }
 
-    pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
-        let fetched = match result {
-            Ok(fetched) => fetched,
-            Err(flag) => return self.fail(ticket, (flag, 0)),
-        };
-        if let Some(seconds) = max_age(&fetched) {
-            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+    /// The ticket, unless the request is for a later block of an answer that was given.
+    fn unless_kept(&mut self, mut ticket: Ticket, call: &Call<'_>) -> Option<Ticket> {
+        let continuation = self.kept.continuation(&ticket.exchange, &call.view);
+        ticket.continuation = Some(continuation);
+        if call.message().block(OptionNumber::BLOCK2).flatten().is_none_or(|block| block.num == 0) {
+            return Some(ticket);
         }
-        self.answer_status(ticket, (fetched.status, fetched.field("content-type")), &fetched.body);
+        match self.kept.find(self.now_ms, continuation) {
+            Some(answer) => self.answer_whole(&ticket, &answer),
+            None if matches!(ticket.exchange.method, Code::GET | Code::FETCH) => return Some(ticket),
+            // RFC 7959 section 2.9.2: what the first block came from is gone.
+            None => self.answer(&ticket, Code::REQUEST_ENTITY_INCOMPLETE, b"the answer is not kept any more"),
+        }
+        None
     }
 
-    pub(super) fn to_handler(&mut self, ticket: Ticket, call: &Call<'_>, handler: usize) {
+    /// Answers, and keeps the answer for later blocks where there will be some.
+    fn answer_and_keep(&mut self, ticket: &Ticket, answer: Whole) {
+        let answer = Rc::new(answer);
+        if let Some(continuation) = ticket.continuation {
+            self.kept.keep(self.now_ms, continuation, &answer);
+        }
+        self.answer_whole(ticket, &answer);
+    }
+
+    fn answer_whole(&mut self, ticket: &Ticket, answer: &Whole) {
+        if let Some(seconds) = answer.max_age {
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+        self.answer_status(ticket, (answer.status, answer.content_type.as_deref()), &answer.body);
+    }
+
+    pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
+        match result {
+            Ok(fetched) => {
+                let (content_type, max_age) = (fetched.field("content-type").map(Box::from), max_age(&fetched));
+                let answer = Whole { status: fetched.status, content_type, max_age, body: fetched.body };
+                self.answer_and_keep(ticket, answer);
+            }
+            Err(flag) => self.fail(ticket, (flag, 0)),
+        }
+    }
+
+    pub(super) fn call_handler(&mut self, ticket: Ticket, call: &Call<'_>, handler: usize) {
+        let Some(ticket) = self.unless_kept(ticket, call) else { return };
         let plan = Rc::clone(&ticket.plan);
         let limit = plan.plan.handlers.get(handler).map_or(0, |handler| handler.max_body_bytes);
         if call.body().len() > limit {
@@ -82,8 +117,9 @@ impl Server {
         match result {
             Ok(reply) => {
                 let typed = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-                let content_type = typed.map(|(_, value)| value.as_bytes());
-                self.answer_status(ticket, (reply.status, content_type), &reply.body);
+                let content_type = typed.map(|(_, value)| value.as_bytes().into());
+                let answer = Whole { status: reply.status, content_type, max_age: None, body: reply.body };
+                self.answer_and_keep(ticket, answer);
             }
             Err(HandlerFailure::Unavailable) => self.fail(ticket, (Flag::NoDecision, 1_000)),
             Err(HandlerFailure::TimedOut) => self.fail(ticket, (Flag::Timeout, 0)),

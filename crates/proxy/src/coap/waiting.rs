@@ -1,6 +1,7 @@
 //! Requests that wait for their answer: bounded, and acknowledged when the wait takes
 //! longer than a peer should be left in doubt (RFC 7252 section 5.2.2).
 
+use super::kept::Continuation;
 use crate::worker::WorkerPlan;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ pub(super) struct Ticket {
     pub(super) plan: Rc<WorkerPlan>,
     pub(super) served: Served,
     pub(super) started_us: u64,
+    /// Where its answer may be fetched block by block without doing it again.
+    pub(super) continuation: Option<Continuation>,
 }
 
 /// A place among those that wait; never the same twice.
@@ -53,8 +56,8 @@ impl Waiting {
         self.table.len() < WAITING_MAX
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
     }
 
     /// Lets a request wait; it is acknowledged at `accept_at` if it still does.
@@ -80,7 +83,11 @@ impl Waiting {
 
     /// The next request to be acknowledged now.
     pub(super) fn poll_due(&mut self, now_ms: u64) -> Option<&mut Exchange> {
-        let (_, id) = self.due.pop_front_if(|(at, _)| *at <= now_ms)?;
+        let (at, id) = *self.due.front()?;
+        if at > now_ms {
+            return None;
+        }
+        self.due.pop_front();
         self.forget_answered();
         self.table.get_mut(id.slot).filter(|(number, _)| *number == id.number).map(|(_, ticket)| &mut ticket.exchange)
     }
@@ -88,8 +95,9 @@ impl Waiting {
     /// Those in front that are answered ask for no wake-up.
     fn forget_answered(&mut self) {
         let Waiting { table, due, .. } = self;
-        let answered =
-            |(_, id): &mut (u64, WaitingId)| table.get(id.slot).is_none_or(|(number, _)| *number != id.number);
-        while due.pop_front_if(answered).is_some() {}
+        let waits = |id: &WaitingId| table.get(id.slot).is_some_and(|(number, _)| *number == id.number);
+        while due.front().is_some_and(|(_, id)| !waits(id)) {
+            due.pop_front();
+        }
     }
 }

@@ -139,7 +139,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
             let _ = done.send(());
         }
         Control::Open(reply) => {
-            let _ = reply.send(worker.connections.len());
+            let _ = reply.send(worker.connections.len() + worker.coap.under_way());
         }
         Control::Stop => {}
     }
