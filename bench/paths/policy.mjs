@@ -1,10 +1,11 @@
-// What a TypeScript policy costs JavaScript on the decision ring, by the number of
+// What a TypeScript policy costs JavaScript on the decision ring (the question is written by
+// JavaScript here as well, which native does in a gateway), by the number of
 // requests that wait together; the waking of threads is not part of it.
 import { definePolicy } from "../../dist/index.js"
 import { FakeNative } from "../../dist/native/index.js"
 import { PolicyRunner } from "../../dist/policy/index.js"
 
-export const title = "policy: one decision on the ring, JavaScript's share"
+export const title = "policy: one decision on the ring, asked and answered by JavaScript"
 
 const READS = [
   { field: "path", name: null },

@@ -31,13 +31,14 @@ export function createDecisionRing(slots: number = DECISION_RING.slots): Uint8Ar
 }
 
 export class DecisionRing {
-  readonly #bytes: Uint8Array
+  /** Over the shared memory itself: text is decoded and encoded in place. */
+  readonly #bytes: Buffer
   readonly #words: Uint32Array
   readonly #slots: number
   readonly #base: number
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
     this.#slots = this.#words[words.slots] ?? DECISION_RING.slots
     this.#base = headerBytes + queueBytes(this.#slots)
@@ -62,10 +63,10 @@ export class DecisionRing {
     const word = at / 4
     if (Atomics.load(this.#words, word + field.state) !== SLOT_STATE.asked) return false
     if (Atomics.load(this.#words, word + field.generation) !== request.generation) return false
-    const bytes = Buffer.from(text, "utf8")
-    const fits = bytes.length <= DECISION_RING.answerBytes
-    if (fits) this.#bytes.set(bytes, at + DECISION_RING.answerAt)
-    Atomics.store(this.#words, word + field.answerLength, fits ? bytes.length : 0)
+    const length = Buffer.byteLength(text, "utf8")
+    const fits = length <= DECISION_RING.answerBytes
+    if (fits) this.#bytes.write(text, at + DECISION_RING.answerAt, "utf8")
+    Atomics.store(this.#words, word + field.answerLength, fits ? length : 0)
     Atomics.store(this.#words, word + field.outcome, fits ? outcome : 2)
     Atomics.store(this.#words, word + field.state, SLOT_STATE.answered)
     return true
@@ -86,12 +87,13 @@ export class DecisionRing {
   }
 
   #fields(at: number, length: number): (string | null)[] {
-    const bytes = Buffer.from(this.#bytes.subarray(at, at + Math.min(length, DECISION_RING.requestBytes)))
+    const bytes = this.#bytes
+    const end = at + Math.min(length, DECISION_RING.requestBytes)
     const fields: (string | null)[] = []
-    for (let offset = 0; offset + 2 <= bytes.length; ) {
+    for (let offset = at; offset + 2 <= end; ) {
       const size = bytes.readUInt16LE(offset)
       offset += 2
-      fields.push(size === DECISION_RING.absent ? null : bytes.toString("utf8", offset, offset + size))
+      fields.push(size === DECISION_RING.absent ? null : bytes.toString("utf8", offset, Math.min(end, offset + size)))
       if (size !== DECISION_RING.absent) offset += size
     }
     return fields

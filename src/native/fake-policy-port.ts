@@ -1,5 +1,6 @@
 /** The native end of one policy thread, for tests: asks through a real ring and keeps the replies. */
 import { type FakeAnswer, type FakeQuestion, readAnswer, writeQuestion } from "./fake-ring.ts"
+import { DECISION_RING } from "./layout.ts"
 import type { PolicyPort } from "./native.ts"
 
 export class FakePolicyPort implements PolicyPort {
@@ -10,7 +11,7 @@ export class FakePolicyPort implements PolicyPort {
   readonly #rings: readonly Uint8Array[]
   readonly #wake: () => void
   readonly #waiting = new Map<number, (answer: FakeAnswer) => void>()
-  #slot = 0
+  #uses = 0
 
   constructor(rings: readonly Uint8Array[], wake: () => void) {
     this.#rings = rings
@@ -19,13 +20,24 @@ export class FakePolicyPort implements PolicyPort {
 
   /** Puts a question on the first ring; resolves with the answer once it was kicked. */
   ask(question: FakeQuestion): Promise<FakeAnswer> {
-    const slot = this.#slot++
+    const answer = this.#put(question)
+    this.#wake()
+    return answer
+  }
+
+  #put(question: FakeQuestion): Promise<FakeAnswer> {
+    const use = this.#uses++
+    const slot = use % DECISION_RING.slots
     const [ring] = this.#rings
-    if (ring !== undefined) writeQuestion(ring, slot, slot + 1, question)
-    return new Promise((resolve) => {
-      this.#waiting.set(slot, resolve)
-      this.#wake()
-    })
+    if (ring !== undefined) writeQuestion(ring, slot, use + 1, question)
+    return new Promise((resolve) => this.#waiting.set(slot, resolve))
+  }
+
+  /** Puts `count` questions on the first ring at once; resolves when all are answered. */
+  async askAll(count: number, question: FakeQuestion): Promise<readonly FakeAnswer[]> {
+    const answers = Array.from({ length: count }, () => this.#put(question))
+    this.#wake()
+    return Promise.all(answers)
   }
 
   kick(worker: number): void {

@@ -6,47 +6,73 @@ import { TidegateError } from "../errors.ts"
 import type { PolicyMessage } from "../model/message.ts"
 import type { FieldPlan } from "../native/index.ts"
 
-type Named = "header" | "query" | "cookie"
-
 /** The message of one decision. `values` stand in the order of `reads`. */
 export function createPolicyMessage(reads: readonly FieldPlan[], values: readonly (string | null)[]): PolicyMessage {
-  const find = (field: FieldPlan["field"], name: string | null): string | null => {
-    const index = reads.findIndex((read) => read.field === field && read.name === name)
-    if (index === -1) throw notDeclared(field, name)
-    return values[index] ?? null
+  return new DecisionMessage(reads, values)
+}
+
+/** A class, since one is made for each decision: its accessors are shared. */
+class DecisionMessage implements PolicyMessage {
+  readonly #reads: readonly FieldPlan[]
+  readonly #values: readonly (string | null)[]
+
+  constructor(reads: readonly FieldPlan[], values: readonly (string | null)[]) {
+    this.#reads = reads
+    this.#values = values
   }
-  const named = (field: Named) => (name: string) => find(field, field === "header" ? name.toLowerCase() : name)
-  return {
-    get protocol() {
-      return find("protocol", null) ?? "unknown"
-    },
-    get method() {
-      return find("method", null)
-    },
-    get host() {
-      return find("host", null)
-    },
-    get path() {
-      return find("path", null)
-    },
-    get topic() {
-      return find("topic", null)
-    },
-    get clientId() {
-      return find("clientId", null)
-    },
-    get contentType() {
-      return find("contentType", null)
-    },
-    get user() {
-      return find("user", null)
-    },
-    get source() {
-      return find("source", null)
-    },
-    header: named("header"),
-    query: named("query"),
-    cookie: named("cookie"),
+
+  get protocol(): string {
+    return this.#find("protocol", null) ?? "unknown"
+  }
+
+  get method(): string | null {
+    return this.#find("method", null)
+  }
+
+  get host(): string | null {
+    return this.#find("host", null)
+  }
+
+  get path(): string | null {
+    return this.#find("path", null)
+  }
+
+  get topic(): string | null {
+    return this.#find("topic", null)
+  }
+
+  get clientId(): string | null {
+    return this.#find("clientId", null)
+  }
+
+  get contentType(): string | null {
+    return this.#find("contentType", null)
+  }
+
+  get user(): string | null {
+    return this.#find("user", null)
+  }
+
+  get source(): string | null {
+    return this.#find("source", null)
+  }
+
+  header(name: string): string | null {
+    return this.#find("header", name.toLowerCase())
+  }
+
+  query(name: string): string | null {
+    return this.#find("query", name)
+  }
+
+  cookie(name: string): string | null {
+    return this.#find("cookie", name)
+  }
+
+  #find(field: FieldPlan["field"], name: string | null): string | null {
+    const index = this.#reads.findIndex((read) => read.field === field && read.name === name)
+    if (index === -1) throw notDeclared(field, name)
+    return this.#values[index] ?? null
   }
 }
 
