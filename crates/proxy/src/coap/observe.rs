@@ -1,7 +1,8 @@
 //! Observing topics (RFC 7641): an observation is a subscription whose answer is the
 //! last value and whose notifications are the next ones. A filter with wildcards may
 //! be observed too, which the RFC does not know: it is answered by an empty 2.05, and
-//! each notification says its topic by Location-Path.
+//! each notification says its topic by Location-Path; of a value longer than a block
+//! the rest is to be fetched there.
 
 use super::dispatch::Call;
 use super::inbox::Finished;

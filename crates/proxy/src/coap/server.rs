@@ -109,7 +109,8 @@ impl Server {
                 let plan = self.worker.plan.borrow();
                 plan.plan.unrouted[usize::from(self.worker.id)].of(Protocol::Coap).codes.add(code.status());
             }
-            Handled::Reset(_) | Handled::Ignored(_) => self.worker.dropped(Protocol::Coap, "coap-malformed"),
+            Handled::Reset(_) => self.worker.dropped(Protocol::Coap, "coap-malformed"),
+            Handled::Ignored(_) => self.worker.dropped(Protocol::Coap, "coap-ignored"),
             Handled::Duplicate | Handled::Ping | Handled::Acknowledged | Handled::Rejected | Handled::Block => {}
         }
     }
