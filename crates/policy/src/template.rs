@@ -54,10 +54,13 @@ impl Template {
         while let Some((literal, tail)) = rest.split_once('{') {
             let (name, tail) = tail.split_once('}').ok_or_else(invalid)?;
             parts.push(Part::Literal(literal.into()));
-            parts.push(match name {
-                "rest" => Part::Rest,
-                "topic" => Part::Topic,
-                name => Part::Capture(names.iter().position(|own| **own == *name).ok_or_else(invalid)?),
+            // A capture of the path's own goes before the name that every path has.
+            let own = names.iter().position(|own| **own == *name);
+            parts.push(match (own, name) {
+                (Some(index), _) => Part::Capture(index),
+                (None, "rest") => Part::Rest,
+                (None, "topic") => Part::Topic,
+                (None, _) => return Err(invalid()),
             });
             rest = tail;
         }

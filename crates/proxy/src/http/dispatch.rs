@@ -264,6 +264,7 @@ fn to_upstream(
     let Some(upstream) = upstream else { return failed(client, request, (index, Flag::Broken, 0)) };
     let head = request.head;
     let timeout = route.steps.timeout();
+    let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
         started_us: request.started_us,
         to_head: request.to_head(),
@@ -273,7 +274,8 @@ fn to_upstream(
         keep_alive: request.keep_alive,
         timeout_ms: timeout.map_or(route.timeout_ms, |timeout| timeout.ms),
         per_try_ms: timeout.and_then(|timeout| timeout.per_try_ms),
-        is_sampled: client.worker.is_sampled(plan.log.sample_every),
+        is_sampled,
+        line: is_sampled.then(|| access_line(head).into()),
         ends_at_ms: 0,
         retries: 0,
         response_edits: None,
@@ -429,7 +431,8 @@ fn note(client: &Client, request: &Request<'_>, (route, status, flag): (Option<u
     let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(Protocol::Http1);
     counters.codes.add(status);
     counters.duration.observe(micros);
-    if flag.is_some() || client.worker.is_sampled(plan.log.sample_every) {
+    // Refusals are many when they come: of those only the sampled ones are told.
+    if status >= 500 || client.worker.is_sampled(plan.log.sample_every) {
         client.worker.event(&EventRecord {
             kind: EventKind::Access,
             a: route.map_or(u32::MAX, |index| index as u32),
@@ -437,16 +440,16 @@ fn note(client: &Client, request: &Request<'_>, (route, status, flag): (Option<u
             c: u32::MAX,
             time: (client.worker.clock.epoch_ms() + request.now_ms()) as f64,
             d: micros as f64,
-            text: &access_line(request.head, flag),
+            text: &format!("{} {}", access_line(request.head), flag.map_or("-", Flag::label)),
         });
     }
 }
 
-/// `METHOD path flag`, as access records show a request.
-pub(crate) fn access_line(head: &RequestHead<'_, '_>, flag: Option<Flag>) -> String {
+/// Method and path, as access records show a request.
+fn access_line(head: &RequestHead<'_, '_>) -> String {
     const PATH_MAX: usize = 256;
     let path = &head.path()[..head.path().len().min(PATH_MAX)];
-    format!("{} {} {}", head.method, String::from_utf8_lossy(path), flag.map_or("-", Flag::label))
+    format!("{} {}", head.method, String::from_utf8_lossy(path))
 }
 
 /// A host in lower case, without its final dot. Longer ones than DNS allows stay as they are.

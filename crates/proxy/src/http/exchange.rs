@@ -400,19 +400,23 @@ impl Exchange {
     ) -> Option<Step> {
         let response = &mut self.response;
         let reader = response.body.as_mut()?;
-        if response.to_chunks {
+        let to_chunks = response.to_chunks;
+        if to_chunks || matches!(reader, BodyReader::Chunked(_)) {
             let mut out = client.worker.buffers.take_write();
             out.extend_from_slice(&buffer[from..body]);
             let mut at = body;
             loop {
                 match reader.next(&buffer[at..end]) {
                     Ok((Piece::Data(data), used)) => {
-                        put_chunk(&mut out, data);
+                        // An HTTP/1.0 client knows no chunks: it gets the bytes alone.
+                        if to_chunks { put_chunk(&mut out, data) } else { out.extend_from_slice(data) }
                         at += used;
                     }
                     Ok((Piece::NeedMore, _)) => break,
                     Ok((Piece::End(trailers), used)) => {
-                        put_last_chunk(&mut out, &trailers);
+                        if to_chunks {
+                            put_last_chunk(&mut out, &trailers);
+                        }
                         response.is_done = true;
                         response.upstream_reusable &= at + used == end;
                         break;

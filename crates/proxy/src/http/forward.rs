@@ -87,6 +87,8 @@ pub(crate) struct Facts {
     /// When the route's time is over, milliseconds of the gateway's clock.
     pub(crate) ends_at_ms: u64,
     pub(crate) is_sampled: bool,
+    /// Method and path of a sampled request.
+    pub(crate) line: Option<Box<str>>,
     pub(crate) retries: u32,
     /// Kept only where policies change the response.
     pub(crate) response_edits: Option<Box<Edits>>,
@@ -416,8 +418,8 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
         report(exchange, client, status < 500);
     }
     client.connection.last_activity.set((exchange.facts.started_us + micros) / 1_000);
-    if exchange.facts.is_sampled || flag.is_some() || !from_upstream {
-        let flag = flag.map_or("-", Flag::label);
+    if exchange.facts.is_sampled || status >= 500 || flag.is_some() {
+        let flag = flag.or(exchange.last_flag.filter(|_| !from_upstream)).map_or("-", Flag::label);
         client.worker.event(&EventRecord {
             kind: EventKind::Access,
             a: exchange.route as u32,
@@ -425,7 +427,15 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
             c: exchange.upstream as u32,
             time: (client.worker.clock.epoch_ms() + exchange.facts.started_us / 1_000) as f64,
             d: micros as f64,
-            text: flag,
+            text: &format!("{} {flag}", exchange.facts.line.as_deref().unwrap_or_else(|| first_line(&exchange.request.out))),
         });
     }
+}
+
+/// Method and target of a request that is still in hand.
+fn first_line(out: &[u8]) -> &str {
+    const LINE_MAX: usize = 256;
+    let line = out.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+    std::str::from_utf8(&line[..line.len().min(LINE_MAX)]).ok().filter(|line| !line.is_empty()).unwrap_or("- -")
 }

@@ -217,7 +217,9 @@ impl Connection {
                     input.start += used;
                     self.client.stash(input);
                     self.mark();
-                    if !later.run(self).await {
+                    let alive = later.run(self).await;
+                    self.mark();
+                    if !alive {
                         return false;
                     }
                     match self.client.carried() {
