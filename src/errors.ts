@@ -20,6 +20,7 @@ export const ERROR_CODES = {
   INVALID_OPTIONS: { exit: 70, text: "the native side refused the options of a call" },
   INVALID_WEIGHTS: { exit: 70, text: "the native side refused a list of weights" },
   INVALID_QUERY: { exit: 1, text: "a query for connections, sessions or an explanation is wrong" },
+  INVALID_TOPIC: { exit: 1, text: "a topic or topic filter is none" },
   INTERNAL: { exit: 70, text: "the native side failed in a way that should not happen" },
   PANIC: { exit: 70, text: "a native call panicked; the gateway goes on" },
   CLOSED: { exit: 70, text: "the gateway is closed already" },

@@ -41,6 +41,12 @@ export function loadData(raw: unknown, { folder = process.cwd(), functions }: Da
   return acceptConfig({ ...split, file: null, folder, lineOf: () => undefined })
 }
 
+/** The same, but what is loaded already is taken as it is. */
+export function toLoaded(config: unknown): LoadedConfig {
+  const isLoaded = typeof config === "object" && config !== null && "config" in config && "functions" in config
+  return isLoaded ? (config as LoadedConfig) : loadData(config)
+}
+
 /** Throws CONFIG_INVALID with every problem. */
 export function acceptConfig(read: ReadConfig): LoadedConfig {
   const shape = shapeFaults(read.data)

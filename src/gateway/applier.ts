@@ -1,5 +1,5 @@
 /**
- * One change after the other: endpoints are looked up, the plan is compiled, policies
+ * One change: endpoints are looked up, the plan is compiled, policies
  * made ready, native swaps, and only then the change counts. A failed one leaves
  * everything as it was.
  */
@@ -34,32 +34,34 @@ export interface ApplierOptions {
 export class Applier {
   readonly #options: ApplierOptions
   #version = 0
-  #last: Promise<unknown> = Promise.resolve()
+  #shape = ""
 
   constructor(options: ApplierOptions) {
     this.#options = options
   }
 
-  /** Applies after every change that was asked for before. */
-  apply(loaded: LoadedConfig): Promise<AppliedPlan> {
-    const next = this.#last.then(
-      () => this.#apply(loaded),
-      () => this.#apply(loaded),
-    )
-    this.#last = next
-    return next
+  /** One at a time: the gateway queues its changes. */
+  async apply(loaded: LoadedConfig): Promise<AppliedPlan> {
+    return this.#apply(loaded, await this.#endpoints(loaded))
   }
 
-  async #apply(loaded: LoadedConfig): Promise<AppliedPlan> {
+  /** The same configuration again, if its endpoints are others by now; else null. */
+  async refresh(loaded: LoadedConfig): Promise<AppliedPlan | null> {
+    const endpoints = await this.#endpoints(loaded)
+    return shapeOf(endpoints) === this.#shape ? null : this.#apply(loaded, endpoints)
+  }
+
+  async #apply(loaded: LoadedConfig, endpoints: Map<string, UpstreamEndpoints>): Promise<AppliedPlan> {
     const { native, host } = this.#options
     const { config, functions } = loaded
     const version = this.#version + 1
-    const plan = compile({ version, config, functions, endpoints: await this.#endpoints(loaded) })
+    const plan = compile({ version, config, functions, endpoints })
     const prepared = await host.prepare(programData(plan, config, functions), functions)
     try {
       const applied = JSON.parse(await native.applyPlan(Buffer.from(JSON.stringify(plan)))) as Applied
       prepared.commit()
       this.#version = version
+      this.#shape = shapeOf(endpoints)
       return { plan, applied }
     } catch (error) {
       await prepared.rollback()
@@ -87,6 +89,14 @@ export class Applier {
     })
     return { endpoints: endpoints.map(toPlan), problem: faults.length === 0 ? null : faults.join("; ") }
   }
+}
+
+/** What of the endpoints only another plan can change; health and draining are weights. */
+function shapeOf(endpoints: ReadonlyMap<string, UpstreamEndpoints>): string {
+  const rows = [...endpoints].map(([name, { endpoints: list, problem }]) => {
+    return [name, problem, list.map(({ id, address, weight }) => [id, address, weight])]
+  })
+  return JSON.stringify(rows)
 }
 
 /** The error for a call that comes too early or too late. */

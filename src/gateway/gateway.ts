@@ -3,13 +3,14 @@
  * data plane, the registry, the checks and the thread of the policies; everything else
  * asks it. See docs/lifecycle.md.
  */
-import { type DataDir, type LoadedConfig, loadData } from "../config/index.ts"
+import { type DataDir, type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
 import { type BoundListener, loadNative, type NativeGateway, type Plan } from "../native/index.ts"
 import type { ServiceRegistry } from "../registry/index.ts"
-import { wrongState } from "./applier.ts"
+import { type AppliedPlan, wrongState } from "./applier.ts"
+import { ChangeQueue } from "./change-queue.ts"
 import type { EndpointChange, Endpoints } from "./endpoints.ts"
 import { createEngine, type Engine } from "./engine.ts"
 import { EventHub, type Listener } from "./event-hub.ts"
@@ -19,13 +20,13 @@ import { inlinePolicyHost } from "./policy-host.ts"
 export class Gateway implements AsyncDisposable {
   readonly #options: GatewayOptions
   readonly #hub: EventHub
+  readonly #changes = new ChangeQueue()
   #loaded: LoadedConfig
   #engine: Engine | null = null
   #state: GatewayState = "created"
   #plan: Plan | null = null
   #listeners: readonly BoundListener[] = []
   #applies = { applied: 0, refused: 0 }
-  #reapply: Promise<void> | null = null
 
   constructor(loaded: LoadedConfig, options: GatewayOptions) {
     this.#loaded = loaded
@@ -77,7 +78,7 @@ export class Gateway implements AsyncDisposable {
     })
     this.#state = "running"
     try {
-      await this.#apply(this.#loaded)
+      await this.#changes.run(() => this.#apply(this.#loaded))
       return this
     } catch (error) {
       await this.close()
@@ -88,7 +89,13 @@ export class Gateway implements AsyncDisposable {
   /** Another configuration, as a value or loaded. A bad one changes nothing and throws with every problem. */
   async reload(config: unknown): Promise<void> {
     this.#require("reload")
-    await this.#apply(isLoaded(config) ? config : this.#load(config))
+    try {
+      const loaded = toLoaded(config)
+      await this.#changes.run(() => this.#apply(loaded))
+    } catch (error) {
+      this.refuse(error)
+      throw error
+    }
   }
 
   /** Counts and tells a change that did not get as far as being applied. */
@@ -163,50 +170,47 @@ export class Gateway implements AsyncDisposable {
     this.#hub.emit({ type: "log", time: Date.now(), level: 40, text })
   }
 
-  #load(config: unknown): LoadedConfig {
-    try {
-      return loadData(config)
-    } catch (error) {
-      this.refuse(error)
-      throw error
-    }
-  }
-
   async #apply(loaded: LoadedConfig): Promise<void> {
     const { applier, registry, endpoints } = this.#require("apply")
     registry.useFixed(loaded.config.services)
     endpoints.use(loaded.config)
     try {
-      const { plan, applied } = await applier.apply(loaded)
-      this.#loaded = loaded
-      this.#plan = plan
-      this.#listeners = applied.listeners
-      this.#applies.applied++
-      this.#hub.useNames({
-        routes: plan.routes.map(({ name }) => name),
-        upstreams: plan.upstreams.map(({ name }) => name),
-      })
-      this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
+      this.#accept(loaded, await applier.apply(loaded))
     } catch (error) {
       registry.useFixed(this.#loaded.config.services)
       endpoints.use(this.#loaded.config)
-      this.refuse(error)
       throw error
     }
+  }
+
+  #accept(loaded: LoadedConfig, { plan, applied }: AppliedPlan): void {
+    this.#loaded = loaded
+    this.#plan = plan
+    this.#listeners = applied.listeners
+    this.#applies.applied++
+    const namesOf = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name)
+    this.#hub.useNames({ routes: namesOf(plan.routes), upstreams: namesOf(plan.upstreams) })
+    this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
   }
 
   #changed(change: EndpointChange): void {
     if (this.#engine === null || this.#plan === null) return
     if (change === "weights") return this.#setWeights()
-    // Changes that come while one is applied are one more apply, not one each.
-    this.#reapply ??= Promise.resolve().then(async () => {
-      this.#reapply = null
-      if (this.#engine !== null) await this.#apply(this.#loaded).catch(() => undefined)
-    })
+    this.#changes.refresh(() => this.#refresh()).catch((error: unknown) => this.refuse(error))
+  }
+
+  async #refresh(): Promise<void> {
+    if (this.#engine === null) return
+    const { applier, endpoints } = this.#engine
+    endpoints.use(this.#loaded.config)
+    const refreshed = await applier.refresh(this.#loaded)
+    if (refreshed !== null) this.#accept(this.#loaded, refreshed)
+    else this.#setWeights()
   }
 
   #setWeights(): void {
-    const { native, endpoints } = this.#require("weights")
+    if (this.#engine === null) return
+    const { native, endpoints } = this.#engine
     native.setWeights(JSON.stringify(endpoints.weights(this.#plan?.upstreams ?? [])))
   }
 
@@ -214,8 +218,4 @@ export class Gateway implements AsyncDisposable {
     if (this.#engine === null) throw wrongState(call, this.#state)
     return this.#engine
   }
-}
-
-function isLoaded(config: unknown): config is LoadedConfig {
-  return typeof config === "object" && config !== null && "config" in config && "functions" in config
 }

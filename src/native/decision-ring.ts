@@ -54,7 +54,9 @@ export class DecisionRing {
       Atomics.store(this.#words, words.tail, tail)
       take(this.#request(slot))
     }
-    return tail !== head
+    // Looked at again behind the store of the tail: native does it the other way round, so
+    // that one of both sees the other and no record waits for the next wake-up.
+    return tail !== Atomics.load(this.#words, words.head)
   }
 
   /** Writes the answer; false when native has given up on the request meanwhile. */

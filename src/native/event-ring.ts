@@ -64,7 +64,9 @@ export class EventRingReader {
       Atomics.store(this.#header, words.tail, tail)
       take(event.record)
     }
-    return tail !== head
+    // Looked at again behind the store of the tail: native does it the other way round, so
+    // that one of both sees the other and no record waits for the next wake-up.
+    return tail !== Atomics.load(this.#header, words.head)
   }
 
   #read(index: number): { record: EventRecord; length: number } {

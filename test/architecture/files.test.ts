@@ -25,7 +25,7 @@ test("every Rust file opens with what it is", (t) => {
 test("no TypeScript file is longer than a reader's patience, specification tables aside", (t) => {
   for (const file of files("src", ".ts")) {
     if (file === "src/native/plan.ts") continue
-    t.true(text(file).split("\n").length <= 220, `${file} is too long`)
+    t.true(text(file).split("\n").length <= 230, `${file} is too long`)
   }
 })
 

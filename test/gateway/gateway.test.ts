@@ -151,3 +151,20 @@ test("a heartbeat with a load only sets weights", async (t) => {
   t.true(native.weights[0]?.draining)
   t.is(native.plan?.version, version)
 })
+
+test("a change of endpoints during a reload never brings the configuration before back", async (t) => {
+  const config = (path: string) => ({
+    workers: 1,
+    dataDir: false,
+    services: { fixed: [path === "/1" ? "127.0.0.1:1" : "127.0.0.1:2"] },
+    upstreams: { api: { service: "api" }, fixed: { service: "fixed" } },
+    routes: [{ when: { path }, to: "api" }],
+  })
+  const { gateway, native } = await start(t, config("/1"))
+  const reloading = gateway.reload(config("/2"))
+  gateway.registry.put("api", "a1", { host: "127.0.0.1", port: 9_000 })
+  await reloading
+  await until(() => native.plan?.upstreams[0]?.endpoints.length === 1)
+  t.is(native.plan?.routes[0]?.when.path?.value, "/2")
+  t.is(native.plan?.upstreams[1]?.endpoints[0]?.address, "127.0.0.1:2")
+})
