@@ -392,10 +392,6 @@ pub(crate) fn failed(exchange: &mut Exchange, client: &Client, flag: Option<Flag
     if flag == Flag::Timeout {
         report(exchange, client, false);
     }
-    let upstream = &exchange.plan.plan.upstreams[exchange.upstream];
-    let route = &exchange.plan.plan.routes[exchange.route].name;
-    let text = format!("request failed: route {route}, upstream {}, {} {}", upstream.name, flag.label(), flag.text());
-    client.worker.log(Level::Warn, &text);
 }
 
 /// Counts an answered request, on its route and its upstream.
