@@ -86,6 +86,8 @@ fn socket(address: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
         return Ok(socket);
     }
     if kind == Type::STREAM {
+        // Accepted sockets inherit it: what is written is a whole answer and must not wait.
+        socket.set_tcp_nodelay(true)?;
         socket.listen(BACKLOG)?;
     } else {
         // The kernel may grant less; a smaller buffer only means earlier loss under a burst.
