@@ -42,7 +42,7 @@ export function setup({ native = true, ts = true } = {}) {
 
 function hintFor(command) {
   return command === "cargo"
-    ? "; install Rust 1.88 or newer: https://rustup.rs, or: apt-get install rustup && rustup default stable"
+    ? "; install Rust 1.88 or newer, for example: apt-get install rustup && rustup default stable"
     : ""
 }
 
