@@ -15,7 +15,7 @@ const RetainedQuery = Type.Object({
 const tags = ["mqtt"]
 
 interface Clients {
-  readonly items: readonly { readonly clientId: string; readonly connection?: string | null }[]
+  readonly items: readonly { readonly clientId: string }[]
 }
 
 export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
@@ -38,11 +38,10 @@ export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
 
   app.delete<{ Params: Static<typeof Id> }>(
     "/v1/mqtt/clients/:id",
-    { schema: { params: Id, tags, summary: "disconnect a client" } },
+    { schema: { params: Id, tags, summary: "end a client's session and connection" } },
     async ({ params }, reply) => {
-      const connection = (await find(params.id))?.connection ?? null
-      if (connection !== null && (await gateway.native.closeConnection(connection))) return reply.status(204).send()
-      return sendProblem(reply, 404, `no connected client "${params.id}"`)
+      if (await gateway.native.kickClient(params.id)) return reply.status(204).send()
+      return sendProblem(reply, 404, `no client "${params.id}"`)
     },
   )
 

@@ -25,7 +25,7 @@ export function addMqtt(program: Command): void {
   example(client, "tidegate mqtt client sensor-1").action(async (id: string, options: Options) => {
     printJson(await (await AdminClient.open(options)).call(`/v1/mqtt/clients/${encodeURIComponent(id)}`))
   })
-  const kick = withAdmin(mqtt.command("kick").description("disconnect a client").argument("<id>"))
+  const kick = withAdmin(mqtt.command("kick").description("end a client's session and connection").argument("<id>"))
   example(kick, "tidegate mqtt kick sensor-1").action(async (id: string, options: Options) => {
     await (await AdminClient.open(options)).call(`/v1/mqtt/clients/${encodeURIComponent(id)}`, { method: "DELETE" })
     print(`${id} is disconnected`)

@@ -53,14 +53,14 @@ export class PolicyThreadHost implements PolicyHost {
     const [before, current] = [this.#thread, this.#programs]
     const isEmpty = program.scripts.length + program.handlers.length === 0
     const next = isEmpty && before === null ? null : await this.#load([...current.slice(-1), program])
-    if (next !== null) await this.#handOver(before, next)
+    if (next !== null) await this.#attach(next)
     return {
       commit: () => {
         this.#programs = [program]
         if (before !== null) retire(before)
       },
       rollback: async () => {
-        if (before !== null) await this.#handOver(next, before)
+        if (before !== null) await this.#attach(before)
         else this.#thread = null
         if (next !== null) await next.worker.terminate()
       },
@@ -97,9 +97,8 @@ export class PolicyThreadHost implements PolicyHost {
     }
   }
 
-  /** One lets go, the other takes over; for that moment the fallbacks answer. */
-  async #handOver(from: Thread | null, to: Thread): Promise<void> {
-    if (from !== null && this.#thread === from) await this.#ask(from, { type: "detach" })
+  /** From now on that one is asked; native passes on what the one before has not answered. */
+  async #attach(to: Thread): Promise<void> {
     await this.#ask(to, { type: "attach", gatewayId: this.#context.gatewayId })
     to.beatAt = performance.now()
     this.#thread = to
@@ -145,7 +144,7 @@ export class PolicyThreadHost implements PolicyHost {
     await stuck.worker.terminate()
     if (this.#closed || this.#thread !== null) return
     try {
-      await this.#handOver(null, await this.#load(stuck.programs))
+      await this.#attach(await this.#load(stuck.programs))
     } catch (error) {
       this.#complain(error)
     }

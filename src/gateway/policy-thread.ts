@@ -24,7 +24,6 @@ export const WATCH = { running: 0, beat: 1, words: 2 } as const
 export type ToThread =
   | { readonly type: "install"; readonly programs: readonly ProgramData[] }
   | { readonly type: "attach"; readonly gatewayId: number }
-  | { readonly type: "detach" }
 
 export type FromThread =
   | { readonly type: "done" }
@@ -40,8 +39,7 @@ async function serve({ file, workers, watch }: ThreadData): Promise<void> {
   const runner = new PolicyRunner({ workers, complain: (text) => send({ type: "complain", text }), mark: watch })
   const handle = (message: ToThread): void => {
     if (message.type === "install") runner.install(message.programs.map((program) => toProgram(program, functions)))
-    else if (message.type === "attach") runner.attach(loadNative(), message.gatewayId)
-    else runner.detach()
+    else runner.attach(loadNative(), message.gatewayId)
     send({ type: "done" })
   }
   parentPort?.on("message", (message: ToThread) => {

@@ -36,6 +36,8 @@ export class FakeGateway implements NativeGateway {
   closed = 0
   drained: string | null = null
   policy: FakePolicyPort | null = null
+  /** Client ids that have a session. */
+  readonly clients = new Set<string>()
   readonly retainedMessages = new Map<string, string>()
   readonly #subscriptions = new Map<number, Subscription>()
   #wake: () => void = () => {}
@@ -83,7 +85,12 @@ export class FakeGateway implements NativeGateway {
   }
 
   async mqttClients(): Promise<string> {
-    return JSON.stringify({ items: [], nextCursor: null })
+    const items = [...this.clients].map((clientId) => ({ clientId }))
+    return JSON.stringify({ items, nextCursor: null })
+  }
+
+  async kickClient(clientId: string): Promise<boolean> {
+    return this.clients.delete(clientId)
   }
 
   async retained(filter: string): Promise<string> {
@@ -146,6 +153,10 @@ export class FakeGateway implements NativeGateway {
 
   async close(): Promise<void> {
     this.closed++
+  }
+
+  panicForTest(): void {
+    throw new Error("PANIC: asked to")
   }
 
   /** Writes an event into the first worker's ring and wakes the reader. */

@@ -28,12 +28,12 @@ export function loadNative(): NativeModule {
 
 function load(): NativeModule {
   const name = platformName()
-  const candidates = [process.env.TIDEGATE_NATIVE, `${root}tidegate.${name}.node`].filter((path) => path !== undefined)
-  const tried: string[] = []
-  for (const path of candidates) {
-    if (!existsSync(path)) tried.push(`${path} (not there)`)
-    else return requireAddon(path)
-  }
+  const named = process.env.TIDEGATE_NATIVE
+  const path = named ?? `${root}tidegate.${name}.node`
+  if (existsSync(path)) return requireAddon(path)
+  const tried = [`${path} (not there)`]
+  // Who names a file means that one and no other.
+  if (named !== undefined) throw missing(name, tried)
   try {
     return require(`@tidegate/${name}`) as NativeModule
   } catch {

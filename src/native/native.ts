@@ -26,6 +26,8 @@ export interface NativeGateway {
   scrape(known: number): Buffer
   connections(query: string): Promise<string>
   closeConnection(id: string): Promise<boolean>
+  /** Ends a session and its connection (MQTT 5: reason 0x98); false: there is no such client. */
+  kickClient(clientId: string): Promise<boolean>
   mqttClients(query: string): Promise<string>
   retained(filter: string): Promise<string>
   explain(query: string): Promise<string>
@@ -41,6 +43,8 @@ export interface NativeGateway {
   drain(optionsJson: string): Promise<void>
   /** Stops and joins the worker threads; may be called again. */
   close(): Promise<void>
+  /** Panics, so that a test sees the error PANIC and a process that goes on. */
+  panicForTest(): void
 }
 
 /** A policy thread's end of the decision rings. */
@@ -50,13 +54,17 @@ export interface PolicyPort {
   /** u32le length of the head, the head as JSON, the body. Empty when the request is gone. */
   handlerRequest(worker: number, slot: number, generation: number): Buffer
   handlerReply(worker: number, slot: number, generation: number, headJson: string, body: Buffer): void
+  /** Lets go of the rings; nothing happens where another thread has taken over already. */
   detach(): void
 }
 
 /** The module as it is loaded. */
 export interface NativeModule {
   readonly NativeGateway: new (options: NativeOptions) => NativeGateway
-  /** One ring per worker, headers already written; `wake` is called once per batch of requests. */
+  /**
+   * One ring per worker, headers already written; `wake` is called once per batch of requests.
+   * Takes over from the thread before: what that one has not answered is asked again here.
+   */
   attachPolicyThread(gatewayId: number, rings: readonly Uint8Array[], wake: () => void): PolicyPort
   /** argon2id with a random salt, as a PHC string. */
   hashPassword(password: string): Promise<string>

@@ -147,7 +147,8 @@ export class PolicyRunner {
     const handler = this.#program(request.planVersion)?.handlers[request.index]
     const bytes = this.#port?.handlerRequest(worker, request.slot, request.generation)
     const message = bytes === undefined ? null : toHandlerMessage(bytes)
-    if (message === null) return
+    // Whoever asked has given up: the reply only frees the slot.
+    if (message === null) return this.#reply(worker, request, { status: 504 })
     const reply = (value: unknown): void => this.#reply(worker, request, value)
     const fail = (error: unknown): void => {
       this.#complain(`handler "${handler?.name ?? request.index}" failed: ${messageOf(error)}`)

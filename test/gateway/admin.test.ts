@@ -202,3 +202,12 @@ test("describes itself as OpenAPI 3.1", async (t) => {
   }
   t.is((await call({ url: "/" })).statusCode, 200)
 })
+
+test("kicks a client by its id, once", async (t) => {
+  const { call, native } = await open(t)
+  native.clients.add("sensor/1")
+  const url = "/v1/mqtt/clients/sensor%2F1"
+  t.is((await call({ method: "DELETE", url })).statusCode, 204)
+  t.is((await call({ method: "DELETE", url })).statusCode, 404)
+  t.deepEqual((await call({ url: "/v1/mqtt/clients" })).json().items, [])
+})

@@ -2,6 +2,7 @@
 //! nothing is decided. Every export catches panics, since one that unwinds into
 //! JavaScript would abort the process; blocking calls run on Node's thread pool.
 #![allow(missing_docs, reason = "the documented side of these exports is src/native/native.ts")]
+#![allow(unreachable_pub, reason = "what napi exports must be pub; nobody links this crate")]
 
 mod gateway;
 mod memory;

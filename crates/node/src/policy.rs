@@ -8,14 +8,13 @@ use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tidegate_proxy::Gateway;
+use tidegate_proxy::{Attachment, Gateway};
 use tidegate_ring::{Asked, Decisions};
 
 #[napi]
 pub struct PolicyPort {
     gateway: Arc<Gateway>,
-    is_attached: Arc<AtomicBool>,
+    attachment: Attachment,
     /// Held, not read: workers write there until the port is detached.
     _rings: Vec<Uint8Array>,
 }
@@ -33,16 +32,11 @@ pub fn attach_policy_thread(
     let wake = Arc::new(move || {
         wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     });
-    gateway.attach_policies(decisions, wake).map_err(failed)?;
-    let is_attached = Arc::new(AtomicBool::new(true));
+    let attachment = gateway.attach_policies(decisions, wake).map_err(failed)?;
     // The thread may be terminated at any time: its rings are let go before its memory is.
-    let ending = (Arc::clone(&gateway), Arc::clone(&is_attached));
-    env.add_env_cleanup_hook(ending, |(gateway, is_attached)| {
-        if is_attached.swap(false, Ordering::AcqRel) {
-            gateway.detach_policies();
-        }
-    })?;
-    Ok(PolicyPort { gateway, is_attached, _rings: rings })
+    let ending = Arc::clone(&gateway);
+    env.add_env_cleanup_hook(ending, move |gateway| gateway.detach_policies(attachment))?;
+    Ok(PolicyPort { gateway, attachment, _rings: rings })
 }
 
 #[napi]
@@ -64,9 +58,7 @@ impl PolicyPort {
 
     #[napi(catch_unwind)]
     pub fn detach(&self) {
-        if self.is_attached.swap(false, Ordering::AcqRel) {
-            self.gateway.detach_policies();
-        }
+        self.gateway.detach_policies(self.attachment);
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::metrics::{PolicyCounters, PolicyOutcome};
 use crate::plan::Script;
 use crate::worker::{Level, Worker, WorkerPlan};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::future::poll_fn;
@@ -15,6 +15,9 @@ use std::time::Duration;
 use tidegate_message::View;
 use tidegate_policy::{Decision, Edits, KeyInput, VerdictCache};
 use tidegate_ring::{Answer, Asked, Decisions, Question, layout::SLOT_QUESTION_MAX};
+
+/// Uses of a slot before its generations could meet those of the ring behind it.
+const GENERATION_BITS: u32 = 20;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -53,12 +56,22 @@ struct Waiter {
     answer: Option<Option<Box<[u8]>>>,
     has_expired: bool,
     waker: Option<Waker>,
+    /// Where the question stands since another policy thread took over.
+    moved: Option<Asked>,
+}
+
+impl Waiter {
+    fn until(deadline_ms: u64) -> Self {
+        Waiter { deadline_ms, answer: None, has_expired: false, waker: None, moved: None }
+    }
 }
 
 /// A worker's questions.
 #[derive(Default)]
 pub(crate) struct DecisionTable {
     ring: RefCell<Option<Decisions>>,
+    /// Rings so far.
+    rings: Cell<u32>,
     waiters: RefCell<HashMap<Asked, Waiter>>,
     deadlines: RefCell<BinaryHeap<Reverse<(u64, u32, u32)>>>,
     /// Verdict caches by script id and policy, kept while the plan is.
@@ -66,27 +79,56 @@ pub(crate) struct DecisionTable {
 }
 
 impl DecisionTable {
-    /// Takes a new policy thread's ring, or none. Whoever still waits for the one
-    /// before gets the fallback now.
-    pub(crate) fn attach(&self, ring: Option<Decisions>) {
-        self.reset();
-        *self.ring.borrow_mut() = ring;
+    /// Takes a new policy thread's ring, or none. What the one before has not answered
+    /// is asked again there; without a new one whoever waits gets the fallback now.
+    pub(crate) fn attach(&self, worker: &Worker, ring: Option<Decisions>) {
+        self.collect();
+        let before = self.ring.replace(ring);
+        self.rings.set(self.rings.get().wrapping_add(1));
+        if let Some(ring) = self.ring.borrow_mut().as_mut() {
+            ring.begin(self.rings.get() << GENERATION_BITS);
+        }
+        if let Some(before) = before {
+            self.hand_over(worker, before);
+            worker.shared.wake_policies();
+        }
+    }
+
+    fn hand_over(&self, worker: &Worker, mut before: Decisions) {
+        let mut bytes = Vec::new();
+        for asked in before.reset() {
+            let question = before.question(asked, &mut bytes);
+            let ask = || Some(self.ring.borrow_mut().as_mut()?.ask(&question)?.0);
+            if question.is_handler {
+                worker.shared.handlers.hand_over(worker.id, asked, ask);
+            } else if self.waiters.borrow().contains_key(&asked) {
+                self.redirect(asked, ask());
+            }
+        }
+    }
+
+    /// Whoever waits at `from` waits at `to`, or not any more.
+    fn redirect(&self, from: Asked, to: Option<Asked>) {
+        let mut waiters = self.waiters.borrow_mut();
+        let Some(waiter) = waiters.get_mut(&from) else { return };
+        let waker = waiter.waker.take();
+        let deadline_ms = waiter.deadline_ms;
+        match to {
+            Some(to) => {
+                waiter.moved = Some(to);
+                self.deadlines.borrow_mut().push(Reverse((deadline_ms, to.slot, to.generation)));
+                waiters.insert(to, Waiter { waker, ..Waiter::until(deadline_ms) });
+            }
+            None => {
+                waiter.answer = Some(None);
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
     }
 
     /// A new plan may mean new code: what was decided before does not hold any more.
     pub(crate) fn forget_verdicts(&self) {
         self.caches.borrow_mut().clear();
-    }
-
-    fn reset(&self) {
-        let lost = self.ring.borrow_mut().as_mut().map(Decisions::reset).unwrap_or_default();
-        let mut waiters = self.waiters.borrow_mut();
-        for asked in lost {
-            if let Some(waiter) = waiters.get_mut(&asked) {
-                waiter.answer = Some(None);
-                waiter.waker.take().into_iter().for_each(Waker::wake);
-            }
-        }
     }
 
     /// Hands answers to whoever waits for them.
@@ -208,8 +250,7 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
         return None;
     }
     let (asked, wake) = table.ring.borrow_mut().as_mut()?.ask(question)?;
-    let waiter = Waiter { deadline_ms, answer: None, has_expired: false, waker: None };
-    table.waiters.borrow_mut().insert(asked, waiter);
+    table.waiters.borrow_mut().insert(asked, Waiter::until(deadline_ms));
     let mut deadlines = table.deadlines.borrow_mut();
     let is_next = deadlines.peek().is_none_or(|Reverse((next, ..))| deadline_ms < *next);
     deadlines.push(Reverse((deadline_ms, asked.slot, asked.generation)));
@@ -232,10 +273,29 @@ pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<As
     Some(asked)
 }
 
+/// A waiter's place in the table, left also when whoever asked goes away.
+struct Place<'w> {
+    waiters: &'w RefCell<HashMap<Asked, Waiter>>,
+    asked: Asked,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut next = Some(self.asked);
+        while let Some(asked) = next {
+            next = self.waiters.borrow_mut().remove(&asked).and_then(|waiter| waiter.moved);
+        }
+    }
+}
+
 /// Waits for an answer. `Ok(None)`: the policy failed; `Err`: its time is over.
-pub(crate) async fn wait(worker: &Worker, asked: Asked) -> Result<Option<Box<[u8]>>, ()> {
-    let result = poll_fn(|cx| {
+pub(crate) async fn wait(worker: &Worker, mut asked: Asked) -> Result<Option<Box<[u8]>>, ()> {
+    let _place = Place { waiters: &worker.decisions.waiters, asked };
+    poll_fn(|cx| {
         let mut waiters = worker.decisions.waiters.borrow_mut();
+        while let Some(to) = waiters.get(&asked).and_then(|waiter| waiter.moved) {
+            asked = to;
+        }
         let Some(waiter) = waiters.get_mut(&asked) else { return Poll::Ready(Err(())) };
         if let Some(answer) = waiter.answer.take() {
             return Poll::Ready(Ok(answer));
@@ -246,9 +306,7 @@ pub(crate) async fn wait(worker: &Worker, asked: Asked) -> Result<Option<Box<[u8
         waiter.waker = Some(cx.waker().clone());
         Poll::Pending
     })
-    .await;
-    worker.decisions.waiters.borrow_mut().remove(&asked);
-    result
+    .await
 }
 
 impl Asking {
@@ -288,6 +346,10 @@ impl Asking {
     fn keep(&self, decision: &Arc<Decision>) {
         let entry = &self.plan.plan.scripts[self.script];
         let (Some(key), Some(script)) = (&self.key, &entry.script) else { return };
+        // Decided by code that is no longer in force.
+        if !Rc::ptr_eq(&self.plan, &self.worker.plan()) {
+            return;
+        }
         if let Some(cache) = self.worker.decisions.caches.borrow_mut().get_mut(&script.id) {
             cache.keep(self.worker.clock.millis(), key, Arc::clone(decision));
         }

@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     wake_policies: RwLock<Option<Wake>>,
 }
 
+/// One policy thread's attachment; who holds an older one has nothing to detach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Attachment(u64);
+
 /// Wakes a JavaScript thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -103,6 +107,8 @@ pub struct Gateway {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Listeners that are bound, by name. Held while a plan is applied.
     listeners: Mutex<HashMap<String, SocketAddr>>,
+    /// The policy thread that is asked. Held while one arrives or leaves.
+    attached: Mutex<Attachment>,
     pub(crate) scraper: Mutex<Scraper>,
 }
 
@@ -146,6 +152,7 @@ impl Gateway {
             workers: Vec::new(),
             threads: Mutex::default(),
             listeners: Mutex::default(),
+            attached: Mutex::default(),
             scraper: Mutex::default(),
         };
         let (links, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(LINK_QUEUE)).unzip();
@@ -260,22 +267,33 @@ impl Gateway {
         *self.shared.wake.write() = wake;
     }
 
-    /// A policy thread arrives with its rings, one per worker. Blocks until workers use them.
+    /// A policy thread arrives with its rings, one per worker, and takes over from the
+    /// one before, whose rings are not touched any more when this returns.
     ///
     /// # Errors
     /// `INVALID_OPTIONS`: not one ring per worker; `CLOSED`.
-    pub fn attach_policies(&self, rings: Vec<Decisions>, wake: Wake) -> Result<(), GatewayError> {
+    pub fn attach_policies(&self, rings: Vec<Decisions>, wake: Wake) -> Result<Attachment, GatewayError> {
         if rings.len() != self.workers.len() {
             return Err(error("INVALID_OPTIONS", "a policy thread needs one decision ring per worker"));
         }
+        let mut attached = self.attached.lock();
+        let before = self.shared.wake_policies.write().replace(wake);
         let mut rings = rings.into_iter().map(Some).collect::<Vec<_>>().into_iter();
-        self.ask(|reply| Control::Policies(rings.next().flatten().map(Box::new), reply))?;
-        *self.shared.wake_policies.write() = Some(wake);
-        Ok(())
+        if let Err(error) = self.ask(|reply| Control::Policies(rings.next().flatten().map(Box::new), reply)) {
+            *self.shared.wake_policies.write() = before;
+            return Err(error);
+        }
+        attached.0 += 1;
+        Ok(*attached)
     }
 
-    /// The policy thread leaves: its rings are not touched any more when this returns.
-    pub fn detach_policies(&self) {
+    /// A policy thread leaves: its rings are not touched any more when this returns.
+    /// Nothing happens where another one has taken over.
+    pub fn detach_policies(&self, attachment: Attachment) {
+        let attached = self.attached.lock();
+        if *attached != attachment {
+            return;
+        }
         *self.shared.wake_policies.write() = None;
         self.shared.handlers.abandon();
         let _ = self.ask(|reply| Control::Policies(None, reply));

@@ -77,6 +77,20 @@ impl HandlerCalls {
         mine.into_iter().map(|(_, asked)| asked).collect()
     }
 
+    /// A question that was put to another thread anew. False: the thread before has
+    /// taken the request already, and the reply comes from there.
+    pub(crate) fn hand_over(&self, worker: u16, from: Asked, ask: impl FnOnce() -> Option<Asked>) -> bool {
+        let mut calls = self.calls.lock();
+        if calls.get(&(worker, from)).is_none_or(|call| call.request.is_empty()) {
+            return false;
+        }
+        let call = calls.remove(&(worker, from));
+        if let (Some(to), Some(call)) = (ask(), call) {
+            calls.insert((worker, to), call);
+        }
+        true
+    }
+
     /// The policy thread is gone: nobody will reply.
     pub(crate) fn abandon(&self) {
         self.calls.lock().clear();

@@ -23,6 +23,6 @@ mod stream;
 mod websocket;
 mod worker;
 
-pub use gateway::{Applied, Gateway, GatewayError, Options, Wake};
+pub use gateway::{Applied, Attachment, Gateway, GatewayError, Options, Wake};
 pub use password::hash_password;
 pub use plan::Problem;

@@ -133,6 +133,29 @@ impl Decisions {
         lost
     }
 
+    /// Sets where the generations of all slots begin, so that no place of this ring is
+    /// taken for one of the ring before it.
+    pub fn begin(&mut self, generation: u32) {
+        for slot in 0..self.capacity as u32 {
+            self.memory.store(self.slot_at(slot) + SLOT_GENERATION_AT, generation);
+        }
+    }
+
+    /// The question that stands in a slot, for the ring that takes over. Its bytes
+    /// replace those in `bytes`.
+    pub fn question<'b>(&self, asked: Asked, bytes: &'b mut Vec<u8>) -> Question<'b> {
+        let at = self.slot_at(asked.slot);
+        let len = self.memory.load(at + SLOT_QUESTION_LEN_AT) as usize;
+        bytes.clear();
+        self.memory.read(at + SLOT_QUESTION_AT, len.min(SLOT_QUESTION_MAX), bytes);
+        Question {
+            is_handler: self.memory.load(at + SLOT_KIND_AT) == 2,
+            target: self.memory.load(at + SLOT_TARGET_AT),
+            plan: self.memory.load(at + SLOT_PLAN_AT),
+            bytes,
+        }
+    }
+
     /// Questions without an answer.
     pub fn waiting(&self) -> usize {
         self.asked.len()

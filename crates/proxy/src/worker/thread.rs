@@ -117,7 +117,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
             drain(worker, spread_ms, |_| true);
         }
         Control::Policies(ring, done) => {
-            worker.decisions.attach(ring.map(|ring| *ring));
+            worker.decisions.attach(worker, ring.map(|ring| *ring));
             let _ = done.send(());
         }
         Control::Clients(client_id, reply) => {
