@@ -190,9 +190,10 @@ impl Connections {
     }
 
     fn schedule(&self, connection: &Connection, tick: u64) {
+        // Beyond one round it is visited on the way and scheduled again.
+        let tick = tick.min(self.tick.get() + SLOTS as u64 - 1);
         connection.scheduled.set(tick);
-        let at = (tick.min(self.tick.get() + SLOTS as u64 - 1) % SLOTS as u64) as usize;
-        self.wheel.borrow_mut()[at].push((connection.slot, connection.generation));
+        self.wheel.borrow_mut()[(tick % SLOTS as u64) as usize].push((connection.slot, connection.generation));
     }
 
     /// Turns the wheel up to `now`: wakes whom it is time for.
@@ -216,7 +217,7 @@ impl Connections {
 
     fn visit(&self, connection: &Connection, tick: u64) {
         let (deadline, scheduled) = (connection.deadline.get(), connection.scheduled.get());
-        if scheduled > tick && scheduled < tick + SLOTS as u64 - 1 {
+        if scheduled > tick {
             return; // An earlier entry of a deadline that was moved: the later one is in its slot.
         }
         connection.scheduled.set(0);
