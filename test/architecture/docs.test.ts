@@ -1,0 +1,54 @@
+/** What the documentation shows is run: configurations are checked, links lead somewhere, every metric is named. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import test from "ava"
+import { loadConfig } from "../../src/config/index.ts"
+import { METRICS } from "../../src/metrics/index.ts"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+const pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].concat(
+  readdirSync(join(root, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join("docs", name)),
+)
+
+const text = (page: string): string => readFileSync(join(root, page), "utf8")
+
+/** Fenced blocks of a language. */
+function blocks(page: string, language: string): string[] {
+  return [...text(page).matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(
+    ([, block = ""]) => block,
+  )
+}
+
+for (const page of pages) {
+  for (const language of ["yaml", "ts"]) {
+    for (const [index, block] of blocks(page, language).entries()) {
+      if (language === "ts" && !block.includes("export default")) continue
+      test(`${page}: ${language} block ${index + 1} is a configuration without problems`, async (t) => {
+        const folder = mkdtempSync(join(tmpdir(), "tidegate-docs-"))
+        t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+        const file = join(folder, `tidegate.config.${language}`)
+        writeFileSync(file, block)
+        t.deepEqual((await loadConfig(file)).warnings, [])
+      })
+    }
+  }
+}
+
+test("every link of the documentation leads to a file", (t) => {
+  for (const page of pages) {
+    for (const [, target = ""] of text(page).matchAll(/\]\(([^)#:]+)\)/g)) {
+      // Figures are written by whoever has measured.
+      if (target.endsWith("bench/RESULTS.md")) continue
+      t.true(existsSync(join(root, dirname(page), target)), `${page} links to ${target}`)
+    }
+  }
+})
+
+test("docs/metrics.md names every metric that has a help text", (t) => {
+  const page = text("docs/metrics.md")
+  for (const name of Object.keys(METRICS)) t.true(page.includes(`\`${name}`), name)
+})
