@@ -191,11 +191,15 @@ impl Client {
 
     /// Closes so that what was written arrives: no more from us, then a short look at
     /// what the client still sends (RFC 9112 section 9.6).
-    pub(crate) async fn close(mut self) {
-        if self.is_at_end {
-            return;
+    pub(crate) async fn close(self: Box<Self>) {
+        if !self.is_at_end {
+            self.end();
+            Box::pin(self.linger()).await;
         }
-        self.end();
+    }
+
+    /// Boxed: a connection pays for it only when it closes.
+    async fn linger(mut self: Box<Self>) {
         let drain = async {
             let mut rest = 1 << 20;
             while rest > 0 {

@@ -45,7 +45,8 @@ fn admit(worker: &Rc<Worker>, name: &Rc<str>, (stream, peer): (TcpStream, Socket
     };
     let (read, write) = stream.into_split();
     let connection = worker.connections.open(name, peer, worker.clock.millis());
-    let client = Client {
+    // Boxed, so that passing it on costs a pointer in every state of its task.
+    let client = Box::new(Client {
         worker: Rc::clone(worker),
         connection,
         trust,
@@ -55,7 +56,7 @@ fn admit(worker: &Rc<Worker>, name: &Rc<str>, (stream, peer): (TcpStream, Socket
         carry: Vec::new(),
         is_at_end: false,
         _permit: permit,
-    };
+    });
     tokio::task::spawn_local(serve_stream(client));
 }
 

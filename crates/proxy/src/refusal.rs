@@ -12,22 +12,22 @@ const TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 const COAP_TCP: &[u8] = b"\x00\xe1\xd0\x09\xe5\xffuse CoAP over UDP";
 
 /// HTTP/2 with prior knowledge.
-pub(crate) async fn http2(client: Client, input: Input) {
+pub(crate) async fn http2(client: Box<Client>, input: Input) {
     say(client, input, HTTP2).await;
 }
 
 /// TLS.
-pub(crate) async fn tls(client: Client, input: Input) {
+pub(crate) async fn tls(client: Box<Client>, input: Input) {
     say(client, input, TLS).await;
 }
 
 /// CoAP over TCP.
-pub(crate) async fn coap_tcp(client: Client, input: Input) {
+pub(crate) async fn coap_tcp(client: Box<Client>, input: Input) {
     say(client, input, COAP_TCP).await;
 }
 
 /// A protocol that is not among the listener's.
-pub(crate) async fn not_accepted(client: Client, input: Input, opening: Opening) {
+pub(crate) async fn not_accepted(client: Box<Client>, input: Input, opening: Opening) {
     const HTTP1: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 37\r\nconnection: close\r\n\r\nthis listener does not speak HTTP/1.\n";
     // MQTT-3.1.4: no CONNACK tells "not this port"; 3.1.1 clients understand a plain close best.
     let words: &[u8] = match opening {
@@ -49,7 +49,7 @@ pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
     None
 }
 
-async fn say(mut client: Client, input: Input, words: &[u8]) {
+async fn say(mut client: Box<Client>, input: Input, words: &[u8]) {
     client.worker.buffers.give(input.buffer);
     let stall = client.worker.plan().plan.limits.stall_timeout_ms;
     client.deadline(client.worker.clock.millis(), stall);

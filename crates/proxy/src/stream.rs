@@ -12,18 +12,18 @@ use tidegate_message::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Serves a connection until it ends: the first bytes say what it speaks.
-pub(crate) async fn serve_stream(mut client: Client) {
+pub(crate) async fn serve_stream(mut client: Box<Client>) {
     let half_open = client.worker.plan().plan.limits.half_open_ms;
     client.deadline(client.worker.clock.millis(), half_open);
     let proxied = client.trust.proxy_protocol_from.iter().any(|network| network.contains(&client.peer.address.ip()));
-    if proxied && !believe_proxy(&mut client).await {
+    if proxied && !Box::pin(believe_proxy(&mut client)).await {
         return client.worker.counters.unknown.add(1);
     }
     let Some((opening, input)) = first_bytes(&mut client).await else { return };
     let protocol = protocol_of(opening);
     if !client.trust.protocols.contains(&protocol) {
         client.worker.counters.not_accepted.add(1);
-        return refusal::not_accepted(client, input, opening).await;
+        return Box::pin(refusal::not_accepted(client, input, opening)).await;
     }
     let counters = client.worker.counters.of(protocol);
     counters.accepted.add(1);
@@ -31,9 +31,9 @@ pub(crate) async fn serve_stream(mut client: Client) {
     client.connection.protocol.set(Some(protocol));
     match opening {
         Opening::Http1 => http::serve(client, input).await,
-        Opening::Http2 => refusal::http2(client, input).await,
-        Opening::Tls => refusal::tls(client, input).await,
-        Opening::CoapTcp => refusal::coap_tcp(client, input).await,
+        Opening::Http2 => Box::pin(refusal::http2(client, input)).await,
+        Opening::Tls => Box::pin(refusal::tls(client, input)).await,
+        Opening::CoapTcp => Box::pin(refusal::coap_tcp(client, input)).await,
         Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Some(input), Framing::Raw).await,
     }
 }
@@ -68,7 +68,7 @@ async fn first_bytes(client: &mut Client) -> Option<(Opening, Input)> {
             Detection::Known(Opening::Proxy) | Detection::Unknown => {
                 client.worker.counters.unknown.add(1);
                 if let Some(to) = client.trust.unknown_to {
-                    splice(client, ready, to).await;
+                    Box::pin(splice(client, ready, to)).await;
                 } else {
                     client.worker.buffers.give(ready.buffer);
                 }

@@ -52,7 +52,7 @@ impl Drop for Subscribed {
 }
 
 /// Streams a filter until one side ends it.
-pub(crate) async fn serve(mut client: Client, (filter, reply, access): (String, ReplyTo, Access)) {
+pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (String, ReplyTo, Access)) {
     let subscribed = Subscribed::new(&client, access, Protocol::Http1);
     if let Err(outcome) = subscribed.subscribe(&filter, Qos::AtLeastOnce).await {
         drop(subscribed);

@@ -409,7 +409,11 @@ impl Exchange {
                 match reader.next(&buffer[at..end]) {
                     Ok((Piece::Data(data), used)) => {
                         // An HTTP/1.0 client knows no chunks: it gets the bytes alone.
-                        if to_chunks { put_chunk(&mut out, data) } else { out.extend_from_slice(data) }
+                        if to_chunks {
+                            put_chunk(&mut out, data)
+                        } else {
+                            out.extend_from_slice(data)
+                        }
                         at += used;
                     }
                     Ok((Piece::NeedMore, _)) => break,

@@ -423,7 +423,10 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
             c: exchange.upstream as u32,
             time: (client.worker.clock.epoch_ms() + exchange.facts.started_us / 1_000) as f64,
             d: micros as f64,
-            text: &format!("{} {flag}", exchange.facts.line.as_deref().unwrap_or_else(|| first_line(&exchange.request.out))),
+            text: &format!(
+                "{} {flag}",
+                exchange.facts.line.as_deref().unwrap_or_else(|| first_line(&exchange.request.out))
+            ),
         });
     }
 }

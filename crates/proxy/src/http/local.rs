@@ -185,7 +185,7 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
 
 impl Local {
     /// Serves it; the client comes back where its connection goes on.
-    pub(crate) async fn run(self, mut client: Client) -> Option<Client> {
+    pub(crate) async fn run(self, mut client: Box<Client>) -> Option<Box<Client>> {
         let Local { what, reply, credentials, needs_user } = self;
         let mut access = Access::default();
         if let Some((user, password)) = &credentials {
@@ -225,7 +225,7 @@ impl Local {
     }
 }
 
-async fn handle(client: Client, reply: ReplyTo, call: (usize, &serde_json::Value, &[u8])) -> Option<Client> {
+async fn handle(client: Box<Client>, reply: ReplyTo, call: (usize, &serde_json::Value, &[u8])) -> Option<Box<Client>> {
     use crate::handle::HandlerFailure;
     let worker = Rc::clone(&client.worker);
     match crate::handle::call(&worker, &reply.plan, call).await {
@@ -328,7 +328,11 @@ fn fill(reader: &mut BodyReader, input: &mut Input, (body, limit): (&mut Vec<u8>
 
 impl ReplyTo {
     /// Sends an answer; the client comes back where its connection goes on.
-    pub(crate) async fn send(&self, mut client: Client, (status, fields, body): (u16, &[u8], &[u8])) -> Option<Client> {
+    pub(crate) async fn send(
+        &self,
+        mut client: Box<Client>,
+        (status, fields, body): (u16, &[u8], &[u8]),
+    ) -> Option<Box<Client>> {
         let worker = Rc::clone(&client.worker);
         let micros = worker.clock.micros();
         let keep_alive = self.keep_alive && !client.connection.is_leaving();
@@ -359,7 +363,7 @@ impl ReplyTo {
     }
 
     /// Sends an error and closes, since the body was not read whole. Status 0: the client is gone.
-    async fn close(mut self, client: Client, status: u16) -> Option<Client> {
+    async fn close(mut self, client: Box<Client>, status: u16) -> Option<Box<Client>> {
         if status == 0 {
             return None;
         }

@@ -7,7 +7,7 @@ use tidegate_http::HeadScan;
 use tidegate_kit::DecodeError;
 
 /// Serves a connection whose first bytes are `input` until one side closes it.
-pub(crate) async fn serve(mut client: Client, first: Input) {
+pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
     let mut input = Some(first);
     let mut resume: Option<Box<Resume>> = None;
     loop {
@@ -29,10 +29,10 @@ pub(crate) async fn serve(mut client: Client, first: Input) {
             Next::Flush(rest, keep) => {
                 let stall = client.worker.plan().plan.limits.stall_timeout_ms;
                 client.deadline(client.worker.clock.millis(), stall);
-                client.write_all(&rest).await.is_ok() && keep
+                Box::pin(client.write_all(&rest)).await.is_ok() && keep
             }
             Next::Ask(asking, mut waiting) => {
-                waiting.ruling = asking.ruling().await;
+                waiting.ruling = Box::pin(asking.ruling()).await;
                 resume = Some(waiting);
                 true
             }
@@ -68,7 +68,7 @@ async fn next_head(client: &mut Client, first: Option<Input>) -> Option<Input> {
     if memchr::memmem::find(ready.bytes(), b"\r\n\r\n").is_some() {
         return Some(ready);
     }
-    rest_of_head(client, ready).await
+    Box::pin(rest_of_head(client, ready)).await
 }
 
 /// The head came in part: scans what arrives, within its own deadline.

@@ -113,10 +113,10 @@ fn decode_topic(raw: &[u8]) -> Result<String, (u16, &'static str)> {
 
 /// Serves it.
 pub(crate) async fn serve(
-    client: Client,
+    client: Box<Client>,
     (request, reply, access): (TopicRequest, ReplyTo, Access),
     body: &[u8],
-) -> Option<Client> {
+) -> Option<Box<Client>> {
     match request.wanted {
         Wanted::Stream => {
             events::serve(client, (request.topic, reply, access)).await;
@@ -158,7 +158,7 @@ async fn send(client: &Client, (request, access): (&TopicRequest, Access), body:
     }
 }
 
-async fn last_value(client: Client, (topic, reply, access): (&str, ReplyTo, Access)) -> Option<Client> {
+async fn last_value(client: Box<Client>, (topic, reply, access): (&str, ReplyTo, Access)) -> Option<Box<Client>> {
     let worker = &client.worker;
     let now = worker.clock.millis();
     let (kept, may) = {

@@ -25,29 +25,29 @@ enum Woken {
 
 /// One connection while it is served.
 pub(crate) struct Connection {
-    pub(crate) client: Client,
+    pub(crate) client: Box<Client>,
     pub(crate) link: Rc<MqttLink>,
     /// The broker's name for it, from CONNACK on.
     pub(crate) id: Option<SubscriberId>,
     pub(crate) publisher: crate::pubsub::Publisher,
     /// How it leaves, where the client said so.
     pub(crate) leave: Leave,
-    frames: Option<Decoder>,
+    frames: Option<Box<Decoder>>,
     /// Bytes of packets that came in pieces, over WebSocket.
     inbox: Vec<u8>,
 }
 
 /// Serves a connection whose first bytes are `first`.
-pub(crate) async fn serve(client: Client, first: Option<Input>, framing: Framing) {
+pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Framing) {
     let worker = Rc::clone(&client.worker);
     let plan = worker.plan();
     let now = worker.clock.millis();
     client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
     let settings = worker.hub.settings.borrow().clone();
     let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.write), Rc::clone(&client.connection)));
-    let decoder = || Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds);
+    let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
     let publisher = crate::pubsub::Publisher { session: None, access: Default::default(), peer: client.peer.clone() };
-    let mut connection = Connection {
+    let mut connection = Box::new(Connection {
         client,
         link: Rc::new(link),
         id: None,
@@ -55,9 +55,10 @@ pub(crate) async fn serve(client: Client, first: Option<Input>, framing: Framing
         leave: Leave::LOST,
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
-    };
+    });
+    drop(plan);
     connection.run(first).await;
-    connection.finish().await;
+    Box::pin(connection.finish()).await;
 }
 
 impl Connection {
@@ -151,7 +152,7 @@ impl Connection {
                 Handled::End => alive = false,
                 Handled::Later(later, used) => {
                     at += used;
-                    alive = later.run(self).await;
+                    alive = Box::pin(later.run(self)).await;
                 }
             }
         }
@@ -217,7 +218,7 @@ impl Connection {
                     input.start += used;
                     self.client.stash(input);
                     self.mark();
-                    let alive = later.run(self).await;
+                    let alive = Box::pin(later.run(self)).await;
                     self.mark();
                     if !alive {
                         return false;
@@ -256,7 +257,7 @@ impl Connection {
     }
 
     /// Leaves the broker, lets the last bytes out, closes.
-    async fn finish(self) {
+    async fn finish(self: Box<Self>) {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
         if let Some(id) = self.id {

@@ -15,7 +15,7 @@ use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, e
 const UNACKED_MAX: usize = 1_024;
 
 struct Connection {
-    client: Client,
+    client: Box<Client>,
     subscribed: Subscribed,
     decoder: Decoder,
     publisher: Publisher,
@@ -25,7 +25,7 @@ struct Connection {
 }
 
 /// Serves the frames of a client that has been upgraded.
-pub(crate) async fn serve(client: Client, access: Access) {
+pub(crate) async fn serve(client: Box<Client>, access: Access) {
     let plan = client.worker.plan();
     let subscribed = Subscribed::new(&client, access.clone(), Protocol::WebSocket);
     client.worker.connections.set_deadline(&client.connection, 0);
