@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_listener::Permit;
 use tidegate_message::Peer;
+use tidegate_ring::EventKind;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -223,6 +224,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.connections.close(&self.connection);
+        self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
         let counters = &self.worker.counters;
         if let Some(protocol) = self.connection.protocol.get() {
             counters.of(protocol).open.sub(1);

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidegate_broker::{Acl, SharedLimits};
+use tidegate_broker::{Acl, MAX_WORKERS, SharedLimits};
 use tidegate_listener::{Admission, bind_tcp, bind_udp};
 use tidegate_ring::{Asked, Decisions, EventRing};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -114,7 +114,7 @@ pub struct Gateway {
 
 /// How a gateway starts.
 pub struct Options {
-    /// Worker threads, 1 to 256.
+    /// Worker threads, 1 to 64.
     pub workers: usize,
     /// One per worker, or none: then nothing is told to JavaScript.
     pub events: Vec<EventRing>,
@@ -127,10 +127,10 @@ impl Gateway {
     /// `INVALID_OPTIONS`, or `THREADS` where the system gives no more.
     pub fn start(options: Options) -> Result<Gateway, GatewayError> {
         let Options { workers, events } = options;
-        if !(1..=256).contains(&workers) || !(events.is_empty() || events.len() == workers) {
+        if !(1..=usize::from(MAX_WORKERS)).contains(&workers) || !(events.is_empty() || events.len() == workers) {
             return Err(error(
                 "INVALID_OPTIONS",
-                format!("workers must be 1 to 256 with one event ring each, not {workers}"),
+                format!("workers must be 1 to {MAX_WORKERS} with one event ring each, not {workers}"),
             ));
         }
         let registry = Registry::new(workers);
@@ -246,11 +246,11 @@ impl Gateway {
     /// Sets what health leaves of endpoints, without a new plan.
     pub fn set_weight(&self, upstream: &str, endpoint: &str, (health, draining): (f32, bool)) {
         let plan = self.shared.plan.load();
-        if let Some(upstream) = plan.upstreams.iter().find(|known| *known.name == *upstream) {
-            if let Some(index) = upstream.endpoints.position(endpoint) {
-                upstream.endpoints.set_health(index, health);
-                upstream.endpoints.set_draining(index, draining);
-            }
+        if let Some(upstream) = plan.upstreams.iter().find(|known| *known.name == *upstream)
+            && let Some(index) = upstream.endpoints.position(endpoint)
+        {
+            upstream.endpoints.set_health(index, health);
+            upstream.endpoints.set_draining(index, draining);
         }
     }
 

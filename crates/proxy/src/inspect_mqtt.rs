@@ -86,6 +86,7 @@ struct PublishOptions {
     retain: bool,
     content_type: Option<String>,
     /// Seconds.
+    #[serde(alias = "expirySeconds")]
     expiry: Option<u64>,
 }
 

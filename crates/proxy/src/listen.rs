@@ -1,7 +1,7 @@
 //! A worker's accept loop for one listener.
 
 use crate::client::Client;
-use crate::plan::ListenerDto;
+use crate::plan::{ListenerDto, Trust};
 use crate::stream::serve_stream;
 use crate::worker::{Level, Worker};
 use std::io;
@@ -11,21 +11,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_listener::Refusal;
 use tidegate_message::Peer;
+use tidegate_ring::EventKind;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// How long accepting rests when the process is out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
-/// Accepts connections until the task is aborted.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket: std::net::TcpListener) {
+/// Accepts connections until `stop`, and then what already waits: a client that the
+/// kernel has answered must not be reset by a change of the configuration.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: Arc<ListenerDto>,
+    (socket, stop): (std::net::TcpListener, Rc<Notify>),
+) {
+    let trust = worker.plan().plan.listeners.get(&listener.name).cloned();
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
     };
     let name: Rc<str> = Rc::from(&*listener.name);
     loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => admit(&worker, &name, (stream, peer)),
+        let accepted = tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            () = stop.notified() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, (&name, &trust), (stream, peer)),
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 worker.log(Level::Error, &format!("{name} accepts nothing for a moment: {error}"));
@@ -33,11 +46,14 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Arc<ListenerDto>, socke
             }
         }
     }
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await {
+        admit(&worker, (&name, &trust), (stream, peer));
+    }
 }
 
-fn admit(worker: &Rc<Worker>, name: &Rc<str>, (stream, peer): (TcpStream, SocketAddr)) {
-    // A listener that is not in the plan any more has its last moments.
-    let Some(trust) = worker.plan().plan.listeners.get(&**name).cloned() else { return };
+fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (stream, peer): (TcpStream, SocketAddr)) {
+    // A listener that is not in the plan any more has the terms that it began with.
+    let Some(trust) = worker.plan().plan.listeners.get(&**name).or(first.as_ref()).cloned() else { return };
     let permit = match worker.shared.admission.admit(peer.ip()) {
         Ok(permit) => permit,
         Err(Refusal::Total) => return worker.counters.refused_total.add(1),
@@ -45,6 +61,7 @@ fn admit(worker: &Rc<Worker>, name: &Rc<str>, (stream, peer): (TcpStream, Socket
     };
     let (read, write) = stream.into_split();
     let connection = worker.connections.open(name, peer, worker.clock.millis());
+    worker.connection_event(EventKind::Opened, (name, peer));
     // Boxed, so that passing it on costs a pointer in every state of its task.
     let client = Box::new(Client {
         worker: Rc::clone(worker),

@@ -44,7 +44,7 @@ impl SharedMemory {
 
     /// Checks version word, size and bounds; the capacity.
     pub(crate) fn open(&self, version: u32, size: usize, bytes: fn(usize) -> usize) -> Result<usize, LayoutError> {
-        if self.base as usize % 8 != 0 || self.len < 64 {
+        if !(self.base as usize).is_multiple_of(8) || self.len < 64 {
             return Err(LayoutError(format!("{} bytes, or not aligned to 8", self.len)));
         }
         let found = self.load(VERSION_AT);

@@ -31,7 +31,7 @@ const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], {
 
 export const ConfigSchema = Exact({
   $schema: Type.Optional(Type.String()),
-  workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 256, description: "default: one per core" })),
+  workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 64, description: "default: one per core" })),
   listeners: Type.Optional(Type.Array(ListenerSchema)),
   admin: Type.Optional(AdminSchema),
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),

@@ -27,7 +27,8 @@ impl Subscribed {
     pub(crate) fn new(client: &Client, access: Access, protocol: Protocol) -> Self {
         let worker = Rc::clone(&client.worker);
         let plan = worker.plan();
-        let queue = Rc::new(StreamQueue::new((plan.plan.broker.max_queued, plan.plan.broker.max_queued_bytes)));
+        let queue =
+            Rc::new(StreamQueue::new(protocol, (plan.plan.broker.max_queued, plan.plan.broker.max_queued_bytes)));
         let id = worker.hub.broker.borrow_mut().add_subscriber(protocol, access);
         worker.hub.outlets.borrow_mut().insert(id, Outlet::Stream(Rc::clone(&queue)));
         Subscribed { worker, id, queue }

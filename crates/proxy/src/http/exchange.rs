@@ -277,6 +277,10 @@ impl Exchange {
         end: usize,
     ) -> Option<Step> {
         if self.response.body.is_some() {
+            if self.is_tunnel {
+                // Whoever sends keeps the tunnel alive, on either side.
+                client.deadline(client.worker.clock.millis(), self.plan.plan.limits.idle_timeout_ms);
+            }
             return self.body_received((client, cx), buffer, (HEADROOM, HEADROOM, end));
         }
         let mut start = HEADROOM;
@@ -367,6 +371,8 @@ impl Exchange {
             Some(BodyReader::new(if self.is_tunnel { Body::UntilClose } else { head.body }, extensions));
         client.worker.connections.set_deadline(&client.connection, 0);
         if self.is_tunnel {
+            client.deadline(client.worker.clock.millis(), self.plan.plan.limits.idle_timeout_ms);
+            client.worker.counters.of(Protocol::WebSocket).accepted.add(1);
             self.request.body = BodyReader::UntilClose;
             (self.request.is_complete, self.request.is_chunked) = (false, false);
             client.connection.protocol.set(Some(Protocol::WebSocket));
@@ -493,10 +499,10 @@ impl Exchange {
         let now = client.worker.clock.millis();
         let reusable =
             self.response.upstream_reusable && self.request.is_complete && self.request.sent == self.request.out.len();
-        if let Link::Open { stream, .. } = std::mem::replace(&mut self.link, Link::Closed) {
-            if reusable {
-                self.plan.upstreams[self.upstream].pools[self.endpoint as usize].give(stream, now);
-            }
+        if let Link::Open { stream, .. } = std::mem::replace(&mut self.link, Link::Closed)
+            && reusable
+        {
+            self.plan.upstreams[self.upstream].pools[self.endpoint as usize].give(stream, now);
         }
         self.facts.keep_alive && !self.is_tunnel && !client.is_at_end
     }

@@ -372,13 +372,13 @@ fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
             client.worker.log(Level::Warn, &format!("breaker of upstream {} opened", upstream.name));
         }
     }
-    if let Some(outlier) = &upstream.outlier {
-        if outlier.report(now, exchange.endpoint, ok) {
-            upstream.endpoints.set_ejected(exchange.endpoint, true);
-            client
-                .worker
-                .log(Level::Warn, &format!("endpoint {} of upstream {} was ejected", exchange.endpoint, upstream.name));
-        }
+    if let Some(outlier) = &upstream.outlier
+        && outlier.report(now, exchange.endpoint, ok)
+    {
+        upstream.endpoints.set_ejected(exchange.endpoint, true);
+        client
+            .worker
+            .log(Level::Warn, &format!("endpoint {} of upstream {} was ejected", exchange.endpoint, upstream.name));
     }
 }
 

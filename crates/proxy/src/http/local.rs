@@ -186,16 +186,21 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
 impl Local {
     /// Serves it; the client comes back where its connection goes on.
     pub(crate) async fn run(self, mut client: Box<Client>) -> Option<Box<Client>> {
-        let Local { what, reply, credentials, needs_user } = self;
+        let Local { mut what, reply, credentials, needs_user } = self;
         let mut access = Access::default();
-        if let Some((user, password)) = &credentials {
-            if !reply.plan.users.is_empty() {
-                access.user = authenticate(&client.worker, user, password).await;
-            }
+        if let Some((user, password)) = &credentials
+            && !reply.plan.users.is_empty()
+        {
+            access.user = authenticate(&client.worker, user, password).await;
         }
-        if needs_user && access.user.is_none() {
+        // Wrong credentials are an error even where none are needed, once there are users.
+        let wrong = credentials.is_some() && !reply.plan.users.is_empty() && access.user.is_none();
+        if (needs_user || (wrong && reply.route.is_none())) && access.user.is_none() {
             let fields = b"www-authenticate: Basic realm=\"tidegate\", charset=\"UTF-8\"\r\n";
             return reply.send(client, (401, fields, b"say who you are: user and password\n")).await;
+        }
+        if let (What::Handler(_, head), Some(user)) = (&mut what, &access.user) {
+            head["user"] = (&**user).into();
         }
         let limit = match &what {
             What::Handler(index, _) => reply.plan.handlers.get(*index).map_or(0, |handler| handler.max_body_bytes),

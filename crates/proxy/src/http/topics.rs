@@ -141,6 +141,9 @@ pub(crate) async fn serve(
 /// Publishes; the answer follows when it is with whoever it has to be with.
 async fn send(client: &Client, (request, access): (&TopicRequest, Access), body: &[u8]) -> Outcome {
     let worker = &client.worker;
+    if worker.hub.links.is_congested() {
+        worker.hub.links.uncongested().await;
+    }
     let mut message = MessageBuilder::new(Protocol::Http1, &request.topic, body);
     (message.qos, message.retain) = (Qos::AtLeastOnce, request.retain);
     message.expires_at = request.max_age.map(|seconds| worker.clock.millis() + seconds.saturating_mul(1_000));

@@ -24,10 +24,16 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         }
         count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
         count(into, "tidegate_panics_total", &[], worker.panics.value());
+        gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
+        let sessions = [("connected", &worker.sessions_connected), ("disconnected", &worker.sessions_disconnected)];
+        for (state, counter) in sessions {
+            gauge(into, "tidegate_mqtt_sessions", &[("state", state)], counter.value() as f64);
+        }
     }
     routes(shared, into);
     upstreams(shared, into);
     policies(shared, into);
+    gauge(into, "tidegate_retained_messages", &[], shared.broker.retained().count() as f64);
     let version = shared.plan.load().version;
     into.add(&Sample { metric: "tidegate_config_version", labels: &[], value: Value::Gauge(version as f64) });
 }

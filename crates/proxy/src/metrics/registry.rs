@@ -117,6 +117,9 @@ pub(crate) struct WorkerCounters {
     pub(crate) panics: Counter,
     pub(crate) dropped: Dropped,
     pub(crate) ring_dropped: Counter,
+    pub(crate) queued: Counter,
+    pub(crate) sessions_connected: Counter,
+    pub(crate) sessions_disconnected: Counter,
 }
 
 impl WorkerCounters {

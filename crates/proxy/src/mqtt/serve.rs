@@ -243,6 +243,10 @@ impl Connection {
     pub(crate) fn mark(&self) {
         if self.link.waiting() > 0 {
             self.client.worker.hub.flusher.mark(&self.link);
+        } else {
+            // An idle connection owns no buffer.
+            let empty = std::mem::take(&mut *self.link.out.borrow_mut());
+            self.client.worker.buffers.give_write(empty);
         }
     }
 

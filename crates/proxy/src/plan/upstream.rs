@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
-use tidegate_resilience::{Concurrency, Gate, OutlierDetector, RetryBudget};
+use tidegate_resilience::{Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
 
 /// Everything a worker needs to send a request there.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     pub(crate) budget: Arc<RetryBudget>,
     pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) outlier: Option<OutlierDetector>,
+    /// What the detection knows of each endpoint, in their order; outlives the plan.
+    outlier_states: Vec<Arc<OutlierState>>,
     pub(crate) counters: PerWorker<UpstreamCounters>,
     pub(crate) problem: Option<Box<str>>,
 }
@@ -68,8 +70,14 @@ impl Upstream {
             }
             _ => None,
         };
-        let outlier =
-            dto.outlier.map(|plan| OutlierDetector::new(plan, specs.iter().map(|_| Arc::default()).collect()));
+        let known_state = |spec: &EndpointSpec| {
+            let before = before?;
+            let at = before.endpoints.position(&spec.id)?;
+            before.outlier_states.get(at as usize).cloned()
+        };
+        let outlier_states: Vec<Arc<OutlierState>> =
+            specs.iter().map(|spec| known_state(spec).unwrap_or_default()).collect();
+        let outlier = dto.outlier.map(|plan| OutlierDetector::new(plan, outlier_states.clone()));
         let requests =
             before.map_or_else(|| Arc::new(Concurrency::new(dto.max_requests)), |known| Arc::clone(&known.requests));
         requests.set_max(dto.max_requests);
@@ -80,11 +88,19 @@ impl Upstream {
             Some(gate) if *gate.plan() == plan => Arc::clone(gate),
             _ => Arc::new(Gate::new(plan)),
         });
+        let endpoints = Endpoints::new(specs, dto.panic_percent);
+        if outlier.is_none() {
+            // Nobody would ever take them back.
+            (0..endpoints.len() as u32).for_each(|index| {
+                endpoints.set_ejected(index, false);
+            });
+        }
         Upstream {
+            outlier_states,
             counters: registry.upstream(&dto.name),
             key,
             balance: dto.balance,
-            endpoints: Endpoints::new(specs, dto.panic_percent),
+            endpoints,
             connect_timeout: Duration::from_millis(dto.connect_timeout_ms),
             idle_timeout_ms: dto.idle_timeout_ms,
             max_connections: dto.max_connections as usize,

@@ -25,10 +25,10 @@ impl Flusher {
         }
         let mut dirty = self.dirty.borrow_mut();
         dirty.push(Rc::clone(link));
-        if dirty.len() == 1 {
-            if let Some(waker) = self.waker.take() {
-                waker.wake();
-            }
+        if dirty.len() == 1
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
         }
     }
 }

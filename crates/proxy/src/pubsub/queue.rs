@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
-use tidegate_message::{Message, Qos};
+use tidegate_message::{Message, Protocol, Qos};
 
 /// A message that waits.
 #[derive(Clone)]
@@ -20,13 +20,15 @@ pub(crate) struct StreamQueue {
     messages: RefCell<VecDeque<Queued>>,
     bytes: Cell<usize>,
     max: (usize, usize),
+    /// The subscriber's protocol, for the counters.
+    pub(crate) protocol: Protocol,
     waker: Cell<Option<Waker>>,
 }
 
 impl StreamQueue {
     /// At most so many messages and bytes.
-    pub(crate) fn new(max: (usize, usize)) -> Self {
-        StreamQueue { messages: RefCell::default(), bytes: Cell::new(0), max, waker: Cell::default() }
+    pub(crate) fn new(protocol: Protocol, max: (usize, usize)) -> Self {
+        StreamQueue { messages: RefCell::default(), bytes: Cell::new(0), max, protocol, waker: Cell::default() }
     }
 
     /// Puts a message in; how many had to go for it.
@@ -61,11 +63,11 @@ impl StreamQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_message::{MessageBuilder, Protocol};
+    use tidegate_message::MessageBuilder;
 
     #[test]
     fn a_full_queue_drops_the_oldest_and_says_how_many() {
-        let queue = StreamQueue::new((2, 1 << 20));
+        let queue = StreamQueue::new(Protocol::Http1, (2, 1 << 20));
         let message = |text: &str| Queued {
             message: Arc::new(MessageBuilder::new(Protocol::Mqtt, text, b"").build().expect("short topic")),
             qos: Qos::AtMostOnce,

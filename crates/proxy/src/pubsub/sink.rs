@@ -10,6 +10,9 @@ use tidegate_message::{Message, Protocol, Qos};
 use tidegate_mqtt::{DeliveryHead, Encoded, Version, prepare};
 use tidegate_ring::{EventKind, EventRecord};
 
+/// Messages that wait for the CoAP driver's next turn on one worker.
+const OBSERVED_MAX: usize = 65_536;
+
 /// The sink of one call of the broker.
 pub(crate) struct HubSink<'w> {
     worker: &'w Worker,
@@ -33,7 +36,7 @@ impl<'w> HubSink<'w> {
         }
     }
 
-    fn to_mqtt(&mut self, link: &Rc<MqttLink>, message: &Arc<Message>, delivery: &Delivery<'_>) -> bool {
+    fn deliver_mqtt(&mut self, link: &Rc<MqttLink>, message: &Arc<Message>, delivery: &Delivery<'_>) -> bool {
         let session = link.session.borrow();
         let mut out = link.out.borrow_mut();
         if out.capacity() == 0 {
@@ -83,7 +86,7 @@ impl Sink for HubSink<'_> {
                 if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
                     return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
                 }
-                if self.to_mqtt(&link, message, &delivery) {
+                if self.deliver_mqtt(&link, message, &delivery) {
                     self.count(Protocol::Mqtt, message, delivery.qos);
                 } else {
                     self.worker.dropped(Protocol::Mqtt, "packet-too-large");
@@ -96,13 +99,18 @@ impl Sink for HubSink<'_> {
             Outlet::Stream(queue) => {
                 let queued = Queued { message: Arc::clone(message), qos: delivery.qos, retain: delivery.retain };
                 let dropped = queue.push(queued);
-                self.count(message.protocol, message, delivery.qos);
+                self.count(queue.protocol, message, delivery.qos);
                 if dropped > 0 {
-                    self.worker.counters.dropped(message.protocol, "slow-consumer", u64::from(dropped));
+                    self.worker.counters.dropped(queue.protocol, "slow-consumer", u64::from(dropped));
                 }
             }
             Outlet::Coap(observer) => {
-                self.worker.observed.borrow_mut().push_back((observer, Arc::clone(message)));
+                let mut observed = self.worker.observed.borrow_mut();
+                if observed.len() >= OBSERVED_MAX {
+                    return self.worker.dropped(Protocol::Coap, "coap-queue-full");
+                }
+                observed.push_back((observer, Arc::clone(message)));
+                drop(observed);
                 self.worker.wake_coap();
                 self.count(Protocol::Coap, message, delivery.qos);
             }

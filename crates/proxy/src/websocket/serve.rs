@@ -165,6 +165,9 @@ impl Connection {
 
     async fn serve_frame(&mut self, frame: Frame) -> Option<String> {
         let worker = self.client.worker.clone();
+        if worker.hub.links.is_congested() {
+            worker.hub.links.uncongested().await;
+        }
         match frame {
             Frame::Publish { id, topic, payload, qos, retain, content_type, expiry } => {
                 let (payload, qos) = match (frame::payload_bytes(&payload), frame::promise(qos)) {

@@ -21,6 +21,7 @@ use crate::metrics::WorkerCounters;
 use crate::pubsub::Hub;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -162,6 +163,15 @@ impl Worker {
             self.shared.wake();
         }
         self.counters.ring_dropped.set(u64::from(ring.dropped()));
+    }
+
+    /// Tells of a connection, where somebody listens.
+    pub(crate) fn connection_event(&self, kind: EventKind, (listener, peer): (&str, SocketAddr)) {
+        if !self.events.borrow().as_ref().is_some_and(|ring| ring.wants(kind)) {
+            return;
+        }
+        let time = (self.clock.epoch_ms() + self.clock.millis()) as f64;
+        self.event(&EventRecord { kind, a: 0, b: 0, c: 0, time, d: 0.0, text: &format!("{listener} {peer}") });
     }
 
     /// A line for the log.

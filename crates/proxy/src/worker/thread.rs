@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_ring::EventRing;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
 /// How often deadlines, pools and ejections are looked at.
@@ -45,6 +45,22 @@ pub(crate) fn spawn(started: Started) -> std::io::Result<std::thread::JoinHandle
         };
         LocalSet::new().block_on(&runtime, run(started));
     })
+}
+
+/// What a listener's task is stopped by.
+enum Listener {
+    /// Accepts what already waits, then ends.
+    Tcp(Rc<Notify>),
+    Udp(AbortHandle),
+}
+
+impl Listener {
+    fn stop(self) {
+        match self {
+            Listener::Tcp(stop) => stop.notify_one(),
+            Listener::Udp(task) => task.abort(),
+        }
+    }
 }
 
 async fn run(started: Started) {
@@ -87,23 +103,25 @@ async fn run(started: Started) {
     }
 }
 
-fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String, AbortHandle>) {
+fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String, Listener>) {
     match message {
         Control::Apply(plan, done) => {
             apply(worker, plan);
             let _ = done.send(());
         }
         Control::Listen(listener, Listening::Tcp(socket)) => {
-            let task = tokio::task::spawn_local(listen::accept(Rc::clone(worker), Arc::clone(&listener), socket));
-            listeners.insert(listener.name.clone(), task.abort_handle());
+            let stop = Rc::new(Notify::new());
+            let accepting = listen::accept(Rc::clone(worker), Arc::clone(&listener), (socket, Rc::clone(&stop)));
+            tokio::task::spawn_local(accepting);
+            listeners.insert(listener.name.clone(), Listener::Tcp(stop));
         }
         Control::Listen(listener, Listening::Udp(socket)) => {
             let task = tokio::task::spawn_local(listen::receive(Rc::clone(worker), Arc::clone(&listener), socket));
-            listeners.insert(listener.name.clone(), task.abort_handle());
+            listeners.insert(listener.name.clone(), Listener::Udp(task.abort_handle()));
         }
         Control::Unlisten(name) => {
-            if let Some(task) = listeners.remove(&name) {
-                task.abort();
+            if let Some(listener) = listeners.remove(&name) {
+                listener.stop();
             }
             drain(worker, 0, |connection| *connection.listener == *name);
         }
@@ -113,7 +131,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
         Control::Kick { slot, generation, done } => kick(worker, (slot, generation), done),
         Control::Drain { spread_ms } => {
             worker.is_draining.set(true);
-            listeners.drain().for_each(|(_, task)| task.abort());
+            listeners.drain().for_each(|(_, listener)| listener.stop());
             drain(worker, spread_ms, |_| true);
         }
         Control::Policies(ring, done) => {
@@ -192,6 +210,7 @@ async fn tick(worker: Rc<Worker>) {
         if worker.hub.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
             worker.with_broker(|broker, sink| broker.handle_timeout(now, sink));
         }
+        tell_sessions(&worker);
         let plan = worker.plan();
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;
@@ -207,4 +226,13 @@ async fn tick(worker: Rc<Worker>) {
             }
         }
     }
+}
+
+/// Gauges that the broker keeps, as scrapes read them.
+fn tell_sessions(worker: &Worker) {
+    let broker = worker.hub.broker.borrow();
+    let stats = broker.stats();
+    worker.counters.queued.set(stats.queued);
+    worker.counters.sessions_connected.set(stats.connected as u64);
+    worker.counters.sessions_disconnected.set(stats.disconnected as u64);
 }
