@@ -180,7 +180,7 @@ test("says who the client is, and lets no client say so", async (t) => {
   const fields =
     "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-User-Id: root\r\nForwarded: for=6.6.6.6\r\nConnection: close, x-secret\r\nX-Secret: 1\r\nX-Keep: 1\r\n"
   await exchange(gateway.port, get("/api/who", fields))
-  const { headers } = seen.at(-1) ?? { headers: {} }
+  const headers: Record<string, unknown> = seen.at(-1)?.headers ?? {}
   t.is(headers["x-forwarded-for"], "127.0.0.1")
   t.is(headers["x-forwarded-proto"], "http")
   t.is(headers["x-forwarded-host"], "gate")

@@ -23,8 +23,8 @@ export interface Running {
   readonly folder: string
   readonly process: ChildProcess
   readonly output: () => string
-  /** Writes the config anew; the gateway watches it. */
-  configure(config: object): void
+  /** Writes the config anew; the gateway watches it. Text is TypeScript. */
+  configure(config: object | string): void
   stop(): Promise<number | null>
 }
 
@@ -34,12 +34,13 @@ export const listeners = [
   { address: "udp://127.0.0.1:0", protocols: ["coap"] },
 ]
 
-/** Starts the gateway; what the config leaves out are two workers and free ports. */
-export async function runGateway(config: object = {}): Promise<Running> {
+/** Starts the gateway; what the config leaves out are two workers and free ports. Text is a whole TypeScript config. */
+export async function runGateway(config: object | string = {}): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "tidegate-e2e-"))
-  const file = join(folder, "tidegate.config.json")
-  const whole = (given: object): string =>
-    JSON.stringify({ workers: 2, admin: { address: "127.0.0.1:0" }, listeners, ...given })
+  const file = join(folder, `tidegate.config.${typeof config === "string" ? "ts" : "json"}`)
+  const defaults = { workers: 2, admin: { address: "127.0.0.1:0" }, listeners }
+  const whole = (given: object | string): string =>
+    typeof given === "string" ? given : JSON.stringify({ ...defaults, ...given })
   writeFileSync(file, whole(config))
   const process_ = spawn(process.execPath, [command, "run", "--config", file], { stdio: ["ignore", "pipe", "pipe"] })
   let output = ""
