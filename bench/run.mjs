@@ -29,7 +29,10 @@ async function runGroup(name) {
   for (const { name: task, run } of rows) bench.add(task, run)
   await bench.run()
   await close?.()
-  const measured = bench.tasks.map((task, index) => toResult(task, rows[index].operations ?? 1))
+  const measured = bench.tasks.map((task, index) => ({
+    ...toResult(task, rows[index].operations ?? 1),
+    ...(rows[index].peer && { peer: true }),
+  }))
   printTable(measured)
   for (const reason of missing) process.stdout.write(`  not measured: ${reason}\n`)
   return measured
@@ -43,14 +46,18 @@ function toResult({ name, result }, operations) {
   return { name, nanoseconds: perOperation(latency.p50), p99: perOperation(latency.p99), operations }
 }
 
-/** The first row of each table is what the others are compared with. */
+/** Each row is compared with the peer above it, where the group has peers, else with the first one. */
 function printTable(results) {
-  const base = results.find(({ nanoseconds }) => nanoseconds !== undefined)?.nanoseconds ?? 1
-  const rows = results.map(({ name, nanoseconds, p99, error }) => {
+  const hasPeers = results.some(({ peer }) => peer)
+  let base = results.find(({ nanoseconds }) => nanoseconds !== undefined)?.nanoseconds ?? 1
+  const rows = results.map(({ name, nanoseconds, p99, error, peer }) => {
     if (error !== undefined) return [name, "failed", "", error]
-    return [name, duration(nanoseconds), duration(p99), `${(nanoseconds / Math.max(1, base)).toFixed(2)} x`]
+    if (peer) base = nanoseconds
+    const ratio = nanoseconds / Math.max(1, base)
+    const winner = hasPeers && !peer ? (ratio > 1 ? "  JavaScript wins" : "  Rust wins") : ""
+    return [name, duration(nanoseconds), duration(p99), `${ratio.toFixed(2)} x${winner.padEnd(hasPeers ? 17 : 0)}`]
   })
-  const table = [["", "median", "p99", "to the first"], ...rows]
+  const table = [["", "median", "p99", hasPeers ? `to the peer${" ".repeat(17)}` : "to the first"], ...rows]
   const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column].length)))
   for (const [name, ...numbers] of table) {
     const cells = numbers.map((cell, index) => cell.padStart(widths[index + 1]))

@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   PANIC: { exit: 70, text: "a native call panicked; the gateway goes on" },
   CLOSED: { exit: 70, text: "the gateway is closed already" },
   THREADS: { exit: 2, text: "the operating system refused to start the worker threads" },
+  CODEC_INVALID: { exit: 1, text: "bytes are no packet of their protocol, or a packet cannot be written" },
   PASSWORD: { exit: 70, text: "a password could not be hashed" },
   CANNOT_LISTEN: { exit: 2, text: "the operating system refused to listen on the address" },
   PORT_IN_USE: { exit: 2, text: "another process listens on the address" },

@@ -7,11 +7,14 @@ import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
 import { messageOf, TidegateError } from "../errors.ts"
-import type { NativeModule } from "./native.ts"
+import type { NativeCodec, NativeModule } from "./native.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const require = createRequire(import.meta.url)
-let loaded: NativeModule | undefined
+/** All that the addon exports. */
+type Addon = NativeModule & NativeCodec
+
+let loaded: Addon | undefined
 
 /** The platform's name as packages and files carry it: `linux-x64-gnu`. */
 export function platformName(): string {
@@ -21,12 +24,12 @@ export function platformName(): string {
 }
 
 /** The addon; loaded once per thread. Throws NATIVE_MISSING. */
-export function loadNative(): NativeModule {
+export function loadNative(): Addon {
   loaded ??= load()
   return loaded
 }
 
-function load(): NativeModule {
+function load(): Addon {
   const name = platformName()
   const named = process.env.TIDEGATE_NATIVE
   const path = named ?? `${root}tidegate.${name}.node`
@@ -35,16 +38,16 @@ function load(): NativeModule {
   // Who names a file means that one and no other.
   if (named !== undefined) throw missing(name, tried)
   try {
-    return require(`@tidegate/${name}`) as NativeModule
+    return require(`@tidegate/${name}`) as Addon
   } catch {
     tried.push(`package @tidegate/${name} (not installed)`)
   }
   throw missing(name, tried)
 }
 
-function requireAddon(path: string): NativeModule {
+function requireAddon(path: string): Addon {
   try {
-    return require(path) as NativeModule
+    return require(path) as Addon
   } catch (error) {
     throw missing(platformName(), [`${path} (${messageOf(error)})`])
   }

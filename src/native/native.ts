@@ -70,6 +70,17 @@ export interface NativeModule {
   hashPassword(password: string): Promise<string>
 }
 
+/** The codecs; packets as JSON with their binary fields in a buffer beside it. */
+export interface NativeCodec {
+  /** `version` 0: a CONNECT says it. */
+  mqttDecode(bytes: Buffer, version: number, maxPacketBytes: number): string
+  mqttEncode(packetsJson: string, fields: Buffer, version: number): Buffer
+  /** Datagrams one behind the other, each up to its end. */
+  coapDecode(bytes: Buffer, ends: Uint32Array): string
+  /** Each behind its length, u32le. */
+  coapEncode(messagesJson: string, fields: Buffer): Buffer
+}
+
 /** What `applyPlan` resolves to. */
 export interface Applied {
   readonly version: number

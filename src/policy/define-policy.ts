@@ -52,12 +52,16 @@ export function definePolicy<O extends object = Record<string, never>>(definitio
   return markPolicy(Object.assign(use, { definition }), untyped)
 }
 
-function check<O extends object>({ name, deadlineMs, fallback, decide }: PolicyDefinition<O>): void {
+function check<O extends object>({ name, deadlineMs, fallback, decide, ...data }: PolicyDefinition<O>): void {
   checkName("policy", name)
   const refuse = (text: string): never => {
     throw new TidegateError("POLICY_INVALID", `policy "${name}": ${text}`)
   }
   if (typeof decide !== "function") refuse("decide must be a function")
+  for (const part of ["filter", "cache", "reads"] as const) {
+    if (data[part] === undefined || typeof data[part] === "function") continue
+    refuse(`${part} must be a function of the options; write ${part}: () => (...)`)
+  }
   if (deadlineMs !== undefined && !(deadlineMs >= 1 && deadlineMs <= 60_000)) refuse("deadlineMs must be 1 to 60000")
   if (fallback !== undefined && fallback !== "continue" && fallback !== "reject") {
     refuse('fallback must be "continue" or "reject"')

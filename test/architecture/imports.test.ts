@@ -11,6 +11,7 @@ const FOLDERS = [
   "errors.ts",
   "model",
   "native",
+  "codec",
   "policy",
   "route",
   "balance",
@@ -23,6 +24,7 @@ const FOLDERS = [
   "gateway",
   "admin",
   "cli",
+  "codec.ts",
   "testing.ts",
   "index.ts",
 ]
@@ -61,7 +63,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
     "listener",
     "upstream",
   ],
-  node: ["proxy", "ring", "message"],
+  node: ["proxy", "ring", "message", "codec/kit", "codec/mqtt", "codec/coap"],
 }
 
 /** Crates without I/O: no runtime, no socket. */

@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "the documented side of these exports is src/native/native.ts")]
 #![allow(unreachable_pub, reason = "what napi exports must be pub; nobody links this crate")]
 
+mod codec;
+mod codec_mqtt;
 mod gateway;
 mod memory;
 mod policy;
