@@ -8,7 +8,8 @@ import { has, type Running, run, runGateway, start } from "./run-gateway.ts"
 // One after the other: they share topics.
 const test = ava.serial
 let gateway: Running
-const clients = has("mosquitto_sub", "mosquitto-clients") && has("coap-client-notls", "libcoap3-bin") && has("curl", "curl")
+const clients =
+  has("mosquitto_sub", "mosquitto-clients") && has("coap-client-notls", "libcoap3-bin") && has("curl", "curl")
 
 ava.before(async () => {
   gateway = await runGateway({ routes: [{ when: { topic: "plant/+/raw" }, to: { topic: "archive/{topic}" } }] })
@@ -32,7 +33,11 @@ if (clients) {
     await sleep(700)
     const values = ["from-mqtt", "from-http", "from-coap", "from-json"]
     await run("mosquitto_pub", [...port(), "-t", "all/1/temp", "-m", "from-mqtt", "-q", "1", "-r"])
-    t.is((await run("curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", "from-http", http("/t/all/1/temp")])).out, "204")
+    t.is(
+      (await run("curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", "from-http", http("/t/all/1/temp")]))
+        .out,
+      "204",
+    )
     await run("coap-client-notls", ["-m", "post", "-e", "from-coap", coap("/t/all/1/temp")])
     socket.send({ type: "publish", id: 2, topic: "all/1/temp", payload: "from-json", qos: 1, retain: true })
     for (const value of values) {
@@ -50,8 +55,14 @@ if (clients) {
 
   test("a retained value is there for whoever comes later, until it is cleared", async (t) => {
     await run("mosquitto_pub", [...port(), "-t", "kept/a", "-m", "21.5", "-q", "1", "-r"])
-    t.regex((await run("mosquitto_sub", [...port(), "-t", "kept/#", "-C", "1", "-W", "3", "-F", "%r %t %p"])).out, /^1 kept\/a 21\.5/)
-    t.is((await run("curl", ["-s", "-X", "DELETE", "-o", "/dev/null", "-w", "%{http_code}", http("/t/kept/a")])).out, "204")
+    t.regex(
+      (await run("mosquitto_sub", [...port(), "-t", "kept/#", "-C", "1", "-W", "3", "-F", "%r %t %p"])).out,
+      /^1 kept\/a 21\.5/,
+    )
+    t.is(
+      (await run("curl", ["-s", "-X", "DELETE", "-o", "/dev/null", "-w", "%{http_code}", http("/t/kept/a")])).out,
+      "204",
+    )
     t.is((await run("curl", ["-s", "-o", "/dev/null", "-w", "%{http_code}", http("/t/kept/a")])).out, "404")
   })
 
@@ -75,8 +86,13 @@ if (clients) {
 
 test("MQTT over WebSocket is MQTT, on any path that no route claims", async (t) => {
   for (const path of ["/mqtt", "/any/other"]) {
-    const client = await mqtt.connectAsync(`ws://127.0.0.1:${gateway.port}${path}`, { protocolVersion: 5, clientId: `ws${path}` })
-    const got = new Promise<string>((resolve) => client.on("message", (topic, payload) => resolve(`${topic} ${payload}`)))
+    const client = await mqtt.connectAsync(`ws://127.0.0.1:${gateway.port}${path}`, {
+      protocolVersion: 5,
+      clientId: `ws${path}`,
+    })
+    const got = new Promise<string>((resolve) =>
+      client.on("message", (topic, payload) => resolve(`${topic} ${payload}`)),
+    )
     await client.subscribeAsync("ws/#", { qos: 2 })
     await client.publishAsync("ws/a", "hello", { qos: 2 })
     t.is(await got, "ws/a hello")
@@ -85,7 +101,12 @@ test("MQTT over WebSocket is MQTT, on any path that no route claims", async (t) 
 })
 
 test("a session waits for its client, and moves with it to another worker", async (t) => {
-  const options = { clientId: "sleeper", clean: false, properties: { sessionExpiryInterval: 300 }, protocolVersion: 5 as const }
+  const options = {
+    clientId: "sleeper",
+    clean: false,
+    properties: { sessionExpiryInterval: 300 },
+    protocolVersion: 5 as const,
+  }
   const connect = () => mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, { ...options, reconnectPeriod: 0 })
   const first = await connect()
   await first.subscribeAsync("sleep/#", { qos: 1 })
@@ -97,7 +118,9 @@ test("a session waits for its client, and moves with it to another worker", asyn
     const again = mqtt.connect(`mqtt://127.0.0.1:${gateway.port}`, { ...options, reconnectPeriod: 0 })
     const got: string[] = []
     again.on("message", (_, payload) => got.push(payload.toString()))
-    const present = await new Promise<boolean>((resolve) => again.on("connect", (packet) => resolve(packet.sessionPresent)))
+    const present = await new Promise<boolean>((resolve) =>
+      again.on("connect", (packet) => resolve(packet.sessionPresent)),
+    )
     t.true(present)
     for (const end = Date.now() + 3_000; Date.now() < end && got.length < (round === 0 ? 50 : 1); ) await sleep(10)
     t.deepEqual(got, round === 0 ? Array.from({ length: 50 }, (_, index) => String(index)) : ["again"])
@@ -110,7 +133,9 @@ test("a session waits for its client, and moves with it to another worker", asyn
 test("a second connection of a client takes the first one's place", async (t) => {
   const options = { clientId: "twin", protocolVersion: 5 as const, reconnectPeriod: 0 }
   const first = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, options)
-  const told = new Promise<number | undefined>((resolve) => first.on("disconnect", (packet) => resolve(packet.reasonCode)))
+  const told = new Promise<number | undefined>((resolve) =>
+    first.on("disconnect", (packet) => resolve(packet.reasonCode)),
+  )
   const second = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, options)
   t.is(await told, 0x8e)
   await second.endAsync()
@@ -121,7 +146,10 @@ test("a will is published when its client vanishes, and not when it says goodbye
   const got: string[] = []
   watcher.on("message", (_, payload) => got.push(payload.toString()))
   await watcher.subscribeAsync("will/#", { qos: 1 })
-  const will = (payload: string) => ({ will: { topic: "will/a", payload: Buffer.from(payload), qos: 1 as const, retain: false }, reconnectPeriod: 0 })
+  const will = (payload: string) => ({
+    will: { topic: "will/a", payload: Buffer.from(payload), qos: 1 as const, retain: false },
+    reconnectPeriod: 0,
+  })
   const polite = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, will("polite"))
   await polite.endAsync()
   const rude = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, will("rude"))
@@ -132,7 +160,9 @@ test("a will is published when its client vanishes, and not when it says goodbye
 })
 
 test("a shared subscription gives each message to one member, over both workers", async (t) => {
-  const members = await Promise.all(Array.from({ length: 6 }, () => mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, { protocolVersion: 5 })))
+  const members = await Promise.all(
+    Array.from({ length: 6 }, () => mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`, { protocolVersion: 5 })),
+  )
   const counts = members.map(() => 0)
   for (const [index, member] of members.entries()) {
     member.on("message", () => {
@@ -146,7 +176,10 @@ test("a shared subscription gives each message to one member, over both workers"
   for (const end = Date.now() + 3_000; Date.now() < end && sum() < 60; ) await sleep(10)
   await sleep(100)
   t.is(sum(), 60)
-  t.true(counts.every((count) => count > 0), String(counts))
+  t.true(
+    counts.every((count) => count > 0),
+    String(counts),
+  )
   await Promise.all([...members, publisher].map((client) => client.endAsync()))
 })
 

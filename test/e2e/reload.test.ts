@@ -101,11 +101,14 @@ async function observeStream(index: number): Promise<Stream> {
   const socket: UdpSocket = createSocket("udp4")
   const stream = { kind: "observe", got: 0, ended: false, close: () => socket.close() }
   const token = Buffer.from([index])
-  const path = ["t", "live", "a"].map((part, at) => Buffer.concat([Buffer.from([((at === 0 ? 5 : 0) << 4) | part.length]), Buffer.from(part)]))
+  const path = ["t", "live", "a"].map((part, at) =>
+    Buffer.concat([Buffer.from([((at === 0 ? 5 : 0) << 4) | part.length]), Buffer.from(part)]),
+  )
   const request = Buffer.concat([Buffer.from([0x41, 1, 0x10, index]), token, Buffer.from([0x60]), ...path])
   const first = new Promise((resolve) => socket.once("message", resolve))
   socket.on("message", (data) => {
-    if (((data[0] ?? 0) & 0x30) === 0) socket.send(Buffer.from([0x60, 0, data[2] ?? 0, data[3] ?? 0]), gateway.udpPort, "127.0.0.1")
+    if (((data[0] ?? 0) & 0x30) === 0)
+      socket.send(Buffer.from([0x60, 0, data[2] ?? 0, data[3] ?? 0]), gateway.udpPort, "127.0.0.1")
     if (data[1] === 0x45) stream.got++
     else if ((data[1] ?? 0) >= 0x80) stream.ended = true
   })
@@ -124,19 +127,33 @@ test("200 mixed streams live through 100 applies and all still receive", async (
   for (let version = 1; version <= APPLIES; version++) {
     const answer = await put({ workers: 2, admin: { address: "127.0.0.1:0" }, listeners, ...config(version) })
     t.is(answer.status, 200, await answer.text())
-    if (version % 20 === 0) t.regex(await exchange(gateway.port, "GET /version HTTP/1.0\r\n\r\n"), new RegExp(`v${version}$`))
+    if (version % 20 === 0)
+      t.regex(await exchange(gateway.port, "GET /version HTTP/1.0\r\n\r\n"), new RegExp(`v${version}$`))
   }
-  t.deepEqual(streams.filter(({ ended }) => ended).map(({ kind }) => kind), [])
+  t.deepEqual(
+    streams.filter(({ ended }) => ended).map(({ kind }) => kind),
+    [],
+  )
   for (const stream of streams) stream.got = 0
   const publisher = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port}`)
   await publisher.publishAsync("live/a", "still here", { qos: 1 })
   for (const end = Date.now() + 5_000; Date.now() < end && streams.some(({ got }) => got === 0); ) await sleep(20)
-  t.deepEqual(streams.filter(({ got, ended }) => got !== 1 || ended).map(({ kind, got }) => `${kind} ${got}`), [])
+  t.deepEqual(
+    streams.filter(({ got, ended }) => got !== 1 || ended).map(({ kind, got }) => `${kind} ${got}`),
+    [],
+  )
   await publisher.endAsync()
 })
 
 test("a bad change changes nothing and says everything that is wrong with it", async (t) => {
-  const answer = await put({ ...config(0), routes: [{ when: { path: "/x" }, to: "apii" }, { when: { pth: "/y" }, to: "api" }], nonsense: 1 })
+  const answer = await put({
+    ...config(0),
+    routes: [
+      { when: { path: "/x" }, to: "apii" },
+      { when: { pth: "/y" }, to: "api" },
+    ],
+    nonsense: 1,
+  })
   t.is(answer.status, 422)
   const { problems } = (await answer.json()) as { problems: { path: string; message: string }[] }
   t.true(problems.length >= 3, JSON.stringify(problems))
