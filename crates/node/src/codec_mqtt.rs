@@ -415,7 +415,7 @@ fn property<'v>(fields: &'v [u8], id: u8, value: &'v Value<'_>) -> Result<Proper
         (3, Value::Text(value)) => Property::ContentType(short(value)?),
         (8, Value::Text(value)) => Property::ResponseTopic(short(value)?),
         (9, Value::Bytes(value)) => Property::CorrelationData(field(fields, *value)?),
-        (11, Value::Number(value)) if *value <= tidegate_mqtt::VARINT_MAX as u32 => Property::SubscriptionId(*value),
+        (11, Value::Number(value)) if *value <= tidegate_mqtt::VARINT_MAX => Property::SubscriptionId(*value),
         (17, Value::Number(value)) => Property::SessionExpiry(*value),
         (18, Value::Text(value)) => Property::AssignedClientId(short(value)?),
         (19, Value::Number(value)) => Property::ServerKeepAlive(two(*value)?),
