@@ -6,6 +6,7 @@ use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,32 @@ use tidegate_listener::Permit;
 use tidegate_message::Peer;
 use tidegate_ring::EventKind;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// The writing end of a socket. Dropping it says nothing to the peer: when both ends
+/// are gone the socket closes, and that is one system call less than a shutdown first.
+pub(crate) struct WriteEnd(Option<OwnedWriteHalf>);
+
+impl WriteEnd {
+    pub(crate) const fn new(half: OwnedWriteHalf) -> Self {
+        WriteEnd(Some(half))
+    }
+}
+
+impl Deref for WriteEnd {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        self.0.as_ref().expect("taken by drop alone").as_ref()
+    }
+}
+
+impl Drop for WriteEnd {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(OwnedWriteHalf::forget);
+    }
+}
 
 /// Bytes that were read and not used yet, in a scratch buffer.
 pub(crate) struct Input {
@@ -41,7 +67,7 @@ pub(crate) struct Client {
     pub(crate) trust: Arc<Trust>,
     pub(crate) read: OwnedReadHalf,
     /// Shared with the flush task once the connection subscribes.
-    pub(crate) write: Rc<OwnedWriteHalf>,
+    pub(crate) write: Rc<WriteEnd>,
     pub(crate) peer: Peer,
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
@@ -147,7 +173,7 @@ impl Client {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.write.as_ref().as_ref().poll_write_ready(cx)?.is_pending() {
+                    if self.write.poll_write_ready(cx)?.is_pending() {
                         return Ok(0);
                     }
                 }
@@ -159,7 +185,7 @@ impl Client {
     /// Tells the client that nothing more comes from us.
     pub(crate) fn end(&self) {
         // A client that is gone needs no telling.
-        let _ = SockRef::from(self.write.as_ref().as_ref()).shutdown(std::net::Shutdown::Write);
+        let _ = SockRef::from(&**self.write).shutdown(std::net::Shutdown::Write);
     }
 
     /// Writes everything, within the connection's deadline.
@@ -193,7 +219,8 @@ impl Client {
     /// Closes so that what was written arrives: no more from us, then a short look at
     /// what the client still sends (RFC 9112 section 9.6).
     pub(crate) async fn close(self: Box<Self>) {
-        if !self.is_at_end {
+        // Where everything that came was read there is no reset to fear.
+        if !self.is_at_end && (self.connection.lingers.get() || !self.carry.is_empty()) {
             self.end();
             Box::pin(self.linger()).await;
         }

@@ -1,6 +1,6 @@
 //! A worker's accept loop for one listener.
 
-use crate::client::Client;
+use crate::client::{Client, WriteEnd};
 use crate::plan::{ListenerDto, Trust};
 use crate::stream::serve_stream;
 use crate::worker::{Level, Worker};
@@ -68,7 +68,7 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         connection,
         trust,
         read,
-        write: Rc::new(write),
+        write: Rc::new(WriteEnd::new(write)),
         peer: Peer::new(peer),
         carry: Vec::new(),
         is_at_end: false,

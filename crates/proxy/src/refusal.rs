@@ -50,6 +50,7 @@ pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
 }
 
 async fn say(mut client: Box<Client>, input: Input, words: &[u8]) {
+    client.connection.lingers.set(true);
     client.worker.buffers.give(input.buffer);
     let stall = client.worker.plan().plan.limits.stall_timeout_ms;
     client.deadline(client.worker.clock.millis(), stall);

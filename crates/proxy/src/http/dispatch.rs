@@ -239,7 +239,7 @@ fn to_target(
     match &route.target {
         Target::Respond(canned) => {
             let mut out = client.worker.buffers.take_write();
-            let (keep, used) = keep(request);
+            let (keep, used) = keep(client, request);
             respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), &mut out);
             note(client, request, (Some(index), canned.status, None));
             (write(client, out, keep), used)
@@ -348,11 +348,14 @@ fn mirror(client: &Client, request: &Request<'_>, (upstream, target, host): (usi
 }
 
 /// Whether the connection can go on behind an answer of ours, and what is used up then.
-fn keep(request: &Request<'_>) -> (bool, usize) {
+fn keep(client: &Client, request: &Request<'_>) -> (bool, usize) {
     match request.whole_body() {
         Some(body) => (request.keep_alive, request.head.len + body),
         // The rest of the body is read and thrown away while the connection closes.
-        None => (false, request.head.len + request.behind.len()),
+        None => {
+            client.connection.lingers.set(true);
+            (false, request.head.len + request.behind.len())
+        }
     }
 }
 
@@ -362,7 +365,7 @@ pub(crate) fn answered(
     request: &Request<'_>,
     (index, status, fields, body): (usize, u16, &[u8], &[u8]),
 ) -> (Next, usize) {
-    let (keep_alive, used) = keep(request);
+    let (keep_alive, used) = keep(client, request);
     let mut out = client.worker.buffers.take_write();
     let mut all = fields.to_vec();
     if !body.is_empty() && !contains_content_type(fields) {
@@ -391,7 +394,7 @@ pub(crate) fn failed(
     request: &Request<'_>,
     (index, flag, retry_after_ms): (usize, Flag, u64),
 ) -> (Next, usize) {
-    let (keep_alive, used) = keep(request);
+    let (keep_alive, used) = keep(client, request);
     let mut out = client.worker.buffers.take_write();
     let answer = FailureAnswer { retry_after_ms, ..FailureAnswer::of(flag, (request.to_head(), keep_alive)) };
     respond_failure(client, request.now_ms(), &answer, &mut out);
@@ -403,6 +406,7 @@ pub(crate) fn failed(
 pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> Next {
     let mut out = Vec::new();
     let body = format!("{} {}: {error}\n", error.code, reason(error.code));
+    client.connection.lingers.set(true);
     let fields = b"content-type: text/plain; charset=utf-8\r\n";
     let answer = Answer { status: error.code, fields, body: body.as_bytes(), to_head: false, keep_alive: false };
     respond(client, started_us / 1_000, &answer, &mut out);

@@ -504,6 +504,9 @@ impl Exchange {
         {
             self.plan.upstreams[self.upstream].pools[self.endpoint as usize].give(stream, now);
         }
+        if !self.request.is_complete {
+            client.connection.lingers.set(true);
+        }
         self.facts.keep_alive && !self.is_tunnel && !client.is_at_end
     }
 
@@ -519,6 +522,9 @@ impl Exchange {
             Failure::Body(error) => (error.code, error.to_string(), None),
             Failure::Again(_) => (500, String::new(), None),
         };
+        if !self.request.is_complete || flag.is_none() {
+            client.connection.lingers.set(true);
+        }
         self.facts.keep_alive &= self.request.is_complete && flag.is_some();
         let answer = FailureAnswer {
             status,

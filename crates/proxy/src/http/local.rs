@@ -196,8 +196,7 @@ impl Local {
         // Wrong credentials are an error even where none are needed, once there are users.
         let wrong = credentials.is_some() && !reply.plan.users.is_empty() && access.user.is_none();
         if (needs_user || (wrong && reply.route.is_none())) && access.user.is_none() {
-            let fields = b"www-authenticate: Basic realm=\"tidegate\", charset=\"UTF-8\"\r\n";
-            return reply.send(client, (401, fields, b"say who you are: user and password\n")).await;
+            return reply.ask_for_user(client).await;
         }
         if let (What::Handler(_, head), Some(user)) = (&mut what, &access.user) {
             head["user"] = (&**user).into();
@@ -367,11 +366,25 @@ impl ReplyTo {
         }
     }
 
+    /// Asks for credentials (401), the body read first: what is left of it would be taken for
+    /// the next request.
+    /// A client that waits for 100 (Continue) is spared sending it, and the connection closes.
+    async fn ask_for_user(mut self, mut client: Box<Client>) -> Option<Box<Client>> {
+        let limit = self.plan.bounds.body_collected;
+        if self.expects_continue || collect(&mut client, &self, limit).await.is_err() {
+            client.connection.lingers.set(true);
+            self.keep_alive = false;
+        }
+        let fields = b"www-authenticate: Basic realm=\"tidegate\", charset=\"UTF-8\"\r\n";
+        self.send(client, (401, fields, b"say who you are: user and password\n")).await
+    }
+
     /// Sends an error and closes, since the body was not read whole. Status 0: the client is gone.
     async fn close(mut self, client: Box<Client>, status: u16) -> Option<Box<Client>> {
         if status == 0 {
             return None;
         }
+        client.connection.lingers.set(true);
         self.keep_alive = false;
         let body = format!("{status} {}\n", tidegate_http::reason(status));
         self.send(client, (status, b"", body.as_bytes())).await

@@ -1,6 +1,6 @@
 //! A request head as routes and policies see it.
 
-use tidegate_http::{RequestHead, Version};
+use tidegate_http::{Body, RequestHead, Version};
 use tidegate_message::{FieldId, Peer, Protocol, View};
 
 /// A view of a request head; nothing is copied.
@@ -55,7 +55,9 @@ fn cookie<'c>(cookies: &'c [u8], name: &str) -> Option<&'c [u8]> {
 
 /// Whether the request asks for a WebSocket (RFC 6455 section 4.1).
 pub(crate) fn wants_websocket(head: &RequestHead<'_, '_>) -> bool {
+    // With a body it is a plain request: bytes of a body must not be read as frames.
     head.method == "GET"
+        && head.body == Body::None
         && head.version == Version::Http11
         && head.upgrade.is_some_and(|upgrade| tidegate_http::has_token(upgrade, "websocket"))
 }

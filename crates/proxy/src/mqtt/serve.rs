@@ -272,6 +272,7 @@ impl Connection {
         self.mark();
         let link = Rc::clone(&self.link);
         let connection = Rc::clone(&self.client.connection);
+        connection.lingers.set(true);
         poll_fn(|cx| {
             connection.register(cx.waker());
             link.poll_unblock(&worker, cx);

@@ -1,6 +1,7 @@
 //! The writing end of an MQTT connection: what the session and the broker put out
 //! gathers here until the flush task writes it.
 
+use crate::client::WriteEnd;
 use crate::worker::{Connection, Worker};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -10,7 +11,6 @@ use std::task::Context;
 use tidegate_broker::CloseReason;
 use tidegate_mqtt::{Session, Settings};
 use tidegate_websocket::{Opcode, encode_head};
-use tokio::net::tcp::OwnedWriteHalf;
 
 /// How packets stand on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct MqttLink {
     wire: RefCell<Vec<u8>>,
     sent: Cell<usize>,
     framing: Framing,
-    write: Rc<OwnedWriteHalf>,
+    write: Rc<WriteEnd>,
     connection: Rc<Connection>,
     pub(crate) is_marked: Cell<bool>,
     /// The socket is full: the connection's task waits for room.
@@ -47,7 +47,7 @@ impl MqttLink {
     pub(crate) fn new(
         settings: Arc<Settings>,
         now: u64,
-        (framing, write, connection): (Framing, Rc<OwnedWriteHalf>, Rc<Connection>),
+        (framing, write, connection): (Framing, Rc<WriteEnd>, Rc<Connection>),
     ) -> Self {
         MqttLink {
             session: RefCell::new(Session::new(settings, now)),
@@ -142,7 +142,7 @@ impl MqttLink {
     /// For the connection's task: asks to be woken when a full socket has room, and
     /// marks the link once it has.
     pub(crate) fn poll_unblock(self: &Rc<Self>, worker: &Worker, cx: &mut Context<'_>) {
-        if self.is_blocked.get() && self.write.as_ref().as_ref().poll_write_ready(cx).is_ready() {
+        if self.is_blocked.get() && self.write.poll_write_ready(cx).is_ready() {
             self.is_blocked.set(false);
             worker.hub.flusher.mark(self);
         }

@@ -37,6 +37,7 @@ pub(crate) async fn serve(client: Box<Client>, access: Access) {
     connection.run(carried).await;
     let Connection { client, subscribed, .. } = connection;
     drop(subscribed);
+    client.connection.lingers.set(true);
     client.close().await;
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) bytes_out: Cell<u64>,
     pub(crate) goodbye: Cell<Option<Goodbye>>,
     pub(crate) timed_out: Cell<bool>,
+    /// The client may still be sending when it is answered: close so that it can read the answer.
+    pub(crate) lingers: Cell<bool>,
     deadline: Cell<u64>,
     scheduled: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -129,6 +131,7 @@ impl Connections {
             bytes_out: Cell::new(0),
             goodbye: Cell::new(None),
             timed_out: Cell::new(false),
+            lingers: Cell::new(false),
             deadline: Cell::new(0),
             scheduled: Cell::new(0),
             waker: RefCell::new(None),
