@@ -42,7 +42,6 @@ test("every link of the documentation leads to a file", (t) => {
   for (const page of pages) {
     for (const [, target = ""] of text(page).matchAll(/\]\(([^)#:]+)\)/g)) {
       // Figures are written by whoever has measured.
-      if (target.endsWith("bench/RESULTS.md")) continue
       t.true(existsSync(join(root, dirname(page), target)), `${page} links to ${target}`)
     }
   }
