@@ -41,7 +41,6 @@ for (const page of pages) {
 test("every link of the documentation leads to a file", (t) => {
   for (const page of pages) {
     for (const [, target = ""] of text(page).matchAll(/\]\(([^)#:]+)\)/g)) {
-      // Figures are written by whoever has measured.
       t.true(existsSync(join(root, dirname(page), target)), `${page} links to ${target}`)
     }
   }
