@@ -10,6 +10,8 @@ import { setTimeout as delay } from "node:timers/promises"
 
 /** A burst of events is one change. */
 const SETTLE_MS = 60
+/** The file is also read this often: a network folder tells no events, and watches can run out. */
+const POLL_MS = 2_000
 
 /** Hash of a file's content; empty where there is none. */
 export function fileHash(file: string | null): string {
@@ -30,6 +32,7 @@ export async function* watchFile(file: string, signal: AbortSignal): AsyncGenera
     if (name === null || name === basename(file) || (isProgram && /\.[mc]?[jt]s$/.test(name))) dirty.set()
   })
   signal.addEventListener("abort", () => dirty.set(), { once: true })
+  const poll = setInterval(() => fileHash(file) !== hash && dirty.set(), POLL_MS).unref()
   let hash = fileHash(file)
   try {
     while (!signal.aborted) {
@@ -42,11 +45,12 @@ export async function* watchFile(file: string, signal: AbortSignal): AsyncGenera
       yield next
     }
   } finally {
+    clearInterval(poll)
     watcher?.close()
   }
 }
 
-/** Null where the system cannot watch; SIGHUP still reloads. */
+/** Null where the system cannot watch; the file is polled all the same. */
 function openWatcher(folder: string, changed: (name: string | null) => void): FSWatcher | null {
   try {
     const watcher = watch(folder, { persistent: false }, (_, name) => changed(name))

@@ -17,7 +17,11 @@ export async function start(t: ExecutionContext, config: object = {}): Promise<S
   return { gateway, native: fake.gateway }
 }
 
-/** Resolves once `check` holds; it is asked at every turn of the event loop. */
+/** Resolves once `check` holds; it is asked at every turn of the event loop, for 20 s at most. */
 export async function until(check: () => boolean): Promise<void> {
-  while (!check()) await new Promise((resolve) => setImmediate(resolve))
+  const end = Date.now() + 20_000
+  while (!check()) {
+    if (Date.now() > end) throw new Error(`still not so after 20 s: ${check}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 }
