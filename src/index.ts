@@ -1,8 +1,24 @@
 /** The public API: declarations, builders and the gateway as a value. Exports only. */
-export { consistentHash, ipHash, leastConnections, loadScore, peakEwma, roundRobin, weighted } from "./balance/index.ts"
-export { type ConfigInput, defineConfig, http, tcp } from "./config/index.ts"
+export {
+  breaker,
+  consistentHash,
+  defineConfig,
+  http,
+  ipHash,
+  leastConnections,
+  loadScore,
+  peakEwma,
+  rateLimit,
+  retry,
+  roundRobin,
+  tcp,
+  timeout,
+  weighted,
+} from "./builders/index.ts"
+export type { ConfigInput } from "./config/index.ts"
+export { createGateway } from "./create-gateway.ts"
 export { type ErrorCode, type Problem, TidegateError } from "./errors.ts"
-export { createGateway, Gateway, type GatewayOptions, type GatewayStats } from "./gateway/index.ts"
+export type { Gateway, GatewayOptions, GatewayStats } from "./gateway/index.ts"
 export type { GatewayEvent } from "./model/gateway-event.ts"
 export type { Field, Key, Match } from "./model/match.ts"
 export type * from "./model/message.ts"
@@ -15,7 +31,6 @@ export {
   type HandlerDefinition,
   type PolicyDefinition,
 } from "./policy/index.ts"
-export { breaker, rateLimit, retry, timeout } from "./resilience/index.ts"
 export {
   clientId,
   handler,

@@ -41,14 +41,6 @@ interface KeyOptions {
   readonly cookie?: string
 }
 
-/** `key` is the `hashKey` that a policy gave; client id, user or address where there is none. */
-export function consistentHash(
-  by: Key = "key",
-  given: { algorithm?: "ring" | "maglev"; size?: number; boundedLoad?: number | false } = {},
-) {
-  return { consistentHash: { ...(typeof by === "string" ? { by } : by), ...given } }
-}
-
 function keyOf({ by, header, query, cookie }: KeyOptions): Key {
   if (header !== undefined) return { header }
   if (query !== undefined) return { query }

@@ -8,13 +8,7 @@ import { peakEwmaStrategy } from "./peak-ewma.ts"
 import { roundRobinStrategy } from "./round-robin.ts"
 import { weightedStrategy } from "./weighted.ts"
 
-export { consistentHash } from "./consistent-hash.ts"
-export { ipHash } from "./ip-hash.ts"
-export { leastConnections } from "./least-connections.ts"
-export { healthOfLoad, loadScore } from "./load-score.ts"
-export { peakEwma } from "./peak-ewma.ts"
-export { roundRobin } from "./round-robin.ts"
-export { weighted } from "./weighted.ts"
+export { healthOfLoad } from "./load-score.ts"
 
 export const STRATEGIES = {
   roundRobin: roundRobinStrategy,

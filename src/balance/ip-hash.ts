@@ -14,5 +14,3 @@ export const ipHashStrategy = strategy({
   }),
   toPlan: ({ prefixV4 = 32, prefixV6 = 64 }) => ({ strategy: "ipHash", prefixV4, prefixV6 }),
 })
-
-export const ipHash = (given: { prefixV4?: number; prefixV6?: number } = {}) => ({ ipHash: given })

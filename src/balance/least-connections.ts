@@ -11,5 +11,3 @@ export const leastConnectionsStrategy = strategy({
   }),
   toPlan: ({ bias = 1 }) => ({ strategy: "leastConnections", bias }),
 })
-
-export const leastConnections = (given: { bias?: number } = {}) => ({ leastConnections: given })

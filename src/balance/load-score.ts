@@ -17,8 +17,6 @@ export const loadScoreStrategy = strategy({
   toPlan: ({ threshold = DEFAULT_THRESHOLD }) => ({ strategy: "loadScore", threshold }),
 })
 
-export const loadScore = (given: { threshold?: number } = {}) => ({ loadScore: given })
-
 /** Health from a reported load, 0 to 1; 1 where nothing was reported. */
 export function healthOfLoad(load: Load | null, threshold: number): number {
   if (load === null) return 1

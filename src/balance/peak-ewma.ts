@@ -12,5 +12,3 @@ export const peakEwmaStrategy = strategy({
   }),
   toPlan: ({ decayMs = 10_000, seedMs = 30 }) => ({ strategy: "peakEwma", decayMs, seedMs }),
 })
-
-export const peakEwma = (given: { decayMs?: number; seedMs?: number } = {}) => ({ peakEwma: given })

@@ -6,5 +6,3 @@ export const roundRobinStrategy = strategy({
   options: options({}),
   toPlan: () => ({ strategy: "roundRobin" }),
 })
-
-export const roundRobin = () => ({ roundRobin: {} })

@@ -11,5 +11,3 @@ export const weightedStrategy = strategy({
   }),
   toPlan: ({ maxFails = 1 }) => ({ strategy: "weighted", maxFails }),
 })
-
-export const weighted = (given: { maxFails?: number } = {}) => ({ weighted: given })

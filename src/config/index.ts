@@ -1,7 +1,7 @@
 /** Configuration: declared, read, checked, normalized, watched and remembered. */
 export { formatHostPort, type HostPort, isLoopback, parseHostPort } from "./address.ts"
+export type { ConfigInput, RouteInput, UpstreamInput } from "./config-input.ts"
 export { DataDir } from "./data-dir.ts"
-export { type ConfigInput, defineConfig, http, type RouteInput, tcp } from "./define-config.ts"
 export { fileHash, watchFile } from "./file-source.ts"
 export { ConfigHistory, type ConfigOrigin, type ConfigVersion } from "./history.ts"
 export { type DataContext, type LoadedConfig, loadConfig, loadData, toLoaded } from "./load.ts"

@@ -24,8 +24,6 @@ export const BreakerSchema = Type.Object(
 
 export type BreakerOptions = Static<typeof BreakerSchema>
 
-export const breaker = (options: BreakerOptions = {}) => ({ breaker: options })
-
 export function toBreakerPlan(options: BreakerOptions): BreakerPlan {
   const openMs = options.openMs ?? 10_000
   return {

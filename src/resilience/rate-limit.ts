@@ -24,8 +24,6 @@ export const RateLimitSchema = Type.Object(
 
 export type RateLimitOptions = Static<typeof RateLimitSchema>
 
-export const rateLimit = (options: RateLimitOptions) => ({ rateLimit: options })
-
 /** `owner` names the buckets where the user did not. */
 export function toRateLimitStep(options: RateLimitOptions, owner: string): StepPlan {
   return {

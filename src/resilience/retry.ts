@@ -29,8 +29,6 @@ export const RetrySchema = Type.Object(
 
 export type RetryOptions = Static<typeof RetrySchema>
 
-export const retry = (options: RetryOptions = {}) => ({ retry: options })
-
 export function toRetryPlan(options: RetryOptions): RetryPlan {
   return {
     attempts: options.attempts ?? 1,

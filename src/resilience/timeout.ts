@@ -11,7 +11,3 @@ export const TimeoutSchema = Type.Object(
 )
 
 export type TimeoutOptions = Static<typeof TimeoutSchema>
-
-export const timeout = (options: TimeoutOptions | number) => ({
-  timeout: typeof options === "number" ? { ms: options } : options,
-})

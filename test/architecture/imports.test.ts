@@ -17,6 +17,7 @@ const FOLDERS = [
   "balance",
   "resilience",
   "config",
+  "builders",
   "registry",
   "health",
   "plan",
@@ -25,6 +26,7 @@ const FOLDERS = [
   "admin",
   "cli",
   "codec.ts",
+  "create-gateway.ts",
   "testing.ts",
   "index.ts",
 ]
@@ -141,4 +143,20 @@ test("every crate of the workspace stands in the table, in the order of the flow
     [...members.matchAll(/"crates\/([^"]+)"/g)].map(([, name]) => name),
     Object.keys(CRATES),
   )
+})
+
+test("importing the package runs no library and not the addon", (t) => {
+  const seen = new Set<string>()
+  const visit = (file: string): void => {
+    if (seen.has(file)) return
+    seen.add(file)
+    const code = readFileSync(file, "utf8")
+    for (const [, names = "", target = ""] of code.matchAll(/^(?:import|export)\s([^"';]*?)from "([^"]+)"/gm)) {
+      if (/^type\b/.test(names)) continue
+      if (target.startsWith(".")) visit(resolve(dirname(file), target))
+      else t.true(target.startsWith("node:"), `${relative(root, file)} imports ${target}`)
+    }
+  }
+  visit(join(root, "src/index.ts"))
+  t.true(seen.has(join(root, "src/route/match.ts")))
 })

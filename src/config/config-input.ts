@@ -1,5 +1,5 @@
 /**
- * defineConfig: the configuration as a typed value. `to:` and `mirror:` complete and
+ * The configuration as a typed value, for `defineConfig`. `to:` and `mirror:` complete and
  * check against the keys of `upstreams`, so a mistyped one is red in the editor.
  */
 
@@ -33,20 +33,3 @@ export interface ConfigInput<U extends string = string>
   readonly policies?: readonly (string | Policy<never> | object)[]
   readonly handlers?: readonly (string | HandlerDefinition)[]
 }
-
-/** Gives its argument back; it is there for its types. */
-export function defineConfig<const U extends string>(config: ConfigInput<U>): ConfigInput<U> {
-  return config
-}
-
-/** `health: http("/healthz")`. */
-export const http = (path: string, options: Omit<NonNullable<UpstreamData["health"]>, "http" | "tcp"> = {}) => ({
-  http: path,
-  ...options,
-})
-
-/** `health: tcp()`. */
-export const tcp = (options: Omit<NonNullable<UpstreamData["health"]>, "http" | "tcp"> = {}) => ({
-  tcp: true as const,
-  ...options,
-})
