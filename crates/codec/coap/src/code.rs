@@ -44,6 +44,7 @@ impl Code {
     pub const SERVICE_UNAVAILABLE: Code = Code::new(5, 3);
     pub const GATEWAY_TIMEOUT: Code = Code::new(5, 4);
     pub const PROXYING_NOT_SUPPORTED: Code = Code::new(5, 5);
+    pub const HOP_LIMIT_REACHED: Code = Code::new(5, 8);
 }
 
 impl Code {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::dedup::DedupRef;
+use crate::etag::Etags;
 use crate::{Block, Code, Token};
 
 /// What a request says about observing (RFC 7641).
@@ -37,6 +38,8 @@ pub struct Exchange {
     pub(crate) block2: Option<Block>,
     /// Classes of responses that it does not want, as in No-Response (RFC 7967).
     pub(crate) unwanted: u8,
+    /// What the peer has already.
+    pub(crate) etags: Etags,
     pub(crate) place: DedupRef,
 }
 

@@ -3,6 +3,8 @@
 
 use smallvec::SmallVec;
 
+use crate::OptionRef;
+
 /// Options by number; those with the same number in the order they were added.
 #[derive(Clone, Debug, Default)]
 pub struct OptionList {
@@ -44,6 +46,16 @@ impl OptionList {
     pub fn push_uint(&mut self, number: u16, value: u32) -> &mut Self {
         let skip = value.leading_zeros() as usize / 8;
         self.push(number, &value.to_be_bytes()[skip..])
+    }
+
+    /// The first value of that number.
+    pub fn get(&self, number: u16) -> Option<&[u8]> {
+        self.iter().find_map(|(own, value)| (own == number).then_some(value))
+    }
+
+    /// The first value of that number, as a number.
+    pub fn uint(&self, number: u16) -> Option<u32> {
+        OptionRef { number, value: self.get(number)? }.uint()
     }
 
     /// Whether one of that number is there.

@@ -1,12 +1,12 @@
 //! Responses, piggybacked or separate, and the blocks of bodies that are too large for
 //! one datagram or for an address that is not proven.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 
 use crate::peers::{Confirmable, Pushed};
 use crate::{
-    Block, Code, Endpoint, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Type, encode, encode_empty,
+    Block, Code, Endpoint, Etag, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Type, encode,
+    encode_empty, etag,
 };
 
 /// Peers with confirmable messages in flight; beyond, and where an address is not
@@ -66,13 +66,33 @@ impl Endpoint {
             self.add_observe(observer, reply.code);
         }
         let bound = exchange.answer_max();
-        let slice = self.slice(now_ms, exchange, (reply, bound));
+        let slice = match self.is_known(exchange, reply) {
+            true => self.valid(reply),
+            false => self.slice(now_ms, exchange, (reply, bound)),
+        };
         if let Some(block) = exchange.block1 {
             // RFC 7959 section 2.3: `more` says whether the next one is waited for.
             let more = slice.code == Code::CONTINUE;
             self.added.push_uint(OptionNumber::BLOCK1, Block { more, ..block }.to_uint());
         }
         self.send(now_ms, exchange, (&slice, reply.options));
+    }
+
+    /// Gives a representation its tag; whether the peer has it already.
+    fn is_known(&mut self, exchange: &Exchange, reply: &Reply<'_>) -> bool {
+        if reply.code != Code::CONTENT {
+            return false;
+        }
+        let tag = self.add_etag(reply.options, reply.payload);
+        tag.is_some_and(|tag| exchange.etags.contain(tag))
+    }
+
+    /// 2.03 (RFC 7252 section 5.9.1.3): the peer's representation is still fresh, and for how long.
+    fn valid<'a>(&mut self, reply: &Reply<'_>) -> Slice<'a> {
+        if let Some(seconds) = reply.options.uint(OptionNumber::MAX_AGE) {
+            self.added.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+        Slice { code: Code::VALID, payload: b"", keeps_options: false }
     }
 
     /// RFC 7641 section 3.1: only a success carries the sequence; an error ends it.
@@ -113,7 +133,6 @@ impl Endpoint {
         }
         let end = (offset + (16 << szx)).min(reply.payload.len());
         let block = Block { num: (offset >> (szx + 4)) as u32, more: end < reply.payload.len(), szx };
-        self.add_etag(reply.options, reply.payload);
         self.added.push_uint(OptionNumber::BLOCK2, block.to_uint());
         if offset == 0 {
             self.added.push_uint(OptionNumber::SIZE2, reply.payload.len() as u32);
@@ -141,12 +160,16 @@ impl Endpoint {
         Slice { code, payload, keeps_options: false }
     }
 
-    /// Blocks of one body name it, so that a change between them is noticed.
-    pub(crate) fn add_etag(&mut self, options: &OptionList, payload: &[u8]) {
-        if !options.contains(OptionNumber::ETAG) {
-            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(payload);
-            self.added.push(OptionNumber::ETAG, &hash.to_be_bytes()[..4]);
+    /// Names a representation, so that a change between its blocks is noticed and what a
+    /// peer has already need not be sent again. The tag, where it is one of ours.
+    pub(crate) fn add_etag(&mut self, options: &OptionList, payload: &[u8]) -> Option<Etag> {
+        if options.contains(OptionNumber::ETAG) {
+            return None;
         }
+        let format = options.uint(OptionNumber::CONTENT_FORMAT).and_then(|format| u16::try_from(format).ok());
+        let tag = etag(format, payload);
+        self.added.push(OptionNumber::ETAG, &tag);
+        Some(tag)
     }
 
     fn send(&mut self, now_ms: u64, exchange: &Exchange, (slice, options): (&Slice<'_>, &OptionList)) {

@@ -2,6 +2,7 @@
 //! bodies joined.
 
 use crate::dedup::Seen;
+use crate::etag::Etags;
 use crate::uploads::Taken;
 use crate::{
     Arrival, Block, Code, Endpoint, Event, Exchange, GoneReason, Handled, Message, Observe, OptionList, OptionNumber,
@@ -36,6 +37,7 @@ impl Endpoint {
             block1: None,
             block2: None,
             unwanted: message.uint(OptionNumber::NO_RESPONSE).unwrap_or(0) as u8,
+            etags: Etags::of(&message),
             place,
         };
         exchange.proven = exchange.proven || self.is_proven(arrival, &message);

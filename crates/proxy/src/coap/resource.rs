@@ -4,12 +4,13 @@
 use super::dispatch::Call;
 use super::inbox::Finished;
 use super::server::Server;
-use super::view::type_of;
+use super::view::{format_of, type_of};
 use super::waiting::Ticket;
 use crate::pubsub::{Publishing, publish};
+use std::sync::Arc;
 use tidegate_broker::{Access, Published, has_wildcard, is_topic};
-use tidegate_coap::{Code, Observe, OptionNumber};
-use tidegate_message::{MessageBuilder, Outcome, Properties, Protocol, Qos};
+use tidegate_coap::{Code, Etag, Observe, OptionNumber, etag};
+use tidegate_message::{Message, MessageBuilder, Outcome, Properties, Protocol, Qos};
 
 impl Server {
     /// A request for a topic or filter.
@@ -24,7 +25,7 @@ impl Server {
             }
             (Code::GET, Observe::No) => self.last_value(&ticket, call, topic),
             (Code::POST | Code::PUT, _) => self.publish_body(ticket, call, topic),
-            (Code::DELETE, _) => self.clear(ticket, topic),
+            (Code::DELETE, _) => self.clear(ticket, call, topic),
             _ => self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b""),
         }
     }
@@ -33,16 +34,35 @@ impl Server {
         if !is_topic(topic, ticket.plan.plan.bounds.topic_levels) {
             return self.refuse(ticket, Outcome::InvalidTopic);
         }
-        let kept = {
-            let broker = self.worker.hub.broker.borrow();
-            let may = broker.shared().acl().may_receive(&Access::default(), topic);
-            may.then(|| broker.shared().retained().get(topic, self.now_ms))
-        };
-        match kept {
-            None => self.refuse(ticket, Outcome::Forbidden),
-            Some(None) => self.answer(ticket, Code::NOT_FOUND, b"the topic has no value"),
-            Some(Some(kept)) => self.answer_value(ticket, call.message(), &kept.message),
+        match self.kept_value(topic) {
+            Err(outcome) => self.refuse(ticket, outcome),
+            Ok(None) => self.answer(ticket, Code::NOT_FOUND, b"the topic has no value"),
+            Ok(Some(value)) => self.answer_value(ticket, call.message(), &value),
         }
+    }
+
+    /// The last value, where it may be read.
+    fn kept_value(&self, topic: &str) -> Result<Option<Arc<Message>>, Outcome> {
+        let broker = self.worker.hub.broker.borrow();
+        if !broker.shared().acl().may_receive(&Access::default(), topic) {
+            return Err(Outcome::Forbidden);
+        }
+        Ok(broker.shared().retained().get(topic, self.now_ms).map(|kept| kept.message))
+    }
+
+    /// Whether the request's conditions hold for the topic's value; answered where not.
+    /// A value that another client publishes in the same moment is not noticed: topics
+    /// have no lock.
+    fn holds(&mut self, ticket: &Ticket, call: &Call<'_>, topic: &str) -> bool {
+        if !call.message().is_conditional() {
+            return true;
+        }
+        match self.kept_value(topic) {
+            Err(outcome) => self.refuse(ticket, outcome),
+            Ok(value) if call.message().holds(value.as_deref().map(tag_of)) => return true,
+            Ok(_) => self.answer(ticket, Code::PRECONDITION_FAILED, b"the topic's value is another"),
+        }
+        false
     }
 
     /// Publishes a request's body; only what publishes may.
@@ -51,6 +71,9 @@ impl Server {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }
         let request = call.message();
+        if !self.holds(&ticket, call, topic) {
+            return;
+        }
         let lives = request.uint(OptionNumber::MAX_AGE).map(|seconds| u64::from(seconds) * 1_000);
         let message = MessageBuilder {
             qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
@@ -63,7 +86,10 @@ impl Server {
     }
 
     /// RFC 7252 section 5.8.4: done is done, whether there was a value or not.
-    fn clear(&mut self, ticket: Ticket, topic: &str) {
+    fn clear(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+        if !self.holds(&ticket, call, topic) {
+            return;
+        }
         let message = MessageBuilder {
             qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
             retain: true,
@@ -89,6 +115,10 @@ impl Server {
             Published::New(_) | Published::Again => self.answer(ticket, code, b""),
         }
     }
+}
+
+fn tag_of(value: &Message) -> Etag {
+    etag(value.content_type().and_then(format_of), value.payload())
 }
 
 /// What a message keeps of its request besides the body.

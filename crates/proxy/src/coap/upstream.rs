@@ -9,12 +9,15 @@ use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
 use std::rc::Rc;
-use tidegate_coap::{Code, OptionNumber};
+use tidegate_coap::{Code, Message, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 
 impl Server {
     pub(super) fn forward(&mut self, ticket: Ticket, call: &Call<'_>, (index, edits): (usize, &Edits)) {
+        if let Some((code, text)) = barred(call.message()) {
+            return self.answer(&ticket, code, text);
+        }
         let Some(ticket) = self.unless_kept(ticket, call) else { return };
         let plan = Rc::clone(&ticket.plan);
         let route = &plan.plan.routes[index];
@@ -127,6 +130,19 @@ impl Server {
     }
 }
 
+/// Why a request may not leave: its hops are used up (RFC 8768 section 3), or it depends on
+/// an entity tag, which is ours and means nothing to an upstream.
+fn barred(request: &Message<'_>) -> Option<(Code, &'static [u8])> {
+    match request.uint(OptionNumber::HOP_LIMIT) {
+        Some(0) => return Some((Code::BAD_REQUEST, b"a Hop-Limit of 0")),
+        Some(1) => return Some((Code::HOP_LIMIT_REACHED, b"tidegate")),
+        _ => {}
+    }
+    let tagged = |option: &OptionRef<'_>| option.number == OptionNumber::IF_MATCH && !option.value.is_empty();
+    let is_tagged = request.options().any(|option| tagged(&option));
+    is_tagged.then_some((Code::BAD_OPTION, b"If-Match with a tag does not cross to HTTP"))
+}
+
 /// RFC 8132 section 5: iPATCH is PATCH that may be repeated; the others keep their names.
 fn http_method(method: Code) -> &'static str {
     if method == Code::IPATCH { "PATCH" } else { method.method().unwrap_or("GET") }
@@ -151,9 +167,12 @@ fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
         }
     };
     let peer = call.view.peer.address.ip().to_canonical().to_string();
-    let own: [(&str, Option<&[u8]>); 6] = [
+    let has = |number| call.message().option(number).map(|_| &b"*"[..]);
+    let own: [(&str, Option<&[u8]>); 8] = [
         ("Content-Type", call.view.content_type().map(str::as_bytes)),
         ("Accept", call.view.accept().map(str::as_bytes)),
+        ("If-Match", has(OptionNumber::IF_MATCH)),
+        ("If-None-Match", has(OptionNumber::IF_NONE_MATCH)),
         ("traceparent", call.view.trace()),
         ("X-Forwarded-For", Some(peer.as_bytes())),
         ("X-Forwarded-Proto", Some(b"coap")),

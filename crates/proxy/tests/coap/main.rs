@@ -1,6 +1,7 @@
 //! CoAP against whole gateways, over real sockets: what needs broker, plan and
 //! workers together. The rules of the message layer are tested where it lives.
 
+mod conditions;
 mod gateway;
 mod peer;
 
