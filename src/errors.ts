@@ -35,6 +35,7 @@ export const ERROR_CODES = {
   NATIVE_FAILED: { exit: 70, text: "the native side failed in a way that has no name" },
   DATA_DIR_UNWRITABLE: { exit: 2, text: "the data directory cannot be written" },
   DATA_DIR_LOCKED: { exit: 2, text: "another gateway uses the data directory" },
+  STORE: { exit: 2, text: "what the data directory keeps for MQTT clients cannot be read or written" },
   DATA_DIR_VERSION: { exit: 2, text: "the data directory was written by a newer version" },
   FILE_EXISTS: { exit: 1, text: "a file that would be written already exists" },
   ADMIN_UNREACHABLE: { exit: 2, text: "no gateway answers on the admin address" },

@@ -30,7 +30,7 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
   const hasUsers = Object.keys(data.auth?.users ?? {}).length > 0
-  const { httpPath = "/t", ...broker } = data.broker ?? {}
+  const { httpPath = "/t", durability = "process", ...broker } = data.broker ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
@@ -43,7 +43,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)]),
     ),
     routes: (data.routes ?? []).map(normalizeRoute),
-    broker: { httpPath: httpPath.replace(/\/+$/, ""), ...withDefaults(BROKER, broker) },
+    broker: { httpPath: httpPath.replace(/\/+$/, ""), durability, ...withDefaults(BROKER, broker) },
     mqtt: withDefaults(MQTT, data.mqtt),
     coap: withDefaults(COAP, data.coap),
     access: normalizeAccess(data, context),

@@ -6,6 +6,7 @@ import type {
   AccessPlan,
   BalancePlan,
   BreakerPlan,
+  BrokerPlan,
   ListenerPlan,
   MatchPlan,
   OutlierPlan,
@@ -77,7 +78,7 @@ export interface NormalizedConfig {
   readonly upstreams: readonly NormalizedUpstream[]
   readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
   readonly routes: readonly NormalizedRoute[]
-  readonly broker: Numbers<typeof BROKER> & { readonly httpPath: string }
+  readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability">
   readonly mqtt: Numbers<typeof MQTT>
   readonly coap: Numbers<typeof COAP>
   readonly access: AccessPlan

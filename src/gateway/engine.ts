@@ -53,7 +53,12 @@ function assemble(
   const { workers } = config
   const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:")
   const endpoints = new Endpoints(registry, changed)
-  const native = new module.NativeGateway({ workers, layoutVersion: LAYOUT_VERSION, eventRings: hub.memory })
+  const native = new module.NativeGateway({
+    workers,
+    layoutVersion: LAYOUT_VERSION,
+    eventRings: hub.memory,
+    dataDir: dataDir?.file("broker") ?? null,
+  })
   native.onWake(() => hub.wake())
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
   const host = createHost({ native: module, gatewayId: native.id, workers, complain })

@@ -12,6 +12,8 @@ export interface NativeOptions {
   readonly layoutVersion: number
   /** One per worker, over a `SharedArrayBuffer`, its header already written. */
   readonly eventRings: readonly Uint8Array[]
+  /** Where promises to MQTT clients are kept, or null: in memory only. STORE: it cannot be read or written. */
+  readonly dataDir: string | null
 }
 
 /** One running data plane. */

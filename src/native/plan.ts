@@ -286,6 +286,12 @@ export interface BrokerPlan {
   readonly maxSubscriptionsPerClient: number
   /** Messages on their way between two workers; default 4,096. */
   readonly maxBetweenWorkers: number
+  /** Longest that a message waits for a session; default 0: as long as it takes. */
+  readonly maxQueuedAgeS: number
+  /** Bytes of all logs in the data directory; default 8 GiB. */
+  readonly maxStoredBytes: number
+  /** What an acknowledgement survives: the end of the process (default), or of power. */
+  readonly durability: "process" | "power"
 }
 
 export interface MqttPlan {

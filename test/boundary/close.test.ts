@@ -15,6 +15,7 @@ function open(t: ExecutionContext): NativeGateway {
   const gateway = new (loadNative().NativeGateway)({
     workers: 2,
     layoutVersion: LAYOUT_VERSION,
+    dataDir: null,
     eventRings: [createEventRing(), createEventRing()],
   })
   t.teardown(() => gateway.close())
@@ -88,14 +89,16 @@ withAddon("what is asked of a closed gateway is refused with CLOSED", async (t) 
 
 withAddon("another version of the shared layout is refused before anything starts", async (t) => {
   const { NativeGateway } = loadNative()
-  const start = (layoutVersion: number) => () => new NativeGateway({ workers: 1, layoutVersion, eventRings: [] })
+  const start = (layoutVersion: number) => () =>
+    new NativeGateway({ workers: 1, layoutVersion, eventRings: [], dataDir: null })
   t.is(await codeOf(start(LAYOUT_VERSION + 1)), "LAYOUT")
   const ring = createEventRing()
   new Uint32Array(ring.buffer)[0] = 99
-  const withRing = () => new NativeGateway({ workers: 1, layoutVersion: LAYOUT_VERSION, eventRings: [ring] })
+  const withRing = () =>
+    new NativeGateway({ workers: 1, layoutVersion: LAYOUT_VERSION, eventRings: [ring], dataDir: null })
   t.is(await codeOf(withRing), "LAYOUT")
   t.is(
-    await codeOf(() => new NativeGateway({ workers: 0, layoutVersion: LAYOUT_VERSION, eventRings: [] })),
+    await codeOf(() => new NativeGateway({ workers: 0, layoutVersion: LAYOUT_VERSION, eventRings: [], dataDir: null })),
     "INVALID_OPTIONS",
   )
 })

@@ -2,6 +2,7 @@
 //! identifiers, both phases of QoS 2, and the QoS 2 identifiers that it has sent.
 
 use crate::outlet::{Ids, Offer, Outlet};
+use crate::record::{Record, StoredDelivery};
 use crate::sink::{DropReason, Sink};
 use crate::stats::Stats;
 use foldhash::fast::RandomState;
@@ -16,12 +17,17 @@ pub(crate) struct Queued {
     qos: Qos,
     retain: bool,
     ids: Ids,
+    name: u64,
+    /// The session's number for it.
+    number: u64,
+    /// When it began to wait.
+    since: u64,
 }
 
 impl Offer<'_> {
-    fn keep(&self) -> Queued {
-        let Offer { message, qos, retain, ids } = *self;
-        Queued { message: message.clone(), qos, retain, ids: Ids::from_slice(ids) }
+    fn keep(&self, number: u64, since: u64) -> Queued {
+        let Offer { message, qos, retain, ids, name } = *self;
+        Queued { message: message.clone(), qos, retain, ids: Ids::from_slice(ids), name, number, since }
     }
 }
 
@@ -31,8 +37,13 @@ impl Queued {
     }
 
     fn offer(&self) -> Offer<'_> {
-        let Queued { message, qos, retain, ids } = self;
-        Offer { message, qos: *qos, retain: *retain, ids }
+        let Queued { message, qos, retain, ids, name, .. } = self;
+        Offer { message, qos: *qos, retain: *retain, ids, name: *name }
+    }
+
+    fn record(&self, key: u64, packet_id: u16) -> Record<'_> {
+        let Queued { message, qos, retain, ids, name, number, .. } = self;
+        Record::Queue { key, number: *number, id: *name, message, qos: *qos, retain: *retain, ids, packet_id }
     }
 }
 
@@ -41,14 +52,21 @@ impl Queued {
 enum Inflight {
     /// PUBLISH sent, no PUBACK or PUBREC yet.
     Published(u16, Queued),
-    /// PUBREC came, PUBREL sent, no PUBCOMP yet.
-    Released(u16),
+    /// PUBREC came, PUBREL sent, no PUBCOMP yet: identifier, number.
+    Released(u16, u64),
 }
 
 impl Inflight {
+    const fn number(&self) -> u64 {
+        match self {
+            Inflight::Published(_, queued) => queued.number,
+            Inflight::Released(_, number) => *number,
+        }
+    }
+
     const fn packet_id(&self) -> u16 {
         match self {
-            Inflight::Published(id, _) | Inflight::Released(id) => *id,
+            Inflight::Published(id, _) | Inflight::Released(id, _) => *id,
         }
     }
 }
@@ -73,6 +91,8 @@ pub(crate) struct Backlog {
     inflight: VecDeque<Inflight>,
     sent: usize,
     last_id: u16,
+    /// The number of the delivery that came last.
+    last_number: u64,
     /// QoS 2 identifiers received and not released.
     inbound: Vec<u16>,
 }
@@ -94,7 +114,8 @@ impl Backlog {
     pub(crate) fn offer<S: Sink>(&mut self, offer: Offer<'_>, window: Option<usize>, outlet: &mut Outlet<'_, S>) {
         let free = window.is_some_and(|window| self.queue.is_empty() && self.inflight.len() < window);
         if free {
-            return self.launch(offer.keep(), outlet);
+            self.last_number += 1;
+            return self.launch(offer.keep(self.last_number, outlet.now), false, outlet);
         }
         let cost = offer.message.cost() + size_of::<Queued>();
         // The newest goes: what was promised first is kept, and order too.
@@ -106,13 +127,20 @@ impl Backlog {
             self.queued_bytes += cost;
             outlet.stats.queued_bytes += cost;
             outlet.stats.queued += 1;
-            self.queue.push_back(offer.keep());
+            self.last_number += 1;
+            let queued = offer.keep(self.last_number, outlet.now);
+            outlet.append(|key| queued.record(key, 0));
+            self.queue.push_back(queued);
         }
     }
 
     /// Sends for the first time. The caller saw that there is room.
-    fn launch<S: Sink>(&mut self, queued: Queued, outlet: &mut Outlet<'_, S>) {
+    fn launch<S: Sink>(&mut self, queued: Queued, has_waited: bool, outlet: &mut Outlet<'_, S>) {
         let packet_id = self.next_id();
+        outlet.append(|key| match has_waited {
+            true => Record::Sent { key, number: queued.number, packet_id },
+            false => queued.record(key, packet_id),
+        });
         outlet.stats.delivered += 1;
         outlet.send(queued.offer(), packet_id, false);
         self.inflight.push_back(Inflight::Published(packet_id, queued));
@@ -151,15 +179,18 @@ impl Backlog {
                 match again {
                     // MQTT-4.4.0-1
                     Inflight::Published(packet_id, queued) => outlet.send(queued.offer(), *packet_id, true),
-                    Inflight::Released(packet_id) => outlet.sink.release(outlet.id, *packet_id),
+                    Inflight::Released(packet_id, _) => outlet.sink.release(outlet.id, *packet_id),
                 }
                 continue;
             }
             let Some(queued) = self.unqueue(outlet.stats) else { return };
-            if queued.message.is_expired(outlet.now) {
-                outlet.drop(DropReason::Expired, 1);
+            let oldest = outlet.limits.max_queued_age_ms;
+            let too_old = oldest != 0 && outlet.now.saturating_sub(queued.since) > oldest;
+            if too_old || queued.message.is_expired(outlet.now) {
+                outlet.append(|key| Record::Done { key, number: queued.number });
+                outlet.drop(if too_old { DropReason::TooOld } else { DropReason::Expired }, 1);
             } else {
-                self.launch(queued, outlet);
+                self.launch(queued, true, outlet);
             }
         }
     }
@@ -173,21 +204,22 @@ impl Backlog {
     }
 
     /// Puts what an earlier place of the session held in front. What reached both places
-    /// stays once: how many those are, and what did not reach this one yet. The bounds may
+    /// stays once: the numbers those had here, and what did not reach this one yet. The bounds may
     /// be passed by as much as waited here.
-    pub(crate) fn join(&mut self, earlier: Backlog, stats: &mut Stats) -> (usize, Vec<Arc<Message>>) {
+    pub(crate) fn join(&mut self, earlier: Backlog, stats: &mut Stats) -> (Vec<u64>, Vec<Arc<Message>>) {
         let later = std::mem::replace(self, earlier);
+        self.renumber(later.last_number);
         let address = |message: &Arc<Message>| Arc::as_ptr(message) as usize;
         let mut held: HashMap<usize, Arc<Message>, RandomState> =
             self.messages().map(|message| (address(message), message.clone())).collect();
         stats.queued += self.queue.len() as u64;
         stats.queued_bytes += self.queued_bytes;
-        let mut twice = 0;
+        let mut twice = Vec::new();
         for queued in later.queue {
             if held.remove(&address(&queued.message)).is_some() {
                 stats.queued -= 1;
                 stats.queued_bytes -= queued.cost();
-                twice += 1;
+                twice.push(queued.number);
             } else {
                 self.queued_bytes += queued.cost();
                 self.queue.push_back(queued);
@@ -196,10 +228,69 @@ impl Backlog {
         (twice, held.into_values().collect())
     }
 
+    /// Numbers from 1, below all that a session in arrival gives.
+    fn renumber(&mut self, last_number: u64) {
+        let mut next = 0;
+        let mut count = || {
+            next += 1;
+            next
+        };
+        for inflight in &mut self.inflight {
+            match inflight {
+                Inflight::Published(_, queued) => queued.number = count(),
+                Inflight::Released(_, number) => *number = count(),
+            }
+        }
+        self.queue.iter_mut().for_each(|queued| queued.number = count());
+        self.last_number = last_number.max(next);
+    }
+
+    /// A queue in front of which another one will be put.
+    pub(crate) fn arriving() -> Backlog {
+        Backlog { last_number: 1 << 32, ..Backlog::default() }
+    }
+
+    /// What was kept: in flight first, then what never left.
+    pub(crate) fn restored(stored: Vec<StoredDelivery>, inbound: Vec<u16>, now: u64) -> Backlog {
+        let mut backlog = Backlog { inbound, ..Backlog::default() };
+        for StoredDelivery { message, qos, retain, ids, packet_id, id } in stored {
+            backlog.last_number += 1;
+            let number = backlog.last_number;
+            let Some(message) = message else {
+                backlog.inflight.push_back(Inflight::Released(packet_id, number));
+                continue;
+            };
+            let queued = Queued { message, qos, retain, ids: Ids::from_slice(&ids), name: id, number, since: now };
+            if packet_id == 0 {
+                backlog.queued_bytes += queued.cost();
+                backlog.queue.push_back(queued);
+            } else {
+                backlog.inflight.push_back(Inflight::Published(packet_id, queued));
+            }
+        }
+        // They were given in this order.
+        backlog.last_id = backlog.inflight.back().map_or(0, Inflight::packet_id);
+        backlog
+    }
+
+    /// Says all of it, for a log that begins anew.
+    pub(crate) fn tell(&self, key: u64, append: &mut impl FnMut(Record<'_>)) {
+        for inflight in &self.inflight {
+            append(match inflight {
+                Inflight::Published(packet_id, queued) => queued.record(key, *packet_id),
+                Inflight::Released(packet_id, number) => {
+                    Record::Released { key, number: *number, packet_id: *packet_id }
+                }
+            });
+        }
+        self.queue.iter().for_each(|queued| append(queued.record(key, 0)));
+        self.inbound.iter().for_each(|&packet_id| append(Record::Inbound { key, packet_id, held: true }));
+    }
+
     fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
         let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
             Inflight::Published(_, queued) => Some(&queued.message),
-            Inflight::Released(_) => None,
+            Inflight::Released(..) => None,
         });
         self.queue.iter().map(|queued| &queued.message).chain(inflight)
     }
@@ -209,61 +300,69 @@ impl Backlog {
         self.sent = 0;
     }
 
-    /// Drops what the access rules do not allow any more: how many of the queue.
-    pub(crate) fn keep_allowed(&mut self, stats: &mut Stats, may: impl Fn(&Message) -> bool) -> usize {
+    /// Drops what the access rules do not allow any more.
+    pub(crate) fn keep_allowed<S: Sink>(&mut self, outlet: &mut Outlet<'_, S>, may: impl Fn(&Message) -> bool) {
         self.inflight.retain(|inflight| match inflight {
-            Inflight::Published(_, queued) => may(&queued.message),
-            Inflight::Released(_) => true,
+            Inflight::Published(_, queued) if !may(&queued.message) => {
+                outlet.append(|key| Record::Done { key, number: queued.number });
+                false
+            }
+            _ => true,
         });
         let before = self.queue.len();
         for _ in 0..before {
-            let Some(queued) = self.unqueue(stats) else { break };
+            let Some(queued) = self.unqueue(outlet.stats) else { break };
             if may(&queued.message) {
-                self.queued_bytes += queued.cost();
-                stats.queued_bytes += queued.cost();
-                stats.queued += 1;
-                self.queue.push_back(queued);
+                self.enqueue(queued, outlet.stats);
+            } else {
+                outlet.append(|key| Record::Done { key, number: queued.number });
             }
         }
-        before - self.queue.len()
+        outlet.drop(DropReason::Forbidden, before - self.queue.len());
     }
 
-    /// PUBACK, or a delivery that the client cannot take: whether it was in flight.
-    pub(crate) fn acknowledge(&mut self, packet_id: u16, qos: Option<Qos>) -> bool {
+    fn enqueue(&mut self, queued: Queued, stats: &mut Stats) {
+        self.queued_bytes += queued.cost();
+        stats.queued_bytes += queued.cost();
+        stats.queued += 1;
+        self.queue.push_back(queued);
+    }
+
+    /// PUBACK, or a delivery that the client cannot take: its number, if it was in flight.
+    pub(crate) fn acknowledge(&mut self, packet_id: u16, qos: Option<Qos>) -> Option<u64> {
         let fits = |inflight: &Inflight| match inflight {
             Inflight::Published(id, queued) => *id == packet_id && qos.is_none_or(|qos| queued.qos == qos),
-            Inflight::Released(_) => false,
+            Inflight::Released(..) => false,
         };
-        let index = self.inflight.iter().position(fits);
-        index.is_some_and(|index| {
-            self.remove(index);
-            true
-        })
+        let index = self.inflight.iter().position(fits)?;
+        let number = self.inflight[index].number();
+        self.remove(index);
+        Some(number)
     }
 
-    /// PUBREC; a second one is answered as the first.
-    pub(crate) fn receive(&mut self, packet_id: u16, accepted: bool) -> Received {
-        let Some(index) = self.index(packet_id) else { return Received::Unknown };
+    /// PUBREC, and the delivery's number; a second one is answered as the first.
+    pub(crate) fn receive(&mut self, packet_id: u16, accepted: bool) -> (Received, u64) {
+        let Some(index) = self.index(packet_id) else { return (Received::Unknown, 0) };
+        let number = self.inflight[index].number();
         match &self.inflight[index] {
-            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => Received::Unknown,
+            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => (Received::Unknown, number),
             Inflight::Published(..) if !accepted => {
                 self.remove(index);
-                Received::Done
+                (Received::Done, number)
             }
             _ => {
-                self.inflight[index] = Inflight::Released(packet_id);
-                Received::Release
+                self.inflight[index] = Inflight::Released(packet_id, number);
+                (Received::Release, number)
             }
         }
     }
 
-    /// PUBCOMP: whether it was awaited.
-    pub(crate) fn complete(&mut self, packet_id: u16) -> bool {
-        let index = self.index(packet_id).filter(|&index| matches!(self.inflight[index], Inflight::Released(_)));
-        index.is_some_and(|index| {
-            self.remove(index);
-            true
-        })
+    /// PUBCOMP: the delivery's number, if it was awaited.
+    pub(crate) fn complete(&mut self, packet_id: u16) -> Option<u64> {
+        let index = self.index(packet_id).filter(|&index| matches!(self.inflight[index], Inflight::Released(..)))?;
+        let number = self.inflight[index].number();
+        self.remove(index);
+        Some(number)
     }
 
     /// A QoS 2 PUBLISH comes in: `None`: there is no room, `Some(false)`: it came before.

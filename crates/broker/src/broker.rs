@@ -6,6 +6,7 @@ use crate::filter::is_topic;
 use crate::groups::{Groups, Turn};
 use crate::interest::Interest;
 use crate::limits::BrokerLimits;
+use crate::record::Record;
 use crate::routes::Routes;
 use crate::shared::Shared;
 use crate::sink::{DropReason, Forward, Sink, SubscriberId};
@@ -165,8 +166,12 @@ impl Broker {
             Some(Outcome::Success) => self.spread(now, Some(id.slot), message, sink),
             refused => refused.unwrap_or(Outcome::Internal),
         };
-        if once && !outcome.is_accepted() {
-            self.pubrel(id, packet_id);
+        if let (true, Some(session)) = (once, self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut())) {
+            if !outcome.is_accepted() {
+                session.backlog.release_inbound(packet_id);
+            } else if session.key != 0 {
+                sink.append(&Record::Inbound { key: session.key, packet_id, held: true });
+            }
         }
         Published::New(self.count(outcome))
     }
@@ -196,6 +201,15 @@ impl Broker {
         }
     }
 
+    /// Whether a session that is kept on disk gets messages of `topic`, on any worker.
+    fn is_kept(&mut self, topic: &str) -> bool {
+        let Broker { tree, routes, acl, subscribers, groups, .. } = self;
+        let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
+        matched.durable != 0
+            || matched.entries.iter().any(|entry| entry.durable)
+            || matched.groups.iter().any(|&index| groups.get(index).is_some_and(|group| group.is_durable(None)))
+    }
+
     /// Delivers a publish that was checked.
     pub(crate) fn spread<S: Sink>(
         &mut self,
@@ -204,13 +218,19 @@ impl Broker {
         message: MessageBuilder<'_>,
         sink: &mut S,
     ) -> Outcome {
-        let (topic, retain) = (message.topic, message.retain);
+        let (topic, retain, promised) = (message.topic, message.retain, message.qos != Qos::AtMostOnce);
+        if self.shared.is_full() && (retain || (promised && self.is_kept(topic))) {
+            return Outcome::QuotaExceeded;
+        }
         let mut once = Once::Parts(message);
         let mut sequence = 0;
         if retain {
             let Some(message) = once.message() else { return Outcome::InvalidTopic };
             let Ok(number) = self.shared.retained().store(message) else { return Outcome::QuotaExceeded };
             sequence = number;
+            if self.shared.is_keeping() {
+                sink.append(&Record::Retain { message, sequence });
+            }
         }
         let Broker { tree, routes, acl, subscribers, groups, .. } = self;
         let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
@@ -218,17 +238,23 @@ impl Broker {
             return Outcome::NoSubscribers;
         }
         let Some(message) = once.message() else { return Outcome::InvalidTopic };
-        let job = Job { now, message, origin };
+        let name = if promised { subscribers.next_name() } else { 0 };
+        let job = Job { now, message, origin, name };
         subscribers.deliver(job, &matched.entries, sink);
         let mut picks: SmallVec<[(u16, Arc<str>); 2]> = SmallVec::new();
+        let mut durable = matched.durable;
         for &index in &matched.groups {
             let Some(group) = groups.get(index) else { continue };
             match group.next_worker() {
-                Turn::Worker(worker) => picks.push((worker, group.key.clone())),
+                Turn::Worker(worker) => {
+                    durable |= u64::from(group.is_durable(Some(worker))) << (worker % MAX_WORKERS);
+                    picks.push((worker, group.key.clone()));
+                }
                 Turn::Here | Turn::Nobody => deliver_to_member((subscribers, acl), group, job, sink),
             }
         }
-        forward((message, sequence), matched.workers, &picks, sink);
+        let durable = if promised { durable } else { 0 };
+        forward((message, sequence), (matched.workers, (durable, name)), &picks, sink);
         Outcome::Success
     }
 
@@ -239,7 +265,7 @@ impl Broker {
             self.deliver_plain(now, from, forward, sink);
         }
         let Broker { acl, subscribers, groups, .. } = self;
-        let job = Job { now, message: &forward.message, origin: None };
+        let job = Job { now, message: &forward.message, origin: None, name: named(subscribers, forward) };
         for key in &forward.groups {
             match groups.index(key).and_then(|index| groups.get(index)) {
                 Some(group) => deliver_to_member((subscribers, acl), group, job, sink),
@@ -251,7 +277,7 @@ impl Broker {
     fn deliver_plain<S: Sink>(&mut self, now: u64, from: u16, forward: &Forward, sink: &mut S) {
         let Broker { tree, routes, acl, subscribers, recent, moves, interest, .. } = self;
         let topic = forward.message.topic();
-        let job = Job { now, message: &forward.message, origin: None };
+        let job = Job { now, message: &forward.message, origin: None, name: named(subscribers, forward) };
         let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
         let fresh = forward.sequence == 0 || recent.is_empty();
         if fresh && moves.are_quiet() {
@@ -294,15 +320,26 @@ fn deliver_to_member<S: Sink>(
     }
 }
 
-fn forward<S: Sink>((message, sequence): (&Arc<Message>, u64), plain: u64, picks: &[(u16, Arc<str>)], sink: &mut S) {
+/// A message's name in the log here.
+fn named(subscribers: &mut Subscribers, forward: &Forward) -> u64 {
+    if forward.name != 0 { forward.name } else { subscribers.next_name() }
+}
+
+fn forward<S: Sink>(
+    (message, sequence): (&Arc<Message>, u64),
+    (plain, (durable, name)): (u64, (u64, u64)),
+    picks: &[(u16, Arc<str>)],
+    sink: &mut S,
+) {
     let picked = picks.iter().fold(0, |bits, (worker, _)| bits | 1_u64 << (worker % MAX_WORKERS));
     let mut rest = plain | picked;
     while rest != 0 {
         let worker = rest.trailing_zeros() as u16;
         rest &= rest - 1;
         let groups = picks.iter().filter(|(to, _)| *to == worker).map(|(_, key)| key.clone()).collect();
-        let plain = plain >> worker & 1 == 1;
-        sink.forward(worker, Forward { message: message.clone(), sequence, plain, groups });
+        let is_in = |bits: u64| bits >> worker & 1 == 1;
+        let name = if is_in(durable) { name } else { 0 };
+        sink.forward(worker, Forward { message: message.clone(), sequence, name, plain: is_in(plain), groups });
     }
 }
 

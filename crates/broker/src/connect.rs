@@ -5,6 +5,7 @@ use crate::access::Access;
 use crate::backlog::Backlog;
 use crate::broker::Broker;
 use crate::directory::{Claim, Home};
+use crate::record::Record;
 use crate::session::{Session, Will};
 use crate::sink::{CloseReason, DropReason, Sink, SubscriberId};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl Broker {
         let client_id = request.client_id.clone();
         match self.shared.directory.claim(&client_id, self.worker) {
             Claim::Full => Connect::Refused(Outcome::QuotaExceeded),
-            Claim::New(epoch) => Connect::Ready(self.open(request, epoch)),
+            Claim::New(epoch) => Connect::Ready(self.open(request, epoch, sink)),
             Claim::Moved(claim, home) if home.worker != self.worker || self.pending.contains_key(&home.epoch) => {
                 self.wait_for(request, claim, home);
                 Connect::Wait { claim }
@@ -93,12 +94,12 @@ impl Broker {
     ) -> Connected {
         let slot = self.by_client.get(&request.client_id).copied();
         let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(home.epoch)) else {
-            return self.open(request, claim);
+            return self.open(request, claim, sink);
         };
         self.detach(now, slot, request.clean_start, sink);
         if request.clean_start {
             self.end(slot, sink);
-            return self.open(request, claim);
+            return self.open(request, claim, sink);
         }
         self.reopen(slot, request, claim, sink)
     }
@@ -111,8 +112,7 @@ impl Broker {
         self.subscribers.with_session((id, now), sink, |session, outlet| {
             if !acl.is_open() {
                 let may = |message: &tidegate_message::Message| acl.may_receive(&access, message.topic());
-                let dropped = session.backlog.keep_allowed(outlet.stats, may);
-                outlet.drop(DropReason::Forbidden, dropped);
+                session.backlog.keep_allowed(outlet, may);
             }
             session.pump(outlet);
         });
@@ -139,6 +139,7 @@ impl Broker {
         self.subscribers.stats.connected -= 1;
         self.subscribers.stats.disconnected += 1;
         self.mark_members(id.slot, false, sink);
+        self.tell(id.slot, sink);
         self.run_session(now, id.slot, sink);
     }
 
@@ -159,16 +160,18 @@ impl Broker {
         true
     }
 
-    pub(crate) fn open(&mut self, request: ConnectRequest, epoch: u64) -> Connected {
+    pub(crate) fn open<S: Sink>(&mut self, request: ConnectRequest, epoch: u64, sink: &mut S) -> Connected {
         let ConnectRequest { client_id, expiry, receive_maximum, will, mut access, .. } = request;
         let expiry = expiry.min(self.subscribers.limits.max_session_expiry);
         access.client_id = Some(client_id.clone());
         let mut session = Session::new(client_id.clone(), epoch);
+        session.key = if self.keeps(expiry) { epoch } else { 0 };
         (session.connected, session.expiry) = (true, expiry);
         (session.receive_maximum, session.will) = (receive_maximum, will.map(Box::new));
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.by_client.insert(client_id, id.slot);
         self.subscribers.stats.connected += 1;
+        self.tell(id.slot, sink);
         Connected { id, present: false, expiry }
     }
 
@@ -192,6 +195,7 @@ impl Broker {
                 (session.ends_at, session.will_at) = (None, None);
             }
         }
+        self.set_kept(slot, (epoch, expiry), sink);
         // Routes know the access of the one before.
         self.tree.generation += 1;
         self.subscribers.stats.connected += 1;
@@ -199,6 +203,25 @@ impl Broker {
         self.mark_members(slot, true, sink);
         let void = SubscriberId { worker: self.worker, slot, generation: 0 };
         Connected { id: self.subscribers.renew(slot).unwrap_or(void), present: true, expiry }
+    }
+
+    /// A session that comes back is kept from now on, or not any more, or still.
+    fn set_kept<S: Sink>(&mut self, slot: u32, (epoch, expiry): (u64, u32), sink: &mut S) {
+        let keeps = self.keeps(expiry);
+        let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
+        let filters = owner.filters.clone();
+        let Some(session) = owner.session.as_mut() else { return };
+        match (session.key, keeps) {
+            (0, true) => session.key = epoch,
+            (0, false) => return,
+            (_, true) => return self.tell(slot, sink),
+            (key, false) => {
+                session.key = 0;
+                sink.append(&Record::End { key });
+            }
+        }
+        filters.iter().for_each(|(filter, options)| self.insert_filter(slot, filter, *options, sink));
+        self.tell_all(slot, sink);
     }
 
     /// Takes the connection away from the session in `slot`, if it has one. The will of
@@ -225,7 +248,10 @@ impl Broker {
     pub(crate) fn publish_will<S: Sink>(&mut self, now: u64, slot: u32, sink: &mut S) {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
         let Some(will) = owner.session.as_mut().and_then(|session| session.will.take()) else { return };
-        let access = owner.access.clone();
+        let (access, key) = (owner.access.clone(), owner.key());
+        if key != 0 {
+            sink.append(&Record::Will { key, will: None, due_at: None });
+        }
         let message = &will.message;
         let builder = MessageBuilder {
             topic: message.topic(),
@@ -261,6 +287,10 @@ impl Broker {
     pub(crate) fn end<S: Sink>(&mut self, slot: u32, sink: &mut S) {
         let Some(epoch) = self.epoch(slot) else { return };
         let client_id = self.subscribers.slots.get(slot as usize).and_then(|slot| slot.access.client_id.clone());
+        let key = self.subscribers.slots.get(slot as usize).map_or(0, |slot| slot.key());
+        if key != 0 {
+            sink.append(&Record::End { key });
+        }
         if let Some(backlog) = self.take(slot, sink) {
             self.lose_backlog(&backlog, sink);
         }

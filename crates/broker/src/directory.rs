@@ -82,6 +82,15 @@ impl Directory {
         }
     }
 
+    /// The place of a session that was kept on disk, whatever the bound: its epoch.
+    pub(crate) fn restore(&self, client_id: &Arc<str>, worker: u16) -> u64 {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.shard(client_id).lock().insert(client_id.clone(), Home { worker, epoch }).is_none() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        epoch
+    }
+
     /// Forgets the session unless somebody claimed it since.
     pub(crate) fn release(&self, client_id: &str, home: Home) {
         let mut shard = self.shard(client_id).lock();

@@ -14,6 +14,7 @@ struct Remote {
     worker: u16,
     members: u32,
     connected: u32,
+    durable: bool,
 }
 
 /// One `$share/group/filter`.
@@ -82,8 +83,14 @@ impl Group {
     }
 
     /// Members here: all, connected.
-    pub(crate) fn count(&self) -> (u32, u32) {
-        (self.members.len() as u32, self.connected)
+    pub(crate) fn count(&self) -> (u32, u32, bool) {
+        (self.members.len() as u32, self.connected, self.members.iter().any(|member| member.durable))
+    }
+
+    /// Whether a member on `worker` is kept on disk; `None`: anywhere.
+    pub(crate) fn is_durable(&self, worker: Option<u16>) -> bool {
+        let here = worker.is_none() && self.members.iter().any(|member| member.durable);
+        here || self.remotes.iter().any(|remote| remote.durable && worker.is_none_or(|worker| worker == remote.worker))
     }
 
     pub(crate) fn contains(&self, slot: u32) -> bool {
@@ -113,10 +120,10 @@ impl Group {
         }
     }
 
-    pub(crate) fn set_remote(&mut self, worker: u16, members: u32, connected: u32) {
+    pub(crate) fn set_remote(&mut self, (worker, durable): (u16, bool), members: u32, connected: u32) {
         self.remotes.retain(|remote| remote.worker != worker);
         if members > 0 {
-            self.remotes.push(Remote { worker, members, connected });
+            self.remotes.push(Remote { worker, members, connected, durable });
         }
     }
 }
@@ -167,7 +174,7 @@ mod tests {
     use tidegate_message::Qos;
 
     fn entry(slot: u32) -> Entry {
-        Entry { slot, id: 0, qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false }
+        Entry { slot, id: 0, qos: Qos::AtLeastOnce, no_local: false, retain_as_published: false, durable: false }
     }
 
     #[test]
@@ -176,8 +183,8 @@ mod tests {
         let (index, _) = groups.make("$share/g/a");
         let group = groups.get(index).expect("just made");
         group.insert(entry(1), true);
-        group.set_remote(2, 2, 2);
-        group.set_remote(3, 5, 0);
+        group.set_remote((2, false), 2, 2);
+        group.set_remote((3, false), 5, 0);
         let turns: Vec<Turn> = (0..6).map(|_| group.next_worker()).collect();
         assert_eq!(turns.iter().filter(|turn| **turn == Turn::Here).count(), 2);
         assert_eq!(turns.iter().filter(|turn| **turn == Turn::Worker(2)).count(), 4);

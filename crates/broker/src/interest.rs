@@ -31,15 +31,25 @@ impl Interest {
         self.acknowledged.len() < 2
     }
 
-    pub(crate) fn emit<S: Sink>(&mut self, filter: Arc<str>, (members, connected): (u32, u32), sink: &mut S) {
+    pub(crate) fn emit<S: Sink>(
+        &mut self,
+        filter: Arc<str>,
+        (members, connected, durable): (u32, u32, bool),
+        sink: &mut S,
+    ) {
         if !self.is_alone() {
             self.number += 1;
-            sink.interest(InterestChange { number: self.number, filter, members, connected });
+            sink.interest(InterestChange { number: self.number, filter, members, connected, durable });
         }
     }
 }
 
 impl Broker {
+    /// The number of this worker's last change.
+    pub fn interest(&self) -> u64 {
+        self.interest.number()
+    }
+
     /// The number up to which every other worker applied this worker's changes: a
     /// subscription whose `Granted::after` is not above it may be acknowledged.
     pub fn settled(&self) -> u64 {
@@ -58,14 +68,14 @@ impl Broker {
     /// Applies a change of worker `from`; the driver then sends its number back.
     pub fn handle_interest(&mut self, from: u16, change: &InterestChange) {
         let Some((_, filter)) = split_share(&change.filter) else {
-            return self.tree.set_worker(&change.filter, from, change.members > 0);
+            return self.tree.set_worker(&change.filter, from, (change.members > 0, change.durable));
         };
         let (index, new) = self.groups.make(&change.filter);
         if new {
             self.tree.add_group(filter, index);
         }
         if let Some(group) = self.groups.get(index) {
-            group.set_remote(from, change.members, change.connected);
+            group.set_remote((from, change.durable), change.members, change.connected);
         }
         self.sweep_group(filter, index);
     }

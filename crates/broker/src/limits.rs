@@ -20,6 +20,9 @@ pub struct BrokerLimits {
     pub max_session_expiry: u32,
     /// Levels of a topic or filter. Default 128.
     pub topic_levels: usize,
+    /// Longest that a message waits for a session, milliseconds; 0: as long as it takes,
+    /// which is the default.
+    pub max_queued_age_ms: u64,
     /// Retained messages that one subscription replays. Default 10,000.
     pub max_replayed: usize,
 }
@@ -35,6 +38,7 @@ impl Default for BrokerLimits {
             max_inbound: 1_024,
             max_session_expiry: u32::MAX,
             topic_levels: 128,
+            max_queued_age_ms: 0,
             max_replayed: 10_000,
         }
     }

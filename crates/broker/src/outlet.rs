@@ -1,6 +1,7 @@
 //! One delivery on its way out, and where it goes.
 
 use crate::limits::BrokerLimits;
+use crate::record::Record;
 use crate::sink::{Delivery, DropReason, Sink, SubscriberId};
 use crate::stats::Stats;
 use smallvec::SmallVec;
@@ -17,12 +18,16 @@ pub(crate) struct Offer<'a> {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) ids: &'a [u32],
+    /// The message's name in the log; all deliveries of one publish have the same.
+    pub(crate) name: u64,
 }
 
 /// Where a subscriber's deliveries go, and where they are counted.
 pub(crate) struct Outlet<'a, S> {
     pub(crate) id: SubscriberId,
     pub(crate) protocol: Protocol,
+    /// The session's name in the log; 0: it is not kept.
+    pub(crate) key: u64,
     pub(crate) now: u64,
     pub(crate) limits: &'a BrokerLimits,
     pub(crate) stats: &'a mut Stats,
@@ -37,8 +42,15 @@ impl<S: Sink> Outlet<'_, S> {
         }
     }
 
+    /// A record, made only where the session is kept.
+    pub(crate) fn append<'r>(&mut self, record: impl FnOnce(u64) -> Record<'r>) {
+        if self.key != 0 {
+            self.sink.append(&record(self.key));
+        }
+    }
+
     pub(crate) fn send(&mut self, offer: Offer<'_>, packet_id: u16, dup: bool) {
-        let Offer { message, qos, retain, ids } = offer;
+        let Offer { message, qos, retain, ids, .. } = offer;
         self.sink.send(self.id, message, Delivery { qos, packet_id, dup, retain, subscription_ids: ids });
     }
 }

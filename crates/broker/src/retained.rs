@@ -110,6 +110,17 @@ impl Retained {
         Ok(sequence)
     }
 
+    /// Puts back a message that was kept on disk, whatever the bounds.
+    pub fn restore(&self, message: &Arc<Message>, sequence: u64) {
+        let mut shard = self.shard(first(message.topic())).lock();
+        let old = shard.make(message.topic()).kept.replace(Kept { message: message.clone(), sequence });
+        let freed = old.as_ref().map_or(0, |kept| kept.message.cost());
+        self.bytes.fetch_add(message.cost(), Ordering::Relaxed);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.count.fetch_add(usize::from(old.is_none()), Ordering::Relaxed);
+        self.sequence.fetch_max(sequence, Ordering::Relaxed);
+    }
+
     /// Forgets a topic's last message: whether there was one.
     pub fn clear(&self, topic: &str) -> bool {
         let old = self.shard(first(topic)).lock().clear(Some(topic));
@@ -118,6 +129,20 @@ impl Retained {
             self.bytes.fetch_sub(kept.message.cost(), Ordering::Relaxed);
         }
         old.is_some()
+    }
+
+    /// The number of a topic's last message.
+    pub fn sequence(&self, topic: &str) -> Option<u64> {
+        let shard = self.shard(first(topic)).lock();
+        shard.find(topic)?.kept.as_ref().map(|kept| kept.sequence)
+    }
+
+    /// Every message, in no order.
+    pub fn all(&self) -> Vec<Kept> {
+        let mut found = Vec::new();
+        let mut search = Search { now: 0, limit: usize::MAX, found: &mut found };
+        self.shards.iter().for_each(|shard| shard.lock().all(false, &mut search));
+        found
     }
 
     /// The last message of one topic.

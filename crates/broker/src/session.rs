@@ -22,6 +22,8 @@ pub struct Will {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
+    /// Its name in the log; 0: it is not kept.
+    pub(crate) key: u64,
     pub(crate) epoch: u64,
     pub(crate) connected: bool,
     pub(crate) receive_maximum: u16,
@@ -40,6 +42,7 @@ impl Session {
     pub(crate) fn new(client_id: Arc<str>, epoch: u64) -> Self {
         Session {
             client_id,
+            key: 0,
             epoch,
             connected: false,
             receive_maximum: u16::MAX,

@@ -7,7 +7,7 @@ use crate::directory::{Directory, Home};
 use crate::retained::Retained;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Bounds of the whole process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +32,19 @@ pub struct Shared {
     pub(crate) directory: Directory,
     acl: RwLock<Arc<Acl>>,
     acl_version: AtomicU64,
+    keeping: AtomicU8,
+}
+
+/// Whether promises are kept on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Keeping {
+    /// Everything is in memory.
+    No,
+    /// They are.
+    Yes,
+    /// They are, and there is no room: what would have to be kept is refused.
+    Full,
 }
 
 impl Shared {
@@ -42,6 +55,7 @@ impl Shared {
             directory: Directory::new(limits.max_sessions),
             acl: RwLock::default(),
             acl_version: AtomicU64::new(0),
+            keeping: AtomicU8::new(Keeping::No as u8),
         })
     }
 
@@ -49,6 +63,20 @@ impl Shared {
     pub fn set_limits(&self, limits: SharedLimits) {
         self.retained.set_bounds(limits.max_retained, limits.max_retained_bytes);
         self.directory.set_max(limits.max_sessions);
+    }
+
+    /// Says whether promises are kept on disk; at first they are not.
+    pub fn set_keeping(&self, keeping: Keeping) {
+        self.keeping.store(keeping as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_keeping(&self) -> bool {
+        self.keeping.load(Ordering::Relaxed) != Keeping::No as u8
+    }
+
+    /// Whether there is no room for what has to be kept.
+    pub fn is_full(&self) -> bool {
+        self.keeping.load(Ordering::Relaxed) == Keeping::Full as u8
     }
 
     /// New access rules: from the next publish, subscribe and delivery on.

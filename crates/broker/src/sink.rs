@@ -1,6 +1,7 @@
 //! What leaves the broker: deliveries, messages for other workers, changes of
 //! interest, goodbyes and drops. The driver implements `Sink`; it must not block.
 
+use crate::record::Record;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use tidegate_message::{Message, Protocol, Qos};
@@ -39,6 +40,8 @@ pub struct Forward {
     pub message: Arc<Message>,
     /// Its number among retained messages, 0 where it is not retained.
     pub sequence: u64,
+    /// Its name in the logs; 0: nobody there keeps it.
+    pub name: u64,
     /// Whether it is for that worker's ordinary subscribers.
     pub plain: bool,
     /// Shared subscriptions (`$share/group/filter`) of which one member there gets it.
@@ -56,6 +59,8 @@ pub struct InterestChange {
     pub members: u32,
     /// Of these the connected ones (shared subscriptions only).
     pub connected: u32,
+    /// Whether a session that outlives its connection is among them.
+    pub durable: bool,
 }
 
 /// Why the broker wants a connection closed.
@@ -89,11 +94,13 @@ pub enum DropReason {
     Superseded,
     /// It reached a session on both workers while the session moved; one copy is kept.
     Duplicate,
+    /// It waited longer than messages may.
+    TooOld,
 }
 
 impl DropReason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::QueueFull,
         DropReason::TotalFull,
         DropReason::Disconnected,
@@ -103,6 +110,7 @@ impl DropReason {
         DropReason::NoMember,
         DropReason::Superseded,
         DropReason::Duplicate,
+        DropReason::TooOld,
     ];
 
     /// The `reason` label of `tidegate_dropped_total`.
@@ -117,6 +125,7 @@ impl DropReason {
             DropReason::NoMember => "no-member",
             DropReason::Superseded => "superseded",
             DropReason::Duplicate => "duplicate",
+            DropReason::TooOld => "too-old",
         }
     }
 }
@@ -133,6 +142,11 @@ pub trait Sink {
     fn interest(&mut self, change: InterestChange);
     /// The subscriber's connection is to be closed. Its id is void from now on.
     fn close(&mut self, to: SubscriberId, reason: CloseReason);
+    /// Keep it: nothing that this call put out may reach anybody before it is kept.
+    fn append(&mut self, record: &Record<'_>);
+    /// A session that moved here is kept here, by what this call appended: then the
+    /// worker it came from may forget it, with its `forget`.
+    fn parted(&mut self, from: u16, key: u64);
     /// Messages that matched and are not delivered.
     fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32);
 }

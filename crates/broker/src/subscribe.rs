@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::broker::Broker;
 use crate::filter::{has_wildcard, is_subscription, matches, split_share};
 use crate::outlet::Offer;
+use crate::record::Record;
 use crate::retained::Kept;
 use crate::sink::{Forward, Sink, SubscriberId};
 use crate::subscribers::{Options, Replay, Subscribers};
@@ -122,7 +123,8 @@ impl Broker {
             let qos = granted.options.qos.min(kept.message.qos);
             self.subscribers.stats.matched += 1;
             self.subscribers.stats.replayed += 1;
-            self.subscribers.hand(now, id.slot, Offer { message: &kept.message, qos, retain: true, ids }, sink);
+            let name = self.subscribers.next_name();
+            self.subscribers.hand(now, id.slot, Offer { message: &kept.message, qos, retain: true, ids, name }, sink);
             if self.recent.len() < RECENT_MAX && granted.is_new && self.is_sole(id, filter, kept.message.topic()) {
                 self.recent.push(Recent { id, kept, until: now + RECENT_MS });
             }
@@ -159,6 +161,10 @@ impl Broker {
         let Some(slot) = self.subscribers.get_mut(id) else { return false };
         let Some(index) = slot.filters.iter().position(|(known, _)| &**known == filter) else { return false };
         let (filter, _) = slot.filters.swap_remove(index);
+        let key = slot.key();
+        if key != 0 {
+            sink.append(&Record::Unfilter { key, filter: &filter });
+        }
         self.remove_filter(id.slot, &filter, sink);
         true
     }
@@ -169,7 +175,10 @@ impl Broker {
 
     pub(crate) fn insert_filter<S: Sink>(&mut self, slot: u32, filter: &Arc<str>, options: Options, sink: &mut S) {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
-        let connected = owner.is_connected();
+        let (connected, key) = (owner.is_connected(), owner.key());
+        if key != 0 {
+            sink.append(&Record::Filter { key, filter, options });
+        }
         match owner.filters.iter_mut().find(|(known, _)| known == filter) {
             Some((_, known)) => *known = options,
             None => {
@@ -177,10 +186,10 @@ impl Broker {
                 self.subscribers.stats.subscriptions += 1;
             }
         }
-        let entry = options.entry(slot);
+        let entry = options.entry(slot, key != 0);
         let Some((_, plain)) = split_share(filter) else {
-            if self.tree.insert(filter, entry) {
-                self.interest.emit(filter.clone(), (1, 1), sink);
+            if let Some((_, durable)) = self.tree.insert(filter, entry) {
+                self.interest.emit(filter.clone(), (1, 1, durable), sink);
             }
             return;
         };
@@ -197,8 +206,8 @@ impl Broker {
     fn remove_filter<S: Sink>(&mut self, slot: u32, filter: &Arc<str>, sink: &mut S) {
         self.subscribers.stats.subscriptions -= 1;
         let Some((_, plain)) = split_share(filter) else {
-            if self.tree.remove(filter, slot) {
-                self.interest.emit(filter.clone(), (0, 0), sink);
+            if let Some((left, durable)) = self.tree.remove(filter, slot) {
+                self.interest.emit(filter.clone(), (left.into(), left.into(), durable), sink);
             }
             return;
         };

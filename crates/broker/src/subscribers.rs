@@ -41,9 +41,9 @@ pub struct Options {
 }
 
 impl Options {
-    pub(crate) const fn entry(&self, slot: u32) -> Entry {
+    pub(crate) const fn entry(&self, slot: u32, durable: bool) -> Entry {
         let Options { qos, no_local, retain_as_published, id, .. } = *self;
-        Entry { slot, id, qos, no_local, retain_as_published }
+        Entry { slot, id, qos, no_local, retain_as_published, durable }
     }
 }
 
@@ -58,6 +58,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// The name of its session in the log; 0: nothing is kept.
+    pub(crate) fn key(&self) -> u64 {
+        self.session.as_ref().map_or(0, |session| session.key)
+    }
+
     /// Whether a delivery can leave at once.
     pub(crate) fn is_connected(&self) -> bool {
         self.session.as_ref().is_none_or(|session| session.connected)
@@ -76,6 +81,8 @@ pub(crate) struct Job<'a> {
     pub(crate) message: &'a Arc<Message>,
     /// The slot that published it here, for no local.
     pub(crate) origin: Option<u32>,
+    /// Its name in the logs.
+    pub(crate) name: u64,
 }
 
 /// All subscribers of a worker.
@@ -85,11 +92,12 @@ pub(crate) struct Subscribers {
     pub(crate) stats: Stats,
     worker: u16,
     generation: u32,
+    last_name: u64,
 }
 
 impl Subscribers {
     pub(crate) fn new(worker: u16, limits: BrokerLimits) -> Self {
-        Subscribers { slots: Slab::new(), limits, stats: Stats::default(), worker, generation: 0 }
+        Subscribers { slots: Slab::new(), limits, stats: Stats::default(), worker, generation: 0, last_name: 0 }
     }
 
     pub(crate) fn add(&mut self, protocol: Protocol, access: Access, session: Option<Box<Session>>) -> SubscriberId {
@@ -98,6 +106,12 @@ impl Subscribers {
         let id = SubscriberId { worker: self.worker, slot: entry.key() as u32, generation: self.generation };
         entry.insert(Slot { id, protocol, access, filters: Vec::new(), session });
         id
+    }
+
+    /// A name for a message that no other message of any worker has.
+    pub(crate) fn next_name(&mut self) -> u64 {
+        self.last_name += 1;
+        u64::from(self.worker) << 48 | self.last_name
     }
 
     /// A new generation for a slot whose connection is replaced.
@@ -128,8 +142,9 @@ impl Subscribers {
         let Subscribers { slots, limits, stats, .. } = self;
         let slot = slots.get_mut(id.slot as usize).filter(|slot| slot.id == id)?;
         let protocol = slot.protocol;
-        let mut outlet = Outlet { id, protocol, now, limits, stats, sink };
-        slot.session.as_mut().map(|session| act(session, &mut outlet))
+        let session = slot.session.as_mut()?;
+        let mut outlet = Outlet { id, protocol, key: session.key, now, limits, stats, sink };
+        Some(act(session, &mut outlet))
     }
 
     /// Whether the rules let the subscriber of `slot` receive `topic`.
@@ -160,7 +175,7 @@ impl Subscribers {
         }
         let (qos, retain) = (qos.min(job.message.qos), as_published && job.message.retain);
         self.stats.matched += 1;
-        self.hand(job.now, first.slot, Offer { message: job.message, qos, retain, ids: &ids }, sink);
+        self.hand(job.now, first.slot, Offer { message: job.message, qos, retain, ids: &ids, name: job.name }, sink);
     }
 
     /// Hands one delivery to a subscriber, session or not.
@@ -168,7 +183,8 @@ impl Subscribers {
         let Subscribers { slots, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(slot as usize) else { return };
         let (id, protocol) = (slot.id, slot.protocol);
-        let mut outlet = Outlet { id, protocol, now, limits, stats, sink };
+        let key = slot.key();
+        let mut outlet = Outlet { id, protocol, key, now, limits, stats, sink };
         match &mut slot.session {
             Some(session) => session.offer(offer, &mut outlet),
             None => {

@@ -17,9 +17,10 @@ use crate::broker::Broker;
 use crate::connect::{ConnectRequest, Connected, Leave};
 use crate::directory::Home;
 use crate::filter::split_share;
+use crate::record::Record;
 use crate::session::Session;
 use crate::sink::{DropReason, Sink};
-use crate::subscribers::Options;
+use crate::subscribers::{Options, Slot};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tidegate_message::{Message, Protocol};
@@ -57,6 +58,8 @@ pub struct HandOver {
 #[derive(Debug)]
 pub struct SessionState {
     filters: Vec<(Arc<str>, Options)>,
+    /// Its name in the log of its old worker; 0: it is not kept.
+    key: u64,
     /// `None`: it follows.
     backlog: Option<Backlog>,
 }
@@ -187,7 +190,7 @@ impl Broker {
             }
             owner.filters.clone()
         });
-        self.hand_over(&ask, filters.map(|filters| SessionState { filters, backlog: None }));
+        self.hand_over(&ask, filters.map(|filters| SessionState { filters, key: 0, backlog: None }));
     }
 
     /// Says again what is known, so that the acknowledgements divide what a worker sent
@@ -198,7 +201,9 @@ impl Broker {
             return;
         };
         let group = self.groups.index(&filter).filter(|_| split_share(&filter).is_some());
-        let count = group.and_then(|index| self.groups.get(index)).map_or((1, 1), |group| group.count());
+        let known = group.and_then(|index| self.groups.get(index)).map(|group| group.count());
+        let (present, durable) = self.tree.presence(&filter);
+        let count = known.unwrap_or((present.into(), present.into(), durable));
         self.interest.emit(filter, count, sink);
     }
 
@@ -208,10 +213,16 @@ impl Broker {
         let Some(pending) = self.pending.get(&claim) else { return };
         let (client_id, known) = (pending.request.client_id.clone(), pending.slot);
         let known = known.filter(|&slot| self.epoch(slot) == Some(claim));
-        let Some(SessionState { filters, backlog }) = state else { return self.complete(now, (claim, known), sink) };
-        let slot = known.unwrap_or_else(|| self.arrive(client_id, claim));
+        let Some(SessionState { filters, key, backlog }) = state else {
+            return self.complete(now, (claim, known), sink);
+        };
+        let from = pending.home.worker;
+        let slot = known.unwrap_or_else(|| self.arrive(client_id, claim, sink));
         if let Some(backlog) = backlog {
             self.join(slot, backlog, sink);
+            if key != 0 {
+                sink.parted(from, key);
+            }
             return self.complete(now, (claim, Some(slot)), sink);
         }
         filters.iter().for_each(|(filter, options)| self.insert_filter(slot, filter, *options, sink));
@@ -224,12 +235,17 @@ impl Broker {
     }
 
     /// A session without a connection, to which filters and queue come.
-    fn arrive(&mut self, client_id: Arc<str>, epoch: u64) -> u32 {
-        let access = self.pending.get(&epoch).map(|pending| pending.request.access.clone()).unwrap_or_default();
-        let session = Session::new(client_id.clone(), epoch);
+    fn arrive<S: Sink>(&mut self, client_id: Arc<str>, epoch: u64, sink: &mut S) -> u32 {
+        let request = self.pending.get(&epoch).map(|pending| &pending.request);
+        let access = request.map(|request| request.access.clone()).unwrap_or_default();
+        let expiry = request.map_or(0, |request| request.expiry).min(self.subscribers.limits.max_session_expiry);
+        let mut session = Session::new(client_id.clone(), epoch);
+        (session.key, session.expiry) = (if self.keeps(expiry) { epoch } else { 0 }, expiry);
+        session.backlog = Backlog::arriving();
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.subscribers.stats.disconnected += 1;
         self.by_client.insert(client_id, id.slot);
+        self.tell(id.slot, sink);
         id.slot
     }
 
@@ -239,13 +255,18 @@ impl Broker {
         stats.moved -= backlog.queued() as i64;
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
         let (twice, messages) = session.map(|session| session.backlog.join(backlog, stats)).unwrap_or_default();
+        self.tell_all(slot, sink);
+        let key = self.subscribers.slots.get(slot as usize).map_or(0, Slot::key);
+        for &number in twice.iter().filter(|_| key != 0) {
+            sink.append(&Record::Done { key, number });
+        }
         if !messages.is_empty() {
             self.flush(slot, sink);
             self.moves.echoes.push_back((self.interest.number(), Echoes { slot, messages }));
         }
-        self.subscribers.stats.dropped[DropReason::Duplicate as usize] += twice as u64;
-        if twice > 0 {
-            sink.dropped(Protocol::Mqtt, DropReason::Duplicate, u32::try_from(twice).unwrap_or(u32::MAX));
+        self.subscribers.stats.dropped[DropReason::Duplicate as usize] += twice.len() as u64;
+        if !twice.is_empty() {
+            sink.dropped(Protocol::Mqtt, DropReason::Duplicate, u32::try_from(twice.len()).unwrap_or(u32::MAX));
         }
     }
 
@@ -272,7 +293,7 @@ impl Broker {
         }
         let connected = match slot {
             Some(slot) => self.reopen(slot, request, claim, sink),
-            None => self.open(request, claim),
+            None => self.open(request, claim, sink),
         };
         if abandoned {
             // It was never told that it is connected: its will does not count.
@@ -311,8 +332,9 @@ impl Broker {
             let Some((_, ask)) = self.moves.leaving.pop_front() else { break };
             let slot = self.by_client.get(&ask.client_id).copied();
             let slot = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch));
+            let key = slot.and_then(|slot| self.subscribers.slots.get(slot as usize)).map_or(0, Slot::key);
             let backlog = slot.and_then(|slot| self.take(slot, sink));
-            let state = backlog.map(|backlog| SessionState { filters: Vec::new(), backlog: Some(backlog) });
+            let state = backlog.map(|backlog| SessionState { filters: Vec::new(), key, backlog: Some(backlog) });
             self.hand_over(&ask, state);
         }
     }

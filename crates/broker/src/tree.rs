@@ -19,20 +19,27 @@ pub(crate) struct Entry {
     pub(crate) no_local: bool,
     /// Keep RETAIN as published.
     pub(crate) retain_as_published: bool,
+    /// Its session is kept on disk.
+    pub(crate) durable: bool,
 }
+
+/// What a filter has locally: anybody, and anybody whose session is kept on disk.
+pub(crate) type Presence = (bool, bool);
 
 /// Everybody a topic goes to. Workers are a bit set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Matched {
     pub(crate) entries: Vec<Entry>,
     pub(crate) workers: u64,
+    /// Of these, those where a session keeps it on disk.
+    pub(crate) durable: u64,
     pub(crate) groups: Vec<u32>,
 }
 
 impl Matched {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
-        self.workers = 0;
+        (self.workers, self.durable) = (0, 0);
         self.groups.clear();
     }
 
@@ -40,9 +47,14 @@ impl Matched {
         self.entries.is_empty() && self.workers == 0 && self.groups.is_empty()
     }
 
+    fn presence(&self) -> Presence {
+        (!self.entries.is_empty(), self.entries.iter().any(|entry| entry.durable))
+    }
+
     fn add(&mut self, other: &Matched) {
         self.entries.extend_from_slice(&other.entries);
         self.workers |= other.workers;
+        self.durable |= other.durable;
         self.groups.extend_from_slice(&other.groups);
     }
 }
@@ -88,36 +100,48 @@ impl Tree {
         Tree { nodes, generation: 1 }
     }
 
-    /// Adds or replaces the subscription of `entry.slot`: whether it is the filter's
-    /// first local one.
-    pub(crate) fn insert(&mut self, filter: &str, entry: Entry) -> bool {
-        let entries = &mut self.leaf(filter).entries;
-        let first = entries.is_empty();
-        match entries.iter_mut().find(|old| old.slot == entry.slot) {
+    /// Adds or replaces the subscription of `entry.slot`: what the filter has now, if
+    /// that is something else than before.
+    pub(crate) fn insert(&mut self, filter: &str, entry: Entry) -> Option<Presence> {
+        let leaf = self.leaf(filter);
+        let before = leaf.presence();
+        match leaf.entries.iter_mut().find(|old| old.slot == entry.slot) {
             Some(old) => *old = entry,
-            None => entries.push(entry),
+            None => leaf.entries.push(entry),
         }
-        first
+        Some(leaf.presence()).filter(|after| *after != before)
     }
 
-    /// Removes the subscription of `slot`: whether it was the filter's last local one.
-    pub(crate) fn remove(&mut self, filter: &str, slot: u32) -> bool {
-        let mut last = false;
+    /// Removes the subscription of `slot`: as `insert`.
+    pub(crate) fn remove(&mut self, filter: &str, slot: u32) -> Option<Presence> {
+        let mut changed = None;
         self.shrink(filter, |matched| {
-            let before = matched.entries.len();
+            let before = matched.presence();
             matched.entries.retain(|entry| entry.slot != slot);
-            last = before > 0 && matched.entries.is_empty();
+            changed = Some(matched.presence()).filter(|after| *after != before);
         });
-        last
+        changed
+    }
+
+    /// What the filter has locally.
+    pub(crate) fn presence(&self, filter: &str) -> Presence {
+        let Some(Place { node, below }) = self.place(filter) else { return (false, false) };
+        let node = &self.nodes[node];
+        if below { node.below.as_ref().map_or((false, false), |below| below.presence()) } else { node.here.presence() }
     }
 
     /// Notes whether `worker` has subscribers of the filter.
-    pub(crate) fn set_worker(&mut self, filter: &str, worker: u16, interested: bool) {
+    pub(crate) fn set_worker(&mut self, filter: &str, worker: u16, (interested, durable): Presence) {
         let bit = 1_u64.checked_shl(worker.into()).unwrap_or(0);
         if interested {
-            self.leaf(filter).workers |= bit;
+            let leaf = self.leaf(filter);
+            leaf.workers |= bit;
+            leaf.durable = if durable { leaf.durable | bit } else { leaf.durable & !bit };
         } else {
-            self.shrink(filter, |matched| matched.workers &= !bit);
+            self.shrink(filter, |matched| {
+                matched.workers &= !bit;
+                matched.durable &= !bit;
+            });
         }
     }
 
@@ -252,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry(slot: u32) -> Entry {
-        Entry { slot, id: 0, qos: Qos::AtMostOnce, no_local: false, retain_as_published: false }
+        Entry { slot, id: 0, qos: Qos::AtMostOnce, no_local: false, retain_as_published: false, durable: false }
     }
 
     proptest! {
@@ -281,9 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_first_and_the_last_local_subscriber_of_a_filter() {
+    fn tells_the_first_and_the_last_local_subscriber_of_a_filter_and_of_those_that_are_kept() {
         let mut tree = Tree::new();
-        assert!(tree.insert("a/#", entry(1)) && !tree.insert("a/#", entry(2)) && !tree.insert("a/#", entry(1)));
-        assert!(!tree.remove("a/#", 1) && tree.remove("a/#", 2) && !tree.remove("a/#", 2));
+        let kept = |slot| Entry { durable: true, ..entry(slot) };
+        let changes = [tree.insert("a/#", entry(1)), tree.insert("a/#", entry(2)), tree.insert("a/#", kept(1))];
+        assert_eq!(changes, [Some((true, false)), None, Some((true, true))]);
+        let changes = [tree.remove("a/#", 1), tree.remove("a/#", 2), tree.remove("a/#", 2)];
+        assert_eq!(changes, [Some((true, false)), Some((false, false)), None]);
     }
 }

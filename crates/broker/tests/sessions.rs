@@ -274,7 +274,8 @@ fn a_qos_2_publish_that_comes_again_is_not_published_again() {
     assert_eq!(cluster.publish_from(1, 7, publish()), Some(Published::New(Outcome::Success)));
     assert_eq!(cluster.publish_from(1, 7, publish()), Some(Published::Again));
     let id = cluster.clients[1].id.expect("connected");
-    assert!(cluster.brokers[1].pubrel(id, 7) && !cluster.brokers[1].pubrel(id, 7));
+    let (broker, driver) = (&mut cluster.brokers[1], &mut cluster.drivers[1]);
+    assert!(broker.pubrel(id, 7, driver) && !broker.pubrel(id, 7, driver));
     cluster.settle();
     assert_eq!(payloads(&cluster, 0), ["once"]);
 }

@@ -7,6 +7,7 @@ use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct NativeOptions {
     pub workers: u32,
     pub layout_version: u32,
     pub event_rings: Vec<Uint8Array>,
+    /// Where promises are kept; null: in memory only.
+    pub data_dir: Option<String>,
 }
 
 #[napi]
@@ -54,7 +57,8 @@ impl NativeGateway {
             return Err(coded("LAYOUT", text));
         }
         let events = open_all(&options.event_rings, EventRing::open)?;
-        let gateway = Gateway::start(Options { workers: options.workers as usize, events }).map_err(failed)?;
+        let (workers, data_dir) = (options.workers as usize, options.data_dir.map(PathBuf::from));
+        let gateway = Gateway::start(Options { workers, events, data_dir }).map_err(failed)?;
         let gateway = Arc::new(gateway);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut gateways = GATEWAYS.lock().unwrap_or_else(PoisonError::into_inner);

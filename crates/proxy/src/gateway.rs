@@ -5,12 +5,14 @@
 use crate::handle::HandlerCalls;
 use crate::metrics::{Registry, Scraper};
 use crate::plan::{ListenerDto, Plan, PlanDto, Problem, Transport, compile};
+use crate::recover;
 use crate::worker::{Clock, Control, Listening, Started, spawn};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) kicks: Vec<Notify>,
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) broker: Arc<tidegate_broker::Shared>,
+    /// Where there is a data directory.
+    pub(crate) store: Option<Arc<crate::pubsub::Store>>,
     pub(crate) handlers: HandlerCalls,
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
@@ -118,15 +122,17 @@ pub struct Options {
     pub workers: usize,
     /// One per worker, or none: then nothing is told to JavaScript.
     pub events: Vec<EventRing>,
+    /// Where promises are kept; `None`: in memory only.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Gateway {
     /// Starts the worker threads with an empty plan.
     ///
     /// # Errors
-    /// `INVALID_OPTIONS`, or `THREADS` where the system gives no more.
+    /// `INVALID_OPTIONS`, `STORE`, or `THREADS` where the system gives no more.
     pub fn start(options: Options) -> Result<Gateway, GatewayError> {
-        let Options { workers, events } = options;
+        let Options { workers, events, data_dir } = options;
         if !(1..=usize::from(MAX_WORKERS)).contains(&workers) || !(events.is_empty() || events.len() == workers) {
             return Err(error(
                 "INVALID_OPTIONS",
@@ -135,13 +141,16 @@ impl Gateway {
         }
         let registry = Registry::new(workers);
         let empty = Arc::new(compile(PlanDto::empty(), None, &registry).0);
+        let (clock, broker) = (Clock::start(), tidegate_broker::Shared::new(SharedLimits::default()));
+        let opened = data_dir.map(|folder| recover::open(&folder, (&clock, workers), &broker)).transpose()?;
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
             registry,
             admission: Arc::default(),
             kicks: (0..workers).map(|_| Notify::new()).collect(),
             plan: ArcSwap::new(Arc::clone(&empty)),
-            broker: tidegate_broker::Shared::new(SharedLimits::default()),
+            broker,
+            store: opened.as_ref().map(|opened| Arc::clone(&opened.store)),
             handlers: HandlerCalls::default(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
@@ -159,12 +168,16 @@ impl Gateway {
         for (id, inbox) in inboxes.into_iter().enumerate() {
             let (sender, control) = mpsc::channel(CONTROL_QUEUE);
             let (shared, plan) = (Arc::clone(&shared), Arc::clone(&empty));
-            let started =
-                Started { id: id as u16, shared, plan, events: events.next(), control, links: links.clone(), inbox };
+            let (id, events, links) = (id as u16, events.next(), links.clone());
+            let kept = opened.as_ref().map(|opened| (opened.log(id), Arc::clone(&opened.store)));
+            let started = Started { id, shared, plan, events, control, links, inbox, kept };
             gateway.workers.push(sender);
             let thread =
                 spawn(started).map_err(|cause| error("THREADS", format!("cannot start a worker thread: {cause}")))?;
             gateway.threads.lock().push(thread);
+        }
+        if let Some(opened) = opened {
+            opened.restore(&gateway)?;
         }
         Ok(gateway)
     }

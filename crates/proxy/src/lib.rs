@@ -18,6 +18,7 @@ mod mqtt;
 mod password;
 mod plan;
 mod pubsub;
+mod recover;
 mod refusal;
 mod stream;
 mod websocket;

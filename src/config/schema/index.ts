@@ -45,6 +45,12 @@ export const ConfigSchema = Exact({
       httpPath: Type.Optional(
         Type.String({ pattern: "^/[^?#]*$", default: "/t", description: "where topics stand in paths" }),
       ),
+      durability: Type.Optional(
+        Type.Enum(["process", "power"], {
+          default: "process",
+          description: "what an acknowledgement survives: the end of the process, or of power",
+        }),
+      ),
       ...numbers(BROKER),
     }),
   ),

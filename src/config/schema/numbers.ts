@@ -36,6 +36,8 @@ export const BROKER = {
   maxRetained: [1_000_000, 0, 100_000_000, "retained messages"],
   maxSubscriptionsPerClient: [1_000, 1, 1_000_000, "subscriptions of one client"],
   maxBetweenWorkers: [4_096, 16, 1_000_000, "messages on their way between two workers"],
+  maxQueuedAgeS: [0, 0, 4_294_967_295, "longest that a message waits for a session; 0: as long as it takes"],
+  maxStoredBytes: [8_192 * MIB, 64 * MIB, 16_777_216 * MIB, "bytes of the logs in the data directory"],
 } as const satisfies Record<string, NumberRow>
 
 /** `mqtt`: what the broker announces and enforces. */

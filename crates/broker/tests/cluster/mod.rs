@@ -2,7 +2,7 @@
 //! driver of each worker does, without sockets. Reads as the driver's documentation.
 #![allow(dead_code, clippy::panic, reason = "each test uses its part and fails by panicking")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidegate_broker::*;
 use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
@@ -38,6 +38,9 @@ pub(crate) struct Driver {
     pub(crate) released: Vec<(SubscriberId, u16)>,
     pub(crate) closed: Vec<(SubscriberId, CloseReason)>,
     pub(crate) drops: u64,
+    /// Deliveries as a log would hold them: session and number.
+    pub(crate) kept: BTreeSet<(u64, u64)>,
+    parted: Vec<(u16, u64)>,
 }
 
 impl Sink for Driver {
@@ -70,6 +73,21 @@ impl Sink for Driver {
 
     fn close(&mut self, to: SubscriberId, reason: CloseReason) {
         self.closed.push((to, reason));
+    }
+
+    fn append(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Queue { key, number, .. } | Record::Released { key, number, .. } => {
+                self.kept.insert((key, number));
+            }
+            Record::Done { key, number } => assert!(self.kept.remove(&(key, number)), "it was kept before"),
+            Record::End { key } => self.kept.retain(|(of, _)| *of != key),
+            _ => {}
+        }
+    }
+
+    fn parted(&mut self, from: u16, key: u64) {
+        self.parted.push((from, key));
     }
 
     fn dropped(&mut self, _: Protocol, _: DropReason, count: u32) {
@@ -112,6 +130,7 @@ pub(crate) fn request(client: usize, clean_start: bool, expiry: u32) -> ConnectR
 impl Cluster {
     pub(crate) fn new(workers: u16, clients: usize, limits: BrokerLimits) -> Self {
         let shared = Shared::new(SharedLimits::default());
+        shared.set_keeping(Keeping::Yes);
         Cluster {
             now: 0,
             brokers: (0..workers).map(|worker| Broker::new(shared.clone(), (worker, workers), limits)).collect(),
@@ -198,6 +217,10 @@ impl Cluster {
     fn drain(&mut self, at: usize) {
         loop {
             self.take_over(at);
+            while let Some((from, key)) = self.drivers[at].parted.pop() {
+                let from = usize::from(from);
+                self.brokers[from].forget(key, &mut self.drivers[from]);
+            }
             while let Some((to, between)) = self.drivers[at].out.pop_front() {
                 self.links.entry((at as u16, to)).or_default().push_back(between);
             }
@@ -308,6 +331,10 @@ impl Cluster {
         let accounted = sum(|stats| (stats.delivered + stats.queued + stats.dropped.iter().sum::<u64>()) as i64);
         assert_eq!(sum(|stats| stats.matched as i64), accounted);
         assert_eq!(sum(|stats| stats.moved), 0, "what left one worker came to another");
+        let kept: usize = self.drivers.iter().map(|driver| driver.kept.len()).sum();
+        let clients = self.brokers.iter().flat_map(Broker::clients).filter(|client| client.expiry > 0);
+        let held: usize = clients.map(|client| client.queued + client.inflight).sum();
+        assert_eq!(kept, held, "the logs hold what the sessions hold");
         let drops: u64 = self.drivers.iter().map(|driver| driver.drops).sum();
         assert_eq!(sum(|stats| stats.dropped.iter().sum::<u64>() as i64), drops as i64);
     }

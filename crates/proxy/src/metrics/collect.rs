@@ -2,6 +2,7 @@
 
 use super::{POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
 use crate::gateway::Shared;
+use std::sync::atomic::Ordering;
 use tidegate_message::Protocol;
 use tidegate_resilience::GateState;
 
@@ -34,6 +35,12 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
     upstreams(shared, into);
     policies(shared, into);
     gauge(into, "tidegate_retained_messages", &[], shared.broker.retained().count() as f64);
+    if let Some(store) = &shared.store {
+        let bytes: u64 = store.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        gauge(into, "tidegate_store_bytes", &[], bytes as f64);
+        gauge(into, "tidegate_store_full", &[], f64::from(u8::from(store.is_full())));
+        count(into, "tidegate_store_corrupt_records_total", &[], store.corrupt);
+    }
     let version = shared.plan.load().version;
     into.add(&Sample { metric: "tidegate_config_version", labels: &[], value: Value::Gauge(version as f64) });
 }

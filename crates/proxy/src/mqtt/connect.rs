@@ -102,6 +102,7 @@ fn accept(connection: &mut Connection, connected: &Connected, (assigned, asked):
     let worker = Rc::clone(&connection.client.worker);
     let now = worker.clock.millis();
     connection.id = Some(connected.id);
+    connection.link.need(worker.hub.keeper.appended());
     worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
     let accepted = Accepted {
         session_present: connected.present,

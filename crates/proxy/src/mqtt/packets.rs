@@ -143,13 +143,14 @@ impl Connection {
                 }
             }
             AckKind::PubRel => {
-                let known = worker.hub.broker.borrow_mut().pubrel(id, packet_id);
+                let known = worker.with_broker(|broker, sink| broker.pubrel(id, packet_id, sink));
                 self.link.session.borrow_mut().pubcomp(packet_id, known, &mut self.link.out.borrow_mut());
             }
             AckKind::PubComp => {
                 worker.with_broker(|broker, sink| broker.pubcomp(now, (id, packet_id), sink));
             }
         }
+        self.link.need(worker.hub.keeper.appended());
         Handled::Used(used)
     }
 
@@ -192,6 +193,7 @@ impl Connection {
         self.link.session.borrow_mut().suback(packet_id, codes, &mut self.link.out.borrow_mut());
         let Some(id) = self.id else { return };
         let worker = &self.client.worker;
+        self.link.need(worker.hub.keeper.appended());
         let now = worker.clock.millis();
         for grant in granted {
             worker.with_broker(|broker, sink| broker.replay(now, id, grant, sink));
@@ -207,6 +209,7 @@ impl Connection {
             let existed = worker.with_broker(|broker, sink| broker.unsubscribe(id, name.filter, sink));
             codes.push(if existed { reason::SUCCESS } else { reason::NO_SUBSCRIPTION_EXISTED });
         }
+        self.link.need(worker.hub.keeper.appended());
         self.link.session.borrow_mut().unsuback(unsubscribe.packet_id, &codes, &mut self.link.out.borrow_mut());
         Handled::Used(used)
     }

@@ -42,6 +42,9 @@ impl PlanDto {
                 max_retained: 100_000,
                 max_subscriptions_per_client: 1_000,
                 max_between_workers: 4_096,
+                max_queued_age_s: 0,
+                max_stored_bytes: u64::MAX,
+                durability: Durability::Process,
             },
             mqtt: MqttDto {
                 max_sessions: 100_000,
@@ -178,6 +181,19 @@ pub(crate) struct BrokerDto {
     pub(crate) max_retained: usize,
     pub(crate) max_subscriptions_per_client: usize,
     pub(crate) max_between_workers: usize,
+    pub(crate) max_queued_age_s: u64,
+    pub(crate) max_stored_bytes: u64,
+    pub(crate) durability: Durability,
+}
+
+/// What an acknowledgement survives.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    /// The end of the process: it was written.
+    Process,
+    /// The end of power: it is on the disk itself.
+    Power,
 }
 
 #[derive(Deserialize, Debug, Clone)]

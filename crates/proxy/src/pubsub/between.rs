@@ -2,6 +2,7 @@
 //! QoS 0 that finds its link full is dropped and counted; for QoS 1 and 2 publishers
 //! pause until the link has room again.
 
+use super::Owed;
 use crate::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,6 +20,10 @@ pub(crate) enum Between {
     InterestAck(u64),
     GiveUp(GiveUp),
     HandOver(Box<HandOver>),
+    /// The messages up to this one's name are in that worker's log.
+    Arrived(u64),
+    /// The session of that key is in that worker's log.
+    Parted(u64),
 }
 
 /// Things taken from a link before the worker looks at its sockets again.
@@ -27,8 +32,8 @@ const BATCH: usize = 256;
 /// The way to one other worker.
 struct Link {
     sender: mpsc::Sender<(u16, Between)>,
-    /// What the link had no room for, in order.
-    waiting: RefCell<VecDeque<Between>>,
+    /// What the link had no room for, or what must be kept first, in order.
+    waiting: RefCell<VecDeque<(u64, Between)>>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -38,17 +43,19 @@ pub(crate) struct Links {
     links: Vec<Option<Link>>,
     max_waiting: Cell<usize>,
     paused: RefCell<Vec<Waker>>,
+    /// How far this worker's log is kept.
+    kept: Rc<Cell<u64>>,
 }
 
 impl Links {
     /// `senders` by worker; the one of this worker itself is not used.
-    pub(crate) fn new(worker: u16, senders: &[mpsc::Sender<(u16, Between)>]) -> Self {
+    pub(crate) fn new(worker: u16, senders: &[mpsc::Sender<(u16, Between)>], kept: Rc<Cell<u64>>) -> Self {
         let link = |(to, sender): (usize, &mpsc::Sender<_>)| {
             let link = Link { sender: sender.clone(), waiting: RefCell::default(), waker: Cell::default() };
             (to != usize::from(worker)).then_some(link)
         };
         let links = senders.iter().enumerate().map(link).collect();
-        Links { worker, links, max_waiting: Cell::new(4_096), paused: RefCell::default() }
+        Links { worker, links, max_waiting: Cell::new(4_096), paused: RefCell::default(), kept }
     }
 
     /// Bounds what waits for one link.
@@ -58,18 +65,32 @@ impl Links {
 
     /// Sends what must not be lost: it is rare, and bounded by sessions and subscriptions.
     pub(crate) fn send(&self, to: u16, between: Between) {
+        self.send_after(to, 0, between);
+    }
+
+    /// Sends when this worker's log is kept up to that number; what comes later waits behind it.
+    pub(crate) fn send_after(&self, to: u16, number: u64, between: Between) {
         let Some(Some(link)) = self.links.get(usize::from(to)) else { return };
         let mut waiting = link.waiting.borrow_mut();
-        if waiting.is_empty() {
+        if waiting.is_empty() && number <= self.kept.get() {
             match link.sender.try_send((self.worker, between)) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full((_, between))) => waiting.push_back(between),
+                Err(mpsc::error::TrySendError::Full((_, between))) => waiting.push_back((0, between)),
             }
         } else {
-            waiting.push_back(between);
+            waiting.push_back((number, between));
         }
         if let Some(waker) = link.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// More is kept: what waited for that may go.
+    pub(crate) fn wake(&self) {
+        for link in self.links.iter().flatten().filter(|link| !link.waiting.borrow().is_empty()) {
+            if let Some(waker) = link.waker.take() {
+                waker.wake();
+            }
         }
     }
 
@@ -113,7 +134,7 @@ impl Links {
         let Some(Some(link)) = self.links.get(to) else { return };
         loop {
             poll_fn(|cx| {
-                if !link.waiting.borrow().is_empty() {
+                if link.waiting.borrow().front().is_some_and(|(number, _)| *number <= self.kept.get()) {
                     return Poll::Ready(());
                 }
                 link.waker.set(Some(cx.waker().clone()));
@@ -121,7 +142,7 @@ impl Links {
             })
             .await;
             let Ok(permit) = link.sender.reserve().await else { return };
-            if let Some(between) = link.waiting.borrow_mut().pop_front() {
+            if let Some((_, between)) = link.waiting.borrow_mut().pop_front() {
                 permit.send((self.worker, between));
             }
             if link.waiting.borrow().len() * 2 < self.max_waiting.get() {
@@ -155,7 +176,15 @@ fn receive(worker: &Rc<Worker>, from: u16, between: Between) {
     let now = worker.clock.millis();
     match between {
         Between::Forward(forward) => {
-            worker.with_broker(|broker, sink| broker.handle_forward(now, from, &forward, sink))
+            worker.with_broker(|broker, sink| {
+                broker.handle_forward(now, from, &forward, sink);
+                if forward.name != 0 {
+                    worker.hub.keeper.taken(forward.name);
+                }
+            });
+            if forward.name != 0 {
+                worker.hub.keeper.owe(from, Owed::Arrived(forward.name));
+            }
         }
         Between::Interest(change) => {
             worker.hub.broker.borrow_mut().handle_interest(from, &change);
@@ -166,6 +195,8 @@ fn receive(worker: &Rc<Worker>, from: u16, between: Between) {
             worker.wake_unsettled();
         }
         Between::GiveUp(ask) => worker.with_broker(|broker, sink| broker.give_up(now, ask, sink)),
+        Between::Arrived(id) => worker.hub.keeper.arrived(from, id),
+        Between::Parted(key) => worker.with_broker(|broker, sink| broker.forget(key, sink)),
         Between::HandOver(hand_over) => worker.with_broker(|broker, sink| broker.adopt(now, *hand_over, sink)),
     }
 }

@@ -17,6 +17,13 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
+    /// There is something to keep.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
     /// Marks a link; the first one of a turn wakes the task, which puts it behind all
     /// tasks that are ready already.
     pub(crate) fn mark(&self, link: &Rc<MqttLink>) {
@@ -25,10 +32,8 @@ impl Flusher {
         }
         let mut dirty = self.dirty.borrow_mut();
         dirty.push(Rc::clone(link));
-        if dirty.len() == 1
-            && let Some(waker) = self.waker.take()
-        {
-            waker.wake();
+        if dirty.len() == 1 {
+            self.wake();
         }
     }
 }
@@ -39,13 +44,17 @@ pub(crate) async fn flush(worker: Rc<Worker>) {
     let mut turn = Vec::new();
     loop {
         poll_fn(|cx| {
-            if flusher.dirty.borrow().is_empty() {
+            if flusher.dirty.borrow().is_empty() && !worker.hub.keeper.is_dirty() {
                 flusher.waker.set(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
             Poll::Ready(())
         })
         .await;
+        // First what was promised is kept, then it is said.
+        if worker.hub.keeper.is_dirty() {
+            worker.flush_log();
+        }
         std::mem::swap(&mut turn, &mut *flusher.dirty.borrow_mut());
         for link in turn.drain(..) {
             link.is_marked.set(false);

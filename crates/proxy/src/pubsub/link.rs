@@ -32,6 +32,9 @@ pub(crate) struct MqttLink {
     /// Framed bytes that the socket did not take, and how many of them it has.
     wire: RefCell<Vec<u8>>,
     sent: Cell<usize>,
+    /// What must be kept before `out` leaves, and before `wire` does.
+    out_needs: Cell<u64>,
+    wire_needs: Cell<u64>,
     framing: Framing,
     write: Rc<WriteEnd>,
     connection: Rc<Connection>,
@@ -54,6 +57,8 @@ impl MqttLink {
             out: RefCell::default(),
             wire: RefCell::default(),
             sent: Cell::new(0),
+            out_needs: Cell::new(0),
+            wire_needs: Cell::new(0),
             framing,
             write,
             connection,
@@ -67,6 +72,11 @@ impl MqttLink {
     /// Bytes that wait for the client.
     pub(crate) fn waiting(&self) -> usize {
         self.out.borrow().len() + self.wire.borrow().len() - self.sent.get()
+    }
+
+    /// What stands in the output depends on what the call with that number appended.
+    pub(crate) fn need(&self, number: u64) {
+        self.out_needs.set(self.out_needs.get().max(number));
     }
 
     /// Puts bytes on the wire as they are: WebSocket control frames.
@@ -83,6 +93,7 @@ impl MqttLink {
 
     fn frame_output(&self) {
         let (mut out, mut wire) = (self.out.borrow_mut(), self.wire.borrow_mut());
+        self.wire_needs.set(self.wire_needs.get().max(self.out_needs.take()));
         match self.framing {
             _ if out.is_empty() => {}
             Framing::Raw if wire.is_empty() => std::mem::swap(&mut *out, &mut *wire),
@@ -105,6 +116,9 @@ impl MqttLink {
         }
         if self.wire.borrow().is_empty() {
             self.frame_output();
+        }
+        if self.wire_needs.get() > worker.hub.keeper.kept.get() {
+            return worker.hub.keeper.hold(self);
         }
         let mut wire = self.wire.borrow_mut();
         let from = self.sent.get();

@@ -2,7 +2,9 @@
 //! the links to the other workers, and the one task that writes.
 
 mod between;
+mod checkpoint;
 mod flush;
+mod keeper;
 mod link;
 mod outlet;
 mod publish;
@@ -10,7 +12,9 @@ mod queue;
 mod sink;
 
 pub(crate) use between::{Between, Links, serve_links};
+pub(crate) use checkpoint::Checkpoints;
 pub(crate) use flush::{Flusher, flush};
+pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
 pub(crate) use outlet::{Outlet, Outlets};
 pub(crate) use publish::{Publisher, Publishing, publish};
@@ -41,6 +45,8 @@ pub(crate) struct Hub {
     pub(crate) outlets: RefCell<Outlets>,
     pub(crate) flusher: Flusher,
     pub(crate) links: Links,
+    pub(crate) keeper: Keeper,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) settings: RefCell<Arc<Settings>>,
     /// A fan-out's packet, encoded once; its buffer is used again.
     pub(crate) encoded: RefCell<Encoded>,
@@ -51,12 +57,14 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(shared: Arc<Shared>, (worker, workers): (u16, u16), links: Links) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, (worker, workers): (u16, u16), (links, keeper): (Links, Keeper)) -> Self {
         Hub {
             broker: RefCell::new(Broker::new(shared, (worker, workers), BrokerLimits::default())),
             outlets: RefCell::default(),
             flusher: Flusher::default(),
             links,
+            keeper,
+            checkpoints: Checkpoints::default(),
             settings: RefCell::default(),
             encoded: RefCell::default(),
             discards: RefCell::default(),
@@ -84,6 +92,7 @@ fn broker_limits(plan: &Plan) -> BrokerLimits {
         max_queued_bytes: plan.broker.max_queued_bytes,
         max_queued_total_bytes: plan.broker.max_queued_total_bytes,
         max_subscriptions: plan.broker.max_subscriptions_per_client,
+        max_queued_age_ms: plan.broker.max_queued_age_s * 1_000,
         max_inflight: plan.mqtt.max_inflight,
         max_session_expiry: plan.mqtt.max_session_expiry_s,
         topic_levels: plan.bounds.topic_levels,
@@ -105,6 +114,9 @@ impl Worker {
             }
             result
         };
+        if hub.keeper.seal() {
+            hub.flusher.wake();
+        }
         self.take_over();
         result
     }

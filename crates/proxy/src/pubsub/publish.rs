@@ -1,6 +1,7 @@
 //! A publish from any protocol: topic routes and their policies first, then the
 //! broker, then the routes' targets. Without a matching route it is one call.
 
+use super::Outlet;
 use crate::decide::{Ruling, Sought, seek};
 use crate::plan::{Route, Target};
 use crate::worker::{Worker, WorkerPlan};
@@ -52,12 +53,25 @@ pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, message: Messa
         }
     }
     drop(plan);
-    Publishing::Done(to_broker(worker, publisher, message))
+    let before = worker.hub.keeper.appended();
+    let published = to_broker(worker, publisher, message);
+    let after = worker.hub.keeper.appended();
+    if after == before || publisher.session.is_some() {
+        return Publishing::Done(published);
+    }
+    Publishing::Later(Box::pin(when_kept(Rc::clone(worker), after, published)))
+}
+
+/// Who has no MQTT session hears of a publish when it is kept.
+async fn when_kept(worker: Rc<Worker>, number: u64, published: Published) -> Published {
+    worker.kept(number).await;
+    published
 }
 
 fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Published {
     let now = worker.clock.millis();
     let protocol = message.protocol;
+    let before = worker.hub.keeper.appended();
     let published = worker.with_broker(|broker, sink| match publisher.session {
         Some(session) => broker.publish_from(now, session, message, sink),
         None => {
@@ -65,6 +79,12 @@ fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder
             Published::New(broker.publish(now, origin, message, sink))
         }
     });
+    let after = worker.hub.keeper.appended();
+    if let (true, Some((id, _))) = (after != before, publisher.session)
+        && let Some(Outlet::Mqtt(link)) = worker.hub.outlets.borrow().get(id)
+    {
+        link.need(after);
+    }
     if matches!(published, Published::New(outcome) if !outcome.is_accepted()) {
         worker.counters.of(protocol).refused.add(1);
     }
@@ -99,6 +119,9 @@ async fn routed(
         }
     }
     let published = to_broker(&worker, &publisher, builder(&message));
+    if publisher.session.is_none() {
+        worker.kept(worker.hub.keeper.appended()).await;
+    }
     let Published::New(mut outcome) = published else { return published };
     if !outcome.is_accepted() {
         return published;

@@ -1,14 +1,15 @@
 //! Where the broker's output goes on this worker.
 
-use super::{MqttLink, Outlet, Outlets, Queued};
+use super::{Between, MqttLink, Outlet, Outlets, Owed, Queued};
 use crate::worker::Worker;
 use std::cell::RefMut;
 use std::rc::Rc;
 use std::sync::Arc;
-use tidegate_broker::{CloseReason, Delivery, DropReason, Forward, InterestChange, Sink, SubscriberId};
+use tidegate_broker::{CloseReason, Delivery, DropReason, Forward, InterestChange, Record, Sink, SubscriberId};
 use tidegate_message::{Message, Protocol, Qos};
 use tidegate_mqtt::{DeliveryHead, Encoded, Version, prepare};
 use tidegate_ring::{EventKind, EventRecord};
+use tidegate_store::Pending;
 
 /// Messages that wait for the CoAP driver's next turn on one worker.
 const OBSERVED_MAX: usize = 65_536;
@@ -86,6 +87,7 @@ impl Sink for HubSink<'_> {
                 if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
                     return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
                 }
+                link.need(self.worker.hub.keeper.needs());
                 if self.deliver_mqtt(&link, message, &delivery) {
                     self.count(Protocol::Mqtt, message, delivery.qos);
                 } else {
@@ -132,12 +134,21 @@ impl Sink for HubSink<'_> {
     fn release(&mut self, to: SubscriberId, packet_id: u16) {
         if let Some(Outlet::Mqtt(link)) = self.outlets.get(to).cloned() {
             link.session.borrow_mut().pubrel(packet_id, true, &mut link.out.borrow_mut());
+            link.need(self.worker.hub.keeper.needs());
             self.worker.hub.flusher.mark(&link);
         }
     }
 
     fn forward(&mut self, worker: u16, forward: Forward) {
         let protocol = forward.message.protocol;
+        let hub = &self.worker.hub;
+        if forward.name != 0 && hub.keeper.is_on() {
+            let Forward { message, name, plain, groups, .. } = &forward;
+            let (message, groups) = (Arc::clone(message), groups.to_vec());
+            hub.keeper.outgoing(Pending { id: *name, worker, plain: *plain, groups, message });
+            // It is delivered there once it stands here: never after a crash and before it.
+            return hub.links.send_after(worker, hub.keeper.needs(), Between::Forward(forward));
+        }
         if !self.worker.hub.links.forward(worker, forward) {
             self.worker.dropped(protocol, "worker-link-full");
         }
@@ -151,6 +162,14 @@ impl Sink for HubSink<'_> {
         if let Some(Outlet::Mqtt(link)) = self.outlets.remove(to) {
             link.close(reason);
         }
+    }
+
+    fn append(&mut self, record: &Record<'_>) {
+        self.worker.hub.keeper.append(record, &self.worker.shared.broker);
+    }
+
+    fn parted(&mut self, from: u16, key: u64) {
+        self.worker.hub.keeper.owe(from, Owed::Parted(key));
     }
 
     fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32) {

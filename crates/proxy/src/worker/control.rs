@@ -4,6 +4,7 @@ use super::ConnectionRow;
 use crate::inspect_mqtt::{ApiPublish, ClientRow};
 use crate::plan::{ListenerDto, Plan};
 use std::sync::Arc;
+use tidegate_broker::StoredSession;
 use tidegate_message::Outcome;
 use tidegate_ring::Decisions;
 use tokio::sync::oneshot;
@@ -22,6 +23,8 @@ pub(crate) enum Control {
     Listen(Arc<ListenerDto>, Listening),
     /// Accept what already waits, then close the socket; its connections drain.
     Unlisten(String),
+    /// Take these sessions over from the data directory.
+    Restore(Vec<StoredSession>, oneshot::Sender<std::io::Result<()>>),
     /// All connections.
     Connections(oneshot::Sender<Vec<ConnectionRow>>),
     /// Close one; answers whether it was there.

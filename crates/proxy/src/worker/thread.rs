@@ -7,14 +7,16 @@ use crate::decide::{self, DecisionTable};
 use crate::gateway::Shared;
 use crate::inspect_mqtt::{self, ClientRow};
 use crate::listen;
-use crate::plan::Plan;
-use crate::pubsub::{self, Between, Hub, Links};
+use crate::plan::{Durability, Plan};
+use crate::pubsub::{self, Between, Hub, Keeper, Links, Store};
+use crate::recover::restore_here;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_ring::EventRing;
+use tidegate_store::Log;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
@@ -31,6 +33,8 @@ pub(crate) struct Started {
     /// The ways to all workers, and what they send.
     pub(crate) links: Vec<mpsc::Sender<(u16, Between)>>,
     pub(crate) inbox: mpsc::Receiver<(u16, Between)>,
+    /// Its log, where there is a data directory.
+    pub(crate) kept: Option<(Log, Arc<Store>)>,
 }
 
 /// Starts a worker's thread.
@@ -64,9 +68,11 @@ impl Listener {
 }
 
 async fn run(started: Started) {
-    let Started { id, shared, plan, events, mut control, links, inbox } = started;
+    let Started { id, shared, plan, events, mut control, links, inbox, kept } = started;
     let workers = links.len();
     let clock = shared.clock;
+    let keeper = Keeper::new(kept);
+    let links = Links::new(id, &links, Rc::clone(&keeper.kept));
     let worker = Rc::new(Worker {
         id,
         counters: Arc::clone(&shared.registry.workers[usize::from(id)]),
@@ -78,7 +84,7 @@ async fn run(started: Started) {
         is_draining: Cell::new(false),
         events: RefCell::new(events),
         decisions: DecisionTable::default(),
-        hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), Links::new(id, &links)),
+        hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), (links, keeper)),
         verified: Verified::default(),
         api: RefCell::default(),
         observed: RefCell::default(),
@@ -93,6 +99,7 @@ async fn run(started: Started) {
     tokio::task::spawn_local(tick(Rc::clone(&worker)));
     tokio::task::spawn_local(decide::attend(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::flush(Rc::clone(&worker)));
+    tokio::task::spawn_local(pubsub::attend_sync(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::serve_links(Rc::clone(&worker), inbox));
     let mut listeners = HashMap::new();
     while let Some(message) = control.recv().await {
@@ -101,6 +108,7 @@ async fn run(started: Started) {
         }
         handle(&worker, message, &mut listeners);
     }
+    worker.flush_log();
 }
 
 fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String, Listener>) {
@@ -125,6 +133,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
             }
             drain(worker, 0, |connection| *connection.listener == *name);
         }
+        Control::Restore(sessions, done) => restore_here(worker, sessions, done),
         Control::Connections(reply) => {
             let _ = reply.send(worker.connections.rows(worker.id, worker.clock.epoch_ms()));
         }
@@ -171,6 +180,8 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     let plan = worker.plan();
     worker.hub.adopt(&plan.plan);
     worker.hub.links.limit(plan.plan.broker.max_between_workers);
+    worker.hub.keeper.set_power(worker.id, plan.plan.broker.durability == Durability::Power);
+    worker.limit_log(plan.plan.broker.max_stored_bytes);
     WorkerPlan::prune(worker);
 }
 
@@ -211,6 +222,8 @@ async fn tick(worker: Rc<Worker>) {
             worker.with_broker(|broker, sink| broker.handle_timeout(now, sink));
         }
         tell_sessions(&worker);
+        worker.attend_log();
+        worker.attend_checkpoints(now);
         let plan = worker.plan();
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;

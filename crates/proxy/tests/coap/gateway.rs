@@ -23,7 +23,8 @@ impl Running {
 
     /// With this plan.
     pub(crate) fn with(plan: &Value) -> Running {
-        let gateway = Gateway::start(Options { workers: WORKERS, events: Vec::new() }).expect("threads");
+        let gateway =
+            Gateway::start(Options { workers: WORKERS, events: Vec::new(), data_dir: None }).expect("threads");
         let address = apply(&gateway, plan);
         Running { gateway, address }
     }
@@ -56,6 +57,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         "broker": {
             "httpPath": "/t", "maxQueued": 1000, "maxQueuedBytes": 1 << 20, "maxQueuedTotalBytes": 1 << 28,
             "maxRetained": 1000, "maxSubscriptionsPerClient": 100, "maxBetweenWorkers": 4096,
+            "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process",
         },
         "mqtt": {
             "maxSessions": 1000, "maxPacketBytes": 1 << 20, "receiveMaximum": 100, "topicAliasMaximum": 16,

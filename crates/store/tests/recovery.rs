@@ -1,0 +1,289 @@
+//! What a start finds after whatever ended the process before: a whole log, a torn one,
+//! a broken one, several of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tidegate_broker::{Options, Record, Replay, StoredSession, Will};
+use tidegate_message::{Message, MessageBuilder, Properties, Protocol, Qos};
+use tidegate_store::{Generation, Log, LogOptions, Pending, Recovered};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("tidegate-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Folder(std::env::temp_dir().join(name))
+    }
+
+    fn open(&self) -> (Generation, Recovered) {
+        let options = LogOptions { segment_bytes: 64 << 10, max_bytes: 1 << 30, epoch_ms: 1_000_000 };
+        Generation::open(&self.0, options).expect("a folder of ours")
+    }
+
+    /// The only segment of worker 0, in the newest generation.
+    fn segment(&self) -> PathBuf {
+        let newest = fs::read_dir(&self.0).expect("there").flatten().map(|entry| entry.path()).max();
+        newest.expect("a generation").join("worker-0-00000001.log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
+    let properties = Properties {
+        content_type: Some("text/plain".into()),
+        correlation: Some(Box::from(&b"c"[..])),
+        user: vec![("a".into(), "b".into())],
+        ..Properties::default()
+    };
+    let mut builder = MessageBuilder::new(Protocol::Mqtt, topic, payload);
+    (builder.qos, builder.expires_at, builder.properties) = (Qos::ExactlyOnce, Some(9_000), Some(Box::new(properties)));
+    Arc::new(builder.build().expect("a short topic"))
+}
+
+const OPTIONS: Options =
+    Options { qos: Qos::ExactlyOnce, no_local: true, retain_as_published: true, replay: Replay::Never, id: 7 };
+
+fn session(log: &mut Log, (key, epoch): (u64, u64), client_id: &str) {
+    let (user, ends_at) = (Some("ann"), Some(5_000));
+    log.append(&Record::Session { key, client_id, user, epoch, expiry: 60, ends_at, connected: false });
+    log.append(&Record::Filter { key, filter: "t/#", options: OPTIONS });
+    log.seal();
+}
+
+fn queue(log: &mut Log, (key, number, id): (u64, u64, u64), message: &Arc<Message>) {
+    let (qos, ids, packet_id) = (Qos::ExactlyOnce, &[7][..], 0);
+    log.append(&Record::Queue { key, number, id, message, qos, retain: false, ids, packet_id });
+    log.seal();
+}
+
+fn payloads(session: &StoredSession) -> Vec<String> {
+    let text = |message: &Arc<Message>| String::from_utf8_lossy(message.payload()).into_owned();
+    session.deliveries.iter().map(|delivery| delivery.message.as_ref().map_or("released".into(), text)).collect()
+}
+
+fn reopen(folder: &Folder) -> Recovered {
+    folder.open().1
+}
+
+/// Three messages in worker 0's log, committed.
+fn three(folder: &Folder) {
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    session(&mut log, (1, 1), "pump");
+    for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
+        queue(&mut log, (1, number, number), &message("t/1", text.as_bytes()));
+    }
+    log.flush().expect("room");
+    generation.commit().expect("a folder of ours");
+}
+
+fn change(path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).expect("there");
+    edit(&mut bytes);
+    fs::write(path, bytes).expect("ours");
+}
+
+fn find(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("it stands there")
+}
+
+#[test]
+fn everything_that_was_kept_comes_back_as_it_was() {
+    let folder = Folder::new();
+    let (generation, empty) = folder.open();
+    assert!(empty.sessions.is_empty() && empty.retained.is_empty());
+    let mut log = generation.worker_log(0);
+    session(&mut log, (1, 1), "pump");
+    let will = Will { message: (*message("t/will", b"gone")).clone(), expiry: Some(3), delay: 4 };
+    log.append(&Record::Will { key: 1, will: Some(&will), due_at: Some(6_000) });
+    log.append(&Record::Filter { key: 1, filter: "x", options: OPTIONS });
+    log.append(&Record::Unfilter { key: 1, filter: "x" });
+    for (number, text) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+        queue(&mut log, (1, number, number), &message("t/1", text.as_bytes()));
+    }
+    log.append(&Record::Sent { key: 1, number: 1, packet_id: 11 });
+    log.append(&Record::Sent { key: 1, number: 2, packet_id: 12 });
+    log.append(&Record::Released { key: 1, number: 2, packet_id: 12 });
+    log.append(&Record::Done { key: 1, number: 3 });
+    log.append(&Record::Inbound { key: 1, packet_id: 5, held: true });
+    log.append(&Record::Inbound { key: 1, packet_id: 6, held: true });
+    log.append(&Record::Inbound { key: 1, packet_id: 5, held: false });
+    log.seal();
+    log.flush().expect("room");
+    let mut retained = generation.retained_log();
+    retained.append(&Record::Retain { message: &message("r/1", b"old"), sequence: 1 });
+    retained.append(&Record::Retain { message: &message("r/1", b"new"), sequence: 2 });
+    retained.append(&Record::Retain { message: &message("r/2", b"x"), sequence: 3 });
+    retained.append(&Record::Retain { message: &message("r/2", b""), sequence: 4 });
+    retained.seal();
+    retained.flush().expect("room");
+    generation.commit().expect("a folder of ours");
+
+    let found = reopen(&folder);
+    assert_eq!((found.torn, found.corrupt, found.sessions.len()), (0, 0, 1));
+    let pump = &found.sessions[0];
+    assert_eq!(
+        (&*pump.client_id, pump.user.as_deref(), pump.expiry, pump.ends_at),
+        ("pump", Some("ann"), 60, Some(5_000))
+    );
+    assert_eq!(pump.will, Some((will, Some(6_000))));
+    assert_eq!(pump.filters, [("t/#".into(), OPTIONS)]);
+    assert_eq!(payloads(pump), ["one", "released", "four"]);
+    assert_eq!(pump.deliveries.iter().map(|delivery| delivery.packet_id).collect::<Vec<_>>(), [11, 12, 0]);
+    assert_eq!(pump.deliveries[0].message.as_ref(), Some(&message("t/1", b"one")));
+    assert_eq!(pump.inbound, [6]);
+    let retained: Vec<_> = found.retained.iter().map(|(message, sequence)| (message.payload(), *sequence)).collect();
+    assert_eq!(retained, [(&b"new"[..], 2)]);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_a_broken_frame_before_others_is_named() {
+    let folder = Folder::new();
+    three(&folder);
+    change(&folder.segment(), |bytes| {
+        let at = find(bytes, "three");
+        bytes[at + 2..].fill(0);
+    });
+    let found = reopen(&folder);
+    assert_eq!((found.torn, found.corrupt, payloads(&found.sessions[0])), (1, 0, vec!["one".into(), "two".into()]));
+
+    let folder = Folder::new();
+    three(&folder);
+    let path = folder.segment();
+    change(&path, |bytes| {
+        let at = find(bytes, "two");
+        bytes[at] ^= 1;
+    });
+    let found = reopen(&folder);
+    assert_eq!((found.torn, found.corrupt, payloads(&found.sessions[0])), (0, 1, vec!["one".into(), "three".into()]));
+    assert!(found.corrupt_places[0].starts_with(&path.display().to_string()), "{:?}", found.corrupt_places);
+}
+
+#[test]
+fn a_start_that_is_cut_off_leaves_the_generation_before() {
+    let folder = Folder::new();
+    three(&folder);
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    session(&mut log, (9, 9), "pump");
+    log.flush().expect("room");
+    assert_eq!(payloads(&reopen(&folder).sessions[0]), ["one", "two", "three"]);
+}
+
+#[test]
+fn the_highest_epoch_of_a_client_counts_and_what_was_arriving_joins_it() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut logs: Vec<Log> = (0..3).map(|worker| generation.worker_log(worker)).collect();
+    session(&mut logs[0], (1, 1), "moved");
+    queue(&mut logs[0], (1, 1, 1), &message("t/1", b"stale"));
+    session(&mut logs[1], (4, 4), "moved");
+    queue(&mut logs[1], (4, 1, 2), &message("t/1", b"fresh"));
+    session(&mut logs[0], (2, 2), "ended");
+    session(&mut logs[1], (5, 5), "ended");
+    logs[1].append(&Record::End { key: 5 });
+    logs[1].seal();
+    session(&mut logs[0], (3, 3), "on its way");
+    queue(&mut logs[0], (3, 1, 10), &message("t/1", b"there"));
+    session(&mut logs[2], (6, 0), "on its way");
+    queue(&mut logs[2], (6, 1 << 32, 10), &message("t/1", b"there"));
+    queue(&mut logs[2], (6, (1 << 32) + 1, 11), &message("t/1", b"here"));
+    logs.iter_mut().for_each(|log| log.flush().expect("room"));
+    generation.commit().expect("a folder of ours");
+    let found = reopen(&folder);
+    let names: Vec<&str> = found.sessions.iter().map(|session| &*session.client_id).collect();
+    assert_eq!(names, ["moved", "on its way"]);
+    assert_eq!(payloads(&found.sessions[0]), ["fresh"]);
+    assert_eq!(payloads(&found.sessions[1]), ["there", "here"]);
+}
+
+#[test]
+fn a_message_on_its_way_to_another_worker_reaches_its_sessions_once() {
+    for taken in [false, true] {
+        let folder = Folder::new();
+        let (generation, _) = folder.open();
+        let (mut from, mut to) = (generation.worker_log(0), generation.worker_log(1));
+        session(&mut to, (1, 1), "reader");
+        for (id, text) in [(1, "first"), (2, "second")] {
+            let message = message("t/1", text.as_bytes());
+            from.outgoing(Pending { id, worker: 1, plain: true, groups: Vec::new(), message });
+        }
+        from.arrived(1, 1);
+        from.seal();
+        if taken {
+            queue(&mut to, (1, 1, 2), &message("t/1", b"second"));
+            to.append(&Record::Done { key: 1, number: 1 });
+            to.taken(2);
+            to.seal();
+        }
+        from.flush().and_then(|()| to.flush()).expect("room");
+        generation.commit().expect("a folder of ours");
+        let expected: &[&str] = if taken { &[] } else { &["second"] };
+        assert_eq!(payloads(&reopen(&folder).sessions[0]), expected, "taken: {taken}");
+    }
+}
+
+#[test]
+fn a_checkpoint_lets_old_segments_go_and_loses_nothing() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    session(&mut log, (1, 1), "pump");
+    generation.commit().expect("a folder of ours");
+    let kept = message("t/1", b"kept");
+    queue(&mut log, (1, 1, 1), &kept);
+    let noise = message("t/1", &[0; 1_000]);
+    for number in 2..2_000 {
+        queue(&mut log, (1, number, number), &noise);
+        log.append(&Record::Done { key: 1, number });
+        log.seal();
+        log.flush().expect("room");
+    }
+    assert!(log.wants_checkpoint());
+    let before = log.bytes();
+    log.begin_checkpoint().expect("room");
+    session(&mut log, (1, 1), "pump");
+    queue(&mut log, (1, 1, 1), &kept);
+    log.flush().expect("room");
+    log.end_checkpoint();
+    log.discard_covered();
+    queue(&mut log, (1, 2_000, 2_000), &message("t/1", b"later"));
+    log.flush().expect("room");
+    assert!(log.bytes() < before / 100, "{} of {before}", log.bytes());
+    assert!(!folder.segment().exists());
+    assert_eq!(payloads(&reopen(&folder).sessions[0]), ["kept", "later"]);
+}
+
+#[test]
+fn a_log_without_room_says_so_before_a_write_fails_and_recovers() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    log.limit(40 << 10);
+    session(&mut log, (1, 1), "pump");
+    let text = message("t/1", &[1; 1_000]);
+    let mut number = 0;
+    while !log.is_full() {
+        number += 1;
+        queue(&mut log, (1, number, number), &text);
+        log.flush().expect("the segment was claimed before");
+        assert!(number < 100, "it is never full");
+    }
+    log.retry();
+    assert!(log.is_full());
+    log.limit(1 << 30);
+    log.retry();
+    assert!(!log.is_full());
+    generation.commit().expect("a folder of ours");
+    assert_eq!(reopen(&folder).sessions[0].deliveries.len(), number as usize);
+}

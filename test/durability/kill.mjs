@@ -1,0 +1,204 @@
+/**
+ * Ends a gateway with SIGKILL at random points under load, again and again, and counts
+ * what its promises came to: acknowledged messages that never arrived (must be 0), QoS 2
+ * messages that arrived twice (must be 0), messages that arrived out of order.
+ *
+ *   node test/durability/kill.mjs [--kills 1000] [--workers 2] [--durability process|power] [--json FILE]
+ *
+ * Publishers and subscribers are mqtt.js with kept sessions. One kill in four comes while
+ * the gateway still starts, one in ten right after it accepts.
+ */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { parseArgs } from "node:util"
+import mqtt from "mqtt"
+
+const command = fileURLToPath(new URL("../../bin/tidegate.mjs", import.meta.url))
+const PUBLISHERS = 4
+const WINDOW = 16
+const SUBSCRIBERS = 3
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address()
+  server.close()
+  await once(server, "close")
+  return port
+}
+
+/** One publisher: keeps a window of messages in flight, remembers what was acknowledged. */
+function publisher(url, index, qos, state) {
+  const client = mqtt.connect(url, {
+    clientId: `publisher-${qos}-${index}`,
+    clean: false,
+    protocolVersion: index % 2 === 0 ? 4 : 5,
+    properties: index % 2 === 0 ? undefined : { sessionExpiryInterval: 3_600 },
+    reconnectPeriod: 20,
+    connectTimeout: 2_000,
+  })
+  client.on("error", () => {})
+  let next = 0
+  let inflight = 0
+  const pump = () => {
+    while (!state.stop && inflight < WINDOW) {
+      const name = `${qos}-${index}-${next++}`
+      inflight++
+      state.sent++
+      client.publish(`kill/${qos}/${index}`, name, { qos }, (error, packet) => {
+        inflight--
+        // 0x97 is an answer too: the message was refused.
+        if (!error && (packet?.reasonCode ?? 0) < 0x80) state.acknowledged.add(name)
+        setImmediate(pump)
+      })
+    }
+  }
+  client.on("connect", pump)
+  return { client, inflight: () => inflight }
+}
+
+/** One subscriber: counts how often each message came, and messages that came before an earlier one. */
+async function subscriber(url, index, state) {
+  const client = mqtt.connect(url, {
+    clientId: `subscriber-${index}`,
+    clean: false,
+    reconnectPeriod: 20,
+    connectTimeout: 2_000,
+  })
+  client.on("error", () => {})
+  const seen = new Map()
+  const last = new Map()
+  client.on("message", (_topic, payload) => {
+    const name = payload.toString()
+    const count = (seen.get(name) ?? 0) + 1
+    seen.set(name, count)
+    if (count > 1) return
+    const [qos, from, number] = name.split("-")
+    if (Number(number) < (last.get(`${qos}-${from}`) ?? -1)) state.reordered++
+    last.set(`${qos}-${from}`, Math.max(Number(number), last.get(`${qos}-${from}`) ?? -1))
+  })
+  await once(client, "connect")
+  await client.subscribeAsync("kill/#", { qos: 2 })
+  return { client, seen }
+}
+
+function start(file) {
+  const child = spawn(process.execPath, [command, "run", "--config", file], { stdio: ["ignore", "pipe", "pipe"] })
+  let output = ""
+  const ready = new Promise((resolve) => {
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (data) => {
+        output += data
+        if (/listening/.test(output)) resolve(true)
+      })
+    child.on("exit", () => resolve(false))
+  })
+  return { child, ready, output: () => output }
+}
+
+/** Runs it; resolves to the counts. */
+export async function killAgainAndAgain({ kills, workers = 2, durability = "process", note = () => {} }) {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-kill-"))
+  const file = join(folder, "tidegate.config.json")
+  const port = await freePort()
+  const config = {
+    workers,
+    admin: false,
+    listeners: [{ address: `tcp://127.0.0.1:${port}`, protocols: "detect" }],
+    broker: { maxQueued: 1_000_000, maxQueuedBytes: 1 << 30, durability },
+  }
+  writeFileSync(file, JSON.stringify(config))
+  const url = `mqtt://127.0.0.1:${port}`
+  const state = { acknowledged: new Set(), sent: 0, reordered: 0, stop: false }
+  let gateway = start(file)
+  const ends = []
+  try {
+    if (!(await gateway.ready)) throw new Error(`the gateway did not start:\n${gateway.output()}`)
+    const subscribers = await Promise.all(
+      Array.from({ length: SUBSCRIBERS }, (_, index) => subscriber(url, index, state)),
+    )
+    const publishers = Array.from({ length: PUBLISHERS }, (_, index) =>
+      publisher(url, index, index < PUBLISHERS / 2 ? 1 : 2, state),
+    )
+    ends.push(...subscribers, ...publishers)
+    await sleep(300)
+    for (let kill = 1; kill <= kills; kill++) {
+      const dice = Math.random()
+      if (dice < 0.25) await sleep(Math.random() * 600)
+      else {
+        if (!(await gateway.ready)) throw new Error(`the gateway did not start again:\n${gateway.output()}`)
+        if (dice > 0.35) await sleep(50 + Math.random() * 400)
+      }
+      gateway.child.kill("SIGKILL")
+      if (gateway.child.exitCode === null && gateway.child.signalCode === null) await once(gateway.child, "exit")
+      if (/broken/.test(gateway.output())) throw new Error(`a record is broken:\n${gateway.output()}`)
+      gateway = start(file)
+      if (kill % 20 === 0) note(`${kill} kills, ${state.acknowledged.size} acknowledged`)
+    }
+    if (!(await gateway.ready)) throw new Error(`the gateway did not start again:\n${gateway.output()}`)
+    state.stop = true
+    const isDone = () =>
+      publishers.every(({ inflight }) => inflight() === 0) &&
+      subscribers.every(({ seen }) => [...state.acknowledged].every((name) => seen.has(name)))
+    for (const end = Date.now() + 20_000; Date.now() < end && !isDone(); ) await sleep(200)
+    await sleep(500)
+    let lost = 0
+    const counts = { duplicates1: 0, duplicates2: 0 }
+    const examples = []
+    for (const { seen } of subscribers) {
+      for (const name of state.acknowledged) {
+        if (seen.has(name)) continue
+        lost++
+        if (examples.length < 10) examples.push(`lost ${name}`)
+      }
+      for (const [name, count] of seen) {
+        if (count === 1) continue
+        counts[`duplicates${name[0]}`] += count - 1
+        if (name[0] === "2" && examples.length < 10) examples.push(`twice ${name}`)
+      }
+    }
+    return {
+      kills,
+      workers,
+      durability,
+      acknowledged: state.acknowledged.size,
+      deliveriesDue: state.acknowledged.size * SUBSCRIBERS,
+      unanswered: publishers.reduce((sum, { inflight }) => sum + inflight(), 0),
+      lost,
+      qos2Duplicates: counts.duplicates2,
+      qos1Duplicates: counts.duplicates1,
+      reordered: state.reordered,
+      examples,
+    }
+  } finally {
+    await Promise.all(ends.map(({ client }) => client.endAsync(true)))
+    gateway.child.kill("SIGKILL")
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: "string", default: "20" },
+      workers: { type: "string", default: "2" },
+      durability: { type: "string", default: "process" },
+      json: { type: "string" },
+    },
+  })
+  const result = await killAgainAndAgain({
+    kills: Number(values.kills),
+    workers: Number(values.workers),
+    durability: values.durability,
+    note: (text) => console.error(text),
+  })
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)
+  console.log(result)
+  process.exitCode = result.lost > 0 || result.qos2Duplicates > 0 ? 1 : 0
+}
