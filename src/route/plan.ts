@@ -11,7 +11,7 @@ export const PROTOCOLS: Readonly<Record<string, readonly ProtocolName[]>> = {
   http2: ["http2"],
   websocket: ["websocket"],
   mqtt: ["mqtt"],
-  coap: ["coap"],
+  coap: ["coap", "coap-tcp"],
   "coap-tcp": ["coap-tcp"],
 }
 

@@ -31,14 +31,28 @@ pub enum Detection {
 /// Longest method that a request line may begin with.
 const METHOD_MAX: usize = 32;
 
+/// The code 7.01.
+const CSM: u8 = 0xe1;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PROXY_V1: &[u8] = b"PROXY ";
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What `bytes`, the first of a connection, open.
 pub fn detect(bytes: &[u8]) -> Detection {
+    // The first byte of CoAP is a length: it may be that of any other opening.
+    match by_first_byte(bytes) {
+        Detection::Unknown => coap_tcp(bytes),
+        detection => detection,
+    }
+}
+
+fn by_first_byte(bytes: &[u8]) -> Detection {
     match bytes {
         [] => Detection::NeedMore,
+        // A CSM of one option without a value, and no more: as a CONNECT it would be the
+        // first three bytes of more than 2 KB.
+        [0x10, CSM, option] if option & 0x8f == 0 => Detection::Unknown,
         [0x16, ..] => tls(bytes),
         [0x10, ..] => mqtt(bytes),
         [b'P', ..] if shares_prefix(bytes, PREFACE) => literal(bytes, PREFACE, Opening::Http2),
@@ -49,7 +63,7 @@ pub fn detect(bytes: &[u8]) -> Detection {
         // RFC 9112 section 2.2: one empty line before the request line is passed over.
         [b'\r', b'\n', rest @ ..] => http1(rest),
         [b'A'..=b'Z', ..] => http1(bytes),
-        _ => coap_tcp(bytes),
+        _ => Detection::Unknown,
     }
 }
 
@@ -131,14 +145,14 @@ fn http1(bytes: &[u8]) -> Detection {
 
 /// RFC 8323 section 3.2: Len and TKL, extended length, then code 7.01 (CSM).
 fn coap_tcp(bytes: &[u8]) -> Detection {
-    const CSM: u8 = 0xe1;
-    let extended = match bytes[0] >> 4 {
+    let Some(first) = bytes.first() else { return Detection::NeedMore };
+    let extended = match first >> 4 {
         0..=12 => 0,
         13 => 1,
         14 => 2,
         _ => return Detection::Unknown,
     };
-    if bytes[0] & 0x0f > 8 {
+    if first & 0x0f > 8 {
         return Detection::Unknown;
     }
     match bytes.get(1 + extended) {
@@ -178,6 +192,20 @@ mod tests {
         known_from(&[0x00, 0xe1], 2, Opening::CoapTcp);
         known_from(&[0x20, 0xe1, 0x22, 0x01], 2, Opening::CoapTcp);
         known_from(&[0xd0, 0x00, 0xe1], 3, Opening::CoapTcp);
+    }
+
+    #[test]
+    fn a_csm_is_told_from_what_has_the_same_first_byte() {
+        // Of libcoap, of aiocoap, and of one option without a value; then HTTP's letters.
+        known_from(b"\x50\xe1\x23\x80\x01\x00\x20", 2, Opening::CoapTcp);
+        known_from(b"\x40\xe1\x23\x80\x01\x00", 2, Opening::CoapTcp);
+        known_from(b"\x10\xe1\x40", 3, Opening::CoapTcp);
+        assert_eq!(detect(b"\x10\xe1\x40\x00\xe2"), Detection::Known(Opening::CoapTcp));
+        assert_eq!(detect(b"\x10\xe1\x01\x00\x04MQTT"), Detection::Known(Opening::Mqtt));
+        for first in b'A'..=b'Z' {
+            let expected = if first & 15 <= 8 { Detection::Known(Opening::CoapTcp) } else { Detection::Unknown };
+            assert_eq!(detect(&[first, CSM]), expected, "{first:#x}");
+        }
     }
 
     #[test]

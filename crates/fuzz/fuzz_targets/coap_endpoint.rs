@@ -1,12 +1,13 @@
-//! Datagrams of two peers at one endpoint that answers everything: no panic, and no
-//! answer to an unproven address that is larger than the rule allows. Each datagram
-//! stands behind a byte of instructions and a byte of length.
+//! Datagrams of two peers and frames of a stream at one endpoint that answers everything:
+//! no panic, and no answer to an unproven address that is larger than the rule allows.
+//! Each message stands behind a byte of instructions and a byte of length.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
 use tidegate_coap::{
     Arrival, Code, Endpoint, EndpointConfig, Event, Notification, Observe, ObserverId, OptionList, Reply, Request,
+    Transport, frame_len,
 };
 use tidegate_message::Limits;
 
@@ -35,6 +36,9 @@ impl World {
         let peer: SocketAddr = if local { ([127, 0, 0, 1], 9).into() } else { ([192, 0, 2, 1], 9).into() };
         self.endpoint.outbox().clear();
         let arrival = Arrival { now_ms: self.now_ms, peer, trusted: false };
+        if instructions & 0x11 == 0x11 {
+            return self.step_stream(instructions, datagram);
+        }
         if let Event::Request(request) = self.endpoint.handle_datagram(&arrival, datagram) {
             self.answer(request, instructions);
         }
@@ -48,6 +52,28 @@ impl World {
         self.endpoint.handle_timeout(self.now_ms);
         while let Some(gone) = self.endpoint.poll_gone() {
             self.observers.retain(|one| *one != gone.observer);
+        }
+    }
+
+    /// A stream that is opened again when it was closed.
+    fn step_stream(&mut self, instructions: u8, frame: &[u8]) {
+        let peer: SocketAddr = ([192, 0, 2, 2], 9).into();
+        let arrival = Arrival { now_ms: self.now_ms, peer, trusted: false };
+        match self.endpoint.handle_frame(&arrival, frame) {
+            Event::Request(request) => self.answer(request, instructions),
+            Event::Handled(_) => {}
+            Event::Closing => {
+                self.endpoint.close_stream(peer);
+                self.endpoint.open_stream(peer, Transport::Tcp);
+            }
+        }
+        for (_, sent) in self.endpoint.outbox().iter() {
+            assert_eq!(frame_len(sent), Some(sent.len()), "one whole frame");
+        }
+        match instructions & 6 {
+            2 => self.endpoint.hold_stream(peer),
+            4 => self.endpoint.resume_stream(peer),
+            _ => self.notify(false),
         }
     }
 

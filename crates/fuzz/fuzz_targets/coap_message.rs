@@ -1,10 +1,11 @@
-//! Datagrams: what was read is written and read again the same.
+//! Datagrams and frames: what was read is written and read again the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_coap::{Head, Message, OptionList, OptionNumber, encode};
+use tidegate_coap::{Head, Message, OptionList, OptionNumber, Transport, encode, encode_frame, frame_len};
 
 fuzz_target!(|input: &[u8]| {
+    frame(input);
     let Ok(message) = Message::decode(input, 64) else { return };
     let mut path = Vec::new();
     message.write_path(&mut path);
@@ -24,3 +25,25 @@ fuzz_target!(|input: &[u8]| {
     let pairs = |message: &Message<'_>| message.options().map(|it| (it.number, it.value.to_vec())).collect::<Vec<_>>();
     assert_eq!(pairs(&again), pairs(&message));
 });
+
+fn frame(input: &[u8]) {
+    let Some(bytes) = frame_len(input).and_then(|len| input.get(..len)) else { return };
+    let Ok(message) = Message::decode_as(Transport::Tcp, bytes, 64) else { return };
+    let mut options = OptionList::new();
+    message.options().for_each(|option| {
+        options.push(option.number, option.value);
+    });
+    let mut out = Vec::new();
+    encode_frame(
+        &mut out,
+        (Transport::Tcp, message.code, message.token),
+        [&options, &OptionList::new()],
+        message.payload,
+    );
+    assert_eq!(frame_len(&out), Some(out.len()));
+    let again = Message::decode_as(Transport::Tcp, &out, 64).expect("what we write is valid");
+    assert_eq!(
+        (again.code, again.token.as_bytes(), again.payload),
+        (message.code, message.token.as_bytes(), message.payload)
+    );
+}

@@ -9,7 +9,7 @@ const HTTP2: &[u8] =
 /// RFC 8446 section 6: a fatal alert, handshake_failure.
 const TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 /// RFC 8323: our CSM, then Abort (7.05) with a diagnostic payload.
-const COAP_TCP: &[u8] = b"\x00\xe1\xd0\x09\xe5\xffuse CoAP over UDP";
+const COAP_TCP: &[u8] = b"\x00\xe1\xd0\x08\xe5\xffnot on this listener";
 
 /// HTTP/2 with prior knowledge.
 pub(crate) async fn http2(client: Box<Client>, input: Input) {
@@ -19,11 +19,6 @@ pub(crate) async fn http2(client: Box<Client>, input: Input) {
 /// TLS.
 pub(crate) async fn tls(client: Box<Client>, input: Input) {
     say(client, input, TLS).await;
-}
-
-/// CoAP over TCP.
-pub(crate) async fn coap_tcp(client: Box<Client>, input: Input) {
-    say(client, input, COAP_TCP).await;
 }
 
 /// A protocol that is not among the listener's.

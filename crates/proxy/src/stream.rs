@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tidegate_broker::Access;
+use tidegate_coap::Transport;
 use tidegate_detect::{Detection, Opening, detect, parse_proxy_header};
 use tidegate_message::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +35,9 @@ pub(crate) async fn serve_stream(mut client: Box<Client>) {
         Opening::Http1 => http::serve(client, input).await,
         Opening::Http2 => Box::pin(refusal::http2(client, input)).await,
         Opening::Tls => Box::pin(refusal::tls(client, input)).await,
-        Opening::CoapTcp => Box::pin(refusal::coap_tcp(client, input)).await,
+        Opening::CoapTcp => {
+            Box::pin(crate::coap::serve_stream(client, Some(input), (Transport::Tcp, Access::default()))).await
+        }
         Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Some(input), Framing::Raw).await,
     }
 }

@@ -7,17 +7,20 @@ pub struct Block {
     pub num: u32,
     /// Whether more follow.
     pub more: bool,
-    /// Size as an exponent: `2^(szx + 4)` bytes, 0 to 6.
+    /// Size as an exponent: `2^(szx + 4)` bytes, 0 to 6; 7: [`Block::BERT`].
     pub szx: u8,
 }
 
 impl Block {
-    /// `None`: longer than three bytes, or the reserved size 7.
+    /// Several blocks of 1,024 bytes in one message, over streams (RFC 8323 section 6).
+    /// Reserved in datagrams.
+    pub const BERT: u8 = 7;
+
+    /// `None`: longer than three bytes.
     pub fn decode(value: &[u8]) -> Option<Self> {
         let fold = |sum: u32, byte: &u8| sum << 8 | u32::from(*byte);
         let bits = (value.len() <= 3).then(|| value.iter().fold(0, fold))?;
-        let block = Block { num: bits >> 4, more: bits & 8 != 0, szx: (bits & 7) as u8 };
-        (block.szx != 7).then_some(block)
+        Some(Block { num: bits >> 4, more: bits & 8 != 0, szx: (bits & 7) as u8 })
     }
 
     /// The value as a number.
@@ -27,7 +30,15 @@ impl Block {
 
     /// Bytes of a whole block: 16 to 1,024.
     pub const fn size(self) -> usize {
-        16 << self.szx
+        16 << if self.szx == Block::BERT { 6 } else { self.szx }
+    }
+
+    /// Whether a block before the last may have that many bytes.
+    pub const fn fits(self, len: usize) -> bool {
+        match self.szx {
+            Block::BERT => len > 0 && len.is_multiple_of(self.size()),
+            _ => len == self.size(),
+        }
     }
 
     /// Where in the body it starts.

@@ -44,6 +44,11 @@ impl Code {
     pub const SERVICE_UNAVAILABLE: Code = Code::new(5, 3);
     pub const GATEWAY_TIMEOUT: Code = Code::new(5, 4);
     pub const PROXYING_NOT_SUPPORTED: Code = Code::new(5, 5);
+    pub const CSM: Code = Code::new(7, 1);
+    pub const PING: Code = Code::new(7, 2);
+    pub const PONG: Code = Code::new(7, 3);
+    pub const RELEASE: Code = Code::new(7, 4);
+    pub const ABORT: Code = Code::new(7, 5);
     pub const HOP_LIMIT_REACHED: Code = Code::new(5, 8);
 }
 
@@ -53,7 +58,7 @@ impl Code {
         Code((class & 7) << 5 | detail & 31)
     }
 
-    /// 0: request, 2: success, 4: client error, 5: server error.
+    /// 0: request, 2: success, 4: client error, 5: server error, 7: signal.
     pub const fn class(self) -> u8 {
         self.0 >> 5
     }

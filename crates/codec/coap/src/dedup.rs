@@ -22,6 +22,11 @@ pub(crate) struct DedupRef {
     stamp: u32,
 }
 
+impl DedupRef {
+    /// Of a message that cannot come twice.
+    pub(crate) const NONE: DedupRef = DedupRef { index: u32::MAX, stamp: 0 };
+}
+
 /// What is known of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Seen<'a> {

@@ -23,7 +23,11 @@ pub fn encode(out: &mut Vec<u8>, head: &Head, options: [&OptionList; 2], payload
     out.push(head.code.0);
     out.extend_from_slice(&head.message_id.to_be_bytes());
     out.extend_from_slice(token);
-    let [own, added] = options;
+    put_body(out, options, payload);
+}
+
+/// Appends what every transport has behind the token.
+pub(crate) fn put_body(out: &mut Vec<u8>, [own, added]: [&OptionList; 2], payload: &[u8]) {
     let mut added = added.iter().peekable();
     let mut before = 0;
     let mut put = |(number, value): (u16, &[u8])| {

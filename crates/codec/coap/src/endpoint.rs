@@ -2,13 +2,16 @@
 //! Datagrams go in, requests come out; `reply` and `notify` answer; what is to be sent
 //! waits in the outbox. Whatever a peer sends costs bounded memory.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+
+use foldhash::fast::RandomState;
 
 use crate::dedup::Dedup;
 use crate::echo::Echo;
 use crate::observers::Observers;
 use crate::peers::{Due, Peers};
+use crate::stream::StreamPeer;
 use crate::uploads::Uploads;
 use crate::{
     Arrival, Code, EndpointConfig, Event, Gone, GoneReason, Handled, Malformed, Message, ObserverId, OptionList,
@@ -24,6 +27,7 @@ pub struct Endpoint {
     pub(crate) observers: Observers,
     pub(crate) peers: Peers,
     pub(crate) uploads: Uploads,
+    pub(crate) streams: HashMap<SocketAddr, StreamPeer, RandomState>,
     pub(crate) outbox: Outbox,
     pub(crate) gone: VecDeque<Gone>,
     /// For messages to peers that have no entry.
@@ -41,6 +45,7 @@ impl Endpoint {
             observers: Observers::default(),
             peers: Peers::new(config.ack_timeout_ms, config.max_retransmit, config.seed),
             uploads: Uploads::new(config.limits.body_collected),
+            streams: HashMap::default(),
             outbox: Outbox::default(),
             gone: VecDeque::new(),
             next_id: config.seed as u16,

@@ -28,6 +28,8 @@ pub enum Event<'a> {
     Request(Request<'a>),
     /// Something that is done with.
     Handled(Handled),
+    /// The stream is to be closed once what was queued for it is written.
+    Closing,
 }
 
 /// A request.
@@ -53,8 +55,11 @@ impl Request<'_> {
 pub enum Handled {
     /// A message that came already.
     Duplicate,
-    /// An empty confirmable message, answered by a Reset (section 4.3).
+    /// An empty confirmable message, answered by a Reset (section 4.3); on a stream
+    /// Ping, answered by Pong.
     Ping,
+    /// Another signal of a stream.
+    Signal,
     /// An acknowledgement of ours.
     Acknowledged,
     /// A Reset of ours.

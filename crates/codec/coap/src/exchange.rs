@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::dedup::DedupRef;
 use crate::etag::Etags;
-use crate::{Block, Code, Token};
+use crate::{Block, Code, Token, Transport};
 
 /// What a request says about observing (RFC 7641).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub struct Exchange {
     pub method: Code,
     /// Whether it wants to observe.
     pub observe: Observe,
+    /// How it came.
+    pub transport: Transport,
     /// Whether its message was confirmable: at least once.
     pub confirmable: bool,
     /// Whether its address is proven or trusted.

@@ -1,7 +1,7 @@
 //! CoAP (RFC 7252) without I/O: the message codec, and the server's side of the
 //! message layer with de-duplication, retransmission, Observe (RFC 7641) and
-//! block-wise transfer (RFC 7959). Datagrams and `now` come in; requests for the
-//! driver and datagrams to send go out.
+//! block-wise transfer (RFC 7959), over datagrams and streams (RFC 8323). Messages and
+//! `now` come in; requests for the driver and messages to send go out.
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -16,6 +16,7 @@ mod endpoint;
 mod etag;
 mod event;
 mod exchange;
+mod frame;
 mod link_format;
 mod message;
 mod notify;
@@ -27,6 +28,7 @@ mod path;
 mod peers;
 mod reply;
 mod request;
+mod stream;
 mod token;
 mod uploads;
 
@@ -39,6 +41,7 @@ pub use endpoint::Endpoint;
 pub use etag::{Etag, etag};
 pub use event::{Arrival, Event, Handled, Request};
 pub use exchange::{Exchange, Observe};
+pub use frame::{Transport, encode_frame, frame_len};
 pub use link_format::LinkFormat;
 pub use message::{Malformed, Message, Type};
 pub use notify::{Notification, Notified};
@@ -47,4 +50,5 @@ pub use option::{OptionNumber, OptionRef, Options};
 pub use option_list::OptionList;
 pub use outbox::Outbox;
 pub use reply::Reply;
+pub use stream::STREAM_MESSAGE_MAX;
 pub use token::Token;

@@ -49,6 +49,14 @@ pub struct Malformed {
 }
 
 impl<'a> Message<'a> {
+    pub(crate) const fn new(
+        (kind, code, message_id): (Type, Code, u16),
+        token: Token,
+        (options, payload): (&'a [u8], &'a [u8]),
+    ) -> Self {
+        Message { kind, code, message_id, token, payload, options }
+    }
+
     /// Reads a datagram. `max_options`: options before it counts as a flood.
     ///
     /// # Errors
@@ -67,7 +75,7 @@ impl<'a> Message<'a> {
         let header = Some((kind, message_id));
         let parts = Parts { code: Code(code), token_len: first & 15, max_options };
         let (token, options, payload) = parts.decode(rest).map_err(|(rule, what)| Malformed { rule, what, header })?;
-        Ok(Message { kind, code: Code(code), message_id, token, payload, options })
+        Ok(Message::new((kind, Code(code), message_id), token, (options, payload)))
     }
 
     /// Its options, in order.
@@ -114,16 +122,16 @@ impl<'a> Message<'a> {
 }
 
 /// What the parts behind the header are read with.
-struct Parts {
-    code: Code,
-    token_len: u8,
-    max_options: usize,
+pub(crate) struct Parts {
+    pub(crate) code: Code,
+    pub(crate) token_len: u8,
+    pub(crate) max_options: usize,
 }
 
 type Broken = (&'static str, &'static str);
 
 impl Parts {
-    fn decode<'a>(&self, rest: &'a [u8]) -> Result<(Token, &'a [u8], &'a [u8]), Broken> {
+    pub(crate) fn decode<'a>(&self, rest: &'a [u8]) -> Result<(Token, &'a [u8], &'a [u8]), Broken> {
         let mut reader = Reader::new(rest);
         let token =
             reader.take(usize::from(self.token_len)).map_err(|Truncated| ("RFC 7252 section 3", "token cut off"))?;

@@ -3,8 +3,11 @@
 
 use crate::observers::Observer;
 use crate::peers::{Confirmable, Pushed};
-use crate::reply::room;
-use crate::{Block, Code, Endpoint, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Type, encode};
+use crate::reply::wish;
+use crate::{
+    Block, Code, Endpoint, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Transport, Type, encode,
+    encode_frame,
+};
 
 /// An observer that is silent for that long is asked to confirm: more often than the
 /// 24 hours of RFC 7641 section 4.5, so that those who left are noticed.
@@ -56,7 +59,7 @@ impl Endpoint {
             confirmed_at: now_ms,
             proven: exchange.proven,
             conflate,
-            szx: self.block_szx(exchange.block2),
+            wish: wish(exchange.block2),
         };
         let id = self.observers.insert(observer);
         self.peers.entry(exchange.peer).observers.push(id);
@@ -75,6 +78,9 @@ impl Endpoint {
         let Some(observer) = self.observers.get(id) else { return Notified::Gone };
         observer.sequence = observer.sequence.wrapping_add(1) & 0x00ff_ffff;
         let observer = *observer;
+        if let Some(transport) = self.streams.get(&observer.peer).map(|stream| stream.transport) {
+            return self.notify_stream(transport, (id, &observer), notification);
+        }
         // An address that is not proven gets one message until it acknowledges.
         let silent = now_ms.saturating_sub(observer.confirmed_at) >= CONFIRM_EVERY_MS;
         let waiting = self.peers.is_waiting(observer.peer, id);
@@ -90,6 +96,51 @@ impl Endpoint {
             self.end(id, GoneReason::Error);
         }
         notified
+    }
+
+    /// On a stream nothing is confirmed; what its peer does not read waits, the newest of
+    /// each observation.
+    fn notify_stream(
+        &mut self,
+        transport: Transport,
+        (id, observer): (ObserverId, &Observer),
+        notification: &Notification<'_>,
+    ) -> Notified {
+        let payload = self.cut_notification(observer, notification);
+        let mut frame = Vec::with_capacity(payload.len() + 64);
+        let head = (transport, notification.code, observer.token);
+        encode_frame(&mut frame, head, [notification.options, &self.added], payload);
+        let notified = match self.streams.get_mut(&observer.peer) {
+            Some(stream) if stream.is_congested => stream.hold((id, frame), observer.conflate),
+            _ => {
+                self.outbox.queue(observer.peer, |out| out.extend_from_slice(&frame));
+                Notified::Sent
+            }
+        };
+        if notification.code.class() != 2 {
+            self.end(id, GoneReason::Error);
+        }
+        notified
+    }
+
+    /// The first block of a body that is too long, and the options that say so.
+    fn cut_notification<'n>(&mut self, observer: &Observer, notification: &Notification<'n>) -> &'n [u8] {
+        self.added.clear();
+        let payload = notification.payload;
+        if notification.code.class() != 2 {
+            return payload;
+        }
+        self.added.push_uint(OptionNumber::OBSERVE, observer.sequence);
+        let bound = if observer.proven { usize::MAX } else { 256 };
+        let room = self.room_for(observer.peer, bound, notification.options);
+        let cut = self.cut(observer.peer, observer.wish, room);
+        if payload.len() <= cut.whole {
+            return payload;
+        }
+        self.add_etag(notification.options, payload);
+        self.added.push_uint(OptionNumber::BLOCK2, Block { num: 0, more: true, szx: cut.szx }.to_uint());
+        self.added.push_uint(OptionNumber::SIZE2, payload.len() as u32);
+        &payload[..cut.bytes]
     }
 
     fn push(&mut self, now_ms: u64, (observer, message): (&Observer, Confirmable)) -> Notified {
@@ -110,19 +161,7 @@ impl Endpoint {
         notification: &Notification<'_>,
         confirmable: bool,
     ) -> Confirmable {
-        self.added.clear();
-        let mut payload = notification.payload;
-        if notification.code.class() == 2 {
-            self.added.push_uint(OptionNumber::OBSERVE, observer.sequence);
-            let room = if observer.proven { usize::MAX } else { room(256, notification.options) };
-            let szx = observer.szx.min(Block::szx_for(room));
-            if payload.len() > 16 << szx {
-                self.add_etag(notification.options, payload);
-                self.added.push_uint(OptionNumber::BLOCK2, Block { num: 0, more: true, szx }.to_uint());
-                self.added.push_uint(OptionNumber::SIZE2, payload.len() as u32);
-                payload = &payload[..16 << szx];
-            }
-        }
+        let payload = self.cut_notification(observer, notification);
         let message_id = self.next_id_for(observer.peer);
         if let Some(observer) = self.observers.get(id) {
             observer.last_id = message_id;

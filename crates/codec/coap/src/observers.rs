@@ -50,7 +50,8 @@ pub(crate) struct Observer {
     pub(crate) proven: bool,
     /// Whether only the newest state matters.
     pub(crate) conflate: bool,
-    pub(crate) szx: u8,
+    /// The greatest block that it asked for, as an exponent; 7: it named none.
+    pub(crate) wish: u8,
 }
 
 #[derive(Debug, Default)]

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use crate::peers::{Confirmable, Pushed};
+use crate::stream::StreamPeer;
 use crate::{
-    Block, Code, Endpoint, Etag, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Type, encode,
-    encode_empty, etag,
+    Block, Code, Endpoint, Etag, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Transport, Type,
+    encode, encode_empty, encode_frame, etag,
 };
 
 /// Peers with confirmable messages in flight; beyond, and where an address is not
@@ -48,7 +49,7 @@ impl Endpoint {
     /// Acknowledges a request whose response takes longer than the peer should wait
     /// (half of ACK_TIMEOUT); the response is then a message of its own.
     pub fn accept(&mut self, exchange: &mut Exchange) {
-        if exchange.confirmable && !exchange.accepted {
+        if exchange.confirmable && !exchange.accepted && exchange.transport == Transport::Datagram {
             exchange.accepted = true;
             self.dedup.accept(exchange.place);
             let message_id = exchange.message_id;
@@ -119,20 +120,28 @@ impl Endpoint {
     /// follows is asked for by whoever received it.
     fn slice<'a>(&mut self, now_ms: u64, exchange: &Exchange, (reply, bound): (&Reply<'a>, usize)) -> Slice<'a> {
         let whole = Slice { code: reply.code, payload: reply.payload, keeps_options: true };
-        let room = room(bound, reply.options);
-        let szx = self.block_szx(exchange.block2).min(Block::szx_for(room));
+        let room = self.room_for(exchange.peer, bound, reply.options);
+        let cut = self.cut(exchange.peer, wish(exchange.block2), room);
         let offset = exchange.block2.filter(|_| reply.code.class() == 2).map_or(0, Block::offset);
         if room < 16 && !reply.payload.is_empty() {
-            return self.challenge(now_ms, exchange, reply.observer);
+            return match exchange.transport {
+                Transport::Datagram => self.challenge(now_ms, exchange, reply.observer),
+                Transport::Tcp | Transport::WebSocket => self.instead(Code::INTERNAL_SERVER_ERROR, b""),
+            };
         }
         if offset > 0 && offset >= reply.payload.len() {
             return self.instead(Code::BAD_REQUEST, b"no such block");
         }
-        if offset == 0 && reply.payload.len() <= 16 << szx {
+        if offset == 0 && reply.payload.len() <= cut.whole {
             return whole;
         }
-        let end = (offset + (16 << szx)).min(reply.payload.len());
-        let block = Block { num: (offset >> (szx + 4)) as u32, more: end < reply.payload.len(), szx };
+        let is_able = |stream: &StreamPeer| stream.is_blockwise || exchange.block2.is_some();
+        if !self.streams.get(&exchange.peer).is_none_or(is_able) {
+            return self.instead(Code::INTERNAL_SERVER_ERROR, b"longer than Max-Message-Size");
+        }
+        let end = (offset + cut.bytes).min(reply.payload.len());
+        let block = Block { num: 0, more: end < reply.payload.len(), szx: cut.szx };
+        let block = Block { num: (offset / block.size()) as u32, ..block };
         self.added.push_uint(OptionNumber::BLOCK2, block.to_uint());
         if offset == 0 {
             self.added.push_uint(OptionNumber::SIZE2, reply.payload.len() as u32);
@@ -173,6 +182,14 @@ impl Endpoint {
     }
 
     fn send(&mut self, now_ms: u64, exchange: &Exchange, (slice, options): (&Slice<'_>, &OptionList)) {
+        let none = OptionList::new();
+        let options = if slice.keeps_options { options } else { &none };
+        if exchange.transport != Transport::Datagram {
+            let head = (exchange.transport, slice.code, exchange.token);
+            let added = &self.added;
+            self.outbox.queue(exchange.peer, |out| encode_frame(out, head, [options, added], slice.payload));
+            return;
+        }
         let piggyback = exchange.confirmable && !exchange.accepted;
         let separate = exchange.confirmable && exchange.accepted && exchange.proven && self.peers.len() < MAX_PEERS;
         let (kind, message_id) = match (piggyback, separate) {
@@ -180,8 +197,6 @@ impl Endpoint {
             (_, true) => (Type::Confirmable, self.peers.entry(exchange.peer).take_id()),
             _ => (Type::NonConfirmable, self.next_id_for(exchange.peer)),
         };
-        let none = OptionList::new();
-        let options = if slice.keeps_options { options } else { &none };
         let head = Head { kind, code: slice.code, message_id, token: exchange.token };
         let added = &self.added;
         if separate {
@@ -209,11 +224,11 @@ impl Endpoint {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
+}
 
-    pub(crate) fn block_szx(&self, asked: Option<Block>) -> u8 {
-        let own = Block::szx_for(self.config.max_block);
-        asked.map_or(own, |block| block.szx.min(own))
-    }
+/// The greatest block that a peer asked for; without one the greatest that there is.
+pub(crate) fn wish(asked: Option<Block>) -> u8 {
+    asked.map_or(Block::BERT, |block| block.szx)
 }
 
 /// Bytes that are left for a payload within a bound.

@@ -6,7 +6,7 @@ use crate::etag::Etags;
 use crate::uploads::Taken;
 use crate::{
     Arrival, Block, Code, Endpoint, Event, Exchange, GoneReason, Handled, Message, Observe, OptionList, OptionNumber,
-    Reply, Request, Type, encode_empty,
+    Reply, Request, Transport, Type, encode_empty,
 };
 
 impl Endpoint {
@@ -29,6 +29,7 @@ impl Endpoint {
             token: message.token,
             method: message.code,
             observe: Observe::No,
+            transport: Transport::Datagram,
             confirmable: message.kind == Type::Confirmable,
             proven: arrival.is_trusted(),
             message_id: message.message_id,
@@ -57,8 +58,8 @@ impl Endpoint {
     }
 
     /// The code that a request is refused with.
-    fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Code> {
-        if len > self.config.limits.coap_message {
+    pub(crate) fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Code> {
+        if exchange.transport == Transport::Datagram && len > self.config.limits.coap_message {
             return Some(Code::REQUEST_ENTITY_TOO_LARGE);
         }
         if message.code.method().is_none() {
@@ -71,16 +72,17 @@ impl Endpoint {
         if message.bad_option().is_some() {
             return Some(Code::BAD_OPTION);
         }
-        // RFC 7959 section 2.2: the size 7 is reserved.
         let (block1, block2) = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2));
-        if block1 == Some(None) || block2 == Some(None) {
+        // RFC 7959 section 2.2: the size 7 is reserved in datagrams.
+        let is_reserved = |block: &Block| block.szx == Block::BERT && exchange.transport == Transport::Datagram;
+        if [block1, block2].into_iter().flatten().any(|block| block.as_ref().is_none_or(is_reserved)) {
             return Some(Code::BAD_REQUEST);
         }
         (exchange.block1, exchange.block2) = (block1.flatten(), block2.flatten());
         None
     }
 
-    fn refuse<'a>(&mut self, now_ms: u64, exchange: &Exchange, code: Code) -> Event<'a> {
+    pub(crate) fn refuse<'a>(&mut self, now_ms: u64, exchange: &Exchange, code: Code) -> Event<'a> {
         // RFC 7252 section 5.4.1: a non-confirmable one with a bad option is rejected,
         // and section 4.3 allows to do so in silence.
         if code == Code::BAD_OPTION && !exchange.confirmable {
@@ -90,7 +92,12 @@ impl Endpoint {
         Event::Handled(Handled::Refused(code))
     }
 
-    fn take_request<'a>(&mut self, arrival: &Arrival, mut exchange: Exchange, message: Message<'a>) -> Event<'a> {
+    pub(crate) fn take_request<'a>(
+        &mut self,
+        arrival: &Arrival,
+        mut exchange: Exchange,
+        message: Message<'a>,
+    ) -> Event<'a> {
         let observable = matches!(message.code, Code::GET | Code::FETCH);
         match message.observe().filter(|_| observable) {
             // A later block of a notification's body is fetched without Observe.

@@ -46,7 +46,7 @@ impl Uploads {
 
     pub(crate) fn take(&mut self, now_ms: u64, (peer, message): (SocketAddr, &Message<'_>), block: Block) -> Taken {
         // All blocks but the last are whole; a body may also be a single one.
-        if block.more && message.payload.len() != block.size() {
+        if block.more && !block.fits(message.payload.len()) {
             return Taken::Refused(Code::BAD_REQUEST);
         }
         let key = (peer, self.body_key(message));

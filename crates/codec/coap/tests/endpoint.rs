@@ -53,14 +53,14 @@ impl Bench {
     fn handled(&mut self, datagram: &[u8]) -> Option<Handled> {
         match self.arrive(datagram) {
             Event::Handled(handled) => Some(handled),
-            Event::Request(_) => None,
+            Event::Request(_) | Event::Closing => None,
         }
     }
 
     fn request<'a>(&mut self, datagram: &'a [u8]) -> Request<'a> {
         match self.arrive(datagram) {
             Event::Request(request) => request,
-            Event::Handled(handled) => unreachable!("not a request: {handled:?}"),
+            other => unreachable!("not a request: {other:?}"),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Answers: code, options and payload go to the message layer, and are counted.
 
 use super::server::Server;
+use super::streams::protocol_of;
 use super::view::{accepted, format_of};
 use super::waiting::{Served, Ticket};
 use crate::http::Flag;
 use tidegate_coap::{Code, Message as CoapMessage, ObserverId, OptionNumber, Reply};
-use tidegate_message::{Message, Outcome, Protocol};
+use tidegate_message::{Message, Outcome};
 use tidegate_ring::{EventKind, EventRecord};
 
 /// Seconds after which a peer may try again where nobody knows better.
@@ -97,7 +98,7 @@ impl Server {
             Served::Builtin => &plan.builtin,
             Served::Unrouted => &plan.unrouted,
         };
-        let counters = counters[usize::from(worker.id)].of(Protocol::Coap);
+        let counters = counters[usize::from(worker.id)].of(protocol_of(ticket.exchange.transport));
         counters.codes.add(status);
         counters.duration.observe(micros);
         if flag.is_some() || worker.is_sampled(plan.log.sample_every) {

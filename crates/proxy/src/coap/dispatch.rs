@@ -5,6 +5,7 @@
 use super::discovery;
 use super::inbox::Finished;
 use super::server::Server;
+use super::streams::protocol_of;
 use super::topic::{Place, topic_of};
 use super::view::CoapView;
 use super::waiting::{Served, Ticket};
@@ -59,7 +60,11 @@ impl Server {
     ) {
         let mut path = self.worker.buffers.take_write();
         message.write_path(&mut path);
-        let view = CoapView::new(*message, Peer::new(ticket.exchange.peer), (&path, body));
+        let view = CoapView::new(
+            *message,
+            (protocol_of(ticket.exchange.transport), Peer::new(ticket.exchange.peer)),
+            (&path, body),
+        );
         let call = Call { view, datagram };
         let mut captures = Captures::new();
         match ticket.plan.plan.table.find(&call.view, &mut captures) {

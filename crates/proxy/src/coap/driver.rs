@@ -1,7 +1,7 @@
 //! One socket and its server: reads what is there, lets the server work, writes once.
 
 use super::inbox::Inbox;
-use super::server::Server;
+use super::server::{Listener, Server};
 use crate::plan::ListenerDto;
 use crate::worker::{Level, Worker};
 use std::future::{Future, poll_fn};
@@ -47,7 +47,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
     };
     let number = worker.coap.enter();
-    let server = Server::new(worker, (&listener, number));
+    let server = Server::new(worker, (Listener::new(&listener), number));
     let _leave = Leave(Rc::clone(&server.inbox));
     let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
     let mut driver = Driver { number, datagrams, server, sleep, armed_at: 0, rest_until: 0 };

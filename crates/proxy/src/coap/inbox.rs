@@ -63,7 +63,7 @@ impl Inbox {
         self.is_leaving.get()
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }

@@ -1,8 +1,9 @@
-//! CoAP over UDP: the driver of one socket of one worker. Datagrams come in by
-//! batches, `dispatch` decides what a request becomes, answers and notifications go
-//! out by one batch per wake-up. What the message layer is lives in `tidegate-coap`.
+//! CoAP: the driver of one UDP socket of one worker, where datagrams come and go by
+//! batches, and the connections over TCP and WebSocket, which share a server. `dispatch`
+//! decides what a request becomes. What the message layer is lives in `tidegate-coap`.
 
 mod answer;
+mod connection;
 mod discovery;
 mod dispatch;
 mod driver;
@@ -13,11 +14,13 @@ mod observe;
 mod resource;
 mod server;
 mod sockets;
+mod streams;
 mod topic;
 mod upstream;
 mod view;
 mod waiting;
 
+pub(crate) use connection::serve_stream;
 pub(crate) use discovery::visible_paths;
 pub(crate) use driver::serve;
 pub(crate) use sockets::Sockets;

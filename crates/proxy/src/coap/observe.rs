@@ -31,7 +31,7 @@ impl Server {
                 false => self.last_value(&ticket, call, filter),
             };
         };
-        match self.subscribe(id, filter) {
+        match self.subscribe(id, self.access(ticket.exchange.peer), filter) {
             Ok((place, after)) if self.worker.hub.broker.borrow().settled() >= after => {
                 self.begin_observation(&ticket, place, id);
             }
@@ -51,9 +51,9 @@ impl Server {
     }
 
     /// The place of the new observation, and the interest that has to be settled.
-    fn subscribe(&mut self, id: ObserverId, filter: &str) -> Result<(u32, u64), Outcome> {
+    fn subscribe(&mut self, id: ObserverId, access: Access, filter: &str) -> Result<(u32, u64), Outcome> {
         let hub = &self.worker.hub;
-        let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, Access::default());
+        let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, access);
         let is_wildcard = has_wildcard(filter);
         let observation = Observation { id, subscriber, is_wildcard, pending: Some(Pending::default()) };
         let Some(place) = self.observations.insert(observation) else {

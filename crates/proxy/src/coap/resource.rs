@@ -4,18 +4,19 @@
 use super::dispatch::Call;
 use super::inbox::Finished;
 use super::server::Server;
+use super::streams::protocol_of;
 use super::view::{format_of, type_of};
 use super::waiting::Ticket;
 use crate::pubsub::{Publishing, publish};
 use std::sync::Arc;
-use tidegate_broker::{Access, Published, has_wildcard, is_topic};
+use tidegate_broker::{Published, has_wildcard, is_topic};
 use tidegate_coap::{Code, Etag, Observe, OptionNumber, etag};
-use tidegate_message::{Message, MessageBuilder, Outcome, Properties, Protocol, Qos};
+use tidegate_message::{Message, MessageBuilder, Outcome, Properties, Qos};
 
 impl Server {
     /// A request for a topic or filter.
     pub(super) fn topic(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
-        if !self.listener.anonymous {
+        if !self.is_admitted(ticket.exchange.peer) {
             return self.refuse(&ticket, Outcome::Unauthenticated);
         }
         match (ticket.exchange.method, ticket.exchange.observe) {
@@ -34,7 +35,7 @@ impl Server {
         if !is_topic(topic, ticket.plan.plan.bounds.topic_levels) {
             return self.refuse(ticket, Outcome::InvalidTopic);
         }
-        match self.kept_value(topic) {
+        match self.kept_value(ticket, topic) {
             Err(outcome) => self.refuse(ticket, outcome),
             Ok(None) => self.answer(ticket, Code::NOT_FOUND, b"the topic has no value"),
             Ok(Some(value)) => self.answer_value(ticket, call.message(), &value),
@@ -42,9 +43,9 @@ impl Server {
     }
 
     /// The last value, where it may be read.
-    fn kept_value(&self, topic: &str) -> Result<Option<Arc<Message>>, Outcome> {
+    fn kept_value(&self, ticket: &Ticket, topic: &str) -> Result<Option<Arc<Message>>, Outcome> {
         let broker = self.worker.hub.broker.borrow();
-        if !broker.shared().acl().may_receive(&Access::default(), topic) {
+        if !broker.shared().acl().may_receive(&self.access(ticket.exchange.peer), topic) {
             return Err(Outcome::Forbidden);
         }
         Ok(broker.shared().retained().get(topic, self.now_ms).map(|kept| kept.message))
@@ -57,7 +58,7 @@ impl Server {
         if !call.message().is_conditional() {
             return true;
         }
-        match self.kept_value(topic) {
+        match self.kept_value(ticket, topic) {
             Err(outcome) => self.refuse(ticket, outcome),
             Ok(value) if call.message().holds(value.as_deref().map(tag_of)) => return true,
             Ok(_) => self.answer(ticket, Code::PRECONDITION_FAILED, b"the topic's value is another"),
@@ -80,7 +81,7 @@ impl Server {
             retain: request.query_value("retain") != Some(b"false"),
             expires_at: lives.map(|lives| self.now_ms + lives),
             properties: properties(call),
-            ..MessageBuilder::new(Protocol::Coap, topic, call.body())
+            ..MessageBuilder::new(protocol_of(ticket.exchange.transport), topic, call.body())
         };
         self.publish(ticket, message, Code::CHANGED);
     }
@@ -93,7 +94,7 @@ impl Server {
         let message = MessageBuilder {
             qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
             retain: true,
-            ..MessageBuilder::new(Protocol::Coap, topic, b"")
+            ..MessageBuilder::new(protocol_of(ticket.exchange.transport), topic, b"")
         };
         self.publish(ticket, message, Code::DELETED);
     }
@@ -103,7 +104,7 @@ impl Server {
         if message.qos > Qos::AtMostOnce && self.worker.hub.links.is_congested() {
             return self.refuse(&ticket, Outcome::Busy);
         }
-        match publish(&self.worker, &Server::publisher(&ticket), message) {
+        match publish(&self.worker, &self.publisher(&ticket), message) {
             Publishing::Done(published) => self.answer_published(&ticket, published, code),
             Publishing::Later(work) => self.wait(ticket, async move { Finished::Published(work.await, code) }),
         }

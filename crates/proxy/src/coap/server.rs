@@ -1,5 +1,6 @@
-//! The state of one socket: the message layer, who observes, who waits. Knows no
-//! socket: datagrams come in by `handle`, what is to be sent stands in the outbox.
+//! The state of one socket, or of the streams of one listener: the message layer, who
+//! observes, who waits. Knows no socket: messages come in by `handle` and
+//! `handle_frame`, what is to be sent stands in the outbox.
 
 use super::dispatch::Parked;
 use super::inbox::{Finished, Inbox};
@@ -10,6 +11,7 @@ use crate::decide::Ruling;
 use crate::plan::{ListenerDto, Plan};
 use crate::pubsub::Publisher;
 use crate::worker::Worker;
+use std::collections::HashMap;
 use std::future::Future;
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +19,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use tidegate_broker::Access;
 use tidegate_coap::{
-    Arrival, Code, Endpoint, EndpointConfig, Event, Handled, Message, OptionList, OptionNumber, Request,
+    Arrival, Code, Endpoint, EndpointConfig, Event, Handled, Message, OptionList, OptionNumber, Request, Transport,
 };
 use tidegate_message::{Limits, Outcome, Peer, Protocol};
 
@@ -39,6 +41,11 @@ impl Listener {
         Listener { trusted, anonymous: listener.anonymous }
     }
 
+    /// Of streams, whose addresses TCP has proven.
+    pub(super) const fn of_streams(anonymous: bool) -> Self {
+        Listener { trusted: Vec::new(), anonymous }
+    }
+
     fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&peer))
     }
@@ -48,6 +55,8 @@ impl Listener {
 pub(super) struct Server {
     pub(super) worker: Rc<Worker>,
     pub(super) listener: Listener,
+    /// Whom the peers of streams have proven to be.
+    logged_in: HashMap<SocketAddr, Access, foldhash::fast::RandomState>,
     pub(super) endpoint: Endpoint,
     pub(super) observations: Observations,
     pub(super) waiting: Waiting,
@@ -63,11 +72,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(worker: Rc<Worker>, (listener, socket): (&ListenerDto, u32)) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, (listener, socket): (Listener, u32)) -> Self {
         let config = config(&worker.plan().plan, worker.random());
         Server {
             endpoint: Endpoint::new(config),
-            listener: Listener::new(listener),
+            listener,
+            logged_in: HashMap::default(),
             observations: Observations::new(socket),
             waiting: Waiting::default(),
             inbox: Rc::default(),
@@ -85,8 +95,44 @@ impl Server {
         let arrival = Arrival { now_ms: self.now_ms, peer, trusted: self.listener.trusts(peer.ip()) };
         match self.endpoint.handle_datagram(&arrival, datagram) {
             Event::Request(request) => self.handle_request(&request, datagram),
-            Event::Handled(handled) => self.count(handled),
+            Event::Handled(handled) => self.count(Protocol::Coap, handled),
+            Event::Closing => {}
         }
+    }
+
+    /// A connection has come.
+    pub(super) fn open_stream(&mut self, peer: SocketAddr, transport: Transport, access: Access) {
+        if access.user.is_some() {
+            self.logged_in.insert(peer, access);
+        }
+        self.endpoint.open_stream(peer, transport);
+    }
+
+    /// A connection is gone, and what it observed with it.
+    pub(super) fn close_stream(&mut self, peer: SocketAddr) {
+        self.logged_in.remove(&peer);
+        self.endpoint.close_stream(peer);
+    }
+
+    /// Takes a message of a stream. `false`: the connection ends.
+    pub(super) fn handle_frame(&mut self, peer: SocketAddr, frame: &[u8]) -> bool {
+        let arrival = Arrival { now_ms: self.now_ms, peer, trusted: true };
+        match self.endpoint.handle_frame(&arrival, frame) {
+            Event::Request(request) => self.handle_request(&request, frame),
+            Event::Handled(handled) => self.count(Protocol::CoapTcp, handled),
+            Event::Closing => return false,
+        }
+        true
+    }
+
+    /// Who a peer is.
+    pub(super) fn access(&self, peer: SocketAddr) -> Access {
+        self.logged_in.get(&peer).cloned().unwrap_or_default()
+    }
+
+    /// Whether a peer may use topics at all.
+    pub(super) fn is_admitted(&self, peer: SocketAddr) -> bool {
+        self.listener.anonymous || self.logged_in.contains_key(&peer)
     }
 
     fn handle_request(&mut self, request: &Request<'_>, datagram: &[u8]) {
@@ -103,15 +149,20 @@ impl Server {
         self.dispatch(ticket, (&request.message, request.body(), datagram), None);
     }
 
-    fn count(&self, handled: Handled) {
+    fn count(&self, protocol: Protocol, handled: Handled) {
         match handled {
             Handled::Refused(code) => {
                 let plan = self.worker.plan.borrow();
-                plan.plan.unrouted[usize::from(self.worker.id)].of(Protocol::Coap).codes.add(code.status());
+                plan.plan.unrouted[usize::from(self.worker.id)].of(protocol).codes.add(code.status());
             }
-            Handled::Reset(_) => self.worker.dropped(Protocol::Coap, "coap-malformed"),
-            Handled::Ignored(_) => self.worker.dropped(Protocol::Coap, "coap-ignored"),
-            Handled::Duplicate | Handled::Ping | Handled::Acknowledged | Handled::Rejected | Handled::Block => {}
+            Handled::Reset(_) => self.worker.dropped(protocol, "coap-malformed"),
+            Handled::Ignored(_) => self.worker.dropped(protocol, "coap-ignored"),
+            Handled::Duplicate
+            | Handled::Ping
+            | Handled::Signal
+            | Handled::Acknowledged
+            | Handled::Rejected
+            | Handled::Block => {}
         }
     }
 
@@ -150,7 +201,8 @@ impl Server {
     fn resume(&mut self, ticket: Ticket, parked: Parked, ruling: Ruling) {
         let Parked { datagram, upload, resume } = parked;
         // It was a message when it came.
-        let Ok(message) = Message::decode(&datagram, usize::MAX - 1) else { return };
+        let transport = ticket.exchange.transport;
+        let Ok(message) = Message::decode_as(transport, &datagram, usize::MAX - 1) else { return };
         let body = upload.as_deref().unwrap_or(message.payload);
         self.dispatch(ticket, (&message, body, &datagram), Some((resume, ruling)));
     }
@@ -186,8 +238,9 @@ impl Server {
         self.is_leaving && self.waiting.len() == 0
     }
 
-    pub(super) fn publisher(ticket: &Ticket) -> Publisher {
-        Publisher { session: None, access: Access::default(), peer: Peer::new(ticket.exchange.peer) }
+    pub(super) fn publisher(&self, ticket: &Ticket) -> Publisher {
+        let peer = ticket.exchange.peer;
+        Publisher { session: None, access: self.access(peer), peer: Peer::new(peer) }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The CoAP sockets of one worker: whom to wake when something was observed.
+//! The CoAP drivers of one worker, of sockets and of streams: whom to wake when something was observed.
 
+use super::streams::StreamsByListener;
 use slab::Slab;
 use std::cell::RefCell;
 use std::task::Waker;
@@ -8,6 +9,7 @@ use std::task::Waker;
 #[derive(Default)]
 pub(crate) struct Sockets {
     drivers: RefCell<Slab<Registered>>,
+    pub(super) streams: StreamsByListener,
 }
 
 #[derive(Default)]

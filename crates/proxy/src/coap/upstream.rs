@@ -36,7 +36,7 @@ impl Server {
             host: edits.host().or(call.view.host()).unwrap_or_default().to_vec(),
             fields: fields(call, edits),
             body: call.body().to_vec(),
-            source: Some(ticket.exchange.peer.ip()),
+            source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
             timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
         };
@@ -100,13 +100,13 @@ impl Server {
         let headers = [("content-type", call.view.content_type()), ("accept", call.view.accept())];
         let headers: Vec<_> = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let head = serde_json::json!({
-            "protocol": Protocol::Coap.label(),
+            "protocol": call.view.protocol.label(),
             "kind": "request",
             "method": call.view.method(),
             "path": text(call.view.path),
             "query": text(&query),
             "host": call.view.host().map(text),
-            "source": ticket.exchange.peer.ip().to_string(),
+            "source": ticket.exchange.peer.ip().to_canonical().to_string(),
             "contentType": call.view.content_type(),
             "headers": headers,
         });
@@ -158,6 +158,14 @@ fn target(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
     target
 }
 
+/// RFC 8323 section 8: what the URI of a request over a stream begins with.
+const fn scheme(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::CoapTcp => b"coap+tcp",
+        _ => b"coap",
+    }
+}
+
 /// Every value is one that cannot break a line: the view sees to it.
 fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
     let mut fields = Vec::new();
@@ -175,7 +183,7 @@ fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
         ("If-None-Match", has(OptionNumber::IF_NONE_MATCH)),
         ("traceparent", call.view.trace()),
         ("X-Forwarded-For", Some(peer.as_bytes())),
-        ("X-Forwarded-Proto", Some(b"coap")),
+        ("X-Forwarded-Proto", Some(scheme(call.view.protocol))),
         ("X-Forwarded-Host", call.view.host()),
     ];
     for (name, value) in own {

@@ -10,6 +10,7 @@ const HOST_MAX: usize = 253;
 /// A view of a request.
 pub(super) struct CoapView<'v> {
     pub(super) message: Message<'v>,
+    pub(super) protocol: Protocol,
     pub(super) peer: Peer,
     /// Canonical path.
     pub(super) path: &'v [u8],
@@ -20,11 +21,15 @@ pub(super) struct CoapView<'v> {
 }
 
 impl<'v> CoapView<'v> {
-    pub(super) fn new(message: Message<'v>, peer: Peer, (path, body): (&'v [u8], &'v [u8])) -> Self {
+    pub(super) fn new(
+        message: Message<'v>,
+        (protocol, peer): (Protocol, Peer),
+        (path, body): (&'v [u8], &'v [u8]),
+    ) -> Self {
         let host = message.host().filter(|host| is_host(host)).map(lower);
         let content_type = message.content_format().map(type_of);
         let accept = accepted(&message).map(type_of);
-        CoapView { message, peer, path, body, host, content_type, accept }
+        CoapView { message, protocol, peer, path, body, host, content_type, accept }
     }
 
     /// The method by its HTTP name.
@@ -54,7 +59,7 @@ impl<'v> CoapView<'v> {
 
 impl View for CoapView<'_> {
     fn protocol(&self) -> Protocol {
-        Protocol::Coap
+        self.protocol
     }
 
     fn peer(&self) -> &Peer {
@@ -126,7 +131,11 @@ mod tests {
         let mut datagram = Vec::new();
         encode(&mut datagram, &head, [options, &OptionList::new()], b"21.5");
         let message = Message::decode(&datagram, 64).expect("valid");
-        check(&CoapView::new(message, Peer::new(([192, 0, 2, 1], 5).into()), (b"/a", message.payload)));
+        check(&CoapView::new(
+            message,
+            (Protocol::Coap, Peer::new(([192, 0, 2, 1], 5).into())),
+            (b"/a", message.payload),
+        ));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::kept::Continuation;
 use crate::worker::WorkerPlan;
 use slab::Slab;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate_coap::Exchange;
 
@@ -54,6 +55,11 @@ impl Waiting {
     /// Whether one more can wait.
     pub(super) fn has_room(&self) -> bool {
         self.table.len() < WAITING_MAX
+    }
+
+    /// Whether one of that peer's requests waits.
+    pub(super) fn is_for(&self, peer: SocketAddr) -> bool {
+        self.table.iter().any(|(_, (_, ticket))| ticket.exchange.peer == peer)
     }
 
     pub(super) fn len(&self) -> usize {

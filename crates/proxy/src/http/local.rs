@@ -14,6 +14,7 @@ use crate::websocket;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::Access;
+use tidegate_coap::Transport;
 use tidegate_http::{Body, BodyReader, Piece, RequestHead, Version, has_token};
 use tidegate_message::Protocol;
 use tidegate_policy::{Place, Template, TemplateInput};
@@ -33,6 +34,8 @@ pub(crate) enum What {
     Topic(TopicRequest),
     /// MQTT in WebSocket messages; the accept key.
     Mqtt(String),
+    /// A CoAP client, over WebSocket.
+    Coap(String),
     /// JSON frames; the accept key.
     Json(String),
     /// A handler: its index, and the head as it sees it.
@@ -176,10 +179,13 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
     if offered("mqtt") {
         return local(client, request, (None, What::Mqtt(accept)));
     }
+    if offered("coap") {
+        return local(client, request, (None, What::Coap(accept)));
+    }
     if offered(websocket::SUBPROTOCOL) {
         return local(client, request, (None, What::Json(accept)));
     }
-    let text = b"no route claims this WebSocket; offer the subprotocol mqtt or tidegate.v1.json\n";
+    let text = b"no route claims this WebSocket; offer the subprotocol mqtt, coap or tidegate.v1.json\n";
     answered(client, request, (usize::MAX, 404, b"", text))
 }
 
@@ -210,6 +216,12 @@ impl Local {
                 switch(&mut client, (&accept, "mqtt")).await?;
                 let carried = client.carried();
                 crate::mqtt::serve(client, carried, Framing::WebSocket).await;
+                None
+            }
+            What::Coap(accept) => {
+                switch(&mut client, (&accept, "coap")).await?;
+                let carried = client.carried();
+                crate::coap::serve_stream(client, carried, (Transport::WebSocket, access)).await;
                 None
             }
             What::Json(accept) => {
@@ -265,7 +277,11 @@ async fn switch(client: &mut Client, (accept, protocol): (&str, &str)) -> Option
     client.write_all(head.as_bytes()).await.ok()?;
     let counters = &client.worker.counters;
     counters.of(Protocol::Http1).open.sub(1);
-    let inner = if protocol == "mqtt" { Protocol::Mqtt } else { Protocol::WebSocket };
+    let inner = match protocol {
+        "mqtt" => Protocol::Mqtt,
+        "coap" => Protocol::CoapTcp,
+        _ => Protocol::WebSocket,
+    };
     counters.of(inner).open.add(1);
     counters.of(inner).accepted.add(1);
     client.connection.protocol.set(Some(inner));

@@ -5,7 +5,9 @@ use crate::gateway::{Running, api, ok, serve_http};
 use crate::peer::{Peer, Received};
 use tidegate_coap::{Code, OptionNumber, Type};
 
-fn ask(peer: &mut Peer, (code, path): (Code, &str), options: &[(u16, &[u8])], payload: &[u8]) -> Received {
+type Options<'o> = &'o [(u16, &'o [u8])];
+
+fn ask(peer: &mut Peer, (code, path): (Code, &str), options: Options<'_>, payload: &[u8]) -> Received {
     peer.send((Type::Confirmable, code, path), options, payload);
     peer.receive()
 }
@@ -14,11 +16,11 @@ fn ask(peer: &mut Peer, (code, path): (Code, &str), options: &[(u16, &[u8])], pa
 fn a_value_that_a_peer_has_is_valid_and_not_sent_again() {
     let running = Running::plain();
     let mut peer = Peer::of(&running);
-    let max_age: &[(u16, &[u8])] = &[(OptionNumber::MAX_AGE, &[200])];
+    let max_age: Options<'_> = &[(OptionNumber::MAX_AGE, &[200])];
     ask(&mut peer, (Code::PUT, "t/v"), max_age, b"1");
     let value = peer.ask(Code::GET, "t/v", b"");
     let tag = value.option(OptionNumber::ETAG).expect("a tag").to_vec();
-    let tags: &[(u16, &[u8])] = &[(OptionNumber::ETAG, b"another"), (OptionNumber::ETAG, &tag)];
+    let tags: Options<'_> = &[(OptionNumber::ETAG, b"another"), (OptionNumber::ETAG, &tag)];
     let valid = ask(&mut peer, (Code::GET, "t/v"), tags, b"");
     assert_eq!((valid.code, valid.payload.len()), (Code::VALID, 0));
     assert_eq!(valid.option(OptionNumber::ETAG), Some(&tag[..]));
@@ -33,7 +35,7 @@ fn a_value_that_a_peer_has_is_valid_and_not_sent_again() {
 fn a_publish_or_delete_happens_only_where_its_condition_holds() {
     let running = Running::plain();
     let mut peer = Peer::of(&running);
-    let (exists, absent): (&[(u16, &[u8])], &[(u16, &[u8])]) =
+    let (exists, absent): (Options<'_>, Options<'_>) =
         (&[(OptionNumber::IF_MATCH, b"")], &[(OptionNumber::IF_NONE_MATCH, b"")]);
     assert_eq!(ask(&mut peer, (Code::PUT, "t/c"), exists, b"1").code, Code::PRECONDITION_FAILED);
     assert_eq!(ask(&mut peer, (Code::DELETE, "t/c"), exists, b"").code, Code::PRECONDITION_FAILED);
@@ -42,7 +44,7 @@ fn a_publish_or_delete_happens_only_where_its_condition_holds() {
     let value = peer.ask(Code::GET, "t/c", b"");
     assert_eq!(value.text(), "1");
     let tag = value.option(OptionNumber::ETAG).expect("a tag").to_vec();
-    let matches: &[(u16, &[u8])] = &[(OptionNumber::IF_MATCH, &tag)];
+    let matches: Options<'_> = &[(OptionNumber::IF_MATCH, &tag)];
     assert_eq!(ask(&mut peer, (Code::PUT, "t/c"), matches, b"2").code, Code::CHANGED);
     assert_eq!(ask(&mut peer, (Code::PUT, "t/c"), matches, b"3").code, Code::PRECONDITION_FAILED);
     assert_eq!(peer.ask(Code::GET, "t/c", b"").text(), "2");
@@ -56,7 +58,7 @@ fn conditions_and_hops_cross_to_http_as_far_as_it_knows_them() {
     });
     let running = Running::start(api(address), true);
     let mut peer = Peer::of(&running);
-    let mut put = |options: &[(u16, &[u8])]| ask(&mut peer, (Code::PUT, "api/x"), options, b"");
+    let mut put = |options: Options<'_>| ask(&mut peer, (Code::PUT, "api/x"), options, b"");
     assert_eq!(put(&[(OptionNumber::IF_MATCH, b"")]).text(), "If-Match: *|-");
     assert_eq!(put(&[(OptionNumber::IF_NONE_MATCH, b"")]).text(), "-|If-None-Match: *");
     assert_eq!(put(&[(OptionNumber::IF_MATCH, b"abcd")]).code, Code::BAD_OPTION);

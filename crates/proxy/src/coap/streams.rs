@@ -1,0 +1,170 @@
+//! CoAP over streams (RFC 8323) of one listener on one worker: one server for all
+//! connections, and the task that tells them what comes from elsewhere.
+
+use super::server::{Listener, Server};
+use crate::client::Client;
+use crate::worker::Connection;
+use foldhash::fast::RandomState;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidegate_broker::Access;
+use tidegate_coap::Transport;
+use tidegate_message::Protocol;
+use tidegate_websocket::{Opcode, encode_frame};
+use tokio::time::{Instant, Sleep};
+
+/// Output of a connection from which on it counts as one that does not read, bytes.
+pub(super) const OUTPUT_HIGH: usize = 64 << 10;
+
+/// One connection's output.
+pub(super) struct Line {
+    pub(super) out: RefCell<Vec<u8>>,
+    pub(super) is_congested: Cell<bool>,
+    connection: Rc<Connection>,
+    transport: Transport,
+}
+
+/// What the connections of a listener share.
+pub(crate) struct Streams {
+    pub(super) server: RefCell<Server>,
+    lines: RefCell<HashMap<SocketAddr, Rc<Line>, RandomState>>,
+    number: u32,
+    /// Makes the names of connections differ that come from the same address.
+    opened: Cell<u32>,
+}
+
+/// A listener's name, and whether it is anonymous.
+type Key = (Rc<str>, bool);
+
+/// The shared parts of the listeners that have connections now.
+#[derive(Default)]
+pub(crate) struct StreamsByListener {
+    table: RefCell<HashMap<Key, Weak<Streams>, RandomState>>,
+}
+
+impl StreamsByListener {
+    /// Those of a client's listener; begun where there are none.
+    pub(super) fn of(&self, client: &Client) -> Rc<Streams> {
+        let key = (Rc::clone(&client.connection.listener), client.trust.anonymous);
+        if let Some(streams) = self.table.borrow().get(&key).and_then(Weak::upgrade) {
+            return streams;
+        }
+        let worker = Rc::clone(&client.worker);
+        let number = worker.coap.enter();
+        let server = Server::new(worker, (Listener::of_streams(client.trust.anonymous), number));
+        let streams =
+            Rc::new(Streams { server: RefCell::new(server), lines: RefCell::default(), number, opened: Cell::new(0) });
+        let mut table = self.table.borrow_mut();
+        table.retain(|_, streams| streams.strong_count() > 0);
+        table.insert(key, Rc::downgrade(&streams));
+        let mut task = Task { streams: Rc::clone(&streams), sleep: Box::pin(tokio::time::sleep(Duration::ZERO)) };
+        tokio::task::spawn_local(poll_fn(move |cx| task.poll(cx)));
+        streams
+    }
+}
+
+impl Streams {
+    /// Enters a connection: its name as a peer, and its output.
+    pub(super) fn open(&self, client: &Client, transport: Transport, access: Access) -> (SocketAddr, Rc<Line>) {
+        self.opened.set(self.opened.get().wrapping_add(1));
+        let peer = named(client.peer.address, self.opened.get());
+        let connection = Rc::clone(&client.connection);
+        let line = Line { out: RefCell::default(), is_congested: Cell::new(false), connection, transport };
+        let line = Rc::new(line);
+        self.lines.borrow_mut().insert(peer, Rc::clone(&line));
+        self.server.borrow_mut().open_stream(peer, transport, access);
+        (peer, line)
+    }
+
+    /// Forgets a connection; the last one ends the task.
+    pub(super) fn close(&self, peer: SocketAddr) {
+        self.lines.borrow_mut().remove(&peer);
+        let mut server = self.server.borrow_mut();
+        server.close_stream(peer);
+        server.inbox.wake();
+    }
+
+    /// Moves what the server has put out to its connections, and wakes them.
+    pub(super) fn flush(&self, server: &mut Server) {
+        let mut congested = Vec::new();
+        let lines = self.lines.borrow();
+        let outbox = server.endpoint.outbox();
+        for (peer, frame) in outbox.iter() {
+            let Some(line) = lines.get(&peer) else { continue };
+            let mut out = line.out.borrow_mut();
+            match line.transport {
+                Transport::WebSocket => encode_frame(&mut out, Opcode::Binary, frame),
+                Transport::Tcp | Transport::Datagram => out.extend_from_slice(frame),
+            }
+            if out.len() > OUTPUT_HIGH && !line.is_congested.replace(true) {
+                congested.push(peer);
+            }
+            line.connection.wake();
+        }
+        outbox.clear();
+        congested.into_iter().for_each(|peer| server.endpoint.hold_stream(peer));
+    }
+}
+
+/// Two connections may come from one address and port, to two of ours. The scope of an
+/// IPv6 address, which a stream's peer has no use for, tells them apart.
+fn named(address: SocketAddr, number: u32) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    SocketAddrV6::new(ip, address.port(), 0, number).into()
+}
+
+/// Lets the server work when something other than a connection's bytes has come.
+struct Task {
+    streams: Rc<Streams>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Task {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let streams = &self.streams;
+        let mut server = streams.server.borrow_mut();
+        server.inbox.register(cx.waker());
+        server.worker.coap.register(streams.number, cx.waker());
+        server.now_ms = server.worker.clock.millis();
+        server.take_finished();
+        server.handle_timeouts();
+        server.take_observed();
+        server.worker.coap.set_waiting(streams.number, server.waiting.len());
+        streams.flush(&mut server);
+        if streams.lines.borrow().is_empty() && server.waiting.len() == 0 {
+            return Poll::Ready(());
+        }
+        let Some(due) = server.next_timeout() else { return Poll::Pending };
+        let wait = Duration::from_millis(due.saturating_sub(server.now_ms));
+        self.sleep.as_mut().reset(Instant::now() + wait);
+        if self.sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        let server = self.server.get_mut();
+        server.worker.coap.release(self.number);
+        server.worker.observed.borrow_mut().retain(|(place, _)| !server.observations.owns(*place));
+    }
+}
+
+/// What a request's counters and conditions call the way it came.
+pub(super) const fn protocol_of(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Datagram => Protocol::Coap,
+        Transport::Tcp | Transport::WebSocket => Protocol::CoapTcp,
+    }
+}
