@@ -57,4 +57,6 @@ export interface NativeOptions {
   workers: number
   layoutVersion: number
   eventRings: Array<Uint8Array>
+  /** Where promises are kept; null: in memory only. */
+  dataDir: string | null
 }

@@ -1,6 +1,6 @@
 // npm run bench and `tidegate bench [name...]`: the native and the JavaScript way of the
 // same work, side by side on this machine. Each group is one file in paths/; it returns
-// rows of { name, operations (per call), run }, or a reason why it cannot be measured.
+// rows of { name, operations (per call), run, before (each call, not measured) }, or a reason why it cannot be measured.
 import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus, totalmem } from "node:os"
 import { dirname } from "node:path"
@@ -26,7 +26,7 @@ async function runGroup(name) {
   process.stdout.write(`\n${title}\n`)
   const { rows, missing = [], close } = await open()
   const bench = new Bench({ time: 500, warmupTime: 200 })
-  for (const { name: task, run } of rows) bench.add(task, run)
+  for (const { name: task, run, before } of rows) bench.add(task, run, before && { beforeEach: before })
   await bench.run()
   await close?.()
   const measured = bench.tasks.map((task, index) => ({

@@ -1,11 +1,15 @@
 /**
  * The reading end of a worker's event ring. Native appends records and moves `head`;
- * this side decodes up to a bound and moves `tail`. A record is only made into an
- * object here when its kind is wanted; native does not publish the others.
+ * this side reads up to a bound and moves `tail`. Native publishes only the kinds that
+ * somebody wants. All machines that the addon is built for are little-endian.
  */
 import { EVENT_RING } from "./layout.ts"
 
-/** One decoded record; what a, b, c and d mean depends on the kind. */
+/**
+ * A record; what a, b, c and d mean depends on the kind. The reader hands over the same
+ * object each time, filled anew: it holds until `take` returns, and only who reads `text`
+ * pays for the string.
+ */
 export interface EventRecord {
   readonly kind: number
   readonly a: number
@@ -31,15 +35,13 @@ export function createEventRing(capacity: number = EVENT_RING.capacity): Uint8Ar
 
 export class EventRingReader {
   readonly #header: Uint32Array
-  readonly #view: DataView
-  readonly #bytes: Uint8Array
   readonly #mask: number
+  readonly #record: Cursor
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
     this.#header = new Uint32Array(bytes.buffer, bytes.byteOffset, headerBytes / 4)
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#mask = (this.#header[words.capacity] ?? 1) - 1
+    this.#record = new Cursor(bytes, this.#mask)
   }
 
   /** Records lost because the ring was full. */
@@ -57,41 +59,70 @@ export class EventRingReader {
   /** Hands over at most `max` records, oldest first; true when more are waiting. */
   drain(max: number, take: (event: EventRecord) => void): boolean {
     const head = Atomics.load(this.#header, words.head)
+    const record = this.#record
     let tail = Atomics.load(this.#header, words.tail)
     for (let read = 0; read < max && tail !== head; read++) {
-      const event = this.#read(tail)
-      tail = (tail + slotsOf(event.length)) >>> 0
-      Atomics.store(this.#header, words.tail, tail)
-      take(event.record)
+      const next = (tail + record.moveTo(tail)) >>> 0
+      try {
+        take(record)
+      } finally {
+        // Behind `take`, which reads in place.
+        Atomics.store(this.#header, words.tail, next)
+      }
+      tail = next
     }
     // Looked at again behind the store of the tail: native does it the other way round, so
     // that one of both sees the other and no record waits for the next wake-up.
     return tail !== Atomics.load(this.#header, words.head)
   }
+}
 
-  #read(index: number): { record: EventRecord; length: number } {
-    const at = this.#offset(index)
-    const view = this.#view
-    const length = view.getUint16(at + field.textLength, true)
-    const record = {
-      kind: view.getUint16(at + field.kind, true),
-      a: view.getUint32(at + field.a, true),
-      b: view.getUint32(at + field.b, true),
-      c: view.getUint32(at + field.c, true),
-      time: view.getFloat64(at + field.time, true),
-      d: view.getFloat64(at + field.d, true),
-      text: this.#text(index, length),
-    }
-    return { record, length }
+/** The record that is read, in place. */
+class Cursor implements EventRecord {
+  kind = 0
+  a = 0
+  b = 0
+  c = 0
+  d = 0
+  time = 0
+  readonly #bytes: Buffer
+  readonly #words: Uint32Array
+  readonly #floats: Float64Array
+  readonly #mask: number
+  #index = 0
+  #length = 0
+
+  constructor(bytes: Uint8Array, mask: number) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+    this.#floats = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8)
+    this.#mask = mask
   }
 
-  #text(index: number, length: number): string {
+  /** Takes up the record at `index`; the slots that it fills. */
+  moveTo(index: number): number {
+    const word = this.#offset(index) >>> 2
+    const kindAndLength = this.#words[word] ?? 0
+    this.kind = kindAndLength & 0xffff
+    this.a = this.#words[word + field.a / 4] ?? 0
+    this.b = this.#words[word + field.b / 4] ?? 0
+    this.c = this.#words[word + field.c / 4] ?? 0
+    this.time = this.#floats[(word + field.time / 4) >>> 1] ?? 0
+    this.d = this.#floats[(word + field.d / 4) >>> 1] ?? 0
+    this.#index = index
+    this.#length = kindAndLength >>> 16
+    return slotsOf(this.#length)
+  }
+
+  get text(): string {
+    const length = this.#length
+    const first = this.#offset(this.#index) + field.text
+    if (length <= inlineText) return this.#bytes.toString("utf8", first, first + length)
     const text = Buffer.allocUnsafe(length)
-    const first = this.#offset(index) + field.text
-    text.set(this.#bytes.subarray(first, first + Math.min(length, inlineText)))
-    for (let done = inlineText, slot = index + 1; done < length; done += recordBytes, slot++) {
+    this.#bytes.copy(text, 0, first, first + inlineText)
+    for (let done = inlineText, slot = this.#index + 1; done < length; done += recordBytes, slot++) {
       const at = this.#offset(slot)
-      text.set(this.#bytes.subarray(at, at + Math.min(length - done, recordBytes)), done)
+      this.#bytes.copy(text, done, at, at + Math.min(length - done, recordBytes))
     }
     return text.toString("utf8")
   }
@@ -103,5 +134,5 @@ export class EventRingReader {
 
 /** Records that a text of `length` bytes takes, its own included. */
 export function slotsOf(length: number): number {
-  return 1 + Math.max(0, Math.ceil((length - inlineText) / recordBytes))
+  return length <= inlineText ? 1 : 1 + Math.ceil((length - inlineText) / recordBytes)
 }
