@@ -62,7 +62,7 @@ export class Applier {
       prepared.commit()
       this.#version = version
       this.#shape = shapeOf(endpoints)
-      return { plan, applied }
+      return { plan: withProblems(plan, applied), applied }
     } catch (error) {
       await prepared.rollback()
       throw toTidegateError(error)
@@ -88,6 +88,23 @@ export class Applier {
       draining: endpoint.draining,
     })
     return { endpoints: endpoints.map(toPlan), problem: faults.length === 0 ? null : faults.join("; ") }
+  }
+}
+
+/** The plan with what native could not compile: such a part is broken, and says why. */
+function withProblems(plan: Plan, { problems }: Applied): Plan {
+  const found = new Map(problems.map(({ path, message }) => [path, message]))
+  if (found.size === 0) return plan
+  return {
+    ...plan,
+    routes: plan.routes.map((route, index) => ({
+      ...route,
+      problem: route.problem ?? found.get(`routes.${index}`) ?? null,
+    })),
+    upstreams: plan.upstreams.map((upstream) => ({
+      ...upstream,
+      problem: upstream.problem ?? found.get(`upstreams.${upstream.name}`) ?? null,
+    })),
   }
 }
 

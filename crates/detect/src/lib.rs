@@ -9,4 +9,4 @@ mod stream;
 
 pub use datagram::{DatagramOpening, detect_datagram};
 pub use proxy_header::{ProxyHeader, parse_proxy_header};
-pub use stream::{Detection, Opening, detect};
+pub use stream::{Detection, Opening, detect, resembles_http1};

@@ -67,6 +67,13 @@ fn by_first_byte(bytes: &[u8]) -> Detection {
     }
 }
 
+/// Whether bytes that open nothing were meant as an HTTP/1 request: its parser then
+/// says what is wrong, in words that the client understands.
+pub fn resembles_http1(bytes: &[u8]) -> bool {
+    let is_method = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_uppercase);
+    bytes.get(..=METHOD_MAX).is_some_and(is_method) || bytes.windows(7).any(|window| window == b"HTTP/1.")
+}
+
 fn shares_prefix(bytes: &[u8], literal: &[u8]) -> bool {
     let len = bytes.len().min(literal.len());
     bytes[..len] == literal[..len]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tidegate_broker::Access;
 use tidegate_coap::Transport;
-use tidegate_detect::{Detection, Opening, detect, parse_proxy_header};
+use tidegate_detect::{Detection, Opening, detect, parse_proxy_header, resembles_http1};
 use tidegate_message::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -68,6 +68,9 @@ async fn first_bytes(client: &mut Client) -> Option<(Opening, Input)> {
             Err(_) => return None,
         };
         match detect(ready.bytes()) {
+            Detection::Unknown if client.trust.unknown_to.is_none() && resembles_http1(ready.bytes()) => {
+                return Some((Opening::Http1, ready));
+            }
             // A PROXY header from somebody who is not trusted opens nothing.
             Detection::Known(Opening::Proxy) | Detection::Unknown => {
                 client.worker.counters.unknown.add(1);

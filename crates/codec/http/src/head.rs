@@ -30,6 +30,7 @@ impl HeadScan {
             if line.last() != Some(&b'\r') {
                 return Err(BARE_LF);
             }
+            check_no_cr(line)?;
             self.check_line(line.len(), limits)?;
             self.position = line_end + 1;
             self.line_start = self.position;
@@ -40,6 +41,7 @@ impl HeadScan {
             self.lines += usize::from(line.len() > 1);
         }
         self.position = head.len();
+        check_no_cr(&head[self.line_start..])?;
         self.check_line(head.len() - self.line_start, limits)?;
         if head.len() > limits.header_total {
             return Err(TOO_LARGE);
@@ -58,6 +60,16 @@ impl HeadScan {
     }
 }
 
+/// A CR inside of a line ends it for some readers; only the last byte may be one. A
+/// line is looked at again as it grows, which its limit bounds.
+fn check_no_cr(line: &[u8]) -> Result<(), DecodeError> {
+    match memchr::memchr(b'\r', line) {
+        Some(at) if at + 1 < line.len() => Err(BARE_CR),
+        _ => Ok(()),
+    }
+}
+
+const BARE_CR: DecodeError = DecodeError::close(400, "RFC 9112 section 2.2", "a line has a CR without LF");
 pub(crate) const BARE_LF: DecodeError = DecodeError::close(400, "RFC 9112 section 2.2", "a line ends in LF without CR");
 pub(crate) const TOO_LARGE: DecodeError =
     DecodeError::close(431, "RFC 6585 section 5", "the header section is larger than the limit");
@@ -132,5 +144,6 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc: 3\r\nd: 4\r\n";
         assert_eq!(HeadScan::default().advance(head, &limits()).map_err(|e| e.code), Err(431));
         assert_eq!(HeadScan::default().advance(b"GET / HTTP/1.1\n", &limits()).map_err(|e| e.code), Err(400));
+        assert_eq!(HeadScan::default().advance(b"GET / HTTP/1.1\ra: b", &limits()).map_err(|e| e.code), Err(400));
     }
 }

@@ -190,9 +190,9 @@ fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
 fn check_target(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
     let target = head.target;
     match target {
+        _ if head.method == "CONNECT" => Err(CONNECT_OFF),
         [b'/', ..] => Ok(()),
         b"*" if head.method == "OPTIONS" => Ok(()),
-        _ if head.method == "CONNECT" => Err(CONNECT_OFF),
         _ => {
             let rest = strip_scheme(target).ok_or(BAD_TARGET)?;
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());

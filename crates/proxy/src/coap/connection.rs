@@ -202,7 +202,8 @@ impl Stream {
                 Ok((used, event)) => {
                     input.start += used;
                     match event {
-                        None => return true,
+                        None if used == 0 => return true,
+                        None => true,
                         Some(Event::Data { text: false, payload, .. }) => self.take_message(payload),
                         Some(Event::Data { .. }) => {
                             // RFC 8323 section 4.2: messages are binary.

@@ -136,7 +136,12 @@ impl Exchange {
                 _ => Step::Aborted(Flag::ClientGone),
             };
         }
-        self.move_response(client, cx)
+        let step = self.move_response(client, cx);
+        // What the client sent behind its upgrade was held until the 101: no socket tells of it again.
+        if self.is_tunnel && matches!(step, Step::Pending) && !client.carry.is_empty() {
+            return self.move_request(client, cx).map_or(Step::Aborted(Flag::ClientGone), |()| step);
+        }
+        step
     }
 
     fn failed(&self, flag: Flag) -> Step {
@@ -365,7 +370,7 @@ impl Exchange {
         };
         self.response.status = head.status;
         self.response.to_chunks = body == Body::Chunked;
-        self.response.upstream_reusable = head.keep_alive && !self.is_tunnel;
+        self.response.upstream_reusable = head.keep_alive && !self.facts.is_upgrade;
         let extensions = self.plan.plan.bounds.chunk_extensions;
         self.response.body =
             Some(BodyReader::new(if self.is_tunnel { Body::UntilClose } else { head.body }, extensions));

@@ -145,15 +145,16 @@ fn refuse(client: &Client, request: &Request<'_>, (status, text): (u16, &str)) -
 /// Against cross-site requests and DNS rebinding: a browser names where its page came
 /// from, and on loopback a page may only come from loopback.
 fn comes_from_here(client: &Client, head: &RequestHead<'_, '_>) -> bool {
-    let Some(origin) = head.header("origin") else { return true };
-    let host = origin.split(|byte| *byte == b'/').nth(2).unwrap_or_default();
-    if !host.eq_ignore_ascii_case(head.authority) {
-        return false;
-    }
     let name = String::from_utf8_lossy(head.host()).to_ascii_lowercase();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let is_local = name == "localhost" || name.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok();
-    !client.peer.address.ip().is_loopback() || is_local
+    let is_loopback = client.peer.address.ip().is_loopback();
+    let Some(origin) = head.header("origin") else {
+        // Reading its own origin, a page sends none. Only a name with a dot can be one that was rebound.
+        return !is_loopback || is_local || !name.contains('.');
+    };
+    let host = origin.split(|byte| *byte == b'/').nth(2).unwrap_or_default();
+    host.eq_ignore_ascii_case(head.authority) && (!is_loopback || is_local)
 }
 
 /// A WebSocket that no route claims: MQTT or JSON frames, by its subprotocol.

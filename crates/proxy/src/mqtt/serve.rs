@@ -169,7 +169,8 @@ impl Connection {
             let mut frame = Vec::new();
             match decoded {
                 Ok((used, event)) => {
-                    let is_over = event.is_none();
+                    // A frame that ends no message yields nothing; behind it may stand another.
+                    let is_over = used == 0 && event.is_none();
                     match event {
                         // MQTT-6.0.0-1: packets travel in binary messages.
                         Some(Event::Data { text: true, .. }) => {

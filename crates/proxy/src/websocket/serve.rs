@@ -128,7 +128,8 @@ impl Connection {
             let (start, end) = (input.start, input.end);
             match self.decoder.decode(&mut input.buffer[start..end]) {
                 Ok((used, event)) => {
-                    let is_over = event.is_none();
+                    // A frame that ends no message yields nothing; behind it may stand another.
+                    let is_over = used == 0 && event.is_none();
                     match event {
                         Some(Event::Data { payload, .. }) => frames.push(payload.to_vec()),
                         Some(Event::Ping(payload)) => encode_frame(&mut self.out, Opcode::Pong, payload),
