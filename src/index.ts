@@ -26,9 +26,12 @@ export {
   byCookie,
   byHeader,
   byQuery,
+  type CheckedEndpoint,
   defineHandler,
+  defineHealthCheck,
   definePolicy,
   type HandlerDefinition,
+  type HealthCheckDefinition,
   type PolicyDefinition,
 } from "./policy/index.ts"
 export {

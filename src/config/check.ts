@@ -7,9 +7,10 @@ import type { Functions } from "../policy/index.ts"
 import { cidrFault, topicFilterFault } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { checkRoutes } from "./check-routes.ts"
+import { checkServices, checkUpstream } from "./check-upstreams.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
-import type { ConfigData, ListenerData, UpstreamData } from "./schema/index.ts"
+import type { ConfigData, ListenerData } from "./schema/index.ts"
 import type { Fault } from "./validate.ts"
 
 /** Collects faults under a path. */
@@ -32,7 +33,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   attempt(() => checkListeners(data, report))
   attempt(() => checkAdmin(data, report))
   for (const [name, upstream] of Object.entries(data.upstreams ?? {}))
-    attempt(() => checkUpstream(name, upstream, report))
+    attempt(() => checkUpstream(name, upstream, functions, report))
   attempt(() => checkServices(data, report))
   attempt(() => checkRoutes({ data, functions, report, attempt }))
   attempt(() => checkNames(data, functions, report))
@@ -99,36 +100,6 @@ function checkAdmin({ admin }: ConfigData, report: Report): void {
   if (address === null) return report(["admin", "address"], `"${admin.address}" is not HOST:PORT`)
   if (!isLoopback(address.host) && admin.token === undefined) {
     report(["admin"], `${admin.address} can be reached from other machines: add "token"`)
-  }
-}
-
-function checkUpstream(name: string, upstream: UpstreamData, report: Report): void {
-  const at: Path = ["upstreams", name]
-  const { endpoints, service, balance, health } = upstream
-  if ((endpoints === undefined) === (service === undefined)) report(at, 'say either "endpoints" or "service"')
-  for (const [index, endpoint] of (endpoints ?? []).entries()) {
-    const address = typeof endpoint === "string" ? endpoint : endpoint.address
-    const parsed = parseHostPort(address)
-    if (parsed === null || parsed.port === 0) report([...at, "endpoints", index], `"${address}" is not HOST:PORT`)
-  }
-  if (typeof balance === "object" && Object.keys(balance).length !== 1)
-    report([...at, "balance"], "say exactly one strategy")
-  if (typeof balance === "object" && balance.consistentHash !== undefined) {
-    const { by, header, query, cookie } = balance.consistentHash
-    const given = [by, header, query, cookie].filter((key) => key !== undefined)
-    if (given.length > 1) report([...at, "balance", "consistentHash"], "say only one of by, header, query, cookie")
-  }
-  if (health !== undefined && (health.http === undefined) === (health.tcp === undefined)) {
-    report([...at, "health"], 'say either "http" or "tcp"')
-  }
-}
-
-function checkServices({ services = {} }: ConfigData, report: Report): void {
-  for (const [name, instances] of Object.entries(services)) {
-    for (const [index, instance] of instances.entries()) {
-      if (typeof instance !== "string" || parseHostPort(instance) !== null) continue
-      report(["services", name, index], `"${instance}" is not HOST:PORT`)
-    }
   }
 }
 

@@ -4,13 +4,20 @@
  */
 
 import type { Match } from "../model/match.ts"
-import type { HandlerDefinition, Policy, PolicyUse } from "../policy/index.ts"
+import type { HandlerDefinition, HealthCheckDefinition, Policy, PolicyUse } from "../policy/index.ts"
 import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
 
 type StrategyUse = Readonly<Record<string, object>>
 type TargetObject = Exclude<RouteData["to"], string | readonly unknown[]>
 
-export type UpstreamInput = Omit<UpstreamData, "balance"> & { readonly balance?: UpstreamData["balance"] | StrategyUse }
+type HealthInput = Omit<NonNullable<UpstreamData["health"]>, "custom"> & {
+  readonly custom?: string | HealthCheckDefinition
+}
+
+export type UpstreamInput = Omit<UpstreamData, "balance" | "health"> & {
+  readonly balance?: UpstreamData["balance"] | StrategyUse
+  readonly health?: HealthInput
+}
 
 export type TargetInput<U extends string> =
   | U

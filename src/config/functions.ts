@@ -3,7 +3,15 @@
  * it, and the functions that hang on it, by name.
  */
 import { TidegateError } from "../errors.ts"
-import { type AnyPolicy, type Functions, type HandlerDefinition, handlerOf, policyOf } from "../policy/index.ts"
+import {
+  type AnyPolicy,
+  type Functions,
+  type HandlerDefinition,
+  type HealthCheckDefinition,
+  handlerOf,
+  healthCheckOf,
+  policyOf,
+} from "../policy/index.ts"
 
 /** Data and functions of one configuration. */
 export interface SplitConfig {
@@ -14,17 +22,20 @@ export interface SplitConfig {
 interface Found {
   readonly policies: Map<string, AnyPolicy>
   readonly handlers: Map<string, HandlerDefinition>
+  readonly healthChecks: Map<string, HealthCheckDefinition>
 }
 
 /** Throws POLICY_INVALID when two functions have one name. */
 export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): SplitConfig {
-  const found: Found = { policies: new Map(), handlers: new Map() }
+  const found: Found = { policies: new Map(), handlers: new Map(), healthChecks: new Map() }
   for (const value of extra) collect(value, found)
   return { data: toData(raw, found), functions: found }
 }
 
 function toData(value: unknown, found: Found): unknown {
   collect(value, found)
+  const check = healthCheckOf(value)
+  if (check !== null) return check.name
   if (typeof value === "function") return policyOf(value)?.name ?? value
   if (value === null || typeof value !== "object") return value
   if (Array.isArray(value)) return value.map((item: unknown) => toItem(item, found))
@@ -51,11 +62,13 @@ function isHandler(value: unknown): boolean {
   return handlerOf(value) !== null && typeof (value as { handle?: unknown }).handle === "function"
 }
 
-function collect(value: unknown, { policies, handlers }: Found): void {
+function collect(value: unknown, { policies, handlers, healthChecks }: Found): void {
   const policy = policyOf(value)
   if (policy !== null) add(policies, policy, "policy")
   const handler = handlerOf(value)
   if (handler !== null) add(handlers, handler, "handler")
+  const check = healthCheckOf(value)
+  if (check !== null) add(healthChecks, check, "health check")
 }
 
 function add<T extends { readonly name: string }>(known: Map<string, T>, definition: T, kind: string): void {

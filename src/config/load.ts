@@ -5,6 +5,7 @@
 import { type Problem, TidegateError } from "../errors.ts"
 import type { Functions } from "../policy/index.ts"
 import { meaningFaults } from "./check.ts"
+import { foreignCommands } from "./check-upstreams.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
 import { normalize } from "./normalize.ts"
 import type { NormalizedConfig } from "./normalized.ts"
@@ -33,12 +34,14 @@ export async function loadConfig(named?: string, folder?: string): Promise<Loade
 export interface DataContext {
   readonly folder?: string
   readonly functions?: Functions
+  /** The local file's data, where the value comes from elsewhere: only from there come commands to run. */
+  readonly local?: ConfigData
 }
 
 /** Loads a configuration given as a value: by a program, or over the admin API with the file's functions. */
-export function loadData(raw: unknown, { folder = process.cwd(), functions }: DataContext = {}): LoadedConfig {
+export function loadData(raw: unknown, { folder = process.cwd(), functions, local }: DataContext = {}): LoadedConfig {
   const split: SplitConfig = functions === undefined ? splitFunctions(raw) : { data: raw, functions }
-  return acceptConfig({ ...split, file: null, folder, lineOf: () => undefined })
+  return acceptConfig({ ...split, file: null, folder, lineOf: () => undefined }, local)
 }
 
 /** The same, but what is loaded already is taken as it is. */
@@ -48,11 +51,12 @@ export function toLoaded(config: unknown): LoadedConfig {
 }
 
 /** Throws CONFIG_INVALID with every problem. */
-export function acceptConfig(read: ReadConfig): LoadedConfig {
+export function acceptConfig(read: ReadConfig, local?: ConfigData): LoadedConfig {
   const shape = shapeFaults(read.data)
   const data = read.data as ConfigData
   const malformed = shape.length > 0
   const faults = isObject(data) ? meaningFaults(data, read.functions, malformed) : []
+  if (local !== undefined && !malformed) faults.push(...foreignCommands(data, local))
   const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, shape))]
   if (errors.length > 0) throw invalid(errors, read)
   const late: Fault[] = []

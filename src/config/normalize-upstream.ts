@@ -7,6 +7,7 @@ import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
 import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
+import { HEALTH_KINDS } from "./schema/upstream.ts"
 
 type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
 type ServiceData = NonNullable<ConfigData["services"]>[string][number]
@@ -48,10 +49,12 @@ export function normalizeService(data: ServiceData): NormalizedEndpoint & { vers
 }
 
 function normalizeHealth(data: NonNullable<UpstreamData["health"]>): NormalizedHealth {
-  const { http, status, body, host, intervalMs = 2_000, timeoutMs = 1_000, rise = 2, fall = 3 } = data
+  const { http, status, body, host, command, custom, intervalMs = 2_000, timeoutMs = 1_000, rise = 2, fall = 3 } = data
   return {
-    kind: http === undefined ? "tcp" : "http",
+    kind: HEALTH_KINDS.find((kind) => data[kind] !== undefined) ?? "tcp",
     path: http ?? "",
+    command: command ?? [],
+    custom: custom ?? null,
     host: host ?? null,
     status: typeof status === "number" ? [status] : (status ?? []),
     body: body ?? null,

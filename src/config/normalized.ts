@@ -25,12 +25,16 @@ export interface NormalizedEndpoint extends HostPort {
 }
 
 export interface NormalizedHealth {
-  readonly kind: "http" | "tcp"
+  readonly kind: "http" | "tcp" | "mqtt" | "coap" | "command" | "custom"
   readonly path: string
   readonly host: string | null
   /** Empty: 200 to 399. */
   readonly status: readonly number[]
   readonly body: string | null
+  /** Program and arguments; empty for other kinds. */
+  readonly command: readonly string[]
+  /** Name of a function; null for other kinds. */
+  readonly custom: string | null
   readonly intervalMs: number
   readonly timeoutMs: number
   readonly rise: number

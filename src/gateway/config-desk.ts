@@ -122,7 +122,7 @@ export class ConfigDesk {
 function withFileOf(fromFile: LoadedConfig, data: unknown): LoadedConfig {
   const functions: Functions = fromFile.functions
   const folder = fromFile.file === null ? process.cwd() : join(fromFile.file, "..")
-  const loaded = loadData(data, { folder, functions })
+  const loaded = loadData(data, { folder, functions, local: fromFile.data })
   // Where the process keeps its data and is administered is decided at its start.
   const { dataDir, admin } = fromFile.config
   return { ...loaded, file: fromFile.file, config: { ...loaded.config, dataDir, admin } }

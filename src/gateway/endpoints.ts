@@ -3,7 +3,7 @@
  * registry, judged by checks and by the load they report.
  */
 import { healthOfLoad } from "../balance/index.ts"
-import type { NormalizedConfig, NormalizedUpstream } from "../config/index.ts"
+import type { LoadedConfig, NormalizedConfig, NormalizedUpstream } from "../config/index.ts"
 import { HealthBoard, type HealthStatus } from "../health/index.ts"
 import type { Endpoint } from "../model/service.ts"
 import type { EndpointWeight } from "../native/index.ts"
@@ -28,13 +28,14 @@ export class Endpoints implements EndpointSource {
   }
 
   /** Takes over a configuration that is about to be applied. */
-  use(config: NormalizedConfig): void {
+  use({ config, functions }: LoadedConfig): void {
     this.#config = config
     this.#shape = new Map(config.upstreams.map((upstream) => [upstream.name, shapeOf(this.endpoints(upstream))]))
     const checked = config.upstreams.flatMap((upstream) => {
-      return upstream.health === null
-        ? []
-        : [{ name: upstream.name, health: upstream.health, endpoints: this.endpoints(upstream) }]
+      const { name, health } = upstream
+      if (health === null) return []
+      const custom = functions.healthChecks.get(health.custom ?? "") ?? null
+      return [{ name, health, custom, endpoints: this.endpoints(upstream) }]
     })
     this.#board.use(checked)
   }

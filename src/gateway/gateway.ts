@@ -173,12 +173,12 @@ export class Gateway implements AsyncDisposable {
   async #apply(loaded: LoadedConfig): Promise<void> {
     const { applier, registry, endpoints } = this.#require("apply")
     registry.useFixed(loaded.config.services)
-    endpoints.use(loaded.config)
+    endpoints.use(loaded)
     try {
       this.#accept(loaded, await applier.apply(loaded))
     } catch (error) {
       registry.useFixed(this.#loaded.config.services)
-      endpoints.use(this.#loaded.config)
+      endpoints.use(this.#loaded)
       throw error
     }
   }
@@ -202,7 +202,7 @@ export class Gateway implements AsyncDisposable {
   async #refresh(): Promise<void> {
     if (this.#engine === null) return
     const { applier, endpoints } = this.#engine
-    endpoints.use(this.#loaded.config)
+    endpoints.use(this.#loaded)
     const refreshed = await applier.refresh(this.#loaded)
     if (refreshed !== null) this.#accept(this.#loaded, refreshed)
     else this.#setWeights()

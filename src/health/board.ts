@@ -4,8 +4,13 @@
  */
 import type { NormalizedHealth } from "../config/index.ts"
 import type { Endpoint } from "../model/service.ts"
+import type { HealthCheckDefinition } from "../policy/index.ts"
 import type { Check } from "./check.ts"
+import { coapCheck } from "./coap-check.ts"
+import { commandCheck } from "./command-check.ts"
+import { customCheck } from "./custom-check.ts"
 import { httpCheck } from "./http-check.ts"
+import { mqttCheck } from "./mqtt-check.ts"
 import { tcpCheck } from "./tcp-check.ts"
 import { type HealthState, type HealthStatus, judge, nextDelay, UNKNOWN } from "./verdict.ts"
 
@@ -14,6 +19,8 @@ export interface CheckedUpstream {
   readonly name: string
   readonly health: NormalizedHealth
   readonly endpoints: readonly Endpoint[]
+  /** The function of a custom check. */
+  readonly custom: HealthCheckDefinition | null
 }
 
 export type HealthWatcher = (upstream: string, endpoint: string, status: HealthStatus) => void
@@ -21,11 +28,19 @@ export type HealthWatcher = (upstream: string, endpoint: string, status: HealthS
 interface Watch {
   readonly endpoint: Endpoint
   readonly health: NormalizedHealth
+  custom: HealthCheckDefinition | null
   state: HealthState
   timer: NodeJS.Timeout | null
 }
 
-const CHECKS: Readonly<Record<NormalizedHealth["kind"], Check>> = { http: httpCheck, tcp: tcpCheck }
+const CHECKS: Readonly<Record<NormalizedHealth["kind"], Check>> = {
+  http: httpCheck,
+  tcp: tcpCheck,
+  mqtt: mqttCheck,
+  coap: coapCheck,
+  command: commandCheck,
+  custom: customCheck,
+}
 
 export class HealthBoard {
   readonly #watches = new Map<string, Watch>()
@@ -50,8 +65,13 @@ export class HealthBoard {
     }
     for (const [key, watch] of this.#watches) {
       const next = wanted.get(key)
-      if (next !== undefined && isSame(watch, next.endpoint, next.upstream.health)) wanted.delete(key)
-      else this.#stop(key, watch)
+      if (next === undefined || !isSame(watch, next.endpoint, next.upstream.health)) {
+        this.#stop(key, watch)
+        continue
+      }
+      // A configuration that is read again has new functions of the same names.
+      watch.custom = next.upstream.custom
+      wanted.delete(key)
     }
     for (const { upstream, endpoint } of wanted.values()) this.#start(upstream, endpoint)
   }
@@ -61,7 +81,8 @@ export class HealthBoard {
   }
 
   #start(upstream: CheckedUpstream, endpoint: Endpoint): void {
-    const watch: Watch = { endpoint, health: upstream.health, state: UNKNOWN, timer: null }
+    const { health, custom } = upstream
+    const watch: Watch = { endpoint, health, custom, state: UNKNOWN, timer: null }
     this.#watches.set(keyOf(upstream.name, endpoint.id), watch)
     const spread = Math.min(500, upstream.health.intervalMs / 2)
     this.#schedule(upstream.name, watch, Math.random() * spread)
@@ -78,7 +99,7 @@ export class HealthBoard {
   }
 
   async #check(upstream: string, watch: Watch): Promise<void> {
-    const passed = await this.#checks[watch.health.kind](watch.endpoint, watch.health)
+    const passed = await this.#checks[watch.health.kind](watch.endpoint, watch.health, watch.custom)
     const { id } = watch.endpoint
     if (this.#watches.get(keyOf(upstream, id)) !== watch) return
     const before = watch.state.status
@@ -94,5 +115,6 @@ function keyOf(upstream: string, endpoint: string): string {
 
 function isSame(watch: Watch, endpoint: Endpoint, health: NormalizedHealth): boolean {
   const { host, port } = watch.endpoint
-  return host === endpoint.host && port === endpoint.port && JSON.stringify(watch.health) === JSON.stringify(health)
+  if (host !== endpoint.host || port !== endpoint.port) return false
+  return JSON.stringify(watch.health) === JSON.stringify(health)
 }

@@ -1,4 +1,11 @@
 /** What a health check is: one question, answered with passed or not; it never throws. */
-import type { HostPort, NormalizedHealth } from "../config/index.ts"
+import type { NormalizedHealth } from "../config/index.ts"
+import type { Endpoint } from "../model/service.ts"
+import type { HealthCheckDefinition } from "../policy/index.ts"
 
-export type Check = (address: HostPort, health: NormalizedHealth) => Promise<boolean>
+/** `custom`: the function that the configuration names, where it does. */
+export type Check = (
+  endpoint: Endpoint,
+  health: NormalizedHealth,
+  custom: HealthCheckDefinition | null,
+) => Promise<boolean>

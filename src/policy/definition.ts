@@ -1,10 +1,11 @@
 /**
  * How functions travel inside a configuration that is otherwise plain data: a policy
- * use or a handler target carries its definition under a symbol that no serializer
- * sees. `config/functions.ts` collects them by name.
+ * use, a handler target or a health check carries its definition under a symbol that no
+ * serializer sees. `config/functions.ts` collects them by name.
  */
 import { TidegateError } from "../errors.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
+import type { HealthCheckDefinition } from "./define-health-check.ts"
 import type { PolicyDefinition } from "./define-policy.ts"
 
 /** A policy whose options are no longer typed. */
@@ -14,12 +15,14 @@ export type AnyPolicy = PolicyDefinition<Readonly<Record<string, unknown>>>
 export interface Functions {
   readonly policies: ReadonlyMap<string, AnyPolicy>
   readonly handlers: ReadonlyMap<string, HandlerDefinition>
+  readonly healthChecks: ReadonlyMap<string, HealthCheckDefinition>
 }
 
-export const NO_FUNCTIONS: Functions = { policies: new Map(), handlers: new Map() }
+export const NO_FUNCTIONS: Functions = { policies: new Map(), handlers: new Map(), healthChecks: new Map() }
 
 const POLICY = Symbol.for("tidegate.policy")
 const HANDLER = Symbol.for("tidegate.handler")
+const HEALTH_CHECK = Symbol.for("tidegate.healthCheck")
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/
 
 /** Names of the built-in steps; a policy may not take one. */
@@ -45,6 +48,10 @@ export function markHandler<T extends object>(target: T, definition: HandlerDefi
   return Object.defineProperty(target, HANDLER, { value: definition, enumerable: false })
 }
 
+export function markHealthCheck<T extends object>(target: T, definition: HealthCheckDefinition): T {
+  return Object.defineProperty(target, HEALTH_CHECK, { value: definition, enumerable: false })
+}
+
 /** The policy that hangs on a value, or null. */
 export function policyOf(value: unknown): AnyPolicy | null {
   return marked<AnyPolicy>(value, POLICY)
@@ -52,6 +59,10 @@ export function policyOf(value: unknown): AnyPolicy | null {
 
 export function handlerOf(value: unknown): HandlerDefinition | null {
   return marked<HandlerDefinition>(value, HANDLER)
+}
+
+export function healthCheckOf(value: unknown): HealthCheckDefinition | null {
+  return marked<HealthCheckDefinition>(value, HEALTH_CHECK)
 }
 
 /** Refuses a name that could not be a label or that a built-in step has. */

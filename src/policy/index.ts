@@ -1,11 +1,13 @@
 /** Policies and handlers: declared here, run by `runner.ts` in whatever thread holds it. */
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
+export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"
 export { definePolicy, type Policy, type PolicyDefinition, type PolicyUse, type VerdictCache } from "./define-policy.ts"
 export {
   type AnyPolicy,
   BUILT_IN_STEPS,
   type Functions,
   handlerOf,
+  healthCheckOf,
   markHandler,
   NO_FUNCTIONS,
   policyOf,

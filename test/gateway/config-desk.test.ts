@@ -95,3 +95,14 @@ test("a data directory that cannot be written is an error of the environment", (
   const error = t.throws(() => new DataDir(join(file, "data")), { code: "DATA_DIR_UNWRITABLE" })
   t.is((error as { exitCode?: number } | undefined)?.exitCode, 2)
 })
+
+test("what is put may keep a command that the file names, not bring one", async (t) => {
+  const upstreams = (command: string[]) => ({ api: { endpoints: ["127.0.0.1:1"], health: { command } } })
+  const { desk } = await open(t, write(`upstreams: ${JSON.stringify(upstreams(["true"]))}\n`))
+  await t.notThrowsAsync(desk.put({ workers: 1, upstreams: upstreams(["true"]) }))
+  const error = await t.throwsAsync<Error & { problems: readonly { path: string }[] }>(
+    desk.put({ workers: 1, upstreams: upstreams(["true", "--more"]) }),
+    { code: "CONFIG_INVALID" },
+  )
+  t.is(error?.problems[0]?.path, "upstreams.api.health.command")
+})

@@ -1,8 +1,11 @@
 /** Health checks: the state machine without a clock, the checks against real servers. */
+import { createSocket } from "node:dgram"
 import { createServer, type Server } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, createServer as createTcpServer } from "node:net"
+import { Aedes } from "aedes"
 import test, { type ExecutionContext } from "ava"
 import fc from "fast-check"
+import { defineHealthCheck } from "../../src/index.ts"
 import { judge, nextDelay, UNKNOWN } from "../../src/health/index.ts"
 import { start, until } from "./start.ts"
 
@@ -81,4 +84,85 @@ test("what a check finds of a registered instance stands in the registry", async
   gateway.registry.put("api", "a1", { host: "127.0.0.1", port })
   await until(() => gateway.registry.instances("api", { healthy: true }).length === 1)
   t.pass()
+})
+
+test("an MQTT check asks a broker, also one that wants credentials, and nothing else passes", async (t) => {
+  const broker = await Aedes.createBroker()
+  let refuses = false
+  broker.authenticate = (_client, _user, _password, done) => {
+    if (refuses) done(Object.assign(new Error("who?"), { returnCode: 5 }) as never, false)
+    else done(null, true)
+  }
+  const server = createTcpServer(broker.handle)
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  t.teardown(() => {
+    broker.close()
+    server.close()
+  })
+  const web = await serve(t, () => ({ status: 200, body: "no broker" }))
+  const { port } = server.address() as AddressInfo
+  const endpoints = [`127.0.0.1:${port}`, `127.0.0.1:${web}`]
+  const { gateway } = await start(t, { upstreams: { mq: { endpoints, health: { mqtt: true, ...FAST } } } })
+  const statusOf = (id: string) => gateway.endpoints.status(gateway.loaded.config.upstreams[0] as never, id)
+  await until(() => statusOf(endpoints[0] ?? "") === "healthy" && statusOf(endpoints[1] ?? "") === "unhealthy")
+  refuses = true
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.is(statusOf(endpoints[0] ?? ""), "healthy")
+})
+
+test("a CoAP check wants the Reset of its own ping", async (t) => {
+  const answering = async (answer: (ping: Buffer) => Buffer) => {
+    const socket = createSocket("udp4")
+    socket.on("message", (ping, { port, address }) => socket.send(answer(ping), port, address))
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve))
+    t.teardown(() => socket.close())
+    return `127.0.0.1:${socket.address().port}`
+  }
+  const well = await answering((ping) => Buffer.from([0x70, 0, ping[2] ?? 0, ping[3] ?? 0]))
+  const other = await answering(() => Buffer.from([0x70, 0, 0, 0]))
+  const health = { coap: true as const, ...FAST, timeoutMs: 60 }
+  const { gateway } = await start(t, { upstreams: { c: { endpoints: [well, other], health } } })
+  const statusOf = (id: string) => gateway.endpoints.status(gateway.loaded.config.upstreams[0] as never, id)
+  await until(() => statusOf(well) === "healthy" && statusOf(other) === "unhealthy")
+  t.pass()
+})
+
+test("a command passes by its exit code, in time, with the endpoint in its arguments", async (t) => {
+  const command = (program: string) => [process.execPath, "-e", program, "{host}", "{port}"]
+  const [host, port] = ["process.argv[1] === '127.0.0.1'", "process.argv[2] === '7'"]
+  const upstream = (program: string) => {
+    return { endpoints: ["127.0.0.1:7"], health: { command: command(program), ...FAST, timeoutMs: 2_000 } }
+  }
+  const { gateway } = await start(t, {
+    upstreams: {
+      well: upstream(`process.exit(${host} && ${port} ? 0 : 1)`),
+      ill: upstream("process.exit(3)"),
+      missing: { endpoints: ["127.0.0.1:7"], health: { command: ["/no/such/program"], ...FAST } },
+      slow: { endpoints: ["127.0.0.1:7"], health: { command: command("setTimeout(() => {}, 9000)"), ...FAST } },
+    },
+  })
+  const statuses = () =>
+    gateway.loaded.config.upstreams.map((upstream) => gateway.endpoints.status(upstream, "127.0.0.1:7")).join(" ")
+  await until(() => statuses() === "healthy unhealthy unhealthy unhealthy")
+  t.pass()
+})
+
+test("a function of the configuration decides, and fails by exception and by being late", async (t) => {
+  const asked: string[] = []
+  const check = defineHealthCheck({
+    name: "by-port",
+    check: ({ host, port, signal }) => {
+      asked.push(`${host} ${port}`)
+      if (port === 2) throw new Error("ill")
+      if (port === 3) return new Promise((resolve) => signal.addEventListener("abort", () => resolve(true)))
+      return port === 1
+    },
+  })
+  const endpoints = [1, 2, 3, 4].map((port) => `127.0.0.1:${port}`)
+  const health = { custom: check, ...FAST, timeoutMs: 50 }
+  const { gateway } = await start(t, { upstreams: { api: { endpoints, health } } })
+  const statuses = () =>
+    endpoints.map((id) => gateway.endpoints.status(gateway.loaded.config.upstreams[0] as never, id)).join(" ")
+  await until(() => statuses() === "healthy unhealthy unhealthy unhealthy")
+  t.true(asked.includes("127.0.0.1 1"))
 })

@@ -21,9 +21,22 @@ const Interval = (standard: number, description: string) =>
 const Count = (standard: number, description: string) =>
   Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: standard, description }))
 
+/** Exactly one of them says what a check does. */
+export const HEALTH_KINDS = ["http", "tcp", "mqtt", "coap", "command", "custom"] as const
+
 export const HealthSchema = Exact({
   http: Type.Optional(Type.String({ pattern: "^/", description: "path that must answer" })),
   tcp: Type.Optional(Type.Literal(true, { description: "a connection must open" })),
+  mqtt: Type.Optional(Type.Literal(true, { description: "CONNECT and PINGREQ must be answered" })),
+  coap: Type.Optional(Type.Literal(true, { description: "a ping must be answered" })),
+  command: Type.Optional(
+    Type.Array(Type.String({ minLength: 1 }), {
+      minItems: 1,
+      maxItems: 64,
+      description: "program and arguments that must exit with 0; no shell, {host} and {port} are replaced",
+    }),
+  ),
+  custom: Type.Optional(Type.String({ minLength: 1, description: "name of a defineHealthCheck" })),
   status: Type.Optional(
     Type.Union(
       [Type.Integer({ minimum: 100, maximum: 599 }), Type.Array(Type.Integer({ minimum: 100, maximum: 599 }))],

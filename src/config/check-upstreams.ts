@@ -1,0 +1,63 @@
+/** What a schema cannot say of `upstreams` and `services`. */
+import type { Functions } from "../policy/index.ts"
+import { parseHostPort } from "./address.ts"
+import type { Report } from "./check.ts"
+import { didYouMean } from "./nearest.ts"
+import type { Path } from "./path.ts"
+import type { ConfigData, UpstreamData } from "./schema/index.ts"
+import { HEALTH_KINDS } from "./schema/upstream.ts"
+import type { Fault } from "./validate.ts"
+
+export function checkUpstream(name: string, upstream: UpstreamData, functions: Functions, report: Report): void {
+  const at: Path = ["upstreams", name]
+  const { endpoints, service, balance, health } = upstream
+  if ((endpoints === undefined) === (service === undefined)) report(at, 'say either "endpoints" or "service"')
+  for (const [index, endpoint] of (endpoints ?? []).entries()) {
+    const address = typeof endpoint === "string" ? endpoint : endpoint.address
+    const parsed = parseHostPort(address)
+    if (parsed === null || parsed.port === 0) report([...at, "endpoints", index], `"${address}" is not HOST:PORT`)
+  }
+  if (typeof balance === "object" && Object.keys(balance).length !== 1)
+    report([...at, "balance"], "say exactly one strategy")
+  if (typeof balance === "object" && balance.consistentHash !== undefined) {
+    const { by, header, query, cookie } = balance.consistentHash
+    const given = [by, header, query, cookie].filter((key) => key !== undefined)
+    if (given.length > 1) report([...at, "balance", "consistentHash"], "say only one of by, header, query, cookie")
+  }
+  checkHealth(health, functions, (key, message) => report([...at, "health", ...key], message))
+}
+
+function checkHealth(
+  health: UpstreamData["health"],
+  { healthChecks }: Functions,
+  report: (key: Path, message: string) => void,
+): void {
+  if (health === undefined) return
+  const given = HEALTH_KINDS.filter((kind) => health[kind] !== undefined)
+  if (given.length !== 1) report([], `say exactly one of ${HEALTH_KINDS.join(", ")}`)
+  const { custom } = health
+  if (custom !== undefined && !healthChecks.has(custom)) {
+    report(["custom"], `"${custom}" is no defineHealthCheck${didYouMean(custom, healthChecks.keys())}`)
+  }
+}
+
+export function checkServices({ services = {} }: ConfigData, report: Report): void {
+  for (const [name, instances] of Object.entries(services)) {
+    for (const [index, instance] of instances.entries()) {
+      if (typeof instance !== "string" || parseHostPort(instance) !== null) continue
+      report(["services", name, index], `"${instance}" is not HOST:PORT`)
+    }
+  }
+}
+
+/** Commands to run that do not stand in the local file. */
+export function foreignCommands(data: ConfigData, local: ConfigData): Fault[] {
+  const commands = ({ upstreams = {} }: ConfigData) =>
+    Object.entries(upstreams).flatMap(([name, { health }]) => {
+      return health?.command === undefined ? [] : [{ name, command: JSON.stringify(health.command) }]
+    })
+  const known = new Set(commands(local).map(({ command }) => command))
+  const foreign = commands(data).filter(({ command }) => !known.has(command))
+  const message = "a command to run may only come from the local configuration file"
+  return foreign.map(({ name }) => ({ path: ["upstreams", name, "health", "command"], message }))
+}
