@@ -13,12 +13,24 @@ import { addPage } from "./page.ts"
 import { createErrorHandler, sendProblem } from "./problem.ts"
 import { addRoutes } from "./routes.ts"
 import { addServices } from "./services.ts"
+import { addStats } from "./stats.ts"
 import { addUpstreams } from "./upstreams.ts"
 
 /** Enough for a configuration of 10,000 routes, too little to hurt. */
 const MAX_BODY = 16 * 1024 * 1024
 
-const GROUPS = [addHealth, addServices, addConnections, addUpstreams, addRoutes, addConfig, addMqtt, addEvents, addPage]
+const GROUPS = [
+  addHealth,
+  addServices,
+  addConnections,
+  addUpstreams,
+  addRoutes,
+  addConfig,
+  addMqtt,
+  addStats,
+  addEvents,
+  addPage,
+]
 
 /** The app, ready for `listen` or `inject`. */
 export async function createAdminApp(

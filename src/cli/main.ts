@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   check: async () => (await import("./check.ts")).addCheck,
   config: async () => (await import("./config.ts")).addConfig,
   explain: async () => (await import("./explain.ts")).addExplain,
+  top: async () => (await import("./top.ts")).addTop,
   mqtt: async () => (await import("./mqtt.ts")).addMqtt,
   services: async () => (await import("./services.ts")).addServices,
   bench: async () => (await import("./bench.ts")).addBench,

@@ -2,6 +2,7 @@
 import { collectDefaultMetrics, type Metric, Registry } from "prom-client"
 import type { NativeGateway } from "../native/index.ts"
 import { type Sample, Scraper } from "./scrape.ts"
+import { type Snapshot, snapshotOf } from "./snapshot.ts"
 import { helpOf } from "./table.ts"
 
 /** A number the control plane itself knows. */
@@ -27,6 +28,11 @@ export class MetricsExporter {
 
   get contentType(): string {
     return this.#registry.contentType
+  }
+
+  /** The same numbers by protocol, route and upstream. */
+  snapshot(): Snapshot {
+    return snapshotOf(this.#scraper.scrape())
   }
 
   async render(): Promise<string> {

@@ -5,8 +5,8 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net"
 import { Aedes } from "aedes"
 import test, { type ExecutionContext } from "ava"
 import fc from "fast-check"
-import { defineHealthCheck } from "../../src/index.ts"
 import { judge, nextDelay, UNKNOWN } from "../../src/health/index.ts"
+import { defineHealthCheck } from "../../src/index.ts"
 import { start, until } from "./start.ts"
 
 const TIMES = { rise: 2, fall: 3 }
