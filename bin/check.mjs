@@ -5,5 +5,6 @@ import { root, run, setup } from "./setup.mjs"
 setup({ native: false, ts: false })
 run(process.execPath, [join(root, "node_modules", "@biomejs", "biome", "bin", "biome"), "check", "--error-on-warnings"])
 run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"])
+run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "src/dashboard/tsconfig.json"])
 run("cargo", ["fmt", "--all", "--check"])
 run("cargo", ["clippy", "--quiet", "--workspace", "--all-targets", "--profile", "ci", "--", "-D", "warnings"])

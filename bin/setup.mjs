@@ -2,7 +2,7 @@
 // nothing else; does only what is not up to date. Options: --native or --ts for one
 // part; none: all. Imported by start.mjs and test.mjs.
 import { spawnSync } from "node:child_process"
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
@@ -81,7 +81,7 @@ function buildTypeScript() {
   if (changed(stamp) >= newest) return
   say("compiling TypeScript")
   run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"])
-  mkdirSync(join(root, "dist"), { recursive: true })
+  run(process.execPath, [join(root, "bin", "dashboard.mjs")])
   writeFileSync(stamp, "")
 }
 

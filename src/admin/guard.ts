@@ -9,8 +9,8 @@ import type { FastifyReply, FastifyRequest } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import { sendProblem } from "./problem.ts"
 
-/** Answered without a token, since a load balancer has none. */
-const OPEN = new Set(["/health", "/ready"])
+/** Answered without a token: a load balancer has none, and the dashboard asks for one. */
+const OPEN = new Set(["/health", "/ready", "/", "/dashboard/main.js", "/dashboard/main.css"])
 
 export type Guard = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply | undefined>
 

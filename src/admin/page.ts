@@ -1,26 +1,50 @@
-/** `/`: one page that shows the state of the gateway and lists the calls; the dashboard takes its place later. */
+/** `/`: the dashboard, three files that were bundled from src/dashboard. */
+import { readFileSync } from "node:fs"
 import type { FastifyInstance } from "fastify"
-import type { AdminContext } from "./context.ts"
+import { sendProblem } from "./problem.ts"
 
-export function addPage(app: FastifyInstance, { gateway }: AdminContext): void {
-  app.get("/", { schema: { hide: true } }, async (_, reply) => {
-    const { state, version, listeners } = gateway.stats()
-    const rows = listeners.map(
-      ({ name, address }) => `<li><code>${escaped(name)}</code> on <code>${escaped(address)}</code></li>`,
-    )
-    const body = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Tidegate</title>
-<style>body{font:16px system-ui;max-width:50rem;margin:3rem auto;padding:0 1rem}code{background:#eee;padding:.1em .3em}</style>
-<h1>Tidegate</h1><p>${escaped(state)}, plan ${version}</p><ul>${rows.join("")}</ul>
-<p><a href="/openapi.json">openapi.json</a> · <a href="/metrics">metrics</a> · <a href="/v1/connections">connections</a> ·
-<a href="/v1/upstreams">upstreams</a> · <a href="/v1/routes">routes</a> · <a href="/v1/services">services</a> ·
-<a href="/v1/config">config</a></p></html>`
-    return reply
-      .type("text/html; charset=utf-8")
-      .header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'")
-      .send(body)
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ")
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Tidegate</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/dashboard/main.css">
+<script type="module" src="/dashboard/main.js"></script>
+<noscript>The dashboard needs JavaScript; the numbers are in <a href="/metrics">metrics</a> and <a href="/openapi.json">the admin API</a>.</noscript>
+</html>
+`
+
+const FILES: Readonly<Record<string, string>> = { "main.js": "text/javascript", "main.css": "text/css" }
+
+export function addPage(app: FastifyInstance): void {
+  app.get("/", { schema: { hide: true } }, async (_, reply) =>
+    reply.type("text/html; charset=utf-8").header("content-security-policy", POLICY).send(PAGE),
+  )
+  app.get<{ Params: { file: string } }>("/dashboard/:file", { schema: { hide: true } }, async ({ params }, reply) => {
+    const type = FILES[params.file]
+    const content = type === undefined ? null : bundled(params.file)
+    if (content === null) return sendProblem(reply, 404, "the dashboard has no such file; npm run build makes them")
+    return reply.type(`${type}; charset=utf-8`).send(content)
   })
 }
 
-function escaped(text: string): string {
-  return text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`)
+/** Of this package's dist/, also where it runs from src/. Null where it was not built. */
+function bundled(file: string): Buffer | null {
+  try {
+    return readFileSync(new URL(`../../dist/dashboard/${file}`, import.meta.url))
+  } catch {
+    return null
+  }
 }

@@ -22,6 +22,7 @@ const FOLDERS = [
   "health",
   "plan",
   "metrics",
+  "dashboard",
   "gateway",
   "admin",
   "cli",

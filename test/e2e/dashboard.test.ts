@@ -1,0 +1,173 @@
+/** The dashboard in a real browser, driven by its debugging protocol: wide and narrow, light and dark. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import ava from "ava"
+import { WebSocket } from "ws"
+import { has, type Running, run, runGateway } from "./run-gateway.ts"
+
+const test = ava.serial
+let gateway: Running
+let browser: Browser | null = null
+
+ava.before(async () => {
+  const upstreams = { api: { endpoints: ["127.0.0.1:9"], health: { tcp: true } } }
+  gateway = await runGateway({
+    admin: { address: "127.0.0.1:0" },
+    upstreams,
+    routes: [
+      { name: "hello", when: { path: "/hello" }, to: { respond: { status: 200, body: "hello" } } },
+      { name: "away", when: { path: "/away" }, to: "api" },
+    ],
+  })
+  if (has("chromium", "chromium")) browser = await Browser.open()
+})
+ava.after.always(async () => {
+  await browser?.close()
+  await gateway?.stop()
+})
+
+test("the page is served without anything from elsewhere, below 100 KB", async (t) => {
+  const page = await fetch(`${gateway.admin}/`)
+  t.regex(page.headers.get("content-security-policy") ?? "", /default-src 'none'.*script-src 'self'/)
+  const html = await page.text()
+  const parts = [...html.matchAll(/(?:src|href)="(\/dashboard\/[^"]+)"/g)].map(([, path]) => path)
+  t.is(parts.length, 2)
+  const sizes = await Promise.all(
+    parts.map(async (path) => (await (await fetch(gateway.admin + path)).arrayBuffer()).byteLength),
+  )
+  t.true(html.length + sizes.reduce((sum, size) => sum + size, 0) < 100_000, sizes.join(" "))
+  t.is((await fetch(`${gateway.admin}/dashboard/%2e%2e%2fpackage.json`)).status, 404)
+})
+
+for (const { name, width, scheme } of [
+  { name: "on a wide screen, light", width: 1_280, scheme: "light" },
+  { name: "on a phone, dark", width: 390, scheme: "dark" },
+]) {
+  test(`shows what happens ${name}`, async (t) => {
+    if (browser === null) return t.pass("no browser here")
+    const page = await browser.page({ width, scheme })
+    await page.go(`${gateway.admin}/`)
+    await run("curl", ["-s", `http://127.0.0.1:${gateway.port}/hello`])
+    const text = await page.saw(/running[\s\S]*hello[\s\S]*unhealthy/)
+    t.regex(text, /api · 127\.0\.0\.1:9/)
+    t.regex(text, /http1/)
+    t.is(await page.value("document.querySelectorAll('.chart canvas').length"), 1)
+    t.true(Number(await page.value("document.documentElement.scrollWidth")) <= width, "nothing stands out to the right")
+    const [red = 0] = String(await page.value("getComputedStyle(document.body).backgroundColor")).match(/\d+/g) ?? []
+    t.is(Number(red) < 128, scheme === "dark")
+    t.deepEqual(page.complaints, [])
+    await page.close()
+  })
+}
+
+interface Reply {
+  readonly id?: number
+  readonly method?: string
+  readonly result?: Readonly<Record<string, unknown>>
+  readonly params?: unknown
+  readonly sessionId?: string
+}
+
+class Browser {
+  #next = 0
+  readonly #waiting = new Map<number, (result: Readonly<Record<string, unknown>>) => void>()
+  readonly #pages = new Map<string, Page>()
+  readonly #process: ChildProcess
+  readonly #socket: WebSocket
+  readonly #folder: string
+
+  private constructor(process: ChildProcess, socket: WebSocket, folder: string) {
+    this.#process = process
+    this.#socket = socket
+    this.#folder = folder
+    socket.on("message", (data) => this.#take(JSON.parse(String(data)) as Reply))
+  }
+
+  static async open(): Promise<Browser> {
+    const folder = mkdtempSync(join(tmpdir(), "tidegate-browser-"))
+    const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    const process = spawn("chromium", [...flags, `--user-data-dir=${folder}`, "about:blank"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    })
+    for await (const line of createInterface({ input: process.stderr })) {
+      const [, url] = /DevTools listening on (ws:\S+)/.exec(line) ?? []
+      if (url === undefined) continue
+      process.stderr.resume()
+      const socket = new WebSocket(url)
+      await once(socket, "open")
+      return new Browser(process, socket, folder)
+    }
+    throw new Error("chromium did not start")
+  }
+
+  async page({ width, scheme }: { width: number; scheme: string }): Promise<Page> {
+    const { targetId } = await this.call("Target.createTarget", { url: "about:blank" })
+    const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true })
+    const page = new Page((method, params) => this.call(method, params, String(sessionId)), String(targetId))
+    this.#pages.set(String(sessionId), page)
+    for (const domain of ["Runtime", "Log", "Page"]) await page.call(`${domain}.enable`)
+    const size = { width, height: 900, deviceScaleFactor: 1, mobile: width < 600 }
+    await page.call("Emulation.setDeviceMetricsOverride", size)
+    await page.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] })
+    return page
+  }
+
+  call(method: string, params: object = {}, sessionId?: string): Promise<Readonly<Record<string, unknown>>> {
+    const id = ++this.#next
+    this.#socket.send(JSON.stringify({ id, method, params, ...(sessionId !== undefined && { sessionId }) }))
+    return new Promise((resolve) => this.#waiting.set(id, resolve))
+  }
+
+  #take({ id, method, result, params, sessionId }: Reply): void {
+    if (id !== undefined) this.#waiting.get(id)?.(result ?? {})
+    if (method === "Runtime.exceptionThrown" || method === "Log.entryAdded")
+      this.#pages.get(sessionId ?? "")?.complaints.push(JSON.stringify(params))
+  }
+
+  async close(): Promise<void> {
+    const ended = once(this.#process, "exit")
+    this.#socket.close()
+    this.#process.kill()
+    await ended
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+class Page {
+  readonly complaints: string[] = []
+  readonly call: (method: string, params?: object) => Promise<Readonly<Record<string, unknown>>>
+  readonly #target: string
+
+  constructor(call: Page["call"], target: string) {
+    this.call = call
+    this.#target = target
+  }
+
+  async go(url: string): Promise<void> {
+    await this.call("Page.navigate", { url })
+  }
+
+  async value(expression: string): Promise<string | number> {
+    const { result } = await this.call("Runtime.evaluate", { expression, returnByValue: true })
+    return (result as { value: string | number }).value
+  }
+
+  /** The page's text once it matches. */
+  async saw(pattern: RegExp): Promise<string> {
+    let text = ""
+    for (const end = Date.now() + 20_000; Date.now() < end; ) {
+      text = String((await this.value("document.body?.innerText ?? ''")) ?? "")
+      if (pattern.test(text)) return text
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    throw new Error(`the page never showed ${pattern}:\n${text}\n${this.complaints.join("\n")}`)
+  }
+
+  async close(): Promise<void> {
+    await this.call("Target.closeTarget", { targetId: this.#target })
+  }
+}
