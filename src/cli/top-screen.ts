@@ -1,5 +1,5 @@
 /** What `tidegate top` shows of two looks at a gateway, as text. Pure. */
-import type { Durations, Snapshot } from "../metrics/index.ts"
+import type { Durations, Snapshot } from "../model/snapshot.ts"
 import { formatTable } from "./table.ts"
 
 /** `/v1/stats`. */

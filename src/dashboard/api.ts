@@ -17,7 +17,7 @@ export async function call<T>(path: string, init: RequestInit = {}): Promise<T> 
 
 async function request(path: string, init: RequestInit): Promise<Response> {
   const token = sessionStorage.getItem(TOKEN)
-  const headers = token === null ? {} : { authorization: `Bearer ${token}` }
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` }
   const response = await fetch(path, { ...init, headers })
   if (response.status === 401) throw new Unauthorized()
   if (!response.ok) throw new Error(`${path}: ${response.status} ${response.statusText}`)

@@ -1,5 +1,5 @@
 /** What the admin API answers, as far as the page shows it. */
-import type { Snapshot } from "../metrics/snapshot.ts"
+import type { Snapshot } from "../model/snapshot.ts"
 
 export interface Stats extends Snapshot {
   readonly at: number

@@ -1,8 +1,9 @@
 /** Renders everything as Prometheus text: native series from one scrape, the control plane's own numbers, the process. */
 import { collectDefaultMetrics, type Metric, Registry } from "prom-client"
+import type { Snapshot } from "../model/snapshot.ts"
 import type { NativeGateway } from "../native/index.ts"
 import { type Sample, Scraper } from "./scrape.ts"
-import { type Snapshot, snapshotOf } from "./snapshot.ts"
+import { snapshotOf } from "./snapshot.ts"
 import { helpOf } from "./table.ts"
 
 /** A number the control plane itself knows. */

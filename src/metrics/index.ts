@@ -1,5 +1,5 @@
 /** Metrics: one crossing a scrape, rendered by prom-client. */
 export { MetricsExporter, type OwnSamples } from "./exporter.ts"
 export { type Sample, Scraper, type Series } from "./scrape.ts"
-export { type Durations, type Snapshot, snapshotOf } from "./snapshot.ts"
+export { snapshotOf } from "./snapshot.ts"
 export { helpOf, METRICS } from "./table.ts"
