@@ -1,4 +1,5 @@
 /** Routes with their defaults: conditions and targets as plan data, steps in the order they run. */
+import { resolve } from "node:path"
 import type { HeaderPlan, TargetPlan } from "../native/index.ts"
 import {
   type RateLimitOptions,
@@ -15,24 +16,24 @@ type Use = NonNullable<RouteData["use"]>[number]
 type Respond = { status?: number; body?: string; headers?: Record<string, string> }
 type Build = (options: never, owner: string) => NormalizedStep | null
 
-export function normalizeRoute(data: RouteData): NormalizedRoute {
+/** `folder`: where relative directories start. */
+export function normalizeRoute(data: RouteData, folder: string): NormalizedRoute {
   const { priority = 0, timeoutMs = 15_000 } = data
   const when = toMatchPlan(data.when)
   const name = data.name ?? routeName(when, priority)
-  const target = toTarget(data.to)
   return {
     name,
     priority,
     when,
-    target,
+    target: toTarget(data.to, folder),
     mirror: data.mirror ?? null,
     steps: (data.use ?? []).flatMap((use) => toSteps(use, name)),
     timeoutMs,
-    problem: target.kind === "directory" ? "directory targets are not available in this version" : null,
+    problem: null,
   }
 }
 
-function toTarget(to: RouteData["to"]): TargetPlan {
+function toTarget(to: RouteData["to"], folder: string): TargetPlan {
   if (typeof to === "string") return { kind: "upstreams", split: [{ upstream: to, weight: 1 }] }
   if (Array.isArray(to)) {
     return { kind: "upstreams", split: to.map(({ upstream, weight = 1 }) => ({ upstream, weight })) }
@@ -44,7 +45,7 @@ function toTarget(to: RouteData["to"]): TargetPlan {
   }
   if (target.topic !== undefined) return { kind: "topic", topic: target.topic }
   if (target.handler !== undefined) return { kind: "handler", name: target.handler }
-  if (target.directory !== undefined) return { kind: "directory", path: target.directory }
+  if (target.directory !== undefined) return { kind: "directory", path: resolve(folder, target.directory) }
   return { kind: "upstreams", split: [{ upstream: target.upstream ?? "", weight: 1 }] }
 }
 

@@ -42,7 +42,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     services: Object.fromEntries(
       Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)]),
     ),
-    routes: (data.routes ?? []).map(normalizeRoute),
+    routes: (data.routes ?? []).map((route) => normalizeRoute(route, context.folder)),
     broker: { httpPath: httpPath.replace(/\/+$/, ""), durability, ...withDefaults(BROKER, broker) },
     mqtt: withDefaults(MQTT, data.mqtt),
     coap: withDefaults(COAP, data.coap),

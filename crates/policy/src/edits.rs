@@ -20,8 +20,16 @@ pub struct Edits {
 
 #[derive(Debug, Default)]
 struct HeaderEdits {
-    /// Name and value; without value: removed.
-    list: Vec<(Span, Option<Span>)>,
+    list: Vec<(Span, Change)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Remove,
+    /// In place of all of that name.
+    Set(Span),
+    /// Besides those of that name.
+    Add(Span),
 }
 
 impl Edits {
@@ -51,22 +59,32 @@ impl Edits {
 
     /// Sets a header of the request in place of all of that name.
     pub fn set_request_header(&mut self, name: &str, value: &str) {
-        self.request.put(&mut self.bytes, name, Some(value));
+        self.request.set(&mut self.bytes, name, value);
+    }
+
+    /// Adds a header to the request, besides those of that name.
+    pub fn add_request_header(&mut self, name: &str, value: &str) {
+        self.request.add(&mut self.bytes, name, value);
     }
 
     /// Removes all headers of that name from the request.
     pub fn remove_request_header(&mut self, name: &str) {
-        self.request.put(&mut self.bytes, name, None);
+        self.request.remove(&mut self.bytes, name);
     }
 
     /// Sets a header of the response in place of all of that name.
     pub fn set_response_header(&mut self, name: &str, value: &str) {
-        self.response.put(&mut self.bytes, name, Some(value));
+        self.response.set(&mut self.bytes, name, value);
+    }
+
+    /// Adds a header to the response, besides those of that name.
+    pub fn add_response_header(&mut self, name: &str, value: &str) {
+        self.response.add(&mut self.bytes, name, value);
     }
 
     /// Removes all headers of that name from the response.
     pub fn remove_response_header(&mut self, name: &str) {
-        self.response.put(&mut self.bytes, name, None);
+        self.response.remove(&mut self.bytes, name);
     }
 
     /// Whether a header line that came with the request must not go on: it is removed
@@ -145,19 +163,36 @@ impl Edits {
 }
 
 impl HeaderEdits {
+    fn remove(&mut self, bytes: &mut Vec<u8>, name: &str) {
+        self.change(bytes, name, Change::Remove);
+    }
+
+    fn set(&mut self, bytes: &mut Vec<u8>, name: &str, value: &str) {
+        let value = put(bytes, value.as_bytes());
+        self.change(bytes, name, Change::Set(value));
+    }
+
+    fn add(&mut self, bytes: &mut Vec<u8>, name: &str, value: &str) {
+        let (name, value) = (put(bytes, name.as_bytes()), put(bytes, value.as_bytes()));
+        self.list.push((name, Change::Add(value)));
+    }
+
     /// The last word on a name counts.
-    fn put(&mut self, bytes: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    fn change(&mut self, bytes: &mut Vec<u8>, name: &str, change: Change) {
         self.list.retain(|(own, _)| !same_name(slice(bytes, *own), name.as_bytes()));
-        let name = put(bytes, name.as_bytes());
-        self.list.push((name, value.map(|value| put(bytes, value.as_bytes()))));
+        self.list.push((put(bytes, name.as_bytes()), change));
     }
 
     fn drops(&self, bytes: &[u8], name: &[u8]) -> bool {
-        self.list.iter().any(|(own, _)| same_name(slice(bytes, *own), name))
+        let replaces = |change| !matches!(change, Change::Add(_));
+        self.list.iter().any(|(own, change)| replaces(*change) && same_name(slice(bytes, *own), name))
     }
 
     fn added<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.list.iter().filter_map(|(name, value)| Some((slice(bytes, *name), slice(bytes, (*value)?))))
+        self.list.iter().filter_map(|(name, change)| match change {
+            Change::Remove => None,
+            Change::Set(value) | Change::Add(value) => Some((slice(bytes, *name), slice(bytes, *value))),
+        })
     }
 }
 
@@ -202,5 +237,17 @@ mod tests {
         assert!(!edits.drops_request_header(b"X-C") && edits.keeps_response_headers());
         edits.clear();
         assert!(edits.keeps_request_headers());
+    }
+
+    #[test]
+    fn an_added_header_stands_beside_those_that_came() {
+        let mut edits = Edits::new();
+        edits.add_response_header("Vary", "Origin");
+        edits.add_response_header("Vary", "Accept");
+        assert!(!edits.drops_response_header(b"vary") && !edits.keeps_response_headers());
+        assert_eq!(edits.response_headers().count(), 2);
+        edits.remove_response_header("vary");
+        assert_eq!(edits.response_headers().count(), 0);
+        assert!(edits.drops_response_header(b"Vary"));
     }
 }

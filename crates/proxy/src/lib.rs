@@ -7,6 +7,7 @@ mod auth;
 mod client;
 mod coap;
 mod decide;
+mod files;
 mod gateway;
 mod handle;
 mod http;

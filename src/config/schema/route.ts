@@ -44,7 +44,9 @@ export const TargetSchema = Type.Union([
     ),
     topic: Type.Optional(Type.String({ minLength: 1, description: "{topic} stands for the original one" })),
     handler: Type.Optional(Type.String({ minLength: 1 })),
-    directory: Type.Optional(Type.String({ minLength: 1 })),
+    directory: Type.Optional(
+      Type.String({ minLength: 1, description: "files below it; relative to the configuration" }),
+    ),
   }),
 ])
 

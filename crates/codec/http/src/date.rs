@@ -1,4 +1,5 @@
-//! IMF-fixdate (RFC 9110 section 5.6.7), written without allocation.
+//! HTTP dates (RFC 9110 section 5.6.7): IMF-fixdate is written, without allocation;
+//! read are also the two obsolete forms.
 
 /// Length of `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const HTTP_DATE_LEN: usize = 29;
@@ -28,6 +29,45 @@ fn put2(out: &mut [u8], value: u64) {
     out[1] = b'0' + (value % 10) as u8;
 }
 
+/// Seconds since 1970 of a date in any of the three forms. `None`: it is no date, or one before 1970.
+pub fn parse_http_date(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let words: Vec<&str> = text.split([' ', '-']).filter(|word| !word.is_empty()).collect();
+    match words[..] {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        [_, day, month, year, time, "GMT"] if year.len() == 4 => to_seconds((year.parse().ok()?, month, day), time),
+        // Sunday, 06-Nov-94 08:49:37 GMT: a year that seems more than 50 years ahead is past.
+        [_, day, month, year, time, "GMT"] if year.len() == 2 => {
+            let year: u64 = year.parse().ok()?;
+            to_seconds((if year < 70 { 2_000 + year } else { 1_900 + year }, month, day), time)
+        }
+        // Sun Nov  6 08:49:37 1994
+        [_, month, day, time, year] if year.len() == 4 => to_seconds((year.parse().ok()?, month, day), time),
+        _ => None,
+    }
+}
+
+fn to_seconds((year, month, day): (u64, &str, &str), time: &str) -> Option<u64> {
+    const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = NAMES.iter().position(|name| *name == month)? as u64 + 1;
+    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let mut parts = time.split(':').map(|part| part.parse::<u64>().ok().filter(|_| part.len() == 2));
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 || year < 1970 {
+        return None;
+    }
+    Some(day_number((year, month, day)) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// The day number of a date from 1970 on; the other way round than [`civil`].
+fn day_number((year, month, day): (u64, u64, u64)) -> u64 {
+    let year = year - u64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month_from_march = (month + 9) % 12;
+    let of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year - 719_468
+}
+
 /// Year, month and day of a day number, by the era method of the proleptic
 /// Gregorian calendar (years begin in March, so that the leap day comes last).
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -49,6 +89,21 @@ mod tests {
     #[test]
     fn writes_the_example_of_the_specification() {
         assert_eq!(&http_date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn reads_all_three_forms_and_nothing_else() {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(parse_http_date(text.as_bytes()), Some(784_111_777), "{text}");
+        }
+        for day in (0..200_000).step_by(37) {
+            assert_eq!(parse_http_date(&http_date(day * 86_400 + 5)), Some(day * 86_400 + 5));
+        }
+        for text in
+            ["", "yesterday", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 8:49:37 GMT", "Sun, 06 Nov 1894 08:49:37 GMT"]
+        {
+            assert_eq!(parse_http_date(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,20 +5,26 @@
 
 mod body;
 mod chunked;
+mod coding;
+mod conditions;
 mod date;
 mod fields;
 mod forward;
 mod head;
+mod range;
 mod request;
 mod response;
 mod status;
 
 pub use body::{Body, BodyReader, Piece};
 pub use chunked::{put_chunk, put_last_chunk};
-pub use date::{HTTP_DATE_LEN, http_date};
+pub use coding::{Coding, preferred_coding};
+pub use conditions::{Condition, Conditions, Validators};
+pub use date::{HTTP_DATE_LEN, http_date, parse_http_date};
 pub use fields::{Field, FieldClass, classify, has_token, tokens};
 pub use forward::{HeadEdits, RequestContext, ResponseContext, forward_request, forward_response};
 pub use head::{HEADERS_MAX, HeadScan};
+pub use range::{RANGES_MAX, Ranges, parse_ranges};
 pub use request::{RequestHead, Version, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use status::reason;

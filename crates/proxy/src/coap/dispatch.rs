@@ -182,6 +182,8 @@ impl Server {
             Target::Respond(canned) => {
                 self.answer_status(&ticket, (canned.status, content_type(canned)), &canned.body);
             }
+            // Files are served to HTTP alone.
+            Target::Directory(_) => self.answer_status(&ticket, (501, None), b"files are served over HTTP\n"),
             Target::Topic(template) => {
                 let names = plan.plan.table.capture_names(index);
                 let input = TemplateInput { path: call.view.path, captures, topic: b"" };

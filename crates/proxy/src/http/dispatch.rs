@@ -2,27 +2,28 @@
 //! while its head still stands in the scratch buffer; only what has to wait leaves
 //! as `Next::Later`.
 
+use super::answers::{access_line, answered, failed, keep, note, refused, write};
 use super::exchange::Exchange;
 use super::failure::Flag;
 use super::fetch::Fetch;
 use super::forward::{self, Facts, Outgoing};
 use super::local::{self, Local};
 use super::outward;
-use super::respond::{Answer, FailureAnswer, respond, respond_canned, respond_failure};
+use super::respond::respond_canned;
 use super::view::{HttpView, wants_websocket};
 use crate::client::{Client, Input};
 use crate::decide::{Asking, Ruling, Sought, seek};
 use crate::plan::{Plan, Route, Target};
 use crate::worker::WorkerPlan;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{BodyReader, FieldClass, HEADERS_MAX, Piece, RequestHead, classify, parse_request, reason};
+use tidegate_http::{BodyReader, FieldClass, HEADERS_MAX, Piece, RequestHead, classify, parse_request};
 use tidegate_kit::DecodeError;
 use tidegate_message::Protocol;
 use tidegate_policy::{Context, Edits, Verdict};
-use tidegate_ring::{EventKind, EventRecord};
 use tidegate_route::{Captures, canonical_path};
 
 /// What follows a request's head.
@@ -58,19 +59,27 @@ pub(crate) struct Request<'r> {
     pub(crate) keep_alive: bool,
     /// What stands behind the head.
     pub(crate) behind: &'r [u8],
+    /// What the route's policies changed so far.
+    pub(crate) edits: RefCell<Edits>,
 }
 
 impl Request<'_> {
-    fn to_head(&self) -> bool {
+    pub(super) fn to_head(&self) -> bool {
         self.head.method == "HEAD"
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.started_us / 1_000
     }
 
+    /// What policies put on the response, for an answer that comes later.
+    pub(super) fn take_response_edits(&self) -> Option<Box<Edits>> {
+        let keeps = self.edits.borrow().keeps_response_headers();
+        (!keeps).then(|| Box::new(self.edits.take()))
+    }
+
     /// How much of what stands behind the head is its body; `None`: not all of it is there.
-    fn whole_body(&self) -> Option<usize> {
+    pub(super) fn whole_body(&self) -> Option<usize> {
         let mut reader = BodyReader::new(self.head.body, self.plan.plan.bounds.chunk_extensions);
         let mut used = 0;
         loop {
@@ -128,6 +137,7 @@ fn read(
         started_us,
         keep_alive: head.keep_alive && !client.connection.is_leaving() && !client.worker.is_draining.get(),
         behind: &bytes[head.len..],
+        edits: RefCell::default(),
     };
     let mut captures = Captures::new();
     match plan.plan.table.find(&request.view, &mut captures) {
@@ -147,121 +157,131 @@ fn routed(
     if route.problem.is_some() {
         return failed(client, request, (index, Flag::Broken, 0));
     }
-    let (mut edits, step) = match resume {
-        None => (client.worker.take_edits(), 0),
+    let mut step = 0;
+    match resume {
+        None if route.steps.is_empty() => {}
+        None => drop(request.edits.replace(client.worker.take_edits())),
         Some(resume) => {
-            let Resume { mut edits, step, ruling, .. } = *resume;
-            if let Some(refusal) = rule(client, request, (index, &ruling, &mut edits)) {
+            let Resume { edits, step: next, ruling, .. } = *resume;
+            request.edits.replace(edits);
+            step = next;
+            if let Some(refusal) = rule(client, request, (index, &ruling)) {
                 return refusal;
             }
-            (edits, step)
         }
-    };
-    let mut step = step;
-    loop {
-        let mut scratch = client.worker.buffers.take_write();
-        let mut context = Context {
-            route: &route.name,
-            captures,
-            edits: &mut edits,
-            scratch: &mut scratch,
-            now_ns: request.started_us * 1_000,
-        };
-        let verdict = if route.steps.is_empty() {
-            Verdict::Continue
-        } else {
-            route.steps.run_from(step, &request.view, &mut context)
-        };
-        client.worker.buffers.give_write(scratch);
-        match verdict {
-            Verdict::Continue => {
-                let result = to_target(client, request, (index, captures, &mut edits));
-                client.worker.give_edits(edits);
-                return result;
-            }
+    }
+    let result = loop {
+        match run_steps(client, request, (index, captures, step)) {
+            Verdict::Continue => break to_target(client, request, (index, captures)),
             Verdict::Respond(answer) => {
                 let mut fields = Vec::new();
                 for (name, value) in &answer.headers {
                     let _ = write!(fields, "{name}: {value}\r\n");
                 }
-                return answered(client, request, (index, answer.status, &fields, &answer.body));
+                break answered(client, request, (index, answer.status, &fields, &answer.body));
             }
             Verdict::Limited { retry_after_ms } => {
-                return failed(client, request, (index, Flag::RateLimited, retry_after_ms));
+                break failed(client, request, (index, Flag::RateLimited, retry_after_ms));
             }
-            Verdict::Unfit => return failed(client, request, (index, Flag::Unfit, 0)),
+            Verdict::Unfit => break failed(client, request, (index, Flag::Unfit, 0)),
             Verdict::Script { script, next } => {
-                match seek(&client.worker, request.plan, (script as usize, &request.view, &route.name, &edits)) {
-                    Sought::Skipped => step = next,
+                let sought = {
+                    let edits = request.edits.borrow();
+                    seek(&client.worker, request.plan, (script as usize, &request.view, &route.name, &edits))
+                };
+                step = next;
+                match sought {
+                    Sought::Skipped => {}
                     Sought::Ruled(ruling) => {
-                        if let Some(refusal) = rule(client, request, (index, &ruling, &mut edits)) {
-                            return refusal;
+                        if let Some(refusal) = rule(client, request, (index, &ruling)) {
+                            break refusal;
                         }
-                        step = next;
                     }
                     Sought::Asking(asking) => {
                         let (plan, started_us) = (Rc::clone(request.plan), request.started_us);
-                        let resume = Resume { plan, started_us, step: next, edits, ruling: Ruling::Continue };
+                        let edits = request.edits.take();
+                        let resume = Resume { plan, started_us, step, edits, ruling: Ruling::Continue };
                         return (Next::Ask(asking, Box::new(resume)), 0);
                     }
                 }
             }
         }
+    };
+    if !route.steps.is_empty() {
+        client.worker.give_edits(request.edits.take());
     }
+    result
+}
+
+/// Runs the route's steps from one on, until one has the last word or has to ask.
+fn run_steps<'p>(
+    client: &Client,
+    request: &'p Request<'_>,
+    (index, captures, step): (usize, &Captures, usize),
+) -> Verdict<'p> {
+    let route = &request.plan.plan.routes[index];
+    if route.steps.is_empty() {
+        return Verdict::Continue;
+    }
+    let mut scratch = client.worker.buffers.take_write();
+    let mut context = Context {
+        route: &route.name,
+        captures,
+        edits: &mut request.edits.borrow_mut(),
+        scratch: &mut scratch,
+        now_ns: request.started_us * 1_000,
+    };
+    let verdict = route.steps.run_from(step, &request.view, &mut context);
+    client.worker.buffers.give_write(scratch);
+    verdict
 }
 
 /// Carries a decision out. `Some`: it refuses the request.
-fn rule(
-    client: &Client,
-    request: &Request<'_>,
-    (index, ruling, edits): (usize, &Ruling, &mut Edits),
-) -> Option<(Next, usize)> {
+fn rule(client: &Client, request: &Request<'_>, (index, ruling): (usize, &Ruling)) -> Option<(Next, usize)> {
     match ruling {
         Ruling::Continue => None,
         Ruling::Refuse => Some(failed(client, request, (index, Flag::NoDecision, 1_000))),
         Ruling::Decided(decision) => match &decision.reject {
             Some((status, body)) => Some(answered(client, request, (index, *status, b"", body.as_bytes()))),
             None => {
-                decision.apply(edits);
+                decision.apply(&mut request.edits.borrow_mut());
                 None
             }
         },
     }
 }
 
-fn to_target(
-    client: &Client,
-    request: &Request<'_>,
-    (index, captures, edits): (usize, &Captures, &mut Edits),
-) -> (Next, usize) {
+fn to_target(client: &Client, request: &Request<'_>, (index, captures): (usize, &Captures)) -> (Next, usize) {
     let plan = &request.plan.plan;
     let route = &plan.routes[index];
     match &route.target {
         Target::Respond(canned) => {
             let mut out = client.worker.buffers.take_write();
             let (keep, used) = keep(client, request);
-            respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), &mut out);
+            let edits = request.edits.borrow();
+            respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), (&edits, &mut out));
             note(client, request, (Some(index), canned.status, None));
             (write(client, out, keep), used)
         }
+        Target::Directory(root) => local::to_directory(client, request, (index, root, captures)),
         Target::Topic(template) => local::to_topic(client, request, (index, template, captures)),
         Target::Handler(Some(handler)) => local::to_handler(client, request, (index, *handler)),
         Target::Handler(None) => failed(client, request, (index, Flag::Broken, 0)),
-        Target::Upstreams { .. } => to_upstream(client, request, (index, route, edits)),
+        Target::Upstreams { .. } => to_upstream(client, request, (index, route)),
     }
 }
 
-fn to_upstream(
-    client: &Client,
-    request: &Request<'_>,
-    (index, route, edits): (usize, &Route, &mut Edits),
-) -> (Next, usize) {
+fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &Route)) -> (Next, usize) {
     let plan: &Plan = &request.plan.plan;
+    let edits = request.edits.borrow();
     let upstream = match edits.upstream() {
         Some(name) => plan.upstreams.iter().position(|upstream| *upstream.name == *name),
         None => forward::choose(request.plan, &route.target),
     };
-    let Some(upstream) = upstream else { return failed(client, request, (index, Flag::Broken, 0)) };
+    let Some(upstream) = upstream else {
+        drop(edits);
+        return failed(client, request, (index, Flag::Broken, 0));
+    };
     let head = request.head;
     let timeout = route.steps.timeout();
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
@@ -296,12 +316,12 @@ fn to_upstream(
     if let Some(copy) = route.mirror {
         mirror(client, request, (copy, target, host));
     }
-    let outgoing = Outgoing { request, target, host, edits, route: index, upstream };
-    match forward::start(client, (outgoing, facts)) {
+    let outgoing = Outgoing { request, target, host, edits: &edits, route: index, upstream };
+    let started = forward::start(client, (outgoing, facts));
+    drop(edits);
+    match started {
         Ok((mut exchange, used)) => {
-            if !edits.keeps_response_headers() {
-                exchange.facts.response_edits = Some(Box::new(std::mem::take(edits)));
-            }
+            exchange.facts.response_edits = request.take_response_edits();
             (Next::Exchange(exchange), head.len + used)
         }
         Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
@@ -345,115 +365,6 @@ fn mirror(client: &Client, request: &Request<'_>, (upstream, target, host): (usi
         timeout_ms: 15_000,
     };
     outward::mirror(&client.worker, request.plan, (upstream, copy));
-}
-
-/// Whether the connection can go on behind an answer of ours, and what is used up then.
-fn keep(client: &Client, request: &Request<'_>) -> (bool, usize) {
-    match request.whole_body() {
-        Some(body) => (request.keep_alive, request.head.len + body),
-        // The rest of the body is read and thrown away while the connection closes.
-        None => {
-            client.connection.lingers.set(true);
-            (false, request.head.len + request.behind.len())
-        }
-    }
-}
-
-/// An answer of ours with fields and body.
-pub(crate) fn answered(
-    client: &Client,
-    request: &Request<'_>,
-    (index, status, fields, body): (usize, u16, &[u8], &[u8]),
-) -> (Next, usize) {
-    let (keep_alive, used) = keep(client, request);
-    let mut out = client.worker.buffers.take_write();
-    let mut all = fields.to_vec();
-    if !body.is_empty() && !contains_content_type(fields) {
-        all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-    }
-    if (status == 503 || status == 429) && !fields.to_ascii_lowercase().starts_with(b"retry-after") {
-        all.extend_from_slice(b"retry-after: 1\r\n");
-    }
-    respond(
-        client,
-        request.now_ms(),
-        &Answer { status, fields: &all, body, to_head: request.to_head(), keep_alive },
-        &mut out,
-    );
-    note(client, request, (Some(index).filter(|index| *index != usize::MAX), status, None));
-    (write(client, out, keep_alive), used)
-}
-
-fn contains_content_type(fields: &[u8]) -> bool {
-    memchr::memmem::find(&fields.to_ascii_lowercase(), b"content-type:").is_some()
-}
-
-/// A failure's answer.
-pub(crate) fn failed(
-    client: &Client,
-    request: &Request<'_>,
-    (index, flag, retry_after_ms): (usize, Flag, u64),
-) -> (Next, usize) {
-    let (keep_alive, used) = keep(client, request);
-    let mut out = client.worker.buffers.take_write();
-    let answer = FailureAnswer { retry_after_ms, ..FailureAnswer::of(flag, (request.to_head(), keep_alive)) };
-    respond_failure(client, request.now_ms(), &answer, &mut out);
-    note(client, request, (Some(index).filter(|index| *index != usize::MAX), flag.status(), Some(flag)));
-    (write(client, out, keep_alive), used)
-}
-
-/// A head that broke a rule: its answer, then the connection closes.
-pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> Next {
-    let mut out = Vec::new();
-    let body = format!("{} {}: {error}\n", error.code, reason(error.code));
-    client.connection.lingers.set(true);
-    let fields = b"content-type: text/plain; charset=utf-8\r\n";
-    let answer = Answer { status: error.code, fields, body: body.as_bytes(), to_head: false, keep_alive: false };
-    respond(client, started_us / 1_000, &answer, &mut out);
-    let counters = client.worker.plan();
-    counters.plan.unrouted[usize::from(client.worker.id)].of(Protocol::Http1).codes.add(error.code);
-    write(client, out, false)
-}
-
-/// Writes what the socket takes now.
-pub(crate) fn write(client: &Client, mut out: Vec<u8>, keep: bool) -> Next {
-    let sent = client.write.try_write(&out).unwrap_or(0);
-    client.connection.bytes_out.set(client.connection.bytes_out.get() + sent as u64);
-    if sent == out.len() {
-        client.worker.buffers.give_write(out);
-        return Next::Written(keep);
-    }
-    out.drain(..sent);
-    Next::Flush(out, keep)
-}
-
-/// Counts an answer of ours and writes its access record.
-fn note(client: &Client, request: &Request<'_>, (route, status, flag): (Option<usize>, u16, Option<Flag>)) {
-    let plan = &request.plan.plan;
-    let worker = usize::from(client.worker.id);
-    let micros = client.worker.clock.micros().saturating_sub(request.started_us);
-    let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(Protocol::Http1);
-    counters.codes.add(status);
-    counters.duration.observe(micros);
-    // Refusals are many when they come: of those only the sampled ones are told.
-    if status >= 500 || client.worker.is_sampled(plan.log.sample_every) {
-        client.worker.event(&EventRecord {
-            kind: EventKind::Access,
-            a: route.map_or(u32::MAX, |index| index as u32),
-            b: u32::from(status),
-            c: u32::MAX,
-            time: (client.worker.clock.epoch_ms() + request.now_ms()) as f64,
-            d: micros as f64,
-            text: &format!("{} {}", access_line(request.head), flag.map_or("-", Flag::label)),
-        });
-    }
-}
-
-/// Method and path, as access records show a request.
-fn access_line(head: &RequestHead<'_, '_>) -> String {
-    const PATH_MAX: usize = 256;
-    let path = &head.path()[..head.path().len().min(PATH_MAX)];
-    format!("{} {}", head.method, String::from_utf8_lossy(path))
 }
 
 /// A host in lower case, without its final dot. Longer ones than DNS allows stay as they are.

@@ -1,7 +1,7 @@
 //! A topic as an event stream (HTML, "Server-sent events"): retained values first,
 //! then each message as it comes. The event's id is its topic.
 
-use super::local::ReplyTo;
+use super::reply::ReplyTo;
 use crate::client::Client;
 use crate::pubsub::{Outlet, Queued, StreamQueue};
 use base64::{Engine, engine::general_purpose::STANDARD};

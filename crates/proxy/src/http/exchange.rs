@@ -537,11 +537,12 @@ impl Exchange {
             retry_after_ms: 1_000,
             to_head: self.facts.to_head,
             keep_alive: self.facts.keep_alive,
+            edits: self.facts.response_edits.as_deref(),
         };
-        self.response.status = status;
-        forward::failed(self, client, flag);
         let mut out = Vec::new();
         respond_failure(client, client.worker.clock.millis(), &answer, &mut out);
+        self.response.status = status;
+        forward::failed(self, client, flag);
         self.response.pending = out;
         (self.response.pending_at, self.response.is_done) = (0, true);
         (self.request.is_complete, self.request.sent) = (true, self.request.out.len());

@@ -1,21 +1,23 @@
 //! Requests that the gateway itself serves: topics, upgrades to MQTT and JSON
 //! frames, handlers. What can be answered at once is; the rest takes the client along.
 
-use super::dispatch::{Next, Request, answered, failed};
+use super::answers::{answered, failed};
+use super::dispatch::{Next, Request};
 use super::failure::Flag;
+use super::reply::{ReplyTo, collect};
 use super::topics::{self, TopicRequest};
 use super::view::wants_websocket;
 use crate::auth::{authenticate, basic};
-use crate::client::{Client, Input};
-use crate::http::respond::{Answer, respond};
-use crate::plan::Plan;
+use crate::client::Client;
+use crate::files::{self, FileRequest, relative_path};
 use crate::pubsub::Framing;
 use crate::websocket;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::Access;
 use tidegate_coap::Transport;
-use tidegate_http::{Body, BodyReader, Piece, RequestHead, Version, has_token};
+use tidegate_http::{Conditions, RequestHead, has_token};
 use tidegate_message::Protocol;
 use tidegate_policy::{Place, Template, TemplateInput};
 use tidegate_route::Captures;
@@ -36,22 +38,12 @@ pub(crate) enum What {
     Mqtt(String),
     /// A CoAP client, over WebSocket.
     Coap(String),
+    /// A file of a directory.
+    File(FileRequest),
     /// JSON frames; the accept key.
     Json(String),
     /// A handler: its index, and the head as it sees it.
     Handler(usize, serde_json::Value),
-}
-
-/// What the answer needs to know of the request.
-pub(crate) struct ReplyTo {
-    pub(crate) route: Option<usize>,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) started_us: u64,
-    pub(crate) to_head: bool,
-    pub(crate) keep_alive: bool,
-    pub(crate) version: Version,
-    pub(crate) body: Body,
-    pub(crate) expects_continue: bool,
 }
 
 /// Whether a raw path stands under the broker's path.
@@ -95,6 +87,40 @@ pub(crate) fn to_topic(
     }
 }
 
+/// Serves a file: the path below the route's prefix, or what a rewrite made of it.
+pub(crate) fn to_directory(
+    client: &Client,
+    request: &Request<'_>,
+    (index, root, captures): (usize, &Arc<Path>, &Captures),
+) -> (Next, usize) {
+    let head = request.head;
+    if !matches!(head.method, "GET" | "HEAD") {
+        let text = b"405 Method Not Allowed: files know GET and HEAD\n";
+        return answered(client, request, (index, 405, b"allow: GET, HEAD\r\n", text));
+    }
+    let rewritten = request.edits.borrow().path().map(<[u8]>::to_vec);
+    let path = match &rewritten {
+        Some(path) => path.split(|byte| *byte == b'?').next().unwrap_or_default(),
+        None => captures.rest().and_then(|span| request.view.path.get(span)).unwrap_or(request.view.path),
+    };
+    let Some(relative) = relative_path(path) else {
+        return answered(client, request, (index, 404, b"", b"404 Not Found: there is no such file\n"));
+    };
+    let mut redirect = [request.view.path, b"/"].concat();
+    if let Some(query) = head.target.get(head.path().len()..) {
+        redirect.extend_from_slice(query);
+    }
+    let file = FileRequest {
+        root: Arc::clone(root),
+        wants_index: path.ends_with(b"/") || request.view.path.ends_with(b"/"),
+        path: relative,
+        redirect,
+        conditions: Conditions::of(head.headers),
+        accept_encoding: head.header("accept-encoding").unwrap_or_default().to_vec(),
+    };
+    local(client, request, (Some(index), What::File(file)))
+}
+
 /// Gives the request to a handler.
 pub(crate) fn to_handler(client: &Client, request: &Request<'_>, (index, handler): (usize, usize)) -> (Next, usize) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -130,6 +156,7 @@ fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, 
             version: head.version,
             body: head.body,
             expects_continue: head.expects_continue,
+            edits: request.take_response_edits(),
         },
         credentials: head.header("authorization").and_then(basic),
         needs_user,
@@ -230,6 +257,10 @@ impl Local {
                 websocket::serve(client, access).await;
                 None
             }
+            What::File(file) => match collect(&mut client, &reply, limit).await {
+                Ok(_) => files::serve(client, (file, reply)).await,
+                Err(status) => reply.close(client, status).await,
+            },
             What::Topic(topic) => match collect(&mut client, &reply, limit).await {
                 Ok(body) => topics::serve(client, (topic, reply, access), &body).await,
                 Err(status) => reply.close(client, status).await,
@@ -287,131 +318,4 @@ async fn switch(client: &mut Client, (accept, protocol): (&str, &str)) -> Option
     counters.of(inner).accepted.add(1);
     client.connection.protocol.set(Some(inner));
     Some(())
-}
-
-/// The whole body, from what was carried over and what still comes. `Err`: the status
-/// to close with.
-async fn collect(client: &mut Client, reply: &ReplyTo, limit: usize) -> Result<Vec<u8>, u16> {
-    if matches!(reply.body, Body::Length(length) if length > limit as u64) {
-        return Err(413);
-    }
-    let mut reader = BodyReader::new(reply.body, reply.plan.bounds.chunk_extensions);
-    let mut body = Vec::new();
-    if reply.body != Body::None {
-        client.deadline(client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
-    }
-    let mut input: Option<Input> = client.carried();
-    let mut asked = !reply.expects_continue;
-    loop {
-        if let Some(mut ready) = input.take() {
-            let done = fill(&mut reader, &mut ready, (&mut body, limit));
-            client.stash(ready);
-            if done? {
-                return Ok(body);
-            }
-        } else if reader.is_done() {
-            return Ok(body);
-        }
-        if !std::mem::replace(&mut asked, true) {
-            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| 0_u16)?;
-        }
-        input = Some(
-            client
-                .input(false)
-                .await
-                .map_err(|ended| if ended == crate::client::Ended::TimedOut { 408 } else { 0_u16 })?,
-        );
-        client.deadline(client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
-    }
-}
-
-fn fill(reader: &mut BodyReader, input: &mut Input, (body, limit): (&mut Vec<u8>, usize)) -> Result<bool, u16> {
-    loop {
-        let (start, end) = (input.start, input.end);
-        let (piece, used) = reader.next(&input.buffer[start..end]).map_err(|error| error.code)?;
-        match piece {
-            Piece::Data(data) => body.extend_from_slice(data),
-            Piece::NeedMore => {
-                input.start += used;
-                return Ok(false);
-            }
-            Piece::End(_) => {
-                input.start += used;
-                return Ok(true);
-            }
-        }
-        input.start += used;
-        if body.len() > limit {
-            return Err(413);
-        }
-    }
-}
-
-impl ReplyTo {
-    /// Sends an answer; the client comes back where its connection goes on.
-    pub(crate) async fn send(
-        &self,
-        mut client: Box<Client>,
-        (status, fields, body): (u16, &[u8], &[u8]),
-    ) -> Option<Box<Client>> {
-        let worker = Rc::clone(&client.worker);
-        let micros = worker.clock.micros();
-        let keep_alive = self.keep_alive && !client.connection.is_leaving();
-        let mut all = fields.to_vec();
-        let typed = memchr::memmem::find(&fields.to_ascii_lowercase(), b"content-type:").is_some();
-        if !typed && !body.is_empty() {
-            all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-        }
-        let mut out = worker.buffers.take_write();
-        respond(
-            &client,
-            micros / 1_000,
-            &Answer { status, fields: &all, body, to_head: self.to_head, keep_alive },
-            &mut out,
-        );
-        self.count(&client, status);
-        client.deadline(micros / 1_000, self.plan.limits.stall_timeout_ms);
-        let written = client.write_all(&out).await;
-        worker.buffers.give_write(out);
-        match written {
-            Ok(()) if keep_alive => Some(client),
-            Ok(()) => {
-                client.close().await;
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// Asks for credentials (401), the body read first: what is left of it would be taken for
-    /// the next request.
-    /// A client that waits for 100 (Continue) is spared sending it, and the connection closes.
-    async fn ask_for_user(mut self, mut client: Box<Client>) -> Option<Box<Client>> {
-        let limit = self.plan.bounds.body_collected;
-        if self.expects_continue || collect(&mut client, &self, limit).await.is_err() {
-            client.connection.lingers.set(true);
-            self.keep_alive = false;
-        }
-        let fields = b"www-authenticate: Basic realm=\"tidegate\", charset=\"UTF-8\"\r\n";
-        self.send(client, (401, fields, b"say who you are: user and password\n")).await
-    }
-
-    /// Sends an error and closes, since the body was not read whole. Status 0: the client is gone.
-    async fn close(mut self, client: Box<Client>, status: u16) -> Option<Box<Client>> {
-        if status == 0 {
-            return None;
-        }
-        client.connection.lingers.set(true);
-        self.keep_alive = false;
-        let body = format!("{status} {}\n", tidegate_http::reason(status));
-        self.send(client, (status, b"", body.as_bytes())).await
-    }
-
-    /// Counts the answer on its route.
-    pub(crate) fn count(&self, client: &Client, status: u16) {
-        let counters = self.route.map_or(&self.plan.builtin, |index| &self.plan.routes[index].counters);
-        let counters = counters[usize::from(client.worker.id)].of(Protocol::Http1);
-        counters.codes.add(status);
-        counters.duration.observe(client.worker.clock.micros().saturating_sub(self.started_us));
-    }
 }

@@ -2,6 +2,7 @@
 //! decides what a request becomes, `exchange` carries it to an upstream and back,
 //! `respond` answers where the gateway itself does.
 
+mod answers;
 mod dispatch;
 mod edits;
 mod events;
@@ -12,6 +13,7 @@ mod fetch;
 mod forward;
 mod local;
 mod outward;
+mod reply;
 mod respond;
 mod serve;
 mod topics;
@@ -23,4 +25,5 @@ pub(crate) use failure::Flag;
 pub(crate) use fetch::{Fetch, Fetched, fetch};
 pub(crate) use forward::choose;
 pub(crate) use outward::publish_to_upstream;
+pub(crate) use reply::ReplyTo;
 pub(crate) use serve::serve;

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::plan::Canned;
 use std::io::Write;
 use tidegate_http::reason;
+use tidegate_policy::Edits;
 
 /// An answer before it is written.
 #[derive(Debug, Default)]
@@ -13,21 +14,43 @@ pub(crate) struct Answer<'a> {
     /// Field lines, each with its CR LF; no framing fields.
     pub(crate) fields: &'a [u8],
     pub(crate) body: &'a [u8],
+    /// Length of a body that follows later; `None`: `body` is all of it.
+    pub(crate) length: Option<u64>,
     pub(crate) to_head: bool,
     pub(crate) keep_alive: bool,
+    /// What policies put on responses.
+    pub(crate) edits: Option<&'a Edits>,
 }
 
 /// Appends an answer.
 pub(crate) fn respond(client: &Client, now_ms: u64, answer: &Answer<'_>, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status));
-    out.extend_from_slice(answer.fields);
+    put_fields(out, answer.fields, answer.edits);
     if answer.status != 204 && answer.status != 304 && answer.status >= 200 {
-        let _ = write!(out, "content-length: {}\r\n", answer.body.len());
+        let _ = write!(out, "content-length: {}\r\n", answer.length.unwrap_or(answer.body.len() as u64));
     }
     finish(client, (now_ms, answer.keep_alive), out);
     if !answer.to_head {
         out.extend_from_slice(answer.body);
+    }
+}
+
+/// Appends field lines as policies leave them.
+fn put_fields(out: &mut Vec<u8>, fields: &[u8], edits: Option<&Edits>) {
+    let Some(edits) = edits.filter(|edits| !edits.keeps_response_headers()) else {
+        return out.extend_from_slice(fields);
+    };
+    for line in fields.split_inclusive(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if !edits.drops_response_header(name) {
+            out.extend_from_slice(line);
+        }
+    }
+    for (name, value) in edits.response_headers() {
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
     }
 }
 
@@ -36,9 +59,11 @@ pub(crate) fn respond_canned(
     client: &Client,
     now_ms: u64,
     (canned, to_head, keep_alive): (&Canned, bool, bool),
-    out: &mut Vec<u8>,
+    (edits, out): (&Edits, &mut Vec<u8>),
 ) {
-    out.extend_from_slice(&canned.head);
+    let (line, fields) = canned.head.split_at(canned.fields_at);
+    out.extend_from_slice(line);
+    put_fields(out, fields, Some(edits));
     finish(client, (now_ms, keep_alive), out);
     if !to_head {
         out.extend_from_slice(&canned.body);
@@ -63,8 +88,10 @@ pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAns
         status,
         fields: &fields,
         body: body.as_bytes(),
+        length: None,
         to_head: failure.to_head,
         keep_alive: failure.keep_alive,
+        edits: failure.edits,
     };
     respond(client, now_ms, &answer, out);
 }
@@ -77,10 +104,18 @@ pub(crate) struct FailureAnswer<'t> {
     pub(crate) retry_after_ms: u64,
     pub(crate) to_head: bool,
     pub(crate) keep_alive: bool,
+    pub(crate) edits: Option<&'t Edits>,
 }
 
 impl FailureAnswer<'_> {
     pub(crate) fn of(flag: Flag, (to_head, keep_alive): (bool, bool)) -> FailureAnswer<'static> {
-        FailureAnswer { status: flag.status(), text: flag.text(), retry_after_ms: 1_000, to_head, keep_alive }
+        FailureAnswer {
+            status: flag.status(),
+            text: flag.text(),
+            retry_after_ms: 1_000,
+            to_head,
+            keep_alive,
+            edits: None,
+        }
     }
 }

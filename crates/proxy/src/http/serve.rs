@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection, request after request.
 
-use super::dispatch::{Next, Resume, dispatch, refused};
+use super::answers::refused;
+use super::dispatch::{Next, Resume, dispatch};
 use crate::client::{Client, Ended, Input};
 use std::future::poll_fn;
 use tidegate_http::HeadScan;

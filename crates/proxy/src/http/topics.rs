@@ -3,7 +3,7 @@
 
 use super::dispatch::Request;
 use super::events;
-use super::local::ReplyTo;
+use super::reply::ReplyTo;
 use super::view::query;
 use crate::client::Client;
 use crate::pubsub::{Publisher, Publishing, publish};

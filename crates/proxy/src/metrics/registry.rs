@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use tidegate_message::Protocol;
 
 /// Status codes that are counted one by one; others share their class's first one.
-const CODES: [u16; 40] = [
+const CODES: [u16; 41] = [
     100, 101, 200, 201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409,
-    410, 411, 412, 413, 414, 415, 417, 421, 422, 426, 429, 431, 499, 500, 501, 502, 503,
+    410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 429, 431, 499, 500, 501, 502, 503,
 ];
 
 /// Answers by status code.

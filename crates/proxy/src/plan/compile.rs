@@ -5,6 +5,7 @@ use super::dto::*;
 use super::{Trust, Upstream};
 use crate::metrics::{PerWorker, PolicyCounters, Registry, RouteCounters};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_http::reason;
 use tidegate_message::Limits;
@@ -71,6 +72,8 @@ pub(crate) enum Target {
     Respond(Canned),
     /// A topic, with `{topic}` and captures to fill in.
     Topic(Box<str>),
+    /// Files below it.
+    Directory(Arc<Path>),
     /// An index into `handlers`; `None`: there is no handler of that name.
     Handler(Option<usize>),
 }
@@ -80,12 +83,15 @@ pub(crate) enum Target {
 pub(crate) struct Canned {
     pub(crate) status: u16,
     pub(crate) head: Vec<u8>,
+    /// Where the fields begin in it.
+    pub(crate) fields_at: usize,
     pub(crate) body: Vec<u8>,
 }
 
 impl Canned {
     pub(crate) fn new(status: u16, headers: &[(String, String)], body: &str) -> Canned {
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
+        let fields_at = head.len();
         let mut typed = false;
         for (name, value) in headers {
             typed |= name.eq_ignore_ascii_case("content-type");
@@ -97,7 +103,7 @@ impl Canned {
         if status != 204 && status != 304 {
             head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
-        Canned { status, head, body: body.as_bytes().to_vec() }
+        Canned { status, head, fields_at, body: body.as_bytes().to_vec() }
     }
 }
 
@@ -217,10 +223,7 @@ fn compile_route(
             }
             Target::Handler(index)
         }
-        TargetDto::Directory { path } => {
-            problem = Some(format!("a directory ({path}) cannot be served yet").into());
-            Target::Respond(Canned::new(500, &[], ""))
-        }
+        TargetDto::Directory { path } => Target::Directory(PathBuf::from(path).into()),
     };
     Route {
         counters: registry.route(&route.name),

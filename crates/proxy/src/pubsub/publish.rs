@@ -204,7 +204,7 @@ async fn to_target(
     (publisher, message, index): (&Publisher, &Message, usize),
 ) -> Outcome {
     match &plan.plan.routes[index].target {
-        Target::Respond(_) => Outcome::NoSubscribers,
+        Target::Respond(_) | Target::Directory(_) => Outcome::NoSubscribers,
         Target::Topic(template) => republish(worker, plan, (publisher, message, index), template).await,
         Target::Handler(Some(handler)) => {
             crate::handle::publish(worker, &plan.plan, (*handler, publisher, message)).await

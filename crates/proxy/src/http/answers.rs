@@ -1,0 +1,130 @@
+//! Answers that the gateway gives at once: of a step or a target, to a failure, to a
+//! head that broke a rule. They carry what the route's policies put on responses.
+
+use super::dispatch::{Next, Request};
+use super::failure::Flag;
+use super::respond::{Answer, FailureAnswer, respond, respond_failure};
+use crate::client::Client;
+use tidegate_http::{RequestHead, reason};
+use tidegate_kit::DecodeError;
+use tidegate_message::Protocol;
+use tidegate_ring::{EventKind, EventRecord};
+
+/// Whether the connection can go on behind an answer of ours, and what is used up then.
+pub(super) fn keep(client: &Client, request: &Request<'_>) -> (bool, usize) {
+    match request.whole_body() {
+        Some(body) => (request.keep_alive, request.head.len + body),
+        // The rest of the body is read and thrown away while the connection closes.
+        None => {
+            client.connection.lingers.set(true);
+            (false, request.head.len + request.behind.len())
+        }
+    }
+}
+
+/// An answer of ours with fields and body.
+pub(crate) fn answered(
+    client: &Client,
+    request: &Request<'_>,
+    (index, status, fields, body): (usize, u16, &[u8], &[u8]),
+) -> (Next, usize) {
+    let (keep_alive, used) = keep(client, request);
+    let mut out = client.worker.buffers.take_write();
+    let mut all = fields.to_vec();
+    if !body.is_empty() && !contains_content_type(fields) {
+        all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+    }
+    if (status == 503 || status == 429) && !fields.to_ascii_lowercase().starts_with(b"retry-after") {
+        all.extend_from_slice(b"retry-after: 1\r\n");
+    }
+    respond(
+        client,
+        request.now_ms(),
+        &Answer {
+            status,
+            fields: &all,
+            body,
+            length: None,
+            to_head: request.to_head(),
+            keep_alive,
+            edits: Some(&request.edits.borrow()),
+        },
+        &mut out,
+    );
+    note(client, request, (Some(index).filter(|index| *index != usize::MAX), status, None));
+    (write(client, out, keep_alive), used)
+}
+
+fn contains_content_type(fields: &[u8]) -> bool {
+    memchr::memmem::find(&fields.to_ascii_lowercase(), b"content-type:").is_some()
+}
+
+/// A failure's answer.
+pub(crate) fn failed(
+    client: &Client,
+    request: &Request<'_>,
+    (index, flag, retry_after_ms): (usize, Flag, u64),
+) -> (Next, usize) {
+    let (keep_alive, used) = keep(client, request);
+    let mut out = client.worker.buffers.take_write();
+    let edits = request.edits.borrow();
+    let answer = FailureAnswer::of(flag, (request.to_head(), keep_alive));
+    let answer = FailureAnswer { retry_after_ms, edits: Some(&edits), ..answer };
+    respond_failure(client, request.now_ms(), &answer, &mut out);
+    note(client, request, (Some(index).filter(|index| *index != usize::MAX), flag.status(), Some(flag)));
+    (write(client, out, keep_alive), used)
+}
+
+/// A head that broke a rule: its answer, then the connection closes.
+pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> Next {
+    let mut out = Vec::new();
+    let body = format!("{} {}: {error}\n", error.code, reason(error.code));
+    client.connection.lingers.set(true);
+    let fields = b"content-type: text/plain; charset=utf-8\r\n";
+    let answer = Answer { status: error.code, fields, body: body.as_bytes(), ..Answer::default() };
+    respond(client, started_us / 1_000, &answer, &mut out);
+    let counters = client.worker.plan();
+    counters.plan.unrouted[usize::from(client.worker.id)].of(Protocol::Http1).codes.add(error.code);
+    write(client, out, false)
+}
+
+/// Writes what the socket takes now.
+pub(crate) fn write(client: &Client, mut out: Vec<u8>, keep: bool) -> Next {
+    let sent = client.write.try_write(&out).unwrap_or(0);
+    client.connection.bytes_out.set(client.connection.bytes_out.get() + sent as u64);
+    if sent == out.len() {
+        client.worker.buffers.give_write(out);
+        return Next::Written(keep);
+    }
+    out.drain(..sent);
+    Next::Flush(out, keep)
+}
+
+/// Counts an answer of ours and writes its access record.
+pub(super) fn note(client: &Client, request: &Request<'_>, (route, status, flag): (Option<usize>, u16, Option<Flag>)) {
+    let plan = &request.plan.plan;
+    let worker = usize::from(client.worker.id);
+    let micros = client.worker.clock.micros().saturating_sub(request.started_us);
+    let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(Protocol::Http1);
+    counters.codes.add(status);
+    counters.duration.observe(micros);
+    // Refusals are many when they come: of those only the sampled ones are told.
+    if status >= 500 || client.worker.is_sampled(plan.log.sample_every) {
+        client.worker.event(&EventRecord {
+            kind: EventKind::Access,
+            a: route.map_or(u32::MAX, |index| index as u32),
+            b: u32::from(status),
+            c: u32::MAX,
+            time: (client.worker.clock.epoch_ms() + request.now_ms()) as f64,
+            d: micros as f64,
+            text: &format!("{} {}", access_line(request.head), flag.map_or("-", Flag::label)),
+        });
+    }
+}
+
+/// Method and path, as access records show a request.
+pub(super) fn access_line(head: &RequestHead<'_, '_>) -> String {
+    const PATH_MAX: usize = 256;
+    let path = &head.path()[..head.path().len().min(PATH_MAX)];
+    format!("{} {}", head.method, String::from_utf8_lossy(path))
+}

@@ -1,0 +1,167 @@
+//! Answers to requests that waited for something: a body that was collected, a
+//! login, a file. What an answer needs to know of its request is kept here, since the
+//! head is gone by then.
+
+use super::respond::{Answer, respond};
+use crate::client::{Client, Ended, Input};
+use crate::plan::Plan;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_http::{Body, BodyReader, Piece, Version};
+use tidegate_message::Protocol;
+use tidegate_policy::Edits;
+
+/// What the answer needs to know of the request.
+pub(crate) struct ReplyTo {
+    pub(crate) route: Option<usize>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) started_us: u64,
+    pub(crate) to_head: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) version: Version,
+    pub(crate) body: Body,
+    pub(crate) expects_continue: bool,
+    /// Kept only where policies change the response.
+    pub(crate) edits: Option<Box<Edits>>,
+}
+
+/// The whole body, from what was carried over and what still comes. `Err`: the status
+/// to close with.
+pub(super) async fn collect(client: &mut Client, reply: &ReplyTo, limit: usize) -> Result<Vec<u8>, u16> {
+    if matches!(reply.body, Body::Length(length) if length > limit as u64) {
+        return Err(413);
+    }
+    let mut reader = BodyReader::new(reply.body, reply.plan.bounds.chunk_extensions);
+    let mut body = Vec::new();
+    if reply.body != Body::None {
+        client.deadline(client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
+    }
+    let mut input: Option<Input> = client.carried();
+    let mut asked = !reply.expects_continue;
+    loop {
+        if let Some(mut ready) = input.take() {
+            let done = fill(&mut reader, &mut ready, (&mut body, limit));
+            client.stash(ready);
+            if done? {
+                return Ok(body);
+            }
+        } else if reader.is_done() {
+            return Ok(body);
+        }
+        if !std::mem::replace(&mut asked, true) {
+            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| 0_u16)?;
+        }
+        input = Some(client.input(false).await.map_err(|ended| if ended == Ended::TimedOut { 408 } else { 0_u16 })?);
+        client.deadline(client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
+    }
+}
+
+fn fill(reader: &mut BodyReader, input: &mut Input, (body, limit): (&mut Vec<u8>, usize)) -> Result<bool, u16> {
+    loop {
+        let (start, end) = (input.start, input.end);
+        let (piece, used) = reader.next(&input.buffer[start..end]).map_err(|error| error.code)?;
+        match piece {
+            Piece::Data(data) => body.extend_from_slice(data),
+            Piece::NeedMore => {
+                input.start += used;
+                return Ok(false);
+            }
+            Piece::End(_) => {
+                input.start += used;
+                return Ok(true);
+            }
+        }
+        input.start += used;
+        if body.len() > limit {
+            return Err(413);
+        }
+    }
+}
+
+impl ReplyTo {
+    /// Sends an answer; the client comes back where its connection goes on.
+    pub(crate) async fn send(
+        &self,
+        mut client: Box<Client>,
+        (status, fields, body): (u16, &[u8], &[u8]),
+    ) -> Option<Box<Client>> {
+        let worker = Rc::clone(&client.worker);
+        let micros = worker.clock.micros();
+        let keep_alive = self.keep_alive && !client.connection.is_leaving();
+        let mut all = fields.to_vec();
+        let typed = memchr::memmem::find(&fields.to_ascii_lowercase(), b"content-type:").is_some();
+        if !typed && !body.is_empty() {
+            all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+        }
+        let mut out = worker.buffers.take_write();
+        respond(
+            &client,
+            micros / 1_000,
+            &Answer {
+                status,
+                fields: &all,
+                body,
+                length: None,
+                to_head: self.to_head,
+                keep_alive,
+                edits: self.edits.as_deref(),
+            },
+            &mut out,
+        );
+        self.count(&client, status);
+        client.deadline(micros / 1_000, self.plan.limits.stall_timeout_ms);
+        let written = client.write_all(&out).await;
+        worker.buffers.give_write(out);
+        match written {
+            Ok(()) if keep_alive => Some(client),
+            Ok(()) => {
+                client.close().await;
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Begins an answer whose body follows in pieces; whether the connection goes on behind it.
+    pub(crate) fn begin(&self, client: &Client, (status, fields, length): (u16, &[u8], u64)) -> (Vec<u8>, bool) {
+        let keep_alive = self.keep_alive && !client.connection.is_leaving();
+        let mut out = client.worker.buffers.take_write();
+        let (to_head, edits) = (self.to_head, self.edits.as_deref());
+        let answer = Answer { status, fields, body: b"", length: Some(length), to_head, keep_alive, edits };
+        respond(client, client.worker.clock.millis(), &answer, &mut out);
+        self.count(client, status);
+        (out, keep_alive)
+    }
+
+    /// Asks for credentials (401), the body read first: what is left of it would be taken for
+    /// the next request.
+    /// A client that waits for 100 (Continue) is spared sending it, and the connection closes.
+    pub(super) async fn ask_for_user(mut self, mut client: Box<Client>) -> Option<Box<Client>> {
+        let limit = self.plan.bounds.body_collected;
+        if self.expects_continue || collect(&mut client, &self, limit).await.is_err() {
+            client.connection.lingers.set(true);
+            self.keep_alive = false;
+        }
+        let fields = b"www-authenticate: Basic realm=\"tidegate\", charset=\"UTF-8\"\r\n";
+        self.send(client, (401, fields, b"say who you are: user and password\n")).await
+    }
+
+    /// Sends an error and closes, since the body was not read whole. Status 0: the client is gone.
+    pub(super) async fn close(mut self, client: Box<Client>, status: u16) -> Option<Box<Client>> {
+        if status == 0 {
+            return None;
+        }
+        client.connection.lingers.set(true);
+        self.keep_alive = false;
+        let body = format!("{status} {}\n", tidegate_http::reason(status));
+        self.send(client, (status, b"", body.as_bytes())).await
+    }
+
+    /// Counts the answer on its route.
+    pub(crate) fn count(&self, client: &Client, status: u16) {
+        let counters = self.route.map_or(&self.plan.builtin, |index| &self.plan.routes[index].counters);
+        let counters = counters[usize::from(client.worker.id)].of(Protocol::Http1);
+        counters.codes.add(status);
+        counters.duration.observe(client.worker.clock.micros().saturating_sub(self.started_us));
+    }
+}
