@@ -1,22 +1,15 @@
 /** From checked data to the normalized configuration: the one place where defaults enter. */
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
-import type { AccessPlan, ListenerPlan, ProtocolName } from "../native/index.ts"
+import type { ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
+import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeRoute } from "./normalize-route.ts"
 import { normalizeService, normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
-import type { Path } from "./path.ts"
-import type { ConfigData, ListenerData, SecretData } from "./schema/index.ts"
+import type { ConfigData, ListenerData } from "./schema/index.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, withDefaults } from "./schema/numbers.ts"
-import { resolveSecret } from "./secrets.ts"
-
-/** Where relative paths start, and where secrets that are not there are reported. */
-export interface NormalizeContext {
-  readonly folder: string
-  readonly report: (path: Path, message: string) => void
-}
 
 const ALL: Readonly<Record<"tcp" | "udp", readonly ProtocolName[]>> = {
   tcp: ["http1", "http2", "websocket", "mqtt", "coap-tcp", "tls"],
@@ -30,7 +23,8 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
   const hasUsers = Object.keys(data.auth?.users ?? {}).length > 0
-  const { httpPath = "/t", durability = "process", ...broker } = data.broker ?? {}
+  const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", ...broker } = data.broker ?? {}
+  const { redirect, ...mqtt } = data.mqtt ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
@@ -43,10 +37,20 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)]),
     ),
     routes: (data.routes ?? []).map((route) => normalizeRoute(route, context.folder)),
-    broker: { httpPath: httpPath.replace(/\/+$/, ""), durability, ...withDefaults(BROKER, broker) },
-    mqtt: withDefaults(MQTT, data.mqtt),
+    broker: {
+      httpPath: httpPath.replace(/\/+$/, ""),
+      durability,
+      sharedSubscriptions,
+      ...withDefaults(BROKER, broker),
+    },
+    mqtt: {
+      redirect: redirect
+        ? { to: redirect.to, permanent: redirect.permanent ?? false, always: redirect.when === "always" }
+        : null,
+      ...withDefaults(MQTT, mqtt),
+    },
     coap: withDefaults(COAP, data.coap),
-    access: normalizeAccess(data, context),
+    access: normalizeAuth(data.auth, context),
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
     log: { level: data.log?.level ?? "info", sampleEvery: data.log?.sampleEvery ?? 0 },
@@ -73,36 +77,8 @@ function normalizeListener(listener: ListenerData, hasUsers: boolean): ListenerP
 function normalizeAdmin(admin: ConfigData["admin"], context: NormalizeContext): NormalizedAdmin | null {
   if (admin === false) return null
   const address = parseHostPort(admin?.address ?? "127.0.0.1:7001") ?? { host: "127.0.0.1", port: 7001 }
-  const token = admin?.token === undefined ? null : secret(admin.token, ["admin", "token"], context)
+  const token = admin?.token === undefined ? null : readSecret(admin.token, ["admin", "token"], context)
   return { ...address, token, hosts: admin?.hosts ?? [] }
-}
-
-function normalizeAccess({ auth }: ConfigData, context: NormalizeContext): AccessPlan {
-  const users = Object.entries(auth?.users ?? {}).map(([name, given]) => {
-    const held = typeof given === "object" && "password" in given ? given.password : given
-    const hash = secret(held, ["auth", "users", name], context)
-    if (!hash.startsWith("$argon2id$")) {
-      context.report(["auth", "users", name], "is no argon2id hash; make one with: tidegate passwd")
-    }
-    return { name, hash }
-  })
-  const acl = (auth?.acl ?? []).map(({ user, clientId, allow, deny, topic }) => {
-    return {
-      user: user ?? null,
-      clientId: clientId ?? null,
-      action: allow ?? deny ?? "all",
-      topic,
-      allow: allow !== undefined,
-    }
-  })
-  return { users, acl }
-}
-
-function secret(given: SecretData, path: Path, { folder, report }: NormalizeContext): string {
-  const found = resolveSecret(given, folder)
-  if ("value" in found) return found.value
-  report(path, found.fault)
-  return ""
 }
 
 function deepFreeze<T>(value: T): T {

@@ -9,6 +9,7 @@ import type {
   BrokerPlan,
   ListenerPlan,
   MatchPlan,
+  MqttPlan,
   OutlierPlan,
   StepPlan,
   TargetPlan,
@@ -82,8 +83,8 @@ export interface NormalizedConfig {
   readonly upstreams: readonly NormalizedUpstream[]
   readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
   readonly routes: readonly NormalizedRoute[]
-  readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability">
-  readonly mqtt: Numbers<typeof MQTT>
+  readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
+  readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">
   readonly coap: Numbers<typeof COAP>
   readonly access: AccessPlan
   readonly limits: Numbers<typeof LIMITS>

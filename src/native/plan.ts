@@ -292,6 +292,12 @@ export interface BrokerPlan {
   readonly maxStoredBytes: number
   /** What an acknowledgement survives: the end of the process (default), or of power. */
   readonly durability: "process" | "power"
+  /** Delayed publishes that wait on one worker; default 100,000. */
+  readonly maxDelayed: number
+  /** Between `$SYS` messages; 0: none. Default 10. */
+  readonly sysIntervalS: number
+  /** Which member of a shared subscription gets a message: in turns, or the same until it goes. */
+  readonly sharedSubscriptions: "fair" | "sticky"
 }
 
 export interface MqttPlan {
@@ -304,6 +310,16 @@ export interface MqttPlan {
   readonly serverKeepAliveS: number
   readonly maxSessionExpiryS: number
   readonly connectTimeoutMs: number
+  readonly redirect: RedirectPlan | null
+}
+
+/** Where MQTT 5 clients are sent: `always`, or only when the gateway drains. */
+export interface RedirectPlan {
+  /** The Server Reference, `host:port`. */
+  readonly to: string
+  /** 0x9D instead of 0x9C. */
+  readonly permanent: boolean
+  readonly always: boolean
 }
 
 export interface CoapPlan {
@@ -316,10 +332,17 @@ export interface CoapPlan {
 }
 
 export interface AccessPlan {
-  /** Name to argon2id PHC string. */
-  readonly users: readonly { readonly name: string; readonly hash: string }[]
+  readonly users: readonly UserPlan[]
   /** First match decides; where the list is empty everything is allowed to whoever came in. */
   readonly acl: readonly AclRulePlan[]
+}
+
+export interface UserPlan {
+  readonly name: string
+  /** argon2id PHC string; null: no password that comes as it is is right. */
+  readonly hash: string | null
+  /** `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` of enhanced authentication. */
+  readonly scram: string | null
 }
 
 export interface AclRulePlan {

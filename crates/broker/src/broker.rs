@@ -2,11 +2,13 @@
 //! everything that leaves goes to the `Sink` before the call returns.
 
 use crate::access::{Access, Acl};
+use crate::delayed::{DelayedQueue, split_delayed};
 use crate::filter::is_topic;
 use crate::groups::{Groups, Turn};
 use crate::interest::Interest;
 use crate::limits::BrokerLimits;
 use crate::record::Record;
+use crate::retained::is_own;
 use crate::routes::Routes;
 use crate::shared::Shared;
 use crate::sink::{DropReason, Forward, Sink, SubscriberId};
@@ -56,6 +58,7 @@ pub struct Broker {
     pub(crate) pending: HashMap<u64, Pending, RandomState>,
     pub(crate) moves: Moves,
     pub(crate) timers: Timers,
+    pub(crate) delayed: DelayedQueue,
     pub(crate) interest: Interest,
     pub(crate) recent: Vec<Recent>,
     pub(crate) worker: u16,
@@ -94,6 +97,7 @@ impl Broker {
             pending: HashMap::default(),
             moves: Moves::default(),
             timers: Timers::default(),
+            delayed: DelayedQueue::default(),
             interest: Interest::new(worker, workers.min(MAX_WORKERS)),
             recent: Vec::new(),
             worker,
@@ -136,10 +140,17 @@ impl Broker {
     ) -> Outcome {
         self.refresh_acl();
         let outcome = match self.check(origin.access, &message) {
+            Outcome::Success if is_delayed(&message) => self.delay(now, origin.access.clone(), message, sink),
             Outcome::Success => self.spread(now, origin.subscriber.map(|id| id.slot), message, sink),
             refused => refused,
         };
         self.count(outcome)
+    }
+
+    /// Publishes what the gateway tells of itself: no rules, and no publish that counts.
+    pub fn spread_own<S: Sink>(&mut self, now: u64, message: MessageBuilder<'_>, sink: &mut S) -> Outcome {
+        self.refresh_acl();
+        self.spread(now, None, message, sink)
     }
 
     /// Publishes for an MQTT session, whose access it uses. At QoS 2 the packet
@@ -163,6 +174,10 @@ impl Broker {
             }
         }
         let outcome = match self.subscribers.get(id).map(|slot| self.check(&slot.access, &message)) {
+            Some(Outcome::Success) if is_delayed(&message) => {
+                let access = self.subscribers.get(id).map(|slot| slot.access.clone()).unwrap_or_default();
+                self.delay(now, access, message, sink)
+            }
             Some(Outcome::Success) => self.spread(now, Some(id.slot), message, sink),
             refused => refused.unwrap_or(Outcome::Internal),
         };
@@ -183,12 +198,17 @@ impl Broker {
     }
 
     fn check(&self, access: &Access, message: &MessageBuilder<'_>) -> Outcome {
-        if !is_topic(message.topic, self.subscribers.limits.topic_levels) {
+        let topic = match split_delayed(message.topic) {
+            None => message.topic,
+            Some(Some((_, topic))) => topic,
+            Some(None) => return Outcome::InvalidTopic,
+        };
+        if !is_topic(topic, self.subscribers.limits.topic_levels) {
             return Outcome::InvalidTopic;
         }
         // `$SYS` is the gateway's own (MQTT section 4.7.2).
-        let ours = message.topic.starts_with("$SYS/") && message.protocol != Protocol::Internal;
-        if ours || !self.acl.may_publish(access, message.topic) { Outcome::Forbidden } else { Outcome::Success }
+        let ours = is_own(topic) && message.protocol != Protocol::Internal;
+        if ours || !self.acl.may_publish(access, topic) { Outcome::Forbidden } else { Outcome::Success }
     }
 
     /// Takes new access rules up; routes know them, so that they are found anew.
@@ -219,7 +239,7 @@ impl Broker {
         sink: &mut S,
     ) -> Outcome {
         let (topic, retain, promised) = (message.topic, message.retain, message.qos != Qos::AtMostOnce);
-        if self.shared.is_full() && (retain || (promised && self.is_kept(topic))) {
+        if self.shared.is_full() && ((retain && !is_own(topic)) || (promised && self.is_kept(topic))) {
             return Outcome::QuotaExceeded;
         }
         let mut once = Once::Parts(message);
@@ -228,11 +248,12 @@ impl Broker {
             let Some(message) = once.message() else { return Outcome::InvalidTopic };
             let Ok(number) = self.shared.retained().store(message) else { return Outcome::QuotaExceeded };
             sequence = number;
-            if self.shared.is_keeping() {
+            if self.shared.is_keeping() && !is_own(topic) {
                 sink.append(&Record::Retain { message, sequence });
             }
         }
         let Broker { tree, routes, acl, subscribers, groups, .. } = self;
+        let sticky = subscribers.limits.sticky_groups;
         let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
         if matched.is_empty() {
             return Outcome::NoSubscribers;
@@ -245,7 +266,7 @@ impl Broker {
         let mut durable = matched.durable;
         for &index in &matched.groups {
             let Some(group) = groups.get(index) else { continue };
-            match group.next_worker() {
+            match group.next_worker((self.worker, sticky)) {
                 Turn::Worker(worker) => {
                     durable |= u64::from(group.is_durable(Some(worker))) << (worker % MAX_WORKERS);
                     picks.push((worker, group.key.clone()));
@@ -297,6 +318,10 @@ impl Broker {
     }
 }
 
+fn is_delayed(message: &MessageBuilder<'_>) -> bool {
+    message.topic.starts_with("$delayed/")
+}
+
 /// Finds everybody `topic` goes to, without those who may not receive it.
 fn fill(tree: &Tree, (acl, subscribers): (&Acl, &Subscribers), topic: &str, matched: &mut Matched) {
     tree.collect(topic, matched);
@@ -314,7 +339,7 @@ fn deliver_to_member<S: Sink>(
 ) {
     let may = |entry: &Entry| acl.is_open() || subscribers.may_receive(acl, entry.slot, job.message.topic());
     let ready = |entry: &Entry| subscribers.slots.get(entry.slot as usize).is_some_and(Slot::is_connected);
-    match group.next_member(may, ready) {
+    match group.next_member(subscribers.limits.sticky_groups, may, ready) {
         Some(entry) => subscribers.deliver(job, &[entry], sink),
         None => subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink),
     }

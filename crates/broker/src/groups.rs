@@ -1,6 +1,6 @@
 //! Shared subscriptions: a group of subscribers over all workers, of which one gets
-//! each message. The publisher's worker picks a worker in turns, by its number of
-//! members; that worker picks a member.
+//! each message. The publisher's worker picks a worker, that worker picks a member: in
+//! turns by the number of members (fair), or always the same until it goes (sticky).
 
 use crate::tree::Entry;
 use foldhash::fast::RandomState;
@@ -43,13 +43,19 @@ impl Group {
 
     /// Whose turn it is: the connected members first, in proportion to their number;
     /// only where nobody is connected, those who are away.
-    pub(crate) fn next_worker(&mut self) -> Turn {
+    pub(crate) fn next_worker(&mut self, (worker, sticky): (u16, bool)) -> Turn {
         let connected: u32 = self.connected + self.remotes.iter().map(|remote| remote.connected).sum::<u32>();
         let weigh = |remote: &Remote| if connected > 0 { remote.connected } else { remote.members };
         let here = if connected > 0 { self.connected } else { self.members.len() as u32 };
         let total = here + self.remotes.iter().map(weigh).sum::<u32>();
         if total == 0 {
             return Turn::Nobody;
+        }
+        if sticky {
+            // The lowest worker that has somebody: all workers choose the same one.
+            let others = self.remotes.iter().filter(|remote| weigh(remote) > 0).map(|remote| remote.worker);
+            let lowest = others.chain((here > 0).then_some(worker)).min();
+            return lowest.filter(|lowest| *lowest != worker).map_or(Turn::Here, Turn::Worker);
         }
         let mut place = self.turn % total;
         self.turn = self.turn.wrapping_add(1);
@@ -66,10 +72,11 @@ impl Group {
         Turn::Nobody
     }
 
-    /// The next local member: one that `is_ready` says yes to, else the next of all for
+    /// The next local member, or the one before where the choice is `sticky`: one that `is_ready` says yes to, else the next of all for
     /// which `may` holds.
     pub(crate) fn next_member(
         &mut self,
+        sticky: bool,
         may: impl Fn(&Entry) -> bool,
         is_ready: impl Fn(&Entry) -> bool,
     ) -> Option<Entry> {
@@ -78,7 +85,7 @@ impl Group {
         let allowed = |index: &usize| may(&self.members[*index]);
         let ready = order().filter(allowed).find(|&index| is_ready(&self.members[index]));
         let index = ready.or_else(|| order().find(allowed))?;
-        self.member_turn = (index + 1) % count;
+        self.member_turn = if sticky { index } else { (index + 1) % count };
         Some(self.members[index])
     }
 
@@ -185,7 +192,7 @@ mod tests {
         group.insert(entry(1), true);
         group.set_remote((2, false), 2, 2);
         group.set_remote((3, false), 5, 0);
-        let turns: Vec<Turn> = (0..6).map(|_| group.next_worker()).collect();
+        let turns: Vec<Turn> = (0..6).map(|_| group.next_worker((1, false))).collect();
         assert_eq!(turns.iter().filter(|turn| **turn == Turn::Here).count(), 2);
         assert_eq!(turns.iter().filter(|turn| **turn == Turn::Worker(2)).count(), 4);
     }
@@ -196,8 +203,23 @@ mod tests {
         let (index, _) = groups.make("$share/g/a");
         let group = groups.get(index).expect("just made");
         (1..=3).for_each(|slot| group.insert(entry(slot), slot != 2));
-        let mut pick = |away: u32| group.next_member(|_| true, |member| member.slot != away).map(|member| member.slot);
+        let mut pick =
+            |away: u32| group.next_member(false, |_| true, |member| member.slot != away).map(|member| member.slot);
         assert_eq!([pick(2), pick(2), pick(2)], [Some(1), Some(3), Some(1)]);
-        assert_eq!(group.next_member(|_| false, |_| true), None);
+        assert_eq!(group.next_member(false, |_| false, |_| true), None);
+    }
+
+    #[test]
+    fn a_sticky_group_keeps_its_member_until_it_is_away() {
+        let mut groups = Groups::default();
+        let (index, _) = groups.make("$share/g/a");
+        let group = groups.get(index).expect("just made");
+        (1..=3).for_each(|slot| group.insert(entry(slot), true));
+        group.set_remote((2, false), 5, 5);
+        assert_eq!([group.next_worker((1, true)), group.next_worker((1, true))], [Turn::Here; 2]);
+        assert_eq!(group.next_worker((3, true)), Turn::Worker(2));
+        let mut pick =
+            |away: u32| group.next_member(true, |_| true, |member| member.slot != away).map(|member| member.slot);
+        assert_eq!([pick(0), pick(0), pick(1), pick(0), pick(0)], [Some(1), Some(1), Some(2), Some(2), Some(2)]);
     }
 }

@@ -23,6 +23,11 @@ pub struct BrokerLimits {
     /// Longest that a message waits for a session, milliseconds; 0: as long as it takes,
     /// which is the default.
     pub max_queued_age_ms: u64,
+    /// Publishes of one worker that wait for their time. Default 100,000.
+    pub max_delayed: usize,
+    /// Whether a shared subscription keeps to one member until that goes; `false`: turns,
+    /// which is the default.
+    pub sticky_groups: bool,
     /// Retained messages that one subscription replays. Default 10,000.
     pub max_replayed: usize,
 }
@@ -39,6 +44,8 @@ impl Default for BrokerLimits {
             max_session_expiry: u32::MAX,
             topic_levels: 128,
             max_queued_age_ms: 0,
+            max_delayed: 100_000,
+            sticky_groups: false,
             max_replayed: 10_000,
         }
     }

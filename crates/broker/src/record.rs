@@ -120,6 +120,24 @@ pub enum Record<'a> {
         /// The highest of a topic counts.
         sequence: u64,
     },
+    /// A publish waits for its time.
+    Delay {
+        /// Its name.
+        id: u64,
+        /// The user that published it.
+        user: Option<&'a str>,
+        /// The client that published it.
+        client_id: Option<&'a str>,
+        /// What is to be published.
+        message: &'a Arc<Message>,
+        /// When, on the gateway's clock.
+        due_at: u64,
+    },
+    /// A publish that waited was published.
+    Undelay {
+        /// Its name.
+        id: u64,
+    },
 }
 
 /// A delivery as it was kept.

@@ -10,6 +10,9 @@ use crate::sink::Sink;
 use crate::subscribers::Slot;
 use tidegate_message::Protocol;
 
+/// From here on the places of a checkpoint are names of delayed publishes.
+const DELAYED: u64 = 1 << 63;
+
 impl Broker {
     /// Whether a session with this expiry is kept on disk.
     pub(crate) fn keeps(&self, expiry: u32) -> bool {
@@ -48,18 +51,18 @@ impl Broker {
         true
     }
 
-    /// Says all of the sessions from slot `from` on, at least `enough` of them: where to
+    /// Says all of the sessions from slot `from` on, then of what is delayed, `enough` of them: where to
     /// go on, `None` at the end. For a log that begins anew while the gateway runs: what
     /// changes meanwhile is appended as ever.
-    pub fn checkpoint<S: Sink>(&self, from: usize, enough: usize, sink: &mut S) -> Option<usize> {
+    pub fn checkpoint<S: Sink>(&self, from: u64, enough: usize, sink: &mut S) -> Option<u64> {
         let mut told = 0;
-        for slot in from..self.subscribers.slots.capacity() {
+        for slot in from..self.subscribers.slots.capacity() as u64 {
             if told >= enough {
                 return Some(slot);
             }
             told += usize::from(self.tell_all(slot as u32, sink));
         }
-        None
+        self.tell_delayed(from.saturating_sub(DELAYED), enough, sink).map(|id| DELAYED + id)
     }
 
     /// The session with that name lives on another worker now, which keeps it.

@@ -106,7 +106,7 @@ impl Retained {
         shard.make(topic).kept = Some(Kept { message: message.clone(), sequence });
         self.bytes.fetch_add(message.cost(), Ordering::Relaxed);
         self.bytes.fetch_sub(old.unwrap_or(0), Ordering::Relaxed);
-        self.count.fetch_add(usize::from(old.is_none()), Ordering::Relaxed);
+        self.count.fetch_add(usize::from(old.is_none() && !is_own(topic)), Ordering::Relaxed);
         Ok(sequence)
     }
 
@@ -125,7 +125,7 @@ impl Retained {
     pub fn clear(&self, topic: &str) -> bool {
         let old = self.shard(first(topic)).lock().clear(Some(topic));
         if let Some(kept) = &old {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.count.fetch_sub(usize::from(!is_own(topic)), Ordering::Relaxed);
             self.bytes.fetch_sub(kept.message.cost(), Ordering::Relaxed);
         }
         old.is_some()
@@ -137,11 +137,12 @@ impl Retained {
         shard.find(topic)?.kept.as_ref().map(|kept| kept.sequence)
     }
 
-    /// Every message, in no order.
+    /// Every message but the gateway's own, in no order.
     pub fn all(&self) -> Vec<Kept> {
         let mut found = Vec::new();
         let mut search = Search { now: 0, limit: usize::MAX, found: &mut found };
         self.shards.iter().for_each(|shard| shard.lock().all(false, &mut search));
+        found.retain(|kept| !is_own(kept.message.topic()));
         found
     }
 
@@ -161,6 +162,11 @@ impl Retained {
         }
         found
     }
+}
+
+/// Whether a topic is the gateway's own: such do not count and are not kept on disk.
+pub(crate) fn is_own(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 fn first(topic: &str) -> &str {

@@ -22,7 +22,8 @@ impl Timers {
 impl Broker {
     /// When to call `handle_timeout` next.
     pub fn next_timeout(&self) -> Option<u64> {
-        self.timers.heap.peek().map(|Reverse((at, _))| *at)
+        let timer = self.timers.heap.peek().map(|Reverse((at, _))| *at);
+        timer.into_iter().chain(self.delayed.next_due()).min()
     }
 
     /// Publishes wills whose delay is over and ends sessions that expired.

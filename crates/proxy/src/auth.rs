@@ -34,7 +34,7 @@ impl Verified {
 /// The user, if name and password are right.
 pub(crate) async fn authenticate(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
     let plan = worker.plan();
-    let hash = plan.plan.users.get(user).cloned();
+    let hash = plan.plan.users.get(user).and_then(|user| user.hash.clone());
     let digest = worker.verified.digest(user, password);
     let known = worker
         .verified

@@ -40,8 +40,19 @@ pub(crate) struct Shared {
     /// Where there is a data directory.
     pub(crate) store: Option<Arc<crate::pubsub::Store>>,
     pub(crate) handlers: HandlerCalls,
+    /// Of this process alone: what keyed hashes of names are made with.
+    pub(crate) secret: [u8; 32],
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
+}
+
+/// 32 random bytes; without any from the system, from the clock and the allocator.
+fn secret() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
+    }
+    bytes
 }
 
 /// One policy thread's attachment; who holds an older one has nothing to detach.
@@ -152,6 +163,7 @@ impl Gateway {
             broker,
             store: opened.as_ref().map(|opened| Arc::clone(&opened.store)),
             handlers: HandlerCalls::default(),
+            secret: secret(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });

@@ -21,6 +21,7 @@ mod plan;
 mod pubsub;
 mod recover;
 mod refusal;
+mod scram;
 mod stream;
 mod websocket;
 mod worker;

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use tidegate_broker::{Keeping, Record, StoredSession};
+use tidegate_broker::{Keeping, Record, StoredDelayed, StoredSession};
 use tidegate_store::{Generation, Log, LogOptions, Recovered};
 use tokio::sync::oneshot;
 
@@ -20,6 +20,7 @@ const SEGMENT_BYTES: usize = 16 << 20;
 pub(crate) struct Opened {
     generation: Generation,
     sessions: Vec<StoredSession>,
+    delayed: Vec<StoredDelayed>,
     places: Vec<String>,
     pub(crate) store: Arc<Store>,
 }
@@ -35,7 +36,7 @@ pub(crate) fn open(
 ) -> Result<Opened, GatewayError> {
     let options = LogOptions { segment_bytes: SEGMENT_BYTES, max_bytes: u64::MAX, epoch_ms: clock.epoch_ms() };
     let (generation, recovered) = Generation::open(folder, options).map_err(failed)?;
-    let Recovered { sessions, retained, corrupt, corrupt_places, .. } = recovered;
+    let Recovered { sessions, retained, delayed, corrupt, corrupt_places, .. } = recovered;
     broker.set_keeping(Keeping::Yes);
     let mut log = generation.retained_log();
     for (message, sequence) in &retained {
@@ -45,7 +46,7 @@ pub(crate) fn open(
     }
     log.flush().and_then(|()| sync(&mut log)).map_err(unwritten)?;
     let store = Arc::new(Store::new(log, workers, corrupt as u64));
-    Ok(Opened { generation, sessions, places: corrupt_places, store })
+    Ok(Opened { generation, sessions, delayed, places: corrupt_places, store })
 }
 
 fn failed(error: tidegate_store::StoreError) -> GatewayError {
@@ -67,13 +68,19 @@ impl Opened {
 
     /// Gives every worker its sessions; when all of it is on the disk, older files go.
     pub(crate) fn restore(self, gateway: &Gateway) -> Result<(), GatewayError> {
-        let mut dealt: Vec<Vec<StoredSession>> = (0..gateway.workers.len()).map(|_| Vec::new()).collect();
+        let mut dealt: Vec<Dealt> = (0..gateway.workers.len()).map(|_| Dealt::default()).collect();
         let hasher = foldhash::fast::FixedState::default();
-        for session in self.sessions {
+        let workers = dealt.len();
+        let place = |name: &str| {
             let mut hash = hasher.build_hasher();
-            hash.write(session.client_id.as_bytes());
-            let worker = hash.finish() as usize % dealt.len();
-            dealt[worker].push(session);
+            hash.write(name.as_bytes());
+            hash.finish() as usize % workers
+        };
+        for session in self.sessions {
+            dealt[place(&session.client_id)].sessions.push(session);
+        }
+        for delayed in self.delayed {
+            dealt[place(delayed.message.topic())].delayed.push(delayed);
         }
         let mut dealt = dealt.into_iter();
         let results = gateway.ask(|reply| Control::Restore(dealt.next().unwrap_or_default(), reply))?;
@@ -87,17 +94,23 @@ impl Opened {
     }
 }
 
+/// What one worker takes over.
+#[derive(Default)]
+pub(crate) struct Dealt {
+    sessions: Vec<StoredSession>,
+    delayed: Vec<StoredDelayed>,
+}
+
 /// Takes sessions over, on a worker. Answers when they are on the disk and every worker
 /// knows their subscriptions.
-pub(crate) fn restore_here(
-    worker: &Rc<Worker>,
-    sessions: Vec<StoredSession>,
-    done: oneshot::Sender<std::io::Result<()>>,
-) {
+pub(crate) fn restore_here(worker: &Rc<Worker>, dealt: Dealt, done: oneshot::Sender<std::io::Result<()>>) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let now = worker.clock.millis();
-        for session in sessions {
+        for delayed in dealt.delayed {
+            worker.with_broker(|broker, sink| broker.restore_delayed(delayed, sink));
+        }
+        for session in dealt.sessions {
             worker.with_broker(|broker, sink| broker.restore(now, session, sink));
         }
         let written = worker.with_own_log(|log| log.flush().and_then(|()| sync(log))).unwrap_or(Ok(()));

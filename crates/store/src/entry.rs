@@ -89,6 +89,20 @@ pub(crate) enum Entry<'a> {
     Taken {
         id: u64,
     },
+    /// A publish waits for its time.
+    Delay {
+        id: u64,
+        user: Option<&'a str>,
+        client_id: Option<&'a str>,
+        /// Milliseconds since 1970.
+        due_at: u64,
+        #[serde(borrow)]
+        message: StoredMessage<'a>,
+    },
+    /// It was published.
+    Undelay {
+        id: u64,
+    },
 }
 
 /// Options of a subscription in few bytes.
@@ -149,6 +163,11 @@ impl<'a> Entry<'a> {
             Record::Done { key, number } => Entry::Done { key, number },
             Record::Inbound { key, packet_id, held } => Entry::Inbound { key, packet_id, held },
             Record::End { key } => Entry::End { key },
+            Record::Delay { id, user, client_id, message, due_at } => {
+                let (message, due_at) = (StoredMessage::new(message, epoch_ms), due_at.saturating_add(epoch_ms));
+                Entry::Delay { id, user, client_id, due_at, message }
+            }
+            Record::Undelay { id } => Entry::Undelay { id },
             Record::Retain { message, sequence } => {
                 Entry::Retain { sequence, message: StoredMessage::new(message, epoch_ms) }
             }

@@ -6,7 +6,7 @@ use crate::stored::since;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use tidegate_broker::{Options, StoredDelivery, StoredSession, Will, matches, split_share};
+use tidegate_broker::{Options, StoredDelayed, StoredDelivery, StoredSession, Will, matches, split_share};
 use tidegate_message::{Message, Qos};
 
 /// Ids of recovered messages: no worker gives such ones.
@@ -21,6 +21,8 @@ pub struct Recovered {
     pub sessions: Vec<StoredSession>,
     /// Retained messages with their numbers.
     pub retained: Vec<(Arc<Message>, u64)>,
+    /// Publishes that wait for their time.
+    pub delayed: Vec<StoredDelayed>,
     /// Logs whose last frame was not whole: what a crash leaves, and promised to nobody.
     pub torn: usize,
     /// Broken places before others that are whole: something was lost there.
@@ -73,6 +75,7 @@ pub(crate) struct Fold {
     outgoing: HashMap<u16, Vec<Outgoing>>,
     taken: HashSet<(u16, u64)>,
     retained: HashMap<Box<str>, (Arc<Message>, u64)>,
+    delayed: BTreeMap<(u16, u64), StoredDelayed>,
     pub(crate) torn: usize,
     corrupt: usize,
     places: Vec<String>,
@@ -137,6 +140,14 @@ impl Fold {
             Entry::Taken { id } => {
                 self.taken.insert((worker, id));
             }
+            Entry::Delay { id, user, client_id, due_at, message } => {
+                let (user, client_id) = (user.map(Into::into), client_id.map(Into::into));
+                let (message, due_at) = (Arc::new(message.message(epoch_ms)?), since(due_at, epoch_ms));
+                self.delayed.insert((worker, id), StoredDelayed { user, client_id, message, due_at });
+            }
+            Entry::Undelay { id } => {
+                self.delayed.remove(&(worker, id));
+            }
             Entry::End { key } => {
                 self.sessions.remove(&(worker, key));
             }
@@ -183,7 +194,8 @@ impl Fold {
         sessions.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         let retained = self.retained.into_values().filter(|(message, _)| !message.payload().is_empty()).collect();
         let (torn, corrupt, corrupt_places) = (self.torn, self.corrupt, self.places);
-        Recovered { sessions, retained, torn, corrupt, corrupt_places }
+        let delayed = self.delayed.into_values().collect();
+        Recovered { sessions, retained, delayed, torn, corrupt, corrupt_places }
     }
 
     /// Messages that were acknowledged on one worker and had not reached another's log.

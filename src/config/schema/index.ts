@@ -18,9 +18,11 @@ const AclRuleSchema = Exact({
 
 export const AuthSchema = Exact({
   users: Type.Optional(
-    Type.Record(Type.String(), Type.Union([Secret, Exact({ password: Secret })]), {
-      description: "name to the argon2id hash that `tidegate passwd` prints",
-    }),
+    Type.Record(
+      Type.String(),
+      Type.Union([Secret, Exact({ password: Type.Optional(Secret), scram: Type.Optional(Secret) })]),
+      { description: "name to the argon2id hash that `tidegate passwd` prints, or to that and a SCRAM verifier" },
+    ),
   ),
   acl: Type.Optional(Type.Array(AclRuleSchema, { description: "first match decides; empty: everything is allowed" })),
 })
@@ -51,10 +53,27 @@ export const ConfigSchema = Exact({
           description: "what an acknowledgement survives: the end of the process, or of power",
         }),
       ),
+      sharedSubscriptions: Type.Optional(
+        Type.Enum(["fair", "sticky"], {
+          default: "fair",
+          description: "which member gets a message: in turns, or the same one until it goes",
+        }),
+      ),
       ...numbers(BROKER),
     }),
   ),
-  mqtt: Type.Optional(Exact(numbers(MQTT))),
+  mqtt: Type.Optional(
+    Exact({
+      redirect: Type.Optional(
+        Exact({
+          to: Type.String({ minLength: 1, maxLength: 1_024, description: "the server to use instead, host:port" }),
+          when: Type.Optional(Type.Enum(["drain", "always"], { default: "drain" })),
+          permanent: Type.Optional(Type.Boolean({ default: false, description: "0x9D instead of 0x9C" })),
+        }),
+      ),
+      ...numbers(MQTT),
+    }),
+  ),
   coap: Type.Optional(Exact(numbers(COAP))),
   tls: Type.Optional(Later),
   auth: Type.Optional(AuthSchema),

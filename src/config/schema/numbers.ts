@@ -37,6 +37,8 @@ export const BROKER = {
   maxSubscriptionsPerClient: [1_000, 1, 1_000_000, "subscriptions of one client"],
   maxBetweenWorkers: [4_096, 16, 1_000_000, "messages on their way between two workers"],
   maxQueuedAgeS: [0, 0, 4_294_967_295, "longest that a message waits for a session; 0: as long as it takes"],
+  maxDelayed: [100_000, 0, 10_000_000, "publishes to `$delayed/...` that wait on one worker"],
+  sysIntervalS: [10, 0, 86_400, "between messages under `$SYS`; 0: none"],
   maxStoredBytes: [8_192 * MIB, 64 * MIB, 16_777_216 * MIB, "bytes of the logs in the data directory"],
 } as const satisfies Record<string, NumberRow>
 
@@ -45,7 +47,7 @@ export const MQTT = {
   maxSessions: [1_000_000, 1, 100_000_000, "sessions, connected or not"],
   maxPacketBytes: [MIB, 128, 256 * MIB, "a whole packet, either way"],
   receiveMaximum: [1_024, 1, 65_535, "QoS 1 and 2 messages a client may have under way"],
-  topicAliasMaximum: [32, 0, 65_535, "aliases a client may use"],
+  topicAliasMaximum: [32, 0, 65_535, "topic aliases, either way"],
   maxInflight: [64, 1, 65_535, "QoS 1 and 2 messages under way to one client"],
   serverKeepAliveS: [0, 0, 65_535, "0: what the client asks for"],
   maxSessionExpiryS: [7 * DAY_S, 0, 4_294_967_295, "longest a session outlives its connection"],

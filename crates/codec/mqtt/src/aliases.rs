@@ -1,8 +1,11 @@
-//! Topic aliases that a client set: bounded by what the server announced.
+//! Topic aliases, those a client set and those the server sets: bounded by what the
+//! other side announced.
 
 use crate::publish::Publish;
 use crate::reason;
 use crate::rules::{coded, ensure, protocol};
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use tidegate_kit::DecodeError;
@@ -55,5 +58,48 @@ impl Aliases {
         }
         aliases.topics[slot] = Some(publish.topic.into());
         Ok(Topic::Given(publish.topic))
+    }
+}
+
+/// An alias on its way out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopicAlias {
+    /// From 1 to the client's maximum.
+    pub number: u16,
+    /// The client has its topic already: the packet needs none.
+    pub is_known: bool,
+}
+
+/// A topic shorter than this is as cheap as its alias.
+const WORTH_BYTES: usize = 4;
+
+/// Topics that the client knows by number. The first ones have theirs as long as the
+/// connection lasts: what is sent often comes early, and nothing is ever resent in vain.
+#[derive(Debug)]
+pub(crate) struct OutAliases {
+    maximum: u16,
+    numbers: HashMap<Box<[u8]>, u16, RandomState>,
+}
+
+impl OutAliases {
+    /// For a client that takes `maximum` aliases; `None` where it takes none.
+    pub(crate) fn new(maximum: u16) -> Option<Box<OutAliases>> {
+        (maximum > 0).then(|| Box::new(OutAliases { maximum, numbers: HashMap::default() }))
+    }
+
+    /// The alias to send a message of `topic` with.
+    pub(crate) fn find(&self, topic: &[u8]) -> Option<TopicAlias> {
+        if let Some(&number) = self.numbers.get(topic) {
+            return Some(TopicAlias { number, is_known: true });
+        }
+        let number = u16::try_from(self.numbers.len() + 1).ok().filter(|number| *number <= self.maximum)?;
+        (topic.len() >= WORTH_BYTES).then_some(TopicAlias { number, is_known: false })
+    }
+
+    /// It was sent with its topic.
+    pub(crate) fn set(&mut self, topic: &[u8], alias: TopicAlias) {
+        if !alias.is_known {
+            self.numbers.insert(topic.into(), alias.number);
+        }
     }
 }

@@ -41,6 +41,9 @@ impl Session {
             self.ends_with_connection = expiry == 0;
             properties.push(Property::SessionExpiry(expiry));
         }
+        if let Some((method, data)) = accepted.auth {
+            properties.push(Property::AuthMethod(method)).push(Property::AuthData(data));
+        }
         if let Some(id) = accepted.assigned_client_id {
             properties.push(Property::AssignedClientId(id));
         }
@@ -59,7 +62,18 @@ impl Session {
 
     /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
     pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
-        goodbye::refuse(self.codec.version(), code, out);
+        goodbye::refuse(self.codec.refusal(), code, None, out);
+        self.state = State::Closed;
+    }
+
+    /// Refuses the CONNECT and names the server to use instead; `moved`: from now on.
+    pub fn redirect(&mut self, (reference, moved): (&str, bool), out: &mut Vec<u8>) {
+        let code = if moved { reason::SERVER_MOVED } else { reason::USE_ANOTHER_SERVER };
+        if self.state == State::Connected && self.version().is_v5() {
+            goodbye::disconnect(code, (None, Some(reference)), self.room, out);
+        } else if self.state != State::Connected {
+            goodbye::refuse(self.codec.refusal(), code, Some(reference), out);
+        }
         self.state = State::Closed;
     }
 
@@ -124,13 +138,23 @@ impl Session {
     /// Appends a delivery. `false`: it is larger than the client takes and was not sent
     /// (MQTT-3.1.2-24); count the drop and treat it as acknowledged (MQTT-3.1.2-25).
     #[must_use]
-    pub fn deliver(&self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
+    pub fn deliver(&mut self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
         let version = self.version();
-        let fits = self.room == u32::MAX || encoded_len(version, head, message) <= self.room as usize;
+        let mut head = *head;
+        head.topic_alias = self.out_aliases.as_ref().and_then(|aliases| aliases.find(message.topic_bytes()));
+        let fits = self.room == u32::MAX || encoded_len(version, &head, message) <= self.room as usize;
         if fits {
-            encode_publish(out, version, (head, now), message);
+            encode_publish(out, version, (&head, now), message);
+            if let Some((aliases, alias)) = self.out_aliases.as_mut().zip(head.topic_alias) {
+                aliases.set(message.topic_bytes(), alias);
+            }
         }
         fits
+    }
+
+    /// Whether deliveries are the session's own, so that none prepared for others fits.
+    pub const fn uses_aliases(&self) -> bool {
+        self.out_aliases.is_some()
     }
 
     /// Appends a prepared delivery of this session's version; the answer is `deliver`'s.
@@ -147,7 +171,7 @@ impl Session {
     /// DISCONNECT exists since version 5).
     pub fn disconnect(&mut self, code: u8, out: &mut Vec<u8>) {
         if self.state == State::Connected && self.version().is_v5() {
-            goodbye::disconnect(code, None, self.room, out);
+            goodbye::disconnect(code, (None, None), self.room, out);
         }
         self.state = State::Closed;
     }

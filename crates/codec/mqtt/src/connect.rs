@@ -180,6 +180,17 @@ impl<'a> Connect<'a> {
         self.properties.find(pick).unwrap_or(u32::MAX)
     }
 
+    /// Topic aliases that the client takes; default 0.
+    pub fn topic_alias_maximum(&self) -> u16 {
+        let pick = |property| if let Property::TopicAliasMaximum(maximum) = property { Some(maximum) } else { None };
+        self.properties.find(pick).unwrap_or(0)
+    }
+
+    /// The first data of enhanced authentication.
+    pub fn auth_data(&self) -> Option<&'a [u8]> {
+        self.properties.find(|property| if let Property::AuthData(data) = property { Some(data) } else { None })
+    }
+
     /// The enhanced authentication the client asks for (section 4.12).
     pub fn auth_method(&self) -> Option<&'a str> {
         self.properties.find(|property| if let Property::AuthMethod(name) = property { Some(name) } else { None })

@@ -1,6 +1,7 @@
 //! From a `Message` to PUBLISH packets, for one subscriber or for hundreds: encode
 //! once per version and QoS, then copy and patch the identifier and the flags.
 
+use crate::aliases::TopicAlias;
 use crate::connect::Version;
 use crate::fixed::{put_len, varint_len};
 use crate::properties::{Property, put_property};
@@ -21,8 +22,8 @@ pub struct DeliveryHead<'a> {
     pub packet_id: u16,
     /// Identifiers of the subscriptions it matched (version 5).
     pub subscription_ids: &'a [u32],
-    /// Sets this alias together with the topic (version 5).
-    pub topic_alias: Option<u16>,
+    /// Stands for the topic, or goes with it the first time (version 5).
+    pub topic_alias: Option<TopicAlias>,
 }
 
 const fn first_byte(dup: bool, qos: Qos, retain: bool) -> u8 {
@@ -45,6 +46,11 @@ fn message_properties_len(message: &Message) -> usize {
         + field(properties.correlation.as_ref().map(|data| data.len()))
 }
 
+fn topic<'m>(head: &DeliveryHead<'_>, message: &'m Message) -> &'m [u8] {
+    let is_known = head.topic_alias.is_some_and(|alias| alias.is_known);
+    if is_known { &[] } else { message.topic_bytes() }
+}
+
 fn head_properties_len(head: &DeliveryHead<'_>) -> usize {
     let ids: usize = head.subscription_ids.iter().map(|&id| 1 + varint_len(id as usize)).sum();
     ids + if head.topic_alias.is_some() { 3 } else { 0 }
@@ -56,7 +62,7 @@ fn remaining_len(version: Version, head: &DeliveryHead<'_>, message: &Message) -
         Version::V5 => properties_len(message_properties_len(message) + head_properties_len(head)),
         _ => 0,
     };
-    2 + message.topic_bytes().len() + id + properties + message.payload().len()
+    2 + topic(head, message).len() + id + properties + message.payload().len()
 }
 
 /// Bytes that [`encode_publish`] appends: to compare with the client's maximum first.
@@ -69,7 +75,7 @@ pub fn encoded_len(version: Version, head: &DeliveryHead<'_>, message: &Message)
 pub fn encode_publish(out: &mut Vec<u8>, version: Version, (head, now): (&DeliveryHead<'_>, u64), message: &Message) {
     out.push(first_byte(head.dup, head.qos, head.retain));
     put_len(out, remaining_len(version, head, message));
-    put_prefixed(out, message.topic_bytes());
+    put_prefixed(out, topic(head, message));
     if head.qos != Qos::AtMostOnce {
         put_u16(out, head.packet_id);
     }
@@ -85,7 +91,7 @@ fn put_properties(out: &mut Vec<u8>, (head, now): (&DeliveryHead<'_>, u64), mess
         put_property(out, Property::SubscriptionId(id));
     }
     if let Some(alias) = head.topic_alias {
-        put_property(out, Property::TopicAlias(alias));
+        put_property(out, Property::TopicAlias(alias.number));
     }
     if let Some(seconds) = message.remaining_seconds(now) {
         put_property(out, Property::MessageExpiry(seconds));

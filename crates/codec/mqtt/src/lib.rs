@@ -27,7 +27,7 @@ mod text;
 mod unsubscribe;
 
 pub use ack::{Ack, AckKind, put_ack};
-pub use aliases::Topic;
+pub use aliases::{Topic, TopicAlias};
 pub use auth::Auth;
 pub use connack::Connack;
 pub use connect::{Connect, Version, Will};

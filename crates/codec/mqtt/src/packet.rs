@@ -65,6 +65,8 @@ pub struct MqttCodec {
     user_properties: u16,
     topic_levels: u16,
     version: Option<Version>,
+    /// How a CONNECT of an unknown version is refused.
+    refusal: Version,
 }
 
 fn clamp(limit: usize) -> u16 {
@@ -79,6 +81,7 @@ impl MqttCodec {
             user_properties: clamp(limits.mqtt_user_properties),
             topic_levels: clamp(limits.topic_levels),
             version: None,
+            refusal: Version::V311,
         }
     }
 
@@ -93,6 +96,15 @@ impl MqttCodec {
         self.version
     }
 
+    /// The version that a refusal is written in: where the level was unknown, the closest
+    /// one (MQTT-3.1.2-2 of both specifications).
+    pub(crate) const fn refusal(&self) -> Version {
+        match self.version {
+            Some(version) => version,
+            None => self.refusal,
+        }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             mqtt_user_properties: self.user_properties.into(),
@@ -102,6 +114,11 @@ impl MqttCodec {
     }
 
     fn connect<'a>(&mut self, reader: &mut Reader<'a>) -> Result<Packet<'a>, DecodeError> {
+        let mut ahead = *reader;
+        let level = ahead.prefixed().and_then(|_| ahead.u8()).unwrap_or(0);
+        if level > Version::V5 as u8 {
+            self.refusal = Version::V5;
+        }
         let version = Connect::read_version(reader)?;
         // A second CONNECT changes nothing; the session refuses it (MQTT-3.1.0-2).
         self.version.get_or_insert(version);

@@ -92,6 +92,13 @@ pub const fn to_return_code(reason: u8) -> u8 {
     }
 }
 
+/// Use another server, for now.
+pub const USE_ANOTHER_SERVER: u8 = 0x9c;
+/// Use another server, from now on.
+pub const SERVER_MOVED: u8 = 0x9d;
+/// Connections come too fast.
+pub const CONNECTION_RATE_EXCEEDED: u8 = 0x9f;
+
 pub(crate) const fn in_connack(code: u8) -> bool {
     matches!(code, 0 | 0x80..=0x8a | 0x8c | 0x90 | 0x95 | 0x97 | 0x99..=0x9d | 0x9f)
 }

@@ -3,7 +3,7 @@
 //! outlives the connection (queue, packet identifiers, in-flight) is the broker's.
 
 use crate::ack::Ack;
-use crate::aliases::{Aliases, Topic};
+use crate::aliases::{Aliases, OutAliases, Topic};
 use crate::auth::Auth;
 use crate::connect::{Connect, Version};
 use crate::disconnect::Disconnect;
@@ -102,11 +102,12 @@ pub(crate) enum State {
     Closed,
 }
 
-/// One connection. 72 bytes while it has no aliases.
+/// One connection. 80 bytes while it has no aliases.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) settings: Arc<Settings>,
     aliases: Option<Box<Aliases>>,
+    pub(crate) out_aliases: Option<Box<OutAliases>>,
     heard_at: u64,
     pub(crate) codec: MqttCodec,
     /// Largest packet the client takes.
@@ -129,6 +130,7 @@ impl Session {
             codec: MqttCodec::new(&settings.limits),
             settings,
             aliases: None,
+            out_aliases: None,
             heard_at: now,
             room: u32::MAX,
             receive_maximum: u16::MAX,
@@ -224,6 +226,7 @@ impl Session {
         self.keep_alive = connect.keep_alive;
         self.room = connect.maximum_packet_size();
         self.receive_maximum = connect.receive_maximum();
+        self.out_aliases = OutAliases::new(connect.topic_alias_maximum().min(self.settings.topic_alias_maximum));
         self.explains = connect.properties.find(explains).unwrap_or(true);
         self.ends_with_connection = connect.session_expiry() == 0;
         self.state = State::Deciding;
@@ -288,10 +291,10 @@ impl Session {
         let named = self.codec.version().is_some() || code == reason::UNSUPPORTED_VERSION;
         match self.state {
             // MQTT5 section 4.13.1: an answer is only owed to what looked like a CONNECT.
-            State::AwaitingConnect if named => goodbye::refuse(self.codec.version(), code, out),
-            State::Deciding => goodbye::refuse(self.codec.version(), code, out),
+            State::AwaitingConnect if named => goodbye::refuse(self.codec.refusal(), code, None, out),
+            State::Deciding => goodbye::refuse(self.codec.refusal(), code, None, out),
             State::Connected if self.version().is_v5() => {
-                goodbye::disconnect(code, self.explains.then_some(error.what), self.room, out);
+                goodbye::disconnect(code, (self.explains.then_some(error.what), None), self.room, out);
             }
             _ => {}
         }

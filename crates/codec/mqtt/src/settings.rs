@@ -10,7 +10,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Publishes of QoS 1 and 2 that a version 5 client may have unacknowledged. Default 64.
     pub receive_maximum: u16,
-    /// Topic aliases a client may set. Default 16; 0: none.
+    /// Topic aliases either side may set, the client's own maximum aside. Default 16; 0: none.
     pub topic_alias_maximum: u16,
     /// Longest keep-alive, seconds; 0: what the client asks for, which is the default.
     pub server_keep_alive: u16,
@@ -42,4 +42,6 @@ pub struct Accepted<'a> {
     pub assigned_client_id: Option<&'a str>,
     /// The session expiry, seconds, where it is not the one asked for.
     pub session_expiry: Option<u32>,
+    /// Method and last data of enhanced authentication.
+    pub auth: Option<(&'a str, &'a [u8])>,
 }

@@ -69,8 +69,12 @@ fn closes_when_a_second_connect_comes() {
 }
 
 #[test]
-fn refuses_a_version_it_does_not_speak_with_return_code_1() {
-    assert_eq!(refused(&mut server(), b"\x10\x0d\0\x04MQTT\x06\x02\0\x3c\0\x01a"), (0x84, b"\x20\x02\0\x01".to_vec()));
+fn refuses_a_version_it_does_not_speak_in_the_closest_one_it_does() {
+    assert_eq!(
+        refused(&mut server(), b"\x10\x0d\0\x04MQTT\x06\x02\0\x3c\0\x01a"),
+        (0x84, b"\x20\x03\0\x84\0".to_vec())
+    );
+    assert_eq!(refused(&mut server(), b"\x10\x0d\0\x04MQTT\x02\x02\0\x3c\0\x01a"), (0x84, b"\x20\x02\0\x01".to_vec()));
     assert_eq!(refused(&mut server(), b"\x10\x0d\0\x04MQTX\x04\x02\0\x3c\0\x01a").0, 0x84);
 }
 

@@ -26,6 +26,15 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
+        gauge(into, "tidegate_delayed_messages", &[], worker.delayed.value() as f64);
+        gauge(into, "tidegate_subscriptions", &[], worker.subscriptions.value() as f64);
+        let publishes = [("accepted", &worker.publishes_accepted), ("refused", &worker.publishes_refused)];
+        for (outcome, counter) in publishes {
+            count(into, "tidegate_publishes_total", &[("outcome", outcome)], counter.value());
+        }
+        for (outcome, counter) in [("matched", &worker.matched), ("delivered", &worker.delivered)] {
+            count(into, "tidegate_deliveries_total", &[("outcome", outcome)], counter.value());
+        }
         let sessions = [("connected", &worker.sessions_connected), ("disconnected", &worker.sessions_disconnected)];
         for (state, counter) in sessions {
             gauge(into, "tidegate_mqtt_sessions", &[("state", state)], counter.value() as f64);

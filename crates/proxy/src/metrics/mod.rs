@@ -9,7 +9,7 @@ mod scrape;
 pub(crate) use collect::collect;
 pub(crate) use counter::{Counter, Histogram};
 pub(crate) use registry::{
-    POLICY_OUTCOMES, PerWorker, PolicyCounters, PolicyOutcome, RETRY_OUTCOMES, Registry, RouteCounters,
-    UpstreamCounters, WorkerCounters,
+    POLICY_OUTCOMES, PerWorker, PolicyCounters, PolicyOutcome, ProtocolCounters, RETRY_OUTCOMES, Registry,
+    RouteCounters, UpstreamCounters, WorkerCounters,
 };
 pub(crate) use scrape::{Sample, Scraper, Value};

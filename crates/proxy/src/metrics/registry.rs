@@ -120,6 +120,14 @@ pub(crate) struct WorkerCounters {
     pub(crate) queued: Counter,
     pub(crate) sessions_connected: Counter,
     pub(crate) sessions_disconnected: Counter,
+    pub(crate) subscriptions: Counter,
+    /// Publishes that wait for their time.
+    pub(crate) delayed: Counter,
+    pub(crate) publishes_accepted: Counter,
+    pub(crate) publishes_refused: Counter,
+    /// Deliveries due, and those that reached a connection.
+    pub(crate) matched: Counter,
+    pub(crate) delivered: Counter,
 }
 
 impl WorkerCounters {

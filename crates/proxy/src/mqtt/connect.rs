@@ -1,8 +1,10 @@
 //! CONNECT: who it is, then its session, here or from another worker.
 
+use super::enhanced::Proven;
 use super::serve::Connection;
 use crate::auth::authenticate;
 use crate::pubsub::Outlet;
+use crate::scram::METHOD;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
@@ -17,7 +19,10 @@ pub(crate) struct Connecting {
     receive_maximum: u16,
     will: Option<Will>,
     credentials: Option<(String, Vec<u8>)>,
+    /// It asked for a method of enhanced authentication that is not there.
     wants_method: bool,
+    /// What enhanced authentication came to.
+    pub(crate) proven: Option<Proven>,
     is_v5: bool,
 }
 
@@ -34,7 +39,8 @@ impl Connecting {
             receive_maximum: connect.receive_maximum(),
             will,
             credentials: connect.user_name.map(|user| (user.to_owned(), connect.password.unwrap_or_default().to_vec())),
-            wants_method: connect.auth_method().is_some(),
+            wants_method: connect.auth_method().is_some_and(|method| method != METHOD),
+            proven: None,
             is_v5: connect.version.is_v5(),
         }
     }
@@ -46,12 +52,18 @@ impl Connecting {
             connection.link.session.borrow_mut().refuse(code, &mut connection.link.out.borrow_mut());
             false
         };
+        if let Some(redirect) = worker.plan().plan.mqtt.redirect.as_ref().filter(|redirect| redirect.always) {
+            let mut session = connection.link.session.borrow_mut();
+            session.redirect((&redirect.to, redirect.permanent), &mut connection.link.out.borrow_mut());
+            return false;
+        }
         if self.wants_method {
             return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
         }
-        let user = match &self.credentials {
-            Some((user, password)) => authenticate(&worker, user, password).await,
-            None => None,
+        let user = match (&self.proven, &self.credentials) {
+            (Some(proven), _) => Some(Arc::clone(&proven.user)),
+            (None, Some((user, password))) => authenticate(&worker, user, password).await,
+            (None, None) => None,
         };
         let has_users = !worker.plan().plan.users.is_empty();
         let allowed = match (&self.credentials, &user) {
@@ -91,27 +103,28 @@ impl Connecting {
             Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
         };
         let asked = if self.is_v5 { self.expiry } else { connected.expiry };
-        accept(connection, &connected, (assigned.then_some(&*client_id), asked));
+        let accepted = Accepted {
+            session_present: connected.present,
+            assigned_client_id: assigned.then_some(&*client_id),
+            session_expiry: (connected.expiry != asked).then_some(connected.expiry),
+            auth: self.proven.as_ref().map(|proven| (METHOD, proven.proof.as_bytes())),
+        };
+        accept(connection, &connected, &accepted);
         *connection.client.connection.client_id.borrow_mut() = Some(Box::from(&*client_id));
         true
     }
 }
 
 /// CONNACK, then what waited for the session.
-fn accept(connection: &mut Connection, connected: &Connected, (assigned, asked): (Option<&str>, u32)) {
+fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepted<'_>) {
     let worker = Rc::clone(&connection.client.worker);
     let now = worker.clock.millis();
-    connection.id = Some(connected.id);
+    connection.seat.id = Some(connected.id);
     connection.link.need(worker.hub.keeper.appended());
     worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
-    let accepted = Accepted {
-        session_present: connected.present,
-        assigned_client_id: assigned,
-        session_expiry: (connected.expiry != asked).then_some(connected.expiry),
-    };
     let deadline = {
         let mut session = connection.link.session.borrow_mut();
-        session.connack(&accepted, &mut connection.link.out.borrow_mut());
+        session.connack(accepted, &mut connection.link.out.borrow_mut());
         session.deadline()
     };
     match deadline {

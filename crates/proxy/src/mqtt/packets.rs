@@ -4,6 +4,7 @@
 use super::connect::Connecting;
 use super::serve::Connection;
 use crate::pubsub::{Publishing, publish};
+use crate::scram::METHOD;
 use std::future::Future;
 use std::pin::Pin;
 use tidegate_broker::{Granted, Leave, Options, Published, Received, Replay};
@@ -76,30 +77,30 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
 impl Connection {
     fn event(&mut self, event: Event<'_>, used: usize) -> Handled {
         match event {
-            Event::Connect(connect) => Handled::Later(Later::Connect(Box::new(Connecting::new(&connect))), used),
+            Event::Connect(connect) => {
+                let connecting = Box::new(Connecting::new(&connect));
+                match connect.auth_method() {
+                    Some(METHOD) => self.begin_enhanced(connecting, connect.auth_data().unwrap_or_default(), used),
+                    _ => Handled::Later(Later::Connect(connecting), used),
+                }
+            }
             Event::Publish(incoming) => self.publish(&incoming, used),
             Event::Ack(ack) => self.ack(&ack, used),
             Event::Subscribe(subscribe) => self.subscribe(&subscribe, used),
             Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, used),
             Event::Ping => Handled::Used(used),
             Event::Disconnect { with_will, session_expiry } => {
-                self.leave = Leave { with_will, expiry: session_expiry };
+                self.seat.leave = Leave { with_will, expiry: session_expiry };
                 Handled::End
             }
-            Event::Auth(_) => {
-                self.link
-                    .session
-                    .borrow_mut()
-                    .disconnect(reason::BAD_AUTHENTICATION_METHOD, &mut self.link.out.borrow_mut());
-                Handled::End
-            }
+            Event::Auth(auth) => self.auth(&auth, used),
         }
     }
 
     fn publish(&mut self, incoming: &Incoming<'_>, used: usize) -> Handled {
         let worker = &self.client.worker;
         let promise = (incoming.packet_id, incoming.qos);
-        let Some(id) = self.id else { return Handled::End };
+        let Some(id) = self.seat.id else { return Handled::End };
         self.publisher.session = Some((id, incoming.packet_id));
         match publish(worker, &self.publisher, incoming.message(worker.clock.millis())) {
             Publishing::Done(published) => {
@@ -127,7 +128,7 @@ impl Connection {
     }
 
     fn ack(&mut self, ack: &Ack<'_>, used: usize) -> Handled {
-        let Some(id) = self.id else { return Handled::End };
+        let Some(id) = self.seat.id else { return Handled::End };
         let worker = &self.client.worker;
         let (now, packet_id) = (worker.clock.millis(), ack.packet_id);
         match ack.kind {
@@ -155,7 +156,7 @@ impl Connection {
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>, used: usize) -> Handled {
-        let Some(id) = self.id else { return Handled::End };
+        let Some(id) = self.seat.id else { return Handled::End };
         let worker = self.client.worker.clone();
         let (mut codes, mut granted, mut after) = (Vec::new(), Vec::new(), 0);
         let subscription_id = subscribe.subscription_id().unwrap_or(0);
@@ -191,7 +192,7 @@ impl Connection {
     /// SUBACK, then the retained messages.
     fn suback(&mut self, packet_id: u16, codes: &[u8], granted: &[Granted]) {
         self.link.session.borrow_mut().suback(packet_id, codes, &mut self.link.out.borrow_mut());
-        let Some(id) = self.id else { return };
+        let Some(id) = self.seat.id else { return };
         let worker = &self.client.worker;
         self.link.need(worker.hub.keeper.appended());
         let now = worker.clock.millis();
@@ -202,7 +203,7 @@ impl Connection {
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, used: usize) -> Handled {
-        let Some(id) = self.id else { return Handled::End };
+        let Some(id) = self.seat.id else { return Handled::End };
         let worker = &self.client.worker;
         let mut codes = Vec::new();
         for name in unsubscribe.filters.iter() {

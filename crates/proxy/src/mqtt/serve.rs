@@ -1,8 +1,10 @@
 //! One MQTT connection: read, decode, handle, drain; the flush task writes.
 
+use super::enhanced::Enhanced;
 use super::packets::{Handled, handle};
 use crate::client::{Client, Input};
 use crate::pubsub::{Framing, MqttLink};
+use crate::worker::{Goodbye, READ_BYTES, Worker};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -27,14 +29,32 @@ enum Woken {
 pub(crate) struct Connection {
     pub(crate) client: Box<Client>,
     pub(crate) link: Rc<MqttLink>,
+    pub(crate) seat: Seat,
+    pub(crate) publisher: crate::pubsub::Publisher,
+    pub(crate) enhanced: Enhanced,
+    frames: Option<Box<Decoder>>,
+    /// Bytes of packets that came in pieces: over WebSocket, and those that a read
+    /// buffer does not hold.
+    inbox: Vec<u8>,
+}
+
+/// A connection's place in the broker; given up however its task ends.
+pub(crate) struct Seat {
+    worker: Rc<Worker>,
     /// The broker's name for it, from CONNACK on.
     pub(crate) id: Option<SubscriberId>,
-    pub(crate) publisher: crate::pubsub::Publisher,
     /// How it leaves, where the client said so.
     pub(crate) leave: Leave,
-    frames: Option<Box<Decoder>>,
-    /// Bytes of packets that came in pieces, over WebSocket.
-    inbox: Vec<u8>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.worker.hub.outlets.borrow_mut().remove(id);
+            let now = self.worker.clock.millis();
+            self.worker.with_broker(|broker, sink| broker.disconnect(now, id, self.leave, sink));
+        }
+    }
 }
 
 /// Serves a connection whose first bytes are `first`.
@@ -50,9 +70,9 @@ pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Fr
     let mut connection = Box::new(Connection {
         client,
         link: Rc::new(link),
-        id: None,
+        seat: Seat { worker, id: None, leave: Leave::LOST },
         publisher,
-        leave: Leave::LOST,
+        enhanced: Enhanced::No,
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
     });
@@ -77,7 +97,7 @@ impl Connection {
                 Woken::Gone => return,
                 Woken::Late if !self.is_late() => {}
                 Woken::Late => return,
-                Woken::Asked => return self.say_goodbye(reason::SERVER_SHUTTING_DOWN),
+                Woken::Asked => return self.say_goodbye(self.leaving_code()),
                 Woken::Closing(CloseReason::TakenOver) => return self.say_goodbye(reason::SESSION_TAKEN_OVER),
                 Woken::Closing(CloseReason::Administrative) => return self.say_goodbye(reason::ADMINISTRATIVE_ACTION),
             }
@@ -135,14 +155,26 @@ impl Connection {
 
     /// Takes what was read. `false`: the connection ends.
     async fn take(&mut self, mut input: Input) -> bool {
-        let mut decoder = match self.frames.take() {
-            None => return self.take_packets(input).await,
-            Some(decoder) => decoder,
+        let unframed = match self.frames.take() {
+            None if self.inbox.is_empty() => return self.take_packets(input).await,
+            None => {
+                self.inbox.extend_from_slice(input.bytes());
+                input.start = input.end;
+                true
+            }
+            Some(mut decoder) => {
+                let unframed = self.unframe(&mut decoder, &mut input);
+                self.frames = Some(decoder);
+                unframed
+            }
         };
-        let unframed = self.unframe(&mut decoder, &mut input);
-        self.frames = Some(decoder);
         self.client.stash(input);
-        let bytes = std::mem::take(&mut self.inbox);
+        self.take_inbox().await && unframed
+    }
+
+    /// Handles every whole packet of the inbox. `false`: the connection ends.
+    async fn take_inbox(&mut self) -> bool {
+        let mut bytes = std::mem::take(&mut self.inbox);
         let mut at = 0;
         let mut alive = true;
         while alive && at < bytes.len() {
@@ -156,9 +188,15 @@ impl Connection {
                 }
             }
         }
-        self.inbox.extend_from_slice(&bytes[at..]);
+        if at == bytes.len() {
+            bytes = Vec::new();
+        } else if at > 0 {
+            bytes.drain(..at);
+        }
+        self.inbox = bytes;
+        self.client.connection.last_activity.set(self.client.worker.clock.millis());
         self.mark();
-        alive && unframed
+        alive
     }
 
     /// Moves payloads of WebSocket messages to the inbox. `false`: the client closes or broke a rule.
@@ -235,6 +273,11 @@ impl Connection {
             }
         }
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
+        if input.bytes().len() > READ_BYTES / 2 {
+            // More than half a packet that may not fit a read buffer: it grows on its own.
+            self.inbox.extend_from_slice(input.bytes());
+            input.start = input.end;
+        }
         self.client.stash(input);
         self.mark();
         true
@@ -251,8 +294,23 @@ impl Connection {
         }
     }
 
+    /// Why a connection is asked to leave: somebody kicked it, or the gateway drains.
+    fn leaving_code(&self) -> u8 {
+        match self.client.connection.goodbye.get() {
+            Some(Goodbye::Kick) => reason::ADMINISTRATIVE_ACTION,
+            _ => reason::SERVER_SHUTTING_DOWN,
+        }
+    }
+
     fn say_goodbye(&mut self, code: u8) {
-        self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
+        let plan = self.client.worker.plan();
+        match plan.plan.mqtt.redirect.as_ref().filter(|_| code == reason::SERVER_SHUTTING_DOWN) {
+            Some(redirect) => {
+                let mut session = self.link.session.borrow_mut();
+                session.redirect((&redirect.to, redirect.permanent), &mut self.link.out.borrow_mut());
+            }
+            None => self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut()),
+        }
         if self.frames.is_some() {
             let mut frame = Vec::new();
             encode_close(&mut frame, if code == reason::SERVER_SHUTTING_DOWN { 1012 } else { 1000 }, "");
@@ -265,12 +323,11 @@ impl Connection {
     async fn finish(self: Box<Self>) {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
-        if let Some(id) = self.id {
-            worker.hub.outlets.borrow_mut().remove(id);
-            worker.with_broker(|broker, sink| broker.disconnect(now, id, self.leave, sink));
-        }
+        drop(self.seat);
         self.client.deadline(now, worker.plan().plan.limits.stall_timeout_ms);
-        self.mark();
+        if self.link.waiting() > 0 {
+            worker.hub.flusher.mark(&self.link);
+        }
         let link = Rc::clone(&self.link);
         let connection = Rc::clone(&self.client.connection);
         connection.lingers.set(true);

@@ -34,8 +34,8 @@ pub(crate) struct Plan {
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) scripts: Vec<Script>,
     pub(crate) handlers: Vec<HandlerDto>,
-    /// Password hashes by user.
-    pub(crate) users: HashMap<String, String>,
+    /// What is kept of passwords, by user.
+    pub(crate) users: HashMap<String, Credentials>,
     /// A hash that no password has: what an unknown user is compared with.
     pub(crate) no_user: String,
     pub(crate) broker: BrokerDto,
@@ -47,6 +47,13 @@ pub(crate) struct Plan {
     /// Counters of what no route of the config serves: topics, 404.
     pub(crate) builtin: PerWorker<RouteCounters>,
     pub(crate) unrouted: PerWorker<RouteCounters>,
+}
+
+/// What is kept of one user's password.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) hash: Option<String>,
+    pub(crate) scram: Option<String>,
 }
 
 /// One route.
@@ -175,8 +182,13 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         upstreams,
         scripts,
         handlers: dto.handlers,
-        no_user: dto.access.users.first().map(|user| user.hash.clone()).unwrap_or_default(),
-        users: dto.access.users.into_iter().map(|user| (user.name, user.hash)).collect(),
+        no_user: dto.access.users.iter().find_map(|user| user.hash.clone()).unwrap_or_default(),
+        users: dto
+            .access
+            .users
+            .into_iter()
+            .map(|UserDto { name, hash, scram }| (name, Credentials { hash, scram }))
+            .collect(),
         broker: dto.broker,
         mqtt: dto.mqtt,
         coap: dto.coap,

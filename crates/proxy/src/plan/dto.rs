@@ -45,6 +45,9 @@ impl PlanDto {
                 max_queued_age_s: 0,
                 max_stored_bytes: u64::MAX,
                 durability: Durability::Process,
+                max_delayed: 100_000,
+                sys_interval_s: 0,
+                shared_subscriptions: SharedSubscriptions::Fair,
             },
             mqtt: MqttDto {
                 max_sessions: 100_000,
@@ -55,6 +58,7 @@ impl PlanDto {
                 server_keep_alive_s: 0,
                 max_session_expiry_s: 86_400,
                 connect_timeout_ms: 5_000,
+                redirect: None,
             },
             coap: CoapDto {
                 max_block_bytes: 1 << 20,
@@ -184,6 +188,19 @@ pub(crate) struct BrokerDto {
     pub(crate) max_queued_age_s: u64,
     pub(crate) max_stored_bytes: u64,
     pub(crate) durability: Durability,
+    pub(crate) max_delayed: usize,
+    pub(crate) sys_interval_s: u64,
+    pub(crate) shared_subscriptions: SharedSubscriptions,
+}
+
+/// Which member of a shared subscription gets a message.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SharedSubscriptions {
+    /// Turns.
+    Fair,
+    /// The same one until it goes.
+    Sticky,
 }
 
 /// What an acknowledgement survives.
@@ -207,6 +224,15 @@ pub(crate) struct MqttDto {
     pub(crate) server_keep_alive_s: u16,
     pub(crate) max_session_expiry_s: u32,
     pub(crate) connect_timeout_ms: u64,
+    pub(crate) redirect: Option<RedirectDto>,
+}
+
+/// Where clients are sent instead.
+#[derive(Deserialize, Debug, Clone)]
+pub(crate) struct RedirectDto {
+    pub(crate) to: String,
+    pub(crate) permanent: bool,
+    pub(crate) always: bool,
 }
 
 #[derive(Deserialize, Debug, Clone)]
@@ -248,7 +274,10 @@ impl AccessDto {
 #[derive(Deserialize, Debug)]
 pub(crate) struct UserDto {
     pub(crate) name: String,
-    pub(crate) hash: String,
+    /// argon2id, of a password that comes as it is.
+    pub(crate) hash: Option<String>,
+    /// What SCRAM-SHA-256 compares with.
+    pub(crate) scram: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -9,6 +9,6 @@ mod upstream;
 
 pub use compile::Problem;
 pub(crate) use compile::{Canned, Plan, Route, Script, Target, compile};
-pub(crate) use dto::{Durability, ListenerDto, PlanDto, Transport};
+pub(crate) use dto::{Durability, ListenerDto, PlanDto, SharedSubscriptions, Transport};
 pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;

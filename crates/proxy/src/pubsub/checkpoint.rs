@@ -19,7 +19,7 @@ const COVERED_MS: u64 = 5_000;
 #[derive(Default)]
 pub(crate) struct Checkpoints {
     /// The slot to go on with.
-    at: Cell<Option<usize>>,
+    at: Cell<Option<u64>>,
     discard_at: Cell<u64>,
     /// Retained messages to say again; the first worker does that.
     retained: RefCell<Option<Vec<Kept>>>,

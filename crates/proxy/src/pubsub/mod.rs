@@ -3,6 +3,7 @@
 
 mod between;
 mod checkpoint;
+mod delayed;
 mod flush;
 mod keeper;
 mod link;
@@ -10,6 +11,7 @@ mod outlet;
 mod publish;
 mod queue;
 mod sink;
+mod sys;
 
 pub(crate) use between::{Between, Links, serve_links};
 pub(crate) use checkpoint::Checkpoints;
@@ -20,8 +22,9 @@ pub(crate) use outlet::{Outlet, Outlets};
 pub(crate) use publish::{Publisher, Publishing, publish};
 pub(crate) use queue::{Queued, StreamQueue};
 pub(crate) use sink::HubSink;
+pub(crate) use sys::SysTopics;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, SharedSubscriptions};
 use crate::worker::Worker;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,6 +50,7 @@ pub(crate) struct Hub {
     pub(crate) links: Links,
     pub(crate) keeper: Keeper,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) sys: SysTopics,
     pub(crate) settings: RefCell<Arc<Settings>>,
     /// A fan-out's packet, encoded once; its buffer is used again.
     pub(crate) encoded: RefCell<Encoded>,
@@ -65,6 +69,7 @@ impl Hub {
             links,
             keeper,
             checkpoints: Checkpoints::default(),
+            sys: SysTopics::default(),
             settings: RefCell::default(),
             encoded: RefCell::default(),
             discards: RefCell::default(),
@@ -92,6 +97,8 @@ fn broker_limits(plan: &Plan) -> BrokerLimits {
         max_queued_bytes: plan.broker.max_queued_bytes,
         max_queued_total_bytes: plan.broker.max_queued_total_bytes,
         max_subscriptions: plan.broker.max_subscriptions_per_client,
+        max_delayed: plan.broker.max_delayed,
+        sticky_groups: plan.broker.shared_subscriptions == SharedSubscriptions::Sticky,
         max_queued_age_ms: plan.broker.max_queued_age_s * 1_000,
         max_inflight: plan.mqtt.max_inflight,
         max_session_expiry: plan.mqtt.max_session_expiry_s,

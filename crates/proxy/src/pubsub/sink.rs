@@ -38,14 +38,14 @@ impl<'w> HubSink<'w> {
     }
 
     fn deliver_mqtt(&mut self, link: &Rc<MqttLink>, message: &Arc<Message>, delivery: &Delivery<'_>) -> bool {
-        let session = link.session.borrow();
+        let mut session = link.session.borrow_mut();
         let mut out = link.out.borrow_mut();
         if out.capacity() == 0 {
             *out = self.worker.buffers.take_write();
         }
         let (version, qos) = (session.version(), delivery.qos);
         let again = std::ptr::eq(self.last, Arc::as_ptr(message));
-        if again && delivery.subscription_ids.is_empty() {
+        if again && delivery.subscription_ids.is_empty() && !session.uses_aliases() {
             if self.prepared != Some((version, qos)) {
                 prepare(&mut self.encoded, (version, qos), message, self.now);
                 self.prepared = Some((version, qos));

@@ -3,8 +3,8 @@
 use super::ConnectionRow;
 use crate::inspect_mqtt::{ApiPublish, ClientRow};
 use crate::plan::{ListenerDto, Plan};
+use crate::recover::Dealt;
 use std::sync::Arc;
-use tidegate_broker::StoredSession;
 use tidegate_message::Outcome;
 use tidegate_ring::Decisions;
 use tokio::sync::oneshot;
@@ -23,8 +23,8 @@ pub(crate) enum Control {
     Listen(Arc<ListenerDto>, Listening),
     /// Accept what already waits, then close the socket; its connections drain.
     Unlisten(String),
-    /// Take these sessions over from the data directory.
-    Restore(Vec<StoredSession>, oneshot::Sender<std::io::Result<()>>),
+    /// Take this over from the data directory.
+    Restore(Dealt, oneshot::Sender<std::io::Result<()>>),
     /// All connections.
     Connections(oneshot::Sender<Vec<ConnectionRow>>),
     /// Close one; answers whether it was there.

@@ -133,7 +133,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
             }
             drain(worker, 0, |connection| *connection.listener == *name);
         }
-        Control::Restore(sessions, done) => restore_here(worker, sessions, done),
+        Control::Restore(dealt, done) => restore_here(worker, dealt, done),
         Control::Connections(reply) => {
             let _ = reply.send(worker.connections.rows(worker.id, worker.clock.epoch_ms()));
         }
@@ -221,7 +221,9 @@ async fn tick(worker: Rc<Worker>) {
         if worker.hub.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
             worker.with_broker(|broker, sink| broker.handle_timeout(now, sink));
         }
+        worker.attend_delayed(now);
         tell_sessions(&worker);
+        worker.attend_sys(now);
         worker.attend_log();
         worker.attend_checkpoints(now);
         let plan = worker.plan();
@@ -245,7 +247,14 @@ async fn tick(worker: Rc<Worker>) {
 fn tell_sessions(worker: &Worker) {
     let broker = worker.hub.broker.borrow();
     let stats = broker.stats();
-    worker.counters.queued.set(stats.queued);
-    worker.counters.sessions_connected.set(stats.connected as u64);
-    worker.counters.sessions_disconnected.set(stats.disconnected as u64);
+    let counters = &worker.counters;
+    counters.queued.set(stats.queued);
+    counters.sessions_connected.set(stats.connected as u64);
+    counters.sessions_disconnected.set(stats.disconnected as u64);
+    counters.subscriptions.set(stats.subscriptions as u64);
+    counters.delayed.set(broker.delayed() as u64);
+    counters.publishes_accepted.set(stats.accepted);
+    counters.publishes_refused.set(stats.refused);
+    counters.matched.set(stats.matched);
+    counters.delivered.set(stats.delivered);
 }

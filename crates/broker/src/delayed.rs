@@ -1,0 +1,169 @@
+//! `$delayed/<seconds>/<topic>`: a publish that waits for its time. It is checked when
+//! it comes and published as if it came then; until then nobody but the log knows it.
+
+use crate::access::Access;
+use crate::broker::Broker;
+use crate::record::Record;
+use crate::sink::Sink;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidegate_message::{Message, MessageBuilder, Outcome, Qos};
+
+const PREFIX: &str = "$delayed/";
+
+/// A publish whose time has come: publish it, then call `delayed_done`.
+#[derive(Clone, Debug)]
+pub struct Delayed {
+    /// Its name here.
+    pub id: u64,
+    /// Who published it.
+    pub access: Access,
+    /// What is to be published.
+    pub message: Arc<Message>,
+}
+
+/// A delayed publish as it was kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StoredDelayed {
+    /// User and client that published it.
+    pub user: Option<Arc<str>>,
+    /// See `user`.
+    pub client_id: Option<Arc<str>>,
+    /// What is to be published.
+    pub message: Arc<Message>,
+    /// When, on the gateway's clock.
+    pub due_at: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    delayed: Delayed,
+    due_at: u64,
+    is_kept: bool,
+}
+
+/// All that wait on one worker, bounded in number and bytes.
+#[derive(Default)]
+pub(crate) struct DelayedQueue {
+    by_id: BTreeMap<u64, Waiting>,
+    order: BTreeSet<(u64, u64)>,
+    bytes: usize,
+}
+
+impl DelayedQueue {
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn insert(&mut self, waiting: Waiting) {
+        self.bytes += waiting.delayed.message.cost();
+        self.order.insert((waiting.due_at, waiting.delayed.id));
+        self.by_id.insert(waiting.delayed.id, waiting);
+    }
+}
+
+/// Seconds and topic of a delayed publish. `None`: it is an ordinary one; `Some(None)`:
+/// it is neither.
+pub(crate) fn split_delayed(topic: &str) -> Option<Option<(u32, &str)>> {
+    let rest = topic.strip_prefix(PREFIX)?;
+    let split = rest.split_once('/').and_then(|(seconds, topic)| {
+        let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+        Some((seconds.parse().ok().filter(|_| is_number)?, topic))
+    });
+    Some(split.filter(|(_, topic)| !topic.starts_with(PREFIX)))
+}
+
+impl Broker {
+    /// Takes a delayed publish that was checked.
+    pub(crate) fn delay<S: Sink>(
+        &mut self,
+        now: u64,
+        access: Access,
+        message: MessageBuilder<'_>,
+        sink: &mut S,
+    ) -> Outcome {
+        let Some((seconds, topic)) = split_delayed(message.topic).flatten() else { return Outcome::InvalidTopic };
+        let is_kept = self.shared.is_keeping() && (message.retain || message.qos != Qos::AtMostOnce);
+        let Some(message) = MessageBuilder { topic, ..message }.build() else { return Outcome::InvalidTopic };
+        let limits = &self.subscribers.limits;
+        let is_full = self.delayed.len() >= limits.max_delayed
+            || self.delayed.bytes + message.cost() > limits.max_queued_total_bytes
+            || (is_kept && self.shared.is_full());
+        if is_full {
+            return Outcome::QuotaExceeded;
+        }
+        let due_at = now.saturating_add(u64::from(seconds) * 1_000);
+        let delayed = Delayed { id: self.subscribers.next_name(), access, message: Arc::new(message) };
+        self.hold(Waiting { delayed, due_at, is_kept }, sink);
+        Outcome::Success
+    }
+
+    fn hold<S: Sink>(&mut self, waiting: Waiting, sink: &mut S) {
+        tell(&waiting, sink);
+        self.delayed.insert(waiting);
+    }
+
+    /// The next delayed publish that is due.
+    pub fn poll_delayed(&mut self, now: u64) -> Option<Delayed> {
+        let (at, id) = *self.delayed.order.first().filter(|(at, _)| *at <= now)?;
+        self.delayed.order.remove(&(at, id));
+        self.delayed.by_id.get(&id).map(|waiting| waiting.delayed.clone())
+    }
+
+    /// A delayed publish was published: it waits no more.
+    pub fn delayed_done<S: Sink>(&mut self, id: u64, sink: &mut S) {
+        let Some(waiting) = self.delayed.by_id.remove(&id) else { return };
+        self.delayed.bytes -= waiting.delayed.message.cost();
+        if waiting.is_kept {
+            sink.append(&Record::Undelay { id });
+        }
+    }
+
+    /// Publishes that wait for their time.
+    pub fn delayed(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// Takes up a delayed publish that was kept.
+    pub fn restore_delayed<S: Sink>(&mut self, stored: StoredDelayed, sink: &mut S) {
+        let StoredDelayed { user, client_id, message, due_at } = stored;
+        let delayed = Delayed { id: self.subscribers.next_name(), access: Access { user, client_id }, message };
+        self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);
+    }
+
+    /// Says those from the name `from` on, at most `enough`: the name to go on with.
+    pub(crate) fn tell_delayed<S: Sink>(&self, from: u64, enough: usize, sink: &mut S) -> Option<u64> {
+        let mut rest = self.delayed.by_id.range(from..);
+        rest.by_ref().take(enough).for_each(|(_, waiting)| tell(waiting, sink));
+        rest.next().map(|(id, _)| *id)
+    }
+}
+
+fn tell<S: Sink>(waiting: &Waiting, sink: &mut S) {
+    let Waiting { delayed: Delayed { id, access, message }, due_at, is_kept } = waiting;
+    if *is_kept {
+        let (user, client_id) = (access.user.as_deref(), access.client_id.as_deref());
+        sink.append(&Record::Delay { id: *id, user, client_id, message, due_at: *due_at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delayed_topic_names_its_seconds_and_nothing_else_passes() {
+        assert_eq!(split_delayed("a/b"), None);
+        assert_eq!(split_delayed("$delayed/5/a/b"), Some(Some((5, "a/b"))));
+        for bad in
+            ["$delayed/", "$delayed/5", "$delayed/x/a", "$delayed/-1/a", "$delayed/+1/a", "$delayed/4294967296/a"]
+        {
+            assert_eq!(split_delayed(bad), Some(None), "{bad}");
+        }
+        assert_eq!(split_delayed("$delayed/1/$delayed/1/a"), Some(None));
+    }
+}

@@ -1,0 +1,52 @@
+/** `auth`: who may come in and what they may do, from checked data to the plan. */
+import type { AccessPlan, UserPlan } from "../native/index.ts"
+import type { Path } from "./path.ts"
+import type { ConfigData, SecretData } from "./schema/index.ts"
+import { resolveSecret } from "./secrets.ts"
+
+/** Where relative paths start, and where secrets that are not there are reported. */
+export interface NormalizeContext {
+  readonly folder: string
+  readonly report: (path: Path, message: string) => void
+}
+
+const SCRAM = /^SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$/
+
+export function normalizeAuth(auth: ConfigData["auth"], context: NormalizeContext): AccessPlan {
+  const users = Object.entries(auth?.users ?? {}).map(([name, given]) => normalizeUser(name, given, context))
+  const acl = (auth?.acl ?? []).map(({ user, clientId, allow, deny, topic }) => {
+    return {
+      user: user ?? null,
+      clientId: clientId ?? null,
+      action: allow ?? deny ?? "all",
+      topic,
+      allow: allow !== undefined,
+    }
+  })
+  return { users, acl }
+}
+
+type UserData = NonNullable<NonNullable<ConfigData["auth"]>["users"]>[string]
+
+function normalizeUser(name: string, given: UserData, context: NormalizeContext): UserPlan {
+  const path = ["auth", "users", name]
+  const isPair = typeof given === "object" && ("password" in given || "scram" in given)
+  const { password, scram } = (isPair ? given : { password: given }) as { password?: SecretData; scram?: SecretData }
+  const hash = password === undefined ? null : readSecret(password, path, context)
+  if (hash !== null && !hash.startsWith("$argon2id$")) {
+    context.report(path, "is no argon2id hash; make one with: tidegate passwd")
+  }
+  const verifier = scram === undefined ? null : readSecret(scram, path, context)
+  if (verifier !== null && !SCRAM.test(verifier)) {
+    context.report(path, "scram is no SCRAM-SHA-256 verifier; make one with: tidegate passwd --scram")
+  }
+  return { name, hash, scram: verifier }
+}
+
+/** A secret's value; one that is not there is reported. */
+export function readSecret(given: SecretData, path: Path, { folder, report }: NormalizeContext): string {
+  const found = resolveSecret(given, folder)
+  if ("value" in found) return found.value
+  report(path, found.fault)
+  return ""
+}
