@@ -57,11 +57,11 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         "broker": {
             "httpPath": "/t", "maxQueued": 1000, "maxQueuedBytes": 1 << 20, "maxQueuedTotalBytes": 1 << 28,
             "maxRetained": 1000, "maxSubscriptionsPerClient": 100, "maxBetweenWorkers": 4096,
-            "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process",
+            "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process", "maxDelayed": 1000, "sysIntervalS": 0, "sharedSubscriptions": "fair",
         },
         "mqtt": {
             "maxSessions": 1000, "maxPacketBytes": 1 << 20, "receiveMaximum": 100, "topicAliasMaximum": 16,
-            "maxInflight": 100, "serverKeepAliveS": 0, "maxSessionExpiryS": 60, "connectTimeoutMs": 5000,
+            "maxInflight": 100, "serverKeepAliveS": 0, "maxSessionExpiryS": 60, "redirect": null, "connectTimeoutMs": 5000,
         },
         "coap": {
             "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "dedupEntries": 1024,
