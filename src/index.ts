@@ -30,9 +30,12 @@ export {
   defineHandler,
   defineHealthCheck,
   definePolicy,
+  defineRegistry,
   type HandlerDefinition,
   type HealthCheckDefinition,
   type PolicyDefinition,
+  type RegistryDefinition,
+  type RegistryInstance,
 } from "./policy/index.ts"
 export {
   clientId,

@@ -90,6 +90,7 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
       const instances = gateway.registry.instances(name)
       return {
         name,
+        source: gateway.registry.source(name),
         instances: instances.length,
         healthy: instances.filter(({ status }) => status === "healthy").length,
       }

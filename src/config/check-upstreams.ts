@@ -4,7 +4,8 @@ import { parseHostPort } from "./address.ts"
 import type { Report } from "./check.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
-import type { ConfigData, UpstreamData } from "./schema/index.ts"
+import type { ConfigData, SourceData, UpstreamData } from "./schema/index.ts"
+import { SOURCE_KINDS } from "./schema/source.ts"
 import { HEALTH_KINDS } from "./schema/upstream.ts"
 import type { Fault } from "./validate.ts"
 
@@ -41,12 +42,26 @@ function checkHealth(
   }
 }
 
-export function checkServices({ services = {} }: ConfigData, report: Report): void {
+export function checkServices({ services = {} }: ConfigData, { registries }: Functions, report: Report): void {
   for (const [name, instances] of Object.entries(services)) {
+    if (!Array.isArray(instances)) {
+      checkSource(["services", name], instances as SourceData, registries, report)
+      continue
+    }
     for (const [index, instance] of instances.entries()) {
       if (typeof instance !== "string" || parseHostPort(instance) !== null) continue
       report(["services", name, index], `"${instance}" is not HOST:PORT`)
     }
+  }
+}
+
+function checkSource(at: Path, source: SourceData, registries: Functions["registries"], report: Report): void {
+  const given = SOURCE_KINDS.filter((kind) => source[kind] !== undefined)
+  if (given.length !== 1) report(at, `say exactly one of ${SOURCE_KINDS.join(", ")}`)
+  const { dns, registry } = source
+  if (dns !== undefined && !/^[^:\s]+:\d{1,5}$/.test(dns)) report([...at, "dns"], `"${dns}" is not NAME:PORT`)
+  if (registry !== undefined && !registries.has(registry)) {
+    report([...at, "registry"], `"${registry}" is no defineRegistry${didYouMean(registry, registries.keys())}`)
   }
 }
 

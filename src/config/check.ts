@@ -34,7 +34,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   attempt(() => checkAdmin(data, report))
   for (const [name, upstream] of Object.entries(data.upstreams ?? {}))
     attempt(() => checkUpstream(name, upstream, functions, report))
-  attempt(() => checkServices(data, report))
+  attempt(() => checkServices(data, functions, report))
   attempt(() => checkRoutes({ data, functions, report, attempt }))
   attempt(() => checkNames(data, functions, report))
   attempt(() => checkAcl(data, report))

@@ -4,7 +4,13 @@
  */
 
 import type { Match } from "../model/match.ts"
-import type { HandlerDefinition, HealthCheckDefinition, Policy, PolicyUse } from "../policy/index.ts"
+import type {
+  HandlerDefinition,
+  HealthCheckDefinition,
+  Policy,
+  PolicyUse,
+  RegistryDefinition,
+} from "../policy/index.ts"
 import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
 
 type StrategyUse = Readonly<Record<string, object>>
@@ -32,10 +38,13 @@ export interface RouteInput<U extends string> extends Omit<RouteData, "when" | "
   readonly use?: readonly (string | PolicyUse | Policy<never> | object)[]
 }
 
+type ServiceInput = NonNullable<ConfigData["services"]>[string] | RegistryDefinition
+
 /** What a configuration file exports. */
 export interface ConfigInput<U extends string = string>
-  extends Omit<ConfigData, "upstreams" | "routes" | "policies" | "handlers"> {
+  extends Omit<ConfigData, "services" | "upstreams" | "routes" | "policies" | "handlers"> {
   readonly upstreams?: Readonly<Record<U, UpstreamInput>>
+  readonly services?: Readonly<Record<string, ServiceInput>>
   readonly routes?: readonly RouteInput<NoInfer<U>>[]
   readonly policies?: readonly (string | Policy<never> | object)[]
   readonly handlers?: readonly (string | HandlerDefinition)[]

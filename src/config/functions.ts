@@ -11,6 +11,8 @@ import {
   handlerOf,
   healthCheckOf,
   policyOf,
+  type RegistryDefinition,
+  registryOf,
 } from "../policy/index.ts"
 
 /** Data and functions of one configuration. */
@@ -23,11 +25,12 @@ interface Found {
   readonly policies: Map<string, AnyPolicy>
   readonly handlers: Map<string, HandlerDefinition>
   readonly healthChecks: Map<string, HealthCheckDefinition>
+  readonly registries: Map<string, RegistryDefinition>
 }
 
 /** Throws POLICY_INVALID when two functions have one name. */
 export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): SplitConfig {
-  const found: Found = { policies: new Map(), handlers: new Map(), healthChecks: new Map() }
+  const found: Found = { policies: new Map(), handlers: new Map(), healthChecks: new Map(), registries: new Map() }
   for (const value of extra) collect(value, found)
   return { data: toData(raw, found), functions: found }
 }
@@ -36,6 +39,8 @@ function toData(value: unknown, found: Found): unknown {
   collect(value, found)
   const check = healthCheckOf(value)
   if (check !== null) return check.name
+  const registry = registryOf(value)
+  if (registry !== null) return { registry: registry.name }
   if (typeof value === "function") return policyOf(value)?.name ?? value
   if (value === null || typeof value !== "object") return value
   if (Array.isArray(value)) return value.map((item: unknown) => toItem(item, found))
@@ -62,13 +67,15 @@ function isHandler(value: unknown): boolean {
   return handlerOf(value) !== null && typeof (value as { handle?: unknown }).handle === "function"
 }
 
-function collect(value: unknown, { policies, handlers, healthChecks }: Found): void {
+function collect(value: unknown, { policies, handlers, healthChecks, registries }: Found): void {
   const policy = policyOf(value)
   if (policy !== null) add(policies, policy, "policy")
   const handler = handlerOf(value)
   if (handler !== null) add(handlers, handler, "handler")
   const check = healthCheckOf(value)
   if (check !== null) add(healthChecks, check, "health check")
+  const registry = registryOf(value)
+  if (registry !== null) add(registries, registry, "registry")
 }
 
 function add<T extends { readonly name: string }>(known: Map<string, T>, definition: T, kind: string): void {

@@ -1,16 +1,17 @@
 /** Upstreams and fixed services with their defaults. */
+import type { Static } from "typebox"
 import { toBalancePlan } from "../balance/index.ts"
 import type { BreakerPlan } from "../native/index.ts"
 import { toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
 import { formatHostPort, parseHostPort } from "./address.ts"
 import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
-import type { ConfigData, RouteData, UpstreamData } from "./schema/index.ts"
+import type { RouteData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
-import { HEALTH_KINDS } from "./schema/upstream.ts"
+import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
 
 type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
-type ServiceData = NonNullable<ConfigData["services"]>[string][number]
+type ServiceData = Static<typeof InstanceSchema>
 
 export function normalizeUpstream(name: string, data: UpstreamData, routes: readonly RouteData[]): NormalizedUpstream {
   const { endpoints = [], service, protocol = "http1", balance = "roundRobin", health, outlier, tls, ...rest } = data

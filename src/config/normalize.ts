@@ -6,7 +6,8 @@ import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeRoute } from "./normalize-route.ts"
-import { normalizeService, normalizeUpstream } from "./normalize-upstream.ts"
+import { normalizeServices, normalizeSources } from "./normalize-source.ts"
+import { normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, withDefaults } from "./schema/numbers.ts"
@@ -33,9 +34,8 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     upstreams: Object.entries(data.upstreams ?? {}).map(([name, upstream]) =>
       normalizeUpstream(name, upstream, data.routes ?? []),
     ),
-    services: Object.fromEntries(
-      Object.entries(data.services ?? {}).map(([name, list]) => [name, list.map(normalizeService)]),
-    ),
+    services: normalizeServices(data.services ?? {}),
+    sources: normalizeSources(data.services ?? {}, context),
     routes: (data.routes ?? []).map((route) => normalizeRoute(route, context.folder)),
     broker: {
       httpPath: httpPath.replace(/\/+$/, ""),

@@ -16,6 +16,7 @@ import type {
 } from "../native/index.ts"
 import type { HostPort } from "./address.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
+import type { SOURCE_KINDS } from "./schema/source.ts"
 
 type Numbers<T> = { readonly [K in keyof T]: number }
 
@@ -55,6 +56,24 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly problem: string | null
 }
 
+/** Where the instances of a service are found. */
+export interface NormalizedSource {
+  readonly kind: (typeof SOURCE_KINDS)[number]
+  /** Name, path, URL, prefix or service by kind; empty: the service's name here. */
+  readonly target: string
+  /** Of consul, etcd and kubernetes, without a slash at its end; empty: the pod's. */
+  readonly url: string
+  readonly token: string | null
+  /** ADDRESS:PORT of a DNS server; null: the system's. */
+  readonly resolver: string | null
+  /** Of consul. */
+  readonly tag: string | null
+  /** Of kubernetes. */
+  readonly namespace: string | null
+  readonly port: string | null
+  readonly intervalMs: number
+}
+
 /** A step of the plan, or a use of a TypeScript policy that becomes one. */
 export type NormalizedStep =
   | Exclude<StepPlan, { readonly kind: "script" }>
@@ -82,6 +101,8 @@ export interface NormalizedConfig {
   readonly admin: NormalizedAdmin | null
   readonly upstreams: readonly NormalizedUpstream[]
   readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
+  /** Services whose instances are found elsewhere. */
+  readonly sources: Readonly<Record<string, NormalizedSource>>
   readonly routes: readonly NormalizedRoute[]
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
   readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">

@@ -4,7 +4,7 @@
  */
 import { DataDir, type NormalizedConfig } from "../config/index.ts"
 import { LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
-import { ServiceRegistry } from "../registry/index.ts"
+import { ServiceRegistry, SourceFollower } from "../registry/index.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
@@ -13,6 +13,7 @@ import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
 export interface Engine {
   readonly native: NativeGateway
   readonly registry: ServiceRegistry
+  readonly sources: SourceFollower
   readonly endpoints: Endpoints
   readonly host: PolicyHost
   readonly applier: Applier
@@ -62,6 +63,7 @@ function assemble(
   native.onWake(() => hub.wake())
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
   const host = createHost({ native: module, gatewayId: native.id, workers, complain })
+  const sources = new SourceFollower(registry, complain)
   const applier = new Applier({ native, host, source: endpoints })
   // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
   const timers = [
@@ -70,11 +72,12 @@ function assemble(
   ]
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
+    sources.close()
     endpoints.close()
     await host.close()
     await native.close()
     registry.close()
     dataDir?.close()
   }
-  return { native, registry, endpoints, host, applier, dataDir, close }
+  return { native, registry, sources, endpoints, host, applier, dataDir, close }
 }

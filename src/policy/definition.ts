@@ -1,12 +1,13 @@
 /**
  * How functions travel inside a configuration that is otherwise plain data: a policy
- * use, a handler target or a health check carries its definition under a symbol that no
+ * use, a handler target, a health check or a registry carries its definition under a symbol that no
  * serializer sees. `config/functions.ts` collects them by name.
  */
 import { TidegateError } from "../errors.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
 import type { HealthCheckDefinition } from "./define-health-check.ts"
 import type { PolicyDefinition } from "./define-policy.ts"
+import type { RegistryDefinition } from "./define-registry.ts"
 
 /** A policy whose options are no longer typed. */
 export type AnyPolicy = PolicyDefinition<Readonly<Record<string, unknown>>>
@@ -16,13 +17,20 @@ export interface Functions {
   readonly policies: ReadonlyMap<string, AnyPolicy>
   readonly handlers: ReadonlyMap<string, HandlerDefinition>
   readonly healthChecks: ReadonlyMap<string, HealthCheckDefinition>
+  readonly registries: ReadonlyMap<string, RegistryDefinition>
 }
 
-export const NO_FUNCTIONS: Functions = { policies: new Map(), handlers: new Map(), healthChecks: new Map() }
+export const NO_FUNCTIONS: Functions = {
+  policies: new Map(),
+  handlers: new Map(),
+  healthChecks: new Map(),
+  registries: new Map(),
+}
 
 const POLICY = Symbol.for("tidegate.policy")
 const HANDLER = Symbol.for("tidegate.handler")
 const HEALTH_CHECK = Symbol.for("tidegate.healthCheck")
+const REGISTRY = Symbol.for("tidegate.registry")
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/
 
 /** Names of the built-in steps; a policy may not take one. */
@@ -52,6 +60,10 @@ export function markHealthCheck<T extends object>(target: T, definition: HealthC
   return Object.defineProperty(target, HEALTH_CHECK, { value: definition, enumerable: false })
 }
 
+export function markRegistry<T extends object>(target: T, definition: RegistryDefinition): T {
+  return Object.defineProperty(target, REGISTRY, { value: definition, enumerable: false })
+}
+
 /** The policy that hangs on a value, or null. */
 export function policyOf(value: unknown): AnyPolicy | null {
   return marked<AnyPolicy>(value, POLICY)
@@ -63,6 +75,10 @@ export function handlerOf(value: unknown): HandlerDefinition | null {
 
 export function healthCheckOf(value: unknown): HealthCheckDefinition | null {
   return marked<HealthCheckDefinition>(value, HEALTH_CHECK)
+}
+
+export function registryOf(value: unknown): RegistryDefinition | null {
+  return marked<RegistryDefinition>(value, REGISTRY)
 }
 
 /** Refuses a name that could not be a label or that a built-in step has. */

@@ -2,6 +2,7 @@
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"
 export { definePolicy, type Policy, type PolicyDefinition, type PolicyUse, type VerdictCache } from "./define-policy.ts"
+export { defineRegistry, type RegistryDefinition, type RegistryInstance } from "./define-registry.ts"
 export {
   type AnyPolicy,
   BUILT_IN_STEPS,
@@ -11,6 +12,7 @@ export {
   markHandler,
   NO_FUNCTIONS,
   policyOf,
+  registryOf,
 } from "./definition.ts"
 export { byCookie, byHeader, byQuery, fieldsOf, toFieldPlan, toKeyPlan } from "./fields.ts"
 export { createPolicyMessage } from "./message.ts"

@@ -2,9 +2,11 @@
  * The registry of services: fixed instances of the configuration and registered ones,
  * which expire without heartbeats. Tells watchers after every change.
  */
-import { formatHostPort, type NormalizedConfig } from "../config/index.ts"
+import type { NormalizedConfig } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { Endpoint, Instance, InstanceStatus, Load, ServiceSnapshot } from "../model/service.ts"
+import type { RegistryInstance } from "../policy/index.ts"
+import { nextSourced, type ServiceSource, type Sourced, toInstance } from "./sourced.ts"
 import { InstanceStore, toLoad } from "./store.ts"
 
 /** What a registration says; the rest is the registry's. */
@@ -39,6 +41,7 @@ export class ServiceRegistry {
   readonly #watchers = new Set<ServiceWatcher>()
   readonly #now: () => number
   #fixed: readonly Instance[] = []
+  readonly #sourced = new Map<string, Sourced>()
 
   constructor(file: string, now: () => number = Date.now) {
     this.#store = new InstanceStore(file)
@@ -49,14 +52,37 @@ export class ServiceRegistry {
   /** Takes over the fixed instances of a configuration. */
   useFixed(services: NormalizedConfig["services"]): void {
     const before = new Set(this.#fixed.map(({ service }) => service))
+    const now = this.#time()
     this.#fixed = Object.entries(services).flatMap(([service, list]) =>
-      list.map((entry) => this.#toFixed(service, entry)),
+      list.map((entry) => toInstance(service, entry, now)),
     )
     for (const service of new Set([...before, ...Object.keys(services)])) this.#tell(service)
   }
 
+  /** Takes over all that a source says of a service; null: there is no source any more. */
+  useSourced(
+    service: string,
+    given: { readonly kind: string; readonly instances: readonly RegistryInstance[] } | null,
+  ): void {
+    if (given === null) this.#sourced.delete(service)
+    else this.#sourced.set(service, nextSourced(this.#sourced.get(service), service, given, this.#time()))
+    this.#tell(service)
+  }
+
+  /** A source fails: what it said last stays, and says so. */
+  markStale(service: string, { kind, fault }: { readonly kind: string; readonly fault: string }): void {
+    const instances = this.#sourced.get(service)?.instances ?? []
+    this.#sourced.set(service, { kind, stale: true, fault, instances })
+  }
+
+  /** The source of a service; null where it has none. */
+  source(service: string): ServiceSource | null {
+    const { kind, stale, fault } = this.#sourced.get(service) ?? {}
+    return kind === undefined || stale === undefined ? null : { kind, stale, fault: fault ?? null }
+  }
+
   services(): string[] {
-    return [...new Set(this.#all().map(({ service }) => service))].sort()
+    return [...new Set([...this.#all().map(({ service }) => service), ...this.#sourced.keys()])].sort()
   }
 
   instances(service: string, { healthy, zone, version }: InstanceFilter = {}): Instance[] {
@@ -137,11 +163,16 @@ export class ServiceRegistry {
   /** What health checks found; without effect on a draining instance. */
   judge(service: string, id: string, status: "healthy" | "unhealthy"): void {
     const fixed = this.#fixed.find((instance) => instance.service === service && instance.id === id)
-    const known = fixed ?? this.#instances.get(`${service}/${id}`)
+    const sourced = this.#sourced.get(service)
+    const found = sourced?.instances.find((instance) => instance.id === id)
+    const known = fixed ?? found ?? this.#instances.get(`${service}/${id}`)
     if (known === undefined || known.status === status || known.status === "draining") return
     const next = { ...known, status }
-    if (fixed === undefined) return this.#save(next)
-    this.#fixed = this.#fixed.map((instance) => (instance === fixed ? next : instance))
+    if (fixed !== undefined) this.#fixed = this.#fixed.map((instance) => (instance === fixed ? next : instance))
+    else if (sourced !== undefined && found !== undefined) {
+      const instances = sourced.instances.map((instance) => (instance === found ? next : instance))
+      this.#sourced.set(service, { ...sourced, instances })
+    } else return this.#save(next)
     this.#tell(service)
   }
 
@@ -165,7 +196,8 @@ export class ServiceRegistry {
   }
 
   #all(): Instance[] {
-    return [...this.#fixed, ...this.#instances.values()]
+    const sourced = [...this.#sourced.values()].flatMap(({ instances }) => instances)
+    return [...this.#fixed, ...sourced, ...this.#instances.values()]
   }
 
   #find(service: string, id: string): Instance {
@@ -189,24 +221,6 @@ export class ServiceRegistry {
 
   #time(): string {
     return new Date(this.#now()).toISOString()
-  }
-
-  #toFixed(service: string, entry: NormalizedConfig["services"][string][number]): Instance {
-    const { id, host, port, weight, zone, version } = entry
-    const now = this.#time()
-    const standard = { protocol: "http", metadata: {}, ttlSeconds: null, load: null, status: "unknown" as const }
-    return {
-      ...standard,
-      id: id || formatHostPort(entry),
-      service,
-      host,
-      port,
-      weight,
-      zone,
-      version,
-      registeredAt: now,
-      lastHeartbeatAt: now,
-    }
   }
 }
 

@@ -64,7 +64,9 @@ test("registers, beats, changes, finds and forgets an instance", async (t) => {
   t.is((await call({ url: "/v1/services/users/instances?healthy=true&zone=a&version=2" })).json().items.length, 1)
   t.is((await call({ url: "/v1/services/users/instances?zone=b" })).json().items.length, 0)
   t.like((await call({ method: "PATCH", url: at, payload: { status: "draining" } })).json(), { status: "draining" })
-  t.deepEqual((await call({ url: "/v1/services" })).json(), { items: [{ name: "users", instances: 1, healthy: 0 }] })
+  t.deepEqual((await call({ url: "/v1/services" })).json(), {
+    items: [{ name: "users", source: null, instances: 1, healthy: 0 }],
+  })
   t.is((await call({ method: "DELETE", url: at })).statusCode, 204)
   t.is((await call({ method: "POST", url: `${at}/heartbeat` })).statusCode, 404)
 })

@@ -3,6 +3,7 @@ import Type, { type Static } from "typebox"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
+import { SourceSchema } from "./source.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
 import { Exact, Later, Secret } from "./values.ts"
 
@@ -37,7 +38,7 @@ export const ConfigSchema = Exact({
   listeners: Type.Optional(Type.Array(ListenerSchema)),
   admin: Type.Optional(AdminSchema),
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
-  services: Type.Optional(Type.Record(Type.String(), Type.Array(InstanceSchema))),
+  services: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Array(InstanceSchema), SourceSchema]))),
   routes: Type.Optional(Type.Array(RouteSchema)),
   policies: Type.Optional(NamesOrModules),
   handlers: Type.Optional(NamesOrModules),
@@ -105,5 +106,6 @@ export const ConfigSchema = Exact({
 export type ConfigData = Static<typeof ConfigSchema>
 export type RouteData = Static<typeof RouteSchema>
 export type UpstreamData = Static<typeof UpstreamSchema>
+export type SourceData = Static<typeof SourceSchema>
 export type ListenerData = Static<typeof ListenerSchema>
 export type SecretData = Static<typeof Secret>

@@ -1,0 +1,333 @@
+/**
+ * Servers that the sources of services ask. Real are the file, HTTP, DNS over UDP and etcd;
+ * Consul and Kubernetes are small servers of the parts of their HTTP APIs that are used,
+ * written from their documentation.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { createSocket } from "node:dgram"
+import { once } from "node:events"
+import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs"
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http"
+import { type AddressInfo, createServer as createTcp } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { RegistryInstance } from "../../src/index.ts"
+
+/** A server of instances that can be told what it has, and that it is away. */
+export interface World {
+  /** `services.<name>` of the configuration. */
+  readonly source: object
+  set(instances: readonly RegistryInstance[]): Promise<void> | void
+  fail(): Promise<void> | void
+  mend(): Promise<void> | void
+  close(): Promise<void> | void
+}
+
+/** An HTTP server that can go away and come back on its port. */
+class Web {
+  #server: Server
+  #port = 0
+  readonly #answer: RequestListener
+
+  private constructor(answer: RequestListener) {
+    this.#answer = answer
+    this.#server = createServer(answer)
+  }
+
+  static async open(answer: RequestListener): Promise<Web> {
+    const web = new Web(answer)
+    await web.mend()
+    return web
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`
+  }
+
+  async fail(): Promise<void> {
+    const closed = once(this.#server, "close")
+    this.#server.close()
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  async mend(): Promise<void> {
+    this.#server = createServer(this.#answer)
+    this.#server.listen(this.#port, "127.0.0.1")
+    await once(this.#server, "listening")
+    this.#port = (this.#server.address() as AddressInfo).port
+  }
+}
+
+export async function fileWorld(): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-source-"))
+  const file = join(folder, "instances.yaml")
+  let last = "[]"
+  const write = (text: string): void => {
+    last = text
+    writeFileSync(file, text)
+  }
+  write(last)
+  return {
+    source: { file },
+    set: (instances) => write(JSON.stringify(instances)),
+    fail: () => writeFileSync(file, "no: list\n"),
+    mend: () => writeFileSync(file, last),
+    close: () => {
+      unlinkSync(file)
+      rmSync(folder, { recursive: true })
+    },
+  }
+}
+
+export async function httpWorld(): Promise<World & { readonly unchanged: () => number }> {
+  let [body, version, unchanged] = ["[]", 0, 0]
+  const web = await Web.open((request, response) => {
+    const etag = `"${version}"`
+    if (request.headers["if-none-match"] === etag) {
+      unchanged++
+      return response.writeHead(304, { etag }).end()
+    }
+    return response.writeHead(200, { etag, "content-type": "application/json" }).end(body)
+  })
+  return {
+    source: { http: web.url },
+    set: (instances) => {
+      version++
+      body = JSON.stringify({ items: instances })
+    },
+    fail: () => web.fail(),
+    mend: () => web.mend(),
+    close: () => web.fail(),
+    unchanged: () => unchanged,
+  }
+}
+
+/** A DNS server of one A or SRV name (RFC 1035, RFC 2782); SRV targets are `a-b-c-d.addr.test`. */
+export async function dnsWorld(kind: "dns" | "srv"): Promise<World> {
+  let [instances, isAway]: [readonly RegistryInstance[], boolean] = [[], false]
+  const socket = createSocket("udp4")
+  socket.on("message", (query, { port, address }) => {
+    const { name, type, end } = question(query)
+    const answers = isAway ? null : answersOf({ kind, instances, name, type })
+    const head = Buffer.from(query.subarray(0, 12))
+    // An answer, recursion available; SERVFAIL while it is away, NXDOMAIN for an unknown name.
+    head.writeUInt16BE(0x8180 | (isAway ? 2 : answers === null ? 3 : 0), 2)
+    head.writeUInt16BE(answers?.length ?? 0, 6)
+    head.writeUInt32BE(0, 8)
+    socket.send(Buffer.concat([head, query.subarray(12, end), ...(answers ?? [])]), port, address)
+  })
+  socket.bind(0, "127.0.0.1")
+  await once(socket, "listening")
+  const resolver = `127.0.0.1:${socket.address().port}`
+  const name = kind === "dns" ? { dns: "api.test:9000" } : { srv: "_http._tcp.api.test" }
+  return {
+    source: { ...name, resolver },
+    set: (next) => {
+      instances = next
+    },
+    fail: () => {
+      isAway = true
+    },
+    mend: () => {
+      isAway = false
+    },
+    close: () => void socket.close(),
+  }
+}
+
+const [A, SRV] = [1, 33]
+
+function question(query: Buffer): { name: string; type: number; end: number } {
+  const labels: string[] = []
+  let at = 12
+  for (let length = query[at] ?? 0; length > 0; length = query[at] ?? 0) {
+    labels.push(query.toString("latin1", at + 1, at + 1 + length))
+    at += 1 + length
+  }
+  return { name: labels.join("."), type: query.readUInt16BE(at + 1), end: at + 5 }
+}
+
+interface Asked {
+  readonly kind: "dns" | "srv"
+  readonly instances: readonly RegistryInstance[]
+  readonly name: string
+  readonly type: number
+}
+
+function answersOf({ kind, instances, name, type }: Asked): Buffer[] | null {
+  const [, digits] = /^(\d+-\d+-\d+-\d+)\.addr\.test$/.exec(name) ?? []
+  if (digits !== undefined) return type === A ? [record(A, addressOf(digits.replaceAll("-", ".")))] : []
+  if (kind === "dns" && name === "api.test")
+    return type === A ? instances.map(({ host }) => record(A, addressOf(host))) : []
+  if (kind !== "srv" || name !== "_http._tcp.api.test") return null
+  return type !== SRV ? [] : instances.map(srvRecord)
+}
+
+function srvRecord({ host, port, weight = 1 }: RegistryInstance): Buffer {
+  const fixed = Buffer.alloc(6)
+  fixed.writeUInt16BE(10, 0)
+  fixed.writeUInt16BE(weight, 2)
+  fixed.writeUInt16BE(port, 4)
+  const labels = [host.replaceAll(".", "-"), "addr", "test"].map((label) =>
+    Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]),
+  )
+  return record(SRV, Buffer.concat([fixed, ...labels, Buffer.from([0])]))
+}
+
+/** The name is that of the question; a second to live. */
+function record(type: number, data: Buffer): Buffer {
+  const head = Buffer.from([0xc0, 0x0c, 0, type, 0, 1, 0, 0, 0, 1, 0, data.length])
+  return Buffer.concat([head, data])
+}
+
+function addressOf(ip: string): Buffer {
+  return Buffer.from(ip.split(".").map(Number))
+}
+
+/** `/v1/health/service/<name>` with blocking queries. */
+export async function consulWorld(): Promise<World> {
+  let [instances, index]: [readonly RegistryInstance[], number] = [[], 1]
+  const waiting = new Set<() => void>()
+  const answer = (response: ServerResponse): void => {
+    const body = instances.map(({ id, host, port, weight, zone, version }) => ({
+      Node: { Address: "192.0.2.99", Datacenter: "dc1" },
+      Service: { ID: id, Address: host, Port: port, Weights: { Passing: weight ?? 1 }, Meta: { zone, version } },
+    }))
+    response.writeHead(200, { "x-consul-index": String(index), "content-type": "application/json" })
+    response.end(JSON.stringify(body))
+  }
+  const web = await Web.open((request, response) => {
+    const url = new URL(request.url ?? "", "http://consul")
+    const isRight = url.pathname === "/v1/health/service/api" && url.searchParams.get("passing") === "1"
+    if (!isRight || request.headers["x-consul-token"] !== "secret") return response.writeHead(403).end()
+    if (url.searchParams.get("index") !== String(index)) return answer(response)
+    const tell = (): void => answer(response)
+    waiting.add(tell)
+    response.on("close", () => waiting.delete(tell))
+    return undefined
+  })
+  return {
+    source: { consul: { url: web.url, token: "secret" } },
+    set: (next) => {
+      instances = next
+      index++
+      for (const tell of [...waiting]) tell()
+      waiting.clear()
+    },
+    fail: () => web.fail(),
+    mend: () => web.mend(),
+    close: () => web.fail(),
+  }
+}
+
+/** EndpointSlices of one service: list and watch. */
+export async function kubernetesWorld(): Promise<World> {
+  let [instances, version]: [readonly RegistryInstance[], number] = [[], 1]
+  const watchers = new Set<ServerResponse>()
+  const slice = () => ({
+    metadata: { name: "api-abc", resourceVersion: String(version) },
+    ports: [{ name: "metrics", port: 1 }].concat({ name: "http", port: instances[0]?.port ?? 0 }),
+    endpoints: [
+      ...instances.map(({ id, host, zone }) => ({
+        addresses: [host],
+        conditions: { ready: true },
+        zone,
+        targetRef: { kind: "Pod", name: id },
+      })),
+      { addresses: ["192.0.2.77"], conditions: { ready: false } },
+    ],
+  })
+  const tell = (watcher: ServerResponse): void => {
+    watcher.write(`${JSON.stringify({ type: "MODIFIED", object: slice() })}\n`)
+  }
+  const web = await Web.open((request: IncomingMessage, response: ServerResponse) => {
+    const url = new URL(request.url ?? "", "http://kubernetes")
+    const isRight =
+      url.pathname === "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices" &&
+      url.searchParams.get("labelSelector") === "kubernetes.io/service-name=api"
+    if (!isRight || request.headers.authorization !== "Bearer secret") return response.writeHead(403).end()
+    response.writeHead(200, { "content-type": "application/json" })
+    if (url.searchParams.get("watch") !== "1")
+      return response.end(JSON.stringify({ metadata: { resourceVersion: String(version) }, items: [slice()] }))
+    response.flushHeaders()
+    // What is newer than the list is told at once.
+    if (url.searchParams.get("resourceVersion") !== String(version)) tell(response)
+    watchers.add(response)
+    response.on("close", () => watchers.delete(response))
+    return undefined
+  })
+  return {
+    source: { kubernetes: { url: web.url, token: "secret", namespace: "shop", port: "http" } },
+    set: (next) => {
+      instances = next
+      version++
+      for (const watcher of watchers) tell(watcher)
+    },
+    fail: () => web.fail(),
+    mend: () => web.mend(),
+    close: () => web.fail(),
+  }
+}
+
+/** A real etcd, its data in a folder of its own. */
+export async function etcdWorld(): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-etcd-"))
+  const [client, peer] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`]
+  const args = ["--data-dir", folder, "--listen-client-urls", client, "--advertise-client-urls", client]
+  const more = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+  const cluster = ["--initial-cluster", `default=${peer}`, "--logger", "zap", "--log-level", "error"]
+  let etcd: ChildProcess
+  const ask = async (path: string, body: object): Promise<void> => {
+    const response = await fetch(`${client}${path}`, { method: "POST", body: JSON.stringify(body) })
+    if (!response.ok) throw new Error(await response.text())
+    await response.arrayBuffer()
+  }
+  const mend = async (): Promise<void> => {
+    etcd = spawn("etcd", [...args, ...more, ...cluster], { stdio: "ignore" })
+    for (let tries = 0; ; tries++) {
+      if (
+        await fetch(`${client}/health`).then(
+          (response) => response.ok,
+          () => false,
+        )
+      )
+        return
+      if (tries > 200) throw new Error("etcd did not start")
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+  const fail = async (): Promise<void> => {
+    const ended = once(etcd, "exit")
+    etcd.kill()
+    await ended
+  }
+  const base64 = (text: string): string => Buffer.from(text).toString("base64")
+  await mend()
+  let keys: readonly string[] = []
+  return {
+    source: { etcd: { url: client, prefix: "/services/api/" } },
+    set: async (instances) => {
+      const next = new Map(instances.map((instance) => [`/services/api/${instance.id}`, JSON.stringify(instance)]))
+      for (const [key, value] of next) await ask("/v3/kv/put", { key: base64(key), value: base64(value) })
+      for (const key of keys) if (!next.has(key)) await ask("/v3/kv/deleterange", { key: base64(key) })
+      await ask("/v3/kv/put", { key: base64("/services/apix"), value: base64("no instance") })
+      keys = [...next.keys()]
+    },
+    fail,
+    mend,
+    close: async () => {
+      await fail()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcp().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, "close")
+  return port
+}
