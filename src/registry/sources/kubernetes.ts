@@ -3,12 +3,15 @@
  * listed and then watched. In a pod, address, token and authority are those of its account.
  */
 import { existsSync, readFileSync } from "node:fs"
+import { pause } from "./pause.ts"
 import { getJson, jsonLines } from "./request.ts"
 import type { Source, SourceOptions } from "./source.ts"
 
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 /** The server ends a watch after that long; then it is listed again. */
 const WATCH_S = 300
+/** At least between a watch that ended and the next list. */
+const LEAST_MS = 200
 
 interface Slice {
   readonly metadata: { readonly name: string }
@@ -54,6 +57,7 @@ export const kubernetesSource: Source = async function* (options) {
       else continue
       yield toEntries(slices, source.port)
     }
+    await pause(LEAST_MS, signal)
   }
 }
 

@@ -39,7 +39,10 @@ export async function* jsonLines(url: string, call: Call): AsyncGenerator<unknow
   const status = response.statusCode ?? 0
   if (status !== 200)
     throw new Error(`${new URL(url).origin} answered ${status}: ${(await collect(response)).slice(0, 200)}`)
-  for await (const line of createInterface({ input: response })) {
+  const lines = createInterface({ input: response })
+  // It passes on what breaks its input, also to nobody.
+  lines.on("error", () => undefined)
+  for await (const line of lines) {
     if (line !== "") yield JSON.parse(line) as unknown
   }
 }
@@ -56,8 +59,6 @@ function open(
     const timer = setTimeout(() => call.destroy(new Error(`${new URL(url).origin} does not answer`)), timeoutMs)
     call.on("response", (response) => {
       clearTimeout(timer)
-      // Whoever reads it notices a broken connection, but may have left before the error is told.
-      response.on("error", () => undefined)
       resolve(response)
     })
     call.on("error", (error) => {
