@@ -24,7 +24,9 @@ COPY package.json package-lock.json ./
 RUN npm install --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
+COPY bin bin
 RUN node node_modules/typescript/bin/tsc -p tsconfig.build.json && \
+    node bin/dashboard.mjs && \
     npm prune --omit=dev --no-audit --no-fund
 
 FROM node:22-bookworm-slim

@@ -57,7 +57,10 @@ function installPackages() {
   const wanted = Math.max(changed(join(root, "package.json")), changed(join(root, "package-lock.json")))
   if (changed(stamp) >= wanted) return
   say("installing packages")
-  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"])
+  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], {
+    // Standard output belongs to who called.
+    stdio: ["ignore", process.stderr.fd, "inherit"],
+  })
   writeFileSync(join(root, "node_modules", ".tidegate"), "")
   // npm leaves the file alone when nothing was missing.
   if (existsSync(stamp)) touch(stamp)
@@ -86,7 +89,7 @@ function buildTypeScript() {
 }
 
 /** The same name as src/native/load.ts looks for. */
-function platformName() {
+export function platformName() {
   const { platform, arch } = process
   if (platform === "win32") return `win32-${arch}-msvc`
   if (platform !== "linux") return `${platform}-${arch}`

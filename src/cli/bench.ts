@@ -1,9 +1,10 @@
 /** tidegate bench: the native and the JavaScript paths side by side, on this machine. */
-import { existsSync } from "node:fs"
-import { fileURLToPath } from "node:url"
 import type { Command } from "commander"
-import { TidegateError } from "../errors.ts"
+import { messageOf, TidegateError } from "../errors.ts"
 import { example } from "./options.ts"
+
+/** What the package does not bring along: it is needed to compare, not to run. */
+const PEERS = ["tinybench", "mqtt-packet", "coap-packet", "fastify", "@fastify/http-proxy"]
 
 interface Options {
   readonly json?: string
@@ -24,13 +25,13 @@ export function addBench(program: Command): void {
 }
 
 async function bench(names: readonly string[], options: Options): Promise<void> {
-  const entry = new URL("../../bench/run.mjs", import.meta.url)
-  if (!existsSync(fileURLToPath(entry))) {
-    throw new TidegateError(
-      "NOT_AVAILABLE",
-      "the benchmarks stand in the repository, not in the package; clone it to run them",
-    )
+  try {
+    const { runBench } = (await import(new URL("../../bench/run.mjs", import.meta.url).href)) as Bench
+    await runBench(names, options)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error
+    throw new TidegateError("NOT_AVAILABLE", `a package to compare with is missing: ${messageOf(error)}`, {
+      hint: `install what the benchmarks need with: npm install --no-save ${PEERS.join(" ")}`,
+    })
   }
-  const { runBench } = (await import(entry.href)) as Bench
-  await runBench(names, options)
 }
