@@ -71,7 +71,7 @@ test("whatever is written into an event ring is read from it, in order", (t) => 
       for (const written of events) {
         if (!writeEvent(ring, written)) continue
         const read: unknown[] = []
-        reader.drain(10, (record) => read.push(record))
+        reader.drain(10, ({ kind, a, b, c, d, time, text }) => read.push({ kind, a, b, c, d, time, text }))
         t.deepEqual(read, [written])
       }
     }),
