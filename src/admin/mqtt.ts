@@ -1,8 +1,9 @@
-/** `/v1/mqtt`: sessions and retained messages. */
+/** `/v1/mqtt`: sessions, retained messages, and what passes. */
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
 import { type AdminContext, parsed } from "./context.ts"
 import { sendProblem } from "./problem.ts"
+import { openEventStream } from "./sse.ts"
 
 const ClientsQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
@@ -11,6 +12,10 @@ const ClientsQuery = Type.Object({
 const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: 65_535 }) })
 const RetainedQuery = Type.Object({
   filter: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535, default: "#" })),
+})
+const TraceQuery = Type.Object({
+  client: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535 })),
+  topic: Type.Optional(Type.String({ minLength: 1, maxLength: 65_535 })),
 })
 const tags = ["mqtt"]
 
@@ -49,5 +54,17 @@ export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
     "/v1/mqtt/retained",
     { schema: { querystring: RetainedQuery, tags, summary: "retained messages" } },
     async ({ query }) => parsed(await gateway.native.retained(query.filter ?? "#")),
+  )
+
+  app.get<{ Querystring: Static<typeof TraceQuery> }>(
+    "/v1/mqtt/trace",
+    {
+      schema: { querystring: TraceQuery, tags, summary: "packets of a client or topic as they come and go, as events" },
+    },
+    (request, reply) => {
+      const { client, topic } = request.query
+      const watch = { ...(client !== undefined && { clientId: client }), ...(topic !== undefined && { topic }) }
+      openEventStream(request, reply, (stream) => gateway.trace(watch, (line) => stream.send("packet", line)))
+    },
   )
 }

@@ -46,6 +46,18 @@ export class AdminClient {
     })
   }
 
+  /** The data of each server-sent event, until the gateway ends. Throws as `call`. */
+  async *events(path: string): AsyncGenerator<unknown> {
+    const { ok, status, statusText, body } = await this.#fetch(path, {})
+    if (!ok || body === null) throw new TidegateError("ADMIN_REFUSED", `${status} ${statusText}`)
+    let rest = ""
+    for await (const part of body.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + part).split("\n")
+      rest = lines.pop() ?? ""
+      for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6))
+    }
+  }
+
   async #fetch(path: string, { method, body }: AdminCall): Promise<Response> {
     const headers: Record<string, string> = {}
     if (this.#token !== null) headers.authorization = `Bearer ${this.#token}`

@@ -1,5 +1,6 @@
-/** tidegate mqtt: sessions and retained messages of a running gateway. */
+/** tidegate mqtt: sessions, retained messages and packets of a running gateway. */
 import type { Command } from "commander"
+import type { MqttTraceLine } from "../model/mqtt-trace.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
 import { example, withAdmin } from "./options.ts"
 import { print, printJson } from "./output.ts"
@@ -30,6 +31,39 @@ export function addMqtt(program: Command): void {
     await (await AdminClient.open(options)).call(`/v1/mqtt/clients/${encodeURIComponent(id)}`, { method: "DELETE" })
     print(`${id} is disconnected`)
   })
+  addTrace(mqtt)
+}
+
+interface TraceOptions extends Options {
+  readonly client?: string
+  readonly topic?: string
+}
+
+function addTrace(mqtt: Command): void {
+  const trace = withAdmin(mqtt.command("trace").description("packets as they come and go, until interrupted"))
+    .option("--client <id>", "of this client")
+    .option("--topic <filter>", "publishes and subscriptions of these topics")
+  example(trace, "tidegate mqtt trace --client sensor-1", "tidegate mqtt trace --topic 'plant/#' --json").action(
+    async ({ client, topic, ...options }: TraceOptions) => {
+      const query = new URLSearchParams({ ...(client && { client }), ...(topic && { topic }) })
+      const admin = await AdminClient.open(options)
+      for await (const line of admin.events(`/v1/mqtt/trace?${query}`)) {
+        if (options.json) print(JSON.stringify(line))
+        else print(formatLine(line as MqttTraceLine))
+      }
+    },
+  )
+}
+
+function formatLine({ time, direction, clientId, packet, topic, qos, packetId, bytes, reason }: MqttTraceLine): string {
+  const details = [
+    topic,
+    qos !== null && `qos ${qos}`,
+    packetId !== null && `id ${packetId}`,
+    bytes !== null && `${bytes} B`,
+  ]
+  const shown = [...details, reason].filter((part) => part !== null && part !== false)
+  return [new Date(time).toISOString(), direction, clientId ?? "-", packet, ...shown].join("  ")
 }
 
 function list(command: Command, toPath: (argument: string) => string): void {

@@ -4,7 +4,9 @@
  */
 import type { GatewayEvent, GatewayEventType } from "../model/gateway-event.ts"
 import type { ReceivedMessage } from "../model/message.ts"
+import type { MqttTraceLine } from "../model/mqtt-trace.ts"
 import { createEventRing, EVENT_KIND, type EventRecord, EventRingReader, NONE } from "../native/index.ts"
+import { Traces } from "./traces.ts"
 
 export type Listener<T extends GatewayEventType> = (event: Extract<GatewayEvent, { type: T }>) => void
 type AnyListener = (event: GatewayEvent) => void
@@ -32,6 +34,7 @@ export class EventHub {
   readonly memory: readonly Uint8Array[]
   readonly #rings: readonly EventRingReader[]
   readonly #listeners = new Map<GatewayEventType, Set<AnyListener>>()
+  readonly traces = new Traces()
   readonly #subscribers = new Map<number, (message: ReceivedMessage) => void>()
   #names: IndexNames = { routes: [], upstreams: [] }
   #scheduled = false
@@ -97,7 +100,10 @@ export class EventHub {
     if (event !== null) this.emit(event)
   }
 
-  #deliver({ a, text }: EventRecord): void {
+  #deliver({ a, text, time }: EventRecord): void {
+    if (a === 0) {
+      return this.traces.deliver({ time, ...(JSON.parse(text) as Omit<MqttTraceLine, "time">) })
+    }
     const listener = this.#subscribers.get(a)
     if (listener === undefined) return
     const { topic, qos, retain, payload } = JSON.parse(text) as Omit<ReceivedMessage, "payload"> & { payload: string }

@@ -7,6 +7,7 @@ import { type DataDir, type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
+import type { MqttTraceLine, MqttWatch } from "../model/mqtt-trace.ts"
 import { type BoundListener, loadNative, type NativeGateway, type Plan } from "../native/index.ts"
 import type { ServiceRegistry } from "../registry/index.ts"
 import { type AppliedPlan, wrongState } from "./applier.ts"
@@ -158,6 +159,13 @@ export class Gateway implements AsyncDisposable {
       this.#hub.unsubscribe(id)
       if (this.#engine !== null) native.unsubscribe(id)
     }
+  }
+
+  /** Shows MQTT packets of a client, a topic filter, or all, as they come and go. Returns the way out. */
+  trace(watch: MqttWatch, listener: (line: MqttTraceLine) => void): () => void {
+    const { native } = this.#require("trace")
+    const tell = (watches: readonly MqttWatch[]) => this.#engine && native.trace(JSON.stringify(watches))
+    return this.#hub.traces.start(watch, listener, tell)
   }
 
   /** Listens to events; may be called before the start. Returns the way out. */

@@ -19,6 +19,7 @@ export const METRICS = {
   tidegate_delayed_messages: "publishes to $delayed that wait for their time",
   tidegate_publishes_total: "publishes the broker took or refused, wills included",
   tidegate_deliveries_total: "deliveries due (matched) and handed to a connection (delivered)",
+  tidegate_slow_clients: "MQTT connections that read too slowly",
   tidegate_subscriptions: "subscriptions of all subscribers",
   tidegate_mqtt_sessions: "sessions, by state",
   tidegate_retained_messages: "retained messages",

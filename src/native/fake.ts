@@ -139,6 +139,13 @@ export class FakeGateway implements NativeGateway {
     return id
   }
 
+  /** What was asked to be shown last. */
+  watches = "[]"
+
+  trace(watchesJson: string): void {
+    this.watches = watchesJson
+  }
+
   unsubscribe(id: number): void {
     this.#subscriptions.delete(id)
   }

@@ -39,6 +39,8 @@ export interface NativeGateway {
   /** Messages arrive as event records of kind `message` with the id returned. */
   subscribe(filter: string, qos: number): number
   unsubscribe(id: number): void
+  /** `MqttWatch[]` as JSON: packets to show as event records of kind `message` with id 0; none: ends it. */
+  trace(watchesJson: string): void
   /** Called once per batch of event records; does not keep the process alive. */
   onWake(callback: () => void): void
   /** `{ delayMs, timeoutMs }` as JSON; resolves when the last connection is gone or the time is up. */

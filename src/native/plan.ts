@@ -310,6 +310,8 @@ export interface MqttPlan {
   readonly serverKeepAliveS: number
   readonly maxSessionExpiryS: number
   readonly connectTimeoutMs: number
+  /** CONNECTs answered in a second, beyond 0x9F; 0: no bound. */
+  readonly maxConnectsPerS: number
   readonly redirect: RedirectPlan | null
 }
 

@@ -110,6 +110,10 @@ impl Backlog {
         self.inflight.len()
     }
 
+    pub(crate) fn inbound(&self) -> usize {
+        self.inbound.len()
+    }
+
     /// Takes a QoS 1 or 2 delivery: sends it, or keeps it for later within the bounds.
     pub(crate) fn offer<S: Sink>(&mut self, offer: Offer<'_>, window: Option<usize>, outlet: &mut Outlet<'_, S>) {
         let free = window.is_some_and(|window| self.queue.is_empty() && self.inflight.len() < window);

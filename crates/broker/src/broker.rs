@@ -371,6 +371,7 @@ fn forward<S: Sink>(
 fn client_info(slot: &Slot) -> Option<ClientInfo> {
     let session = slot.session.as_ref()?;
     Some(ClientInfo {
+        id: slot.id,
         client_id: session.client_id.clone(),
         user: slot.access.user.clone(),
         connected: session.connected,
@@ -378,6 +379,9 @@ fn client_info(slot: &Slot) -> Option<ClientInfo> {
         queued: session.backlog.queued(),
         queued_bytes: session.backlog.queued_bytes(),
         inflight: session.backlog.inflight(),
+        dropped: session.dropped,
+        inbound: session.backlog.inbound(),
+        has_will: session.will.is_some(),
         subscriptions: slot.filters.iter().map(|(filter, options)| (filter.clone(), options.qos)).collect(),
     })
 }

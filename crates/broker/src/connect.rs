@@ -305,7 +305,7 @@ impl Broker {
         self.subscribers.stats.moved -= count as i64;
         self.subscribers.stats.dropped[DropReason::SessionEnded as usize] += count as u64;
         if count > 0 {
-            sink.dropped(Protocol::Mqtt, DropReason::SessionEnded, u32::try_from(count).unwrap_or(u32::MAX));
+            sink.dropped(None, Protocol::Mqtt, DropReason::SessionEnded, u32::try_from(count).unwrap_or(u32::MAX));
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Outlet<'a, S> {
     pub(crate) now: u64,
     pub(crate) limits: &'a BrokerLimits,
     pub(crate) stats: &'a mut Stats,
+    /// Dropped by this call.
+    pub(crate) dropped: u64,
     pub(crate) sink: &'a mut S,
 }
 
@@ -38,7 +40,8 @@ impl<S: Sink> Outlet<'_, S> {
     pub(crate) fn drop(&mut self, reason: DropReason, count: usize) {
         if count > 0 {
             self.stats.dropped[reason as usize] += count as u64;
-            self.sink.dropped(self.protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
+            self.dropped += count as u64;
+            self.sink.dropped(Some(self.id), self.protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
         }
     }
 

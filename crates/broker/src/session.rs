@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) will_at: Option<u64>,
     /// The earliest timer of this session that still runs.
     pub(crate) timer_at: Option<u64>,
+    /// Messages for it that were dropped, since it is on this worker.
+    pub(crate) dropped: u64,
     pub(crate) backlog: Backlog,
 }
 
@@ -51,6 +53,7 @@ impl Session {
             will: None,
             will_at: None,
             timer_at: None,
+            dropped: 0,
             backlog: Backlog::default(),
         }
     }

@@ -147,6 +147,6 @@ pub trait Sink {
     /// A session that moved here is kept here, by what this call appended: then the
     /// worker it came from may forget it, with its `forget`.
     fn parted(&mut self, from: u16, key: u64);
-    /// Messages that matched and are not delivered.
-    fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32);
+    /// Messages that matched and are not delivered; to whom, where one subscriber is meant.
+    fn dropped(&mut self, to: Option<SubscriberId>, protocol: Protocol, reason: DropReason, count: u32);
 }

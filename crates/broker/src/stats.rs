@@ -1,6 +1,6 @@
 //! What one worker's broker counts, and what it tells about a client.
 
-use crate::sink::DropReason;
+use crate::sink::{DropReason, SubscriberId};
 use std::sync::Arc;
 use tidegate_message::Qos;
 
@@ -44,6 +44,8 @@ impl Stats {
 /// A session as the admin API shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientInfo {
+    /// Its name on this worker.
+    pub id: SubscriberId,
     /// MQTT client identifier.
     pub client_id: Arc<str>,
     /// User name.
@@ -58,6 +60,12 @@ pub struct ClientInfo {
     pub queued_bytes: usize,
     /// Deliveries that are not acknowledged.
     pub inflight: usize,
+    /// Messages for it that were dropped since it is on this worker.
+    pub dropped: u64,
+    /// QoS 2 messages of it between PUBLISH and PUBREL.
+    pub inbound: usize,
+    /// Whether a will waits.
+    pub has_will: bool,
     /// Filters with their highest promise.
     pub subscriptions: Vec<(Arc<str>, Qos)>,
 }

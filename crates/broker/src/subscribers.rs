@@ -143,8 +143,10 @@ impl Subscribers {
         let slot = slots.get_mut(id.slot as usize).filter(|slot| slot.id == id)?;
         let protocol = slot.protocol;
         let session = slot.session.as_mut()?;
-        let mut outlet = Outlet { id, protocol, key: session.key, now, limits, stats, sink };
-        Some(act(session, &mut outlet))
+        let mut outlet = Outlet { id, protocol, key: session.key, now, limits, stats, dropped: 0, sink };
+        let result = act(session, &mut outlet);
+        session.dropped += outlet.dropped;
+        Some(result)
     }
 
     /// Whether the rules let the subscriber of `slot` receive `topic`.
@@ -184,9 +186,12 @@ impl Subscribers {
         let Some(slot) = slots.get_mut(slot as usize) else { return };
         let (id, protocol) = (slot.id, slot.protocol);
         let key = slot.key();
-        let mut outlet = Outlet { id, protocol, key, now, limits, stats, sink };
+        let mut outlet = Outlet { id, protocol, key, now, limits, stats, dropped: 0, sink };
         match &mut slot.session {
-            Some(session) => session.offer(offer, &mut outlet),
+            Some(session) => {
+                session.offer(offer, &mut outlet);
+                session.dropped += outlet.dropped;
+            }
             None => {
                 outlet.stats.delivered += 1;
                 outlet.send(offer, 0, false);
@@ -199,7 +204,7 @@ impl Subscribers {
         if count > 0 {
             self.stats.matched += count as u64;
             self.stats.dropped[reason as usize] += count as u64;
-            sink.dropped(protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
+            sink.dropped(None, protocol, reason, u32::try_from(count).unwrap_or(u32::MAX));
         }
     }
 }

@@ -266,7 +266,7 @@ impl Broker {
         }
         self.subscribers.stats.dropped[DropReason::Duplicate as usize] += twice.len() as u64;
         if !twice.is_empty() {
-            sink.dropped(Protocol::Mqtt, DropReason::Duplicate, u32::try_from(twice.len()).unwrap_or(u32::MAX));
+            sink.dropped(None, Protocol::Mqtt, DropReason::Duplicate, u32::try_from(twice.len()).unwrap_or(u32::MAX));
         }
     }
 

@@ -152,6 +152,11 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
+    pub fn trace(&self, watches: String) -> Result<()> {
+        self.gateway.trace(&watches).map_err(failed)
+    }
+
+    #[napi(catch_unwind)]
     pub fn unsubscribe(&self, id: u32) {
         self.gateway.unsubscribe(id);
     }

@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) handlers: HandlerCalls,
     /// Of this process alone: what keyed hashes of names are made with.
     pub(crate) secret: [u8; 32],
+    /// How fast CONNECTs are answered.
+    pub(crate) pace: crate::mqtt::Pace,
+    pub(crate) faults: crate::pubsub::Faults,
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
 }
@@ -164,6 +167,8 @@ impl Gateway {
             store: opened.as_ref().map(|opened| Arc::clone(&opened.store)),
             handlers: HandlerCalls::default(),
             secret: secret(),
+            pace: Default::default(),
+            faults: Default::default(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });

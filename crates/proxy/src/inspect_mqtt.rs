@@ -3,7 +3,7 @@
 
 use crate::gateway::{Gateway, GatewayError};
 use crate::inspect::{json, parse};
-use crate::pubsub::{Outlet, Publisher, Publishing, publish};
+use crate::pubsub::{Outlet, Publisher, Publishing, Watch, publish};
 use crate::worker::{Control, Worker};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,35 @@ pub(crate) struct ClientRow {
     queued: usize,
     queued_bytes: usize,
     inflight: usize,
+    /// QoS 2 messages of it between PUBLISH and PUBREL.
+    inbound: usize,
+    dropped: u64,
+    has_will: bool,
     subscriptions: Vec<SubscriptionRow>,
     worker: u16,
+    connection: Option<ClientConnection>,
+    last_error: Option<LastError>,
+}
+
+/// The connection that serves a session.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientConnection {
+    id: String,
+    peer: String,
+    version: u8,
+    created_at: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Bytes that its socket did not take yet.
+    waiting_bytes: usize,
+    slow: bool,
+}
+
+#[derive(Serialize)]
+struct LastError {
+    text: String,
+    at: u64,
 }
 
 #[derive(Serialize)]
@@ -52,8 +79,27 @@ struct SubscriptionRow {
 }
 
 impl ClientRow {
-    pub(crate) fn new(worker: u16, client: ClientInfo) -> Self {
+    pub(crate) fn new(worker: &Worker, client: ClientInfo) -> Self {
+        let connection = match worker.hub.outlets.borrow().get(client.id) {
+            Some(Outlet::Mqtt(link)) => Some(ClientConnection {
+                id: format!("{}-{}-{}", worker.id, link.connection.slot, link.connection.generation),
+                peer: link.connection.peer.get().to_string(),
+                version: link.session.borrow().version() as u8,
+                created_at: worker.clock.epoch_ms() + link.connection.created_at,
+                bytes_in: link.connection.bytes_in.get(),
+                bytes_out: link.connection.bytes_out.get(),
+                waiting_bytes: link.waiting(),
+                slow: link.is_slow.get(),
+            }),
+            _ => None,
+        };
+        let last_error = worker.shared.faults.of(&client.client_id).map(|(text, at)| LastError { text, at });
         ClientRow {
+            connection,
+            last_error,
+            inbound: client.inbound,
+            dropped: client.dropped,
+            has_will: client.has_will,
             client_id: client.client_id.to_string(),
             user: client.user.as_deref().map(str::to_owned),
             connected: client.connected,
@@ -66,7 +112,7 @@ impl ClientRow {
                 .iter()
                 .map(|(filter, qos)| SubscriptionRow { filter: filter.to_string(), qos: *qos as u8 })
                 .collect(),
-            worker,
+            worker: worker.id,
         }
     }
 }
@@ -149,6 +195,16 @@ impl Gateway {
         let outcome =
             self.ask_one(0, |done| Control::Publish(Box::new(ApiPublish { topic, payload, options, done })))?;
         Ok(outcome.label())
+    }
+
+    /// Shows packets of chosen clients and topics as records of subscription 0; an empty
+    /// list ends it.
+    ///
+    /// # Errors
+    /// `INVALID_QUERY`, `CLOSED`.
+    pub fn trace(&self, watches: &str) -> Result<(), GatewayError> {
+        let watches: Vec<Watch> = parse(watches)?;
+        self.ask(|reply| Control::Trace(watches.clone(), reply)).map(drop)
     }
 
     /// Subscribes; messages come as events with the number returned.

@@ -52,6 +52,7 @@ export const MQTT = {
   serverKeepAliveS: [0, 0, 65_535, "0: what the client asks for"],
   maxSessionExpiryS: [7 * DAY_S, 0, 4_294_967_295, "longest a session outlives its connection"],
   connectTimeoutMs: [5_000, 100, 600_000, "from accept to CONNECT"],
+  maxConnectsPerS: [0, 0, 10_000_000, "CONNECTs answered in a second, by all workers together; 0: as they come"],
 } as const satisfies Record<string, NumberRow>
 
 /** `coap`: transmission and state. RFC 7252 section 4.8. */

@@ -90,7 +90,7 @@ impl Sink for Driver {
         self.parted.push((from, key));
     }
 
-    fn dropped(&mut self, _: Protocol, _: DropReason, count: u32) {
+    fn dropped(&mut self, _: Option<SubscriberId>, _: Protocol, _: DropReason, count: u32) {
         self.drops += u64::from(count);
     }
 }

@@ -66,6 +66,20 @@ impl Session {
         self.state = State::Closed;
     }
 
+    /// Refuses the CONNECT for now: the client may come again in so many seconds, which a
+    /// user property `retry-after` tells it.
+    pub fn refuse_for(&mut self, code: u8, seconds: u64, out: &mut Vec<u8>) {
+        let version = self.codec.refusal();
+        let mut properties = PropertiesBuf::new();
+        let seconds = seconds.to_string();
+        if version.is_v5() {
+            properties.push(Property::User("retry-after", &seconds));
+        }
+        let code = if version.is_v5() { code } else { reason::to_return_code(code) };
+        Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
+        self.state = State::Closed;
+    }
+
     /// Refuses the CONNECT and names the server to use instead; `moved`: from now on.
     pub fn redirect(&mut self, (reference, moved): (&str, bool), out: &mut Vec<u8>) {
         let code = if moved { reason::SERVER_MOVED } else { reason::USE_ANOTHER_SERVER };

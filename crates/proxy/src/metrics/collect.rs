@@ -27,6 +27,11 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
         gauge(into, "tidegate_delayed_messages", &[], worker.delayed.value() as f64);
+        gauge(into, "tidegate_slow_clients", &[], worker.slow.value() as f64);
+        if worker.refused_rate.value() > 0 {
+            let labels = [("protocol", "mqtt"), ("listener", "all"), ("outcome", "refused-rate")];
+            count(into, "tidegate_connections_total", &labels, worker.refused_rate.value());
+        }
         gauge(into, "tidegate_subscriptions", &[], worker.subscriptions.value() as f64);
         let publishes = [("accepted", &worker.publishes_accepted), ("refused", &worker.publishes_refused)];
         for (outcome, counter) in publishes {

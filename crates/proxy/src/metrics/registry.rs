@@ -121,6 +121,10 @@ pub(crate) struct WorkerCounters {
     pub(crate) sessions_connected: Counter,
     pub(crate) sessions_disconnected: Counter,
     pub(crate) subscriptions: Counter,
+    /// MQTT connections that read too slowly.
+    pub(crate) slow: Counter,
+    /// CONNECTs that came too fast.
+    pub(crate) refused_rate: Counter,
     /// Publishes that wait for their time.
     pub(crate) delayed: Counter,
     pub(crate) publishes_accepted: Counter,

@@ -52,6 +52,13 @@ impl Connecting {
             connection.link.session.borrow_mut().refuse(code, &mut connection.link.out.borrow_mut());
             false
         };
+        let per_second = worker.plan().plan.mqtt.max_connects_per_s;
+        if let Err(seconds) = worker.shared.pace.admit(worker.clock.micros(), per_second, worker.random()) {
+            worker.counters.refused_rate.add(1);
+            let mut session = connection.link.session.borrow_mut();
+            session.refuse_for(reason::CONNECTION_RATE_EXCEEDED, seconds, &mut connection.link.out.borrow_mut());
+            return false;
+        }
         if let Some(redirect) = worker.plan().plan.mqtt.redirect.as_ref().filter(|redirect| redirect.always) {
             let mut session = connection.link.session.borrow_mut();
             session.redirect((&redirect.to, redirect.permanent), &mut connection.link.out.borrow_mut());

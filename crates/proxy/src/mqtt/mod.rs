@@ -2,7 +2,9 @@
 
 mod connect;
 mod enhanced;
+mod pace;
 mod packets;
 mod serve;
 
+pub(crate) use pace::Pace;
 pub(crate) use serve::serve;

@@ -3,7 +3,7 @@
 
 use super::connect::Connecting;
 use super::serve::Connection;
-use crate::pubsub::{Publishing, publish};
+use crate::pubsub::{Line, Publishing, publish};
 use crate::scram::METHOD;
 use std::future::Future;
 use std::pin::Pin;
@@ -68,13 +68,61 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
     };
     match received {
         Ok(None) => Handled::More,
-        Ok(Some((event, used))) => connection.event(event, used),
+        Ok(Some((event, used))) => {
+            if connection.client.worker.hub.traces.is_on() {
+                connection.trace(&event);
+            }
+            connection.event(event, used)
+        }
         // What the client may be told stands in the output already.
-        Err(_) => Handled::End,
+        Err(error) => {
+            let worker = &connection.client.worker;
+            if let Some(id) = connection.link.client_id() {
+                let text = format!("{}: {}", error.rule, error.what);
+                worker.shared.faults.put(&id, text, worker.clock.epoch_ms() + now);
+            }
+            Handled::End
+        }
     }
 }
 
 impl Connection {
+    /// Tells whoever watches what came.
+    fn trace(&self, event: &Event<'_>) {
+        let own = self.link.client_id();
+        let mut line = Line { direction: "in", client_id: own.as_deref(), ..Line::default() };
+        match event {
+            Event::Connect(connect) => (line.packet, line.client_id) = ("connect", Some(connect.client_id)),
+            Event::Publish(publish) => {
+                (line.packet, line.topic) = ("publish", Some(&*publish.topic));
+                (line.qos, line.bytes) = (Some(publish.qos as u8), Some(publish.payload.len()));
+                line.packet_id = Some(publish.packet_id).filter(|id| *id != 0);
+            }
+            Event::Ack(ack) => {
+                line.packet = match ack.kind {
+                    AckKind::PubAck => "puback",
+                    AckKind::PubRec => "pubrec",
+                    AckKind::PubRel => "pubrel",
+                    AckKind::PubComp => "pubcomp",
+                };
+                line.packet_id = Some(ack.packet_id);
+            }
+            Event::Subscribe(subscribe) => {
+                line.packet = "subscribe";
+                line.packet_id = Some(subscribe.packet_id);
+                line.topic = subscribe.filters.iter().next().map(|subscription| subscription.filter);
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                line.packet = "unsubscribe";
+                line.topic = unsubscribe.filters.iter().next().map(|name| name.filter);
+            }
+            Event::Ping => line.packet = "pingreq",
+            Event::Disconnect { .. } => line.packet = "disconnect",
+            Event::Auth(_) => line.packet = "auth",
+        }
+        self.client.worker.trace(&line);
+    }
+
     fn event(&mut self, event: Event<'_>, used: usize) -> Handled {
         match event {
             Event::Connect(connect) => {

@@ -324,6 +324,9 @@ impl Connection {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
         drop(self.seat);
+        if self.link.is_slow.replace(false) {
+            worker.counters.slow.sub(1);
+        }
         self.client.deadline(now, worker.plan().plan.limits.stall_timeout_ms);
         if self.link.waiting() > 0 {
             worker.hub.flusher.mark(&self.link);

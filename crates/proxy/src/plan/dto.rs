@@ -58,6 +58,7 @@ impl PlanDto {
                 server_keep_alive_s: 0,
                 max_session_expiry_s: 86_400,
                 connect_timeout_ms: 5_000,
+                max_connects_per_s: 0,
                 redirect: None,
             },
             coap: CoapDto {
@@ -224,6 +225,7 @@ pub(crate) struct MqttDto {
     pub(crate) server_keep_alive_s: u16,
     pub(crate) max_session_expiry_s: u32,
     pub(crate) connect_timeout_ms: u64,
+    pub(crate) max_connects_per_s: u64,
     pub(crate) redirect: Option<RedirectDto>,
 }
 

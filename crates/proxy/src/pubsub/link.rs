@@ -2,7 +2,7 @@
 //! gathers here until the flush task writes it.
 
 use crate::client::WriteEnd;
-use crate::worker::{Connection, Worker};
+use crate::worker::{Connection, Level, Worker};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -37,7 +37,9 @@ pub(crate) struct MqttLink {
     wire_needs: Cell<u64>,
     framing: Framing,
     write: Rc<WriteEnd>,
-    connection: Rc<Connection>,
+    pub(crate) connection: Rc<Connection>,
+    /// It reads too slowly, and that was said.
+    pub(crate) is_slow: Cell<bool>,
     pub(crate) is_marked: Cell<bool>,
     /// The socket is full: the connection's task waits for room.
     pub(crate) is_blocked: Cell<bool>,
@@ -62,11 +64,17 @@ impl MqttLink {
             framing,
             write,
             connection,
+            is_slow: Cell::new(false),
             is_marked: Cell::new(false),
             is_blocked: Cell::new(false),
             is_broken: Cell::new(false),
             closing: Cell::new(None),
         }
+    }
+
+    /// Whose connection it is, once that is known.
+    pub(crate) fn client_id(&self) -> Option<Box<str>> {
+        self.connection.client_id.borrow().clone()
     }
 
     /// Bytes that wait for the client.
@@ -140,6 +148,9 @@ impl MqttLink {
         }
         if self.sent.get() == wire.len() {
             self.sent.set(0);
+            if self.is_slow.replace(false) {
+                worker.counters.slow.sub(1);
+            }
             worker.buffers.give_write(std::mem::take(&mut *wire));
         }
         drop(wire);
@@ -159,6 +170,21 @@ impl MqttLink {
         if self.is_blocked.get() && self.write.poll_write_ready(cx).is_ready() {
             self.is_blocked.set(false);
             worker.hub.flusher.mark(self);
+        }
+    }
+}
+
+impl Worker {
+    /// Says once, until it has caught up, that a client reads too slowly.
+    pub(crate) fn name_slow(&self, link: &MqttLink) {
+        if !link.is_slow.replace(true) {
+            self.counters.slow.add(1);
+            let id = link.client_id().unwrap_or_default();
+            let (peer, waiting) = (link.connection.peer.get(), link.waiting());
+            let text = format!(
+                "client \"{id}\" at {peer} reads too slowly: {waiting} bytes wait, messages for it are dropped"
+            );
+            self.log(Level::Warn, &text);
         }
     }
 }

@@ -4,6 +4,7 @@
 mod between;
 mod checkpoint;
 mod delayed;
+mod faults;
 mod flush;
 mod keeper;
 mod link;
@@ -12,9 +13,11 @@ mod publish;
 mod queue;
 mod sink;
 mod sys;
+mod trace;
 
 pub(crate) use between::{Between, Links, serve_links};
 pub(crate) use checkpoint::Checkpoints;
+pub(crate) use faults::Faults;
 pub(crate) use flush::{Flusher, flush};
 pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
@@ -23,6 +26,7 @@ pub(crate) use publish::{Publisher, Publishing, publish};
 pub(crate) use queue::{Queued, StreamQueue};
 pub(crate) use sink::HubSink;
 pub(crate) use sys::SysTopics;
+pub(crate) use trace::{Line, Traces, Watch};
 
 use crate::plan::{Plan, SharedSubscriptions};
 use crate::worker::Worker;
@@ -51,6 +55,7 @@ pub(crate) struct Hub {
     pub(crate) keeper: Keeper,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) sys: SysTopics,
+    pub(crate) traces: Traces,
     pub(crate) settings: RefCell<Arc<Settings>>,
     /// A fan-out's packet, encoded once; its buffer is used again.
     pub(crate) encoded: RefCell<Encoded>,
@@ -70,6 +75,7 @@ impl Hub {
             keeper,
             checkpoints: Checkpoints::default(),
             sys: SysTopics::default(),
+            traces: Traces::default(),
             settings: RefCell::default(),
             encoded: RefCell::default(),
             discards: RefCell::default(),

@@ -1,6 +1,6 @@
 //! Where the broker's output goes on this worker.
 
-use super::{Between, MqttLink, Outlet, Outlets, Owed, Queued};
+use super::{Between, Line, MqttLink, Outlet, Outlets, Owed, Queued};
 use crate::worker::Worker;
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -71,6 +71,26 @@ impl<'w> HubSink<'w> {
         session.deliver((&head, self.now), message, &mut out)
     }
 
+    fn trace(
+        &self,
+        (link, message, delivery): (&MqttLink, &Message, &Delivery<'_>),
+        (direction, reason): (&'static str, Option<&str>),
+    ) {
+        if self.worker.hub.traces.is_on() {
+            let id = link.client_id();
+            self.worker.trace(&Line {
+                direction,
+                packet: "publish",
+                client_id: id.as_deref(),
+                topic: Some(message.topic()),
+                qos: Some(delivery.qos as u8),
+                packet_id: Some(delivery.packet_id).filter(|id| *id != 0),
+                bytes: Some(message.payload().len()),
+                reason,
+            });
+        }
+    }
+
     fn count(&self, protocol: Protocol, message: &Message, qos: Qos) {
         let counters = self.worker.counters.of(protocol);
         counters.messages_out[qos as usize].add(1);
@@ -85,8 +105,11 @@ impl Sink for HubSink<'_> {
             Outlet::Mqtt(link) => {
                 let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
                 if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
+                    self.worker.name_slow(&link);
+                    self.trace((&link, message, &delivery), ("dropped", Some("slow-consumer")));
                     return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
                 }
+                self.trace((&link, message, &delivery), ("out", None));
                 link.need(self.worker.hub.keeper.needs());
                 if self.deliver_mqtt(&link, message, &delivery) {
                     self.count(Protocol::Mqtt, message, delivery.qos);
@@ -172,7 +195,25 @@ impl Sink for HubSink<'_> {
         self.worker.hub.keeper.owe(from, Owed::Parted(key));
     }
 
-    fn dropped(&mut self, protocol: Protocol, reason: DropReason, count: u32) {
+    fn dropped(&mut self, to: Option<SubscriberId>, protocol: Protocol, reason: DropReason, count: u32) {
+        let outlet = to.and_then(|to| self.outlets.get(to)).cloned();
+        if let Some(Outlet::Mqtt(link)) = outlet {
+            if reason == DropReason::QueueFull {
+                self.worker.name_slow(&link);
+            }
+            if self.worker.hub.traces.is_on() {
+                let id = link.client_id();
+                let reason = Some(reason.label());
+                let line = Line {
+                    direction: "dropped",
+                    packet: "publish",
+                    client_id: id.as_deref(),
+                    reason,
+                    ..Line::default()
+                };
+                self.worker.trace(&line);
+            }
+        }
         self.worker.counters.dropped(protocol, reason.label(), u64::from(count));
     }
 }

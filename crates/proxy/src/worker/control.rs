@@ -3,6 +3,7 @@
 use super::ConnectionRow;
 use crate::inspect_mqtt::{ApiPublish, ClientRow};
 use crate::plan::{ListenerDto, Plan};
+use crate::pubsub::Watch;
 use crate::recover::Dealt;
 use std::sync::Arc;
 use tidegate_message::Outcome;
@@ -35,6 +36,8 @@ pub(crate) enum Control {
     Policies(Option<Box<Decisions>>, oneshot::Sender<()>),
     /// Sessions, or one client's.
     Clients(Option<String>, oneshot::Sender<Vec<ClientRow>>),
+    /// Show these packets from now on.
+    Trace(Vec<Watch>, oneshot::Sender<()>),
     /// End a client's session; answers whether it was here.
     KickClient(String, oneshot::Sender<bool>),
     /// Publish for the API.

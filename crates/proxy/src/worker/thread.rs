@@ -153,7 +153,11 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
                 Some(client_id) => broker.client(&client_id).into_iter().collect(),
                 None => broker.clients(),
             };
-            let _ = reply.send(found.into_iter().map(|client| ClientRow::new(worker.id, client)).collect());
+            let _ = reply.send(found.into_iter().map(|client| ClientRow::new(worker, client)).collect());
+        }
+        Control::Trace(watches, done) => {
+            worker.hub.traces.set(watches);
+            let _ = done.send(());
         }
         Control::KickClient(client_id, done) => {
             let now = worker.clock.millis();

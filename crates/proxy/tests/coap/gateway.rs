@@ -61,7 +61,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         },
         "mqtt": {
             "maxSessions": 1000, "maxPacketBytes": 1 << 20, "receiveMaximum": 100, "topicAliasMaximum": 16,
-            "maxInflight": 100, "serverKeepAliveS": 0, "maxSessionExpiryS": 60, "redirect": null, "connectTimeoutMs": 5000,
+            "maxInflight": 100, "serverKeepAliveS": 0, "maxSessionExpiryS": 60, "redirect": null, "maxConnectsPerS": 0, "connectTimeoutMs": 5000,
         },
         "coap": {
             "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "dedupEntries": 1024,
