@@ -1,7 +1,12 @@
 /** The public API: declarations, builders and the gateway as a value. Exports only. */
 export {
+  apiKey,
+  basicAuth,
+  bodyLimit,
   breaker,
+  compress,
   consistentHash,
+  cors,
   defineConfig,
   http,
   ipHash,

@@ -7,6 +7,8 @@ import type { Path } from "./path.ts"
 import type { ConfigData, RouteData } from "./schema/index.ts"
 import { stableJson } from "./stable.ts"
 
+type StepData = Exclude<NonNullable<RouteData["use"]>[number], string>
+
 interface Context {
   readonly data: ConfigData
   readonly functions: Functions
@@ -37,7 +39,10 @@ function checkRoute(route: RouteData, index: number, context: Context): void {
   })
   attempt(() => checkTarget(route, at, context))
   if (route.mirror !== undefined) checkUpstreamName(route.mirror, [...at, "mirror"], context)
-  for (const [step, use] of (route.use ?? []).entries()) checkStep(use, [...at, "use", step], context)
+  for (const [step, use] of (route.use ?? []).entries()) {
+    checkStep(use, [...at, "use", step], context)
+    checkStepOptions(use, [...at, "use", step], context)
+  }
 }
 
 function checkTarget({ to }: RouteData, at: Path, context: Context): void {
@@ -84,6 +89,17 @@ function checkStep(use: string | object, path: Path, { functions, report }: Cont
     if (functions.policies.has(name) || (builtIn.includes(name) && typeof use !== "string")) continue
     const at = typeof use === "string" ? path : [...path, name]
     report(at, `step or policy "${name}" does not exist${didYouMean(name, [...builtIn, ...functions.policies.keys()])}`)
+  }
+}
+
+/** What steps say that no schema can refuse. */
+function checkStepOptions(use: string | object, path: Path, { data, report }: Context): void {
+  const { cors, basicAuth } = (typeof use === "string" ? {} : use) as StepData
+  if (cors?.credentials === true && (cors.origins ?? ["*"]).includes("*")) {
+    report([...path, "cors", "credentials"], "name the origins that may send credentials; * would be every page")
+  }
+  if (basicAuth !== undefined && Object.keys(basicAuth.users ?? data.auth?.users ?? {}).length === 0) {
+    report([...path, "basicAuth"], 'there is nobody to let in: add "users" here, or auth.users')
   }
 }
 

@@ -5,7 +5,7 @@ import type { ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
-import { normalizeRoute } from "./normalize-route.ts"
+import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
@@ -27,6 +27,12 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", ...broker } = data.broker ?? {}
   const { redirect, ...mqtt } = data.mqtt ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
+  const access = normalizeAuth(data.auth, context)
+  const routeContext: RouteContext = {
+    folder: context.folder,
+    users: access.users,
+    secret: (given, path) => readSecret(given, path, context),
+  }
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
     listeners: (data.listeners ?? DEFAULT_LISTENERS).map((listener) => normalizeListener(listener, hasUsers)),
@@ -36,7 +42,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     ),
     services: normalizeServices(data.services ?? {}),
     sources: normalizeSources(data.services ?? {}, context),
-    routes: (data.routes ?? []).map((route) => normalizeRoute(route, context.folder)),
+    routes: (data.routes ?? []).map((route, index) => normalizeRoute(route, index, routeContext)),
     broker: {
       httpPath: httpPath.replace(/\/+$/, ""),
       durability,
@@ -50,7 +56,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       ...withDefaults(MQTT, mqtt),
     },
     coap: withDefaults(COAP, data.coap),
-    access: normalizeAuth(data.auth, context),
+    access,
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
     log: { level: data.log?.level ?? "info", sampleEvery: data.log?.sampleEvery ?? 0 },

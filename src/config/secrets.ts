@@ -24,13 +24,20 @@ export function resolveSecret(secret: SecretData, folder: string): { value: stri
 
 const SECRET_KEYS = new Set(["token", "password", "hash", "secret", "key", "psk"])
 
-/** A copy that may be printed: values of secret keys and of `users` are hidden. */
+/** Maps of a name to something secret. */
+const SECRET_MAPS = new Set(["users", "keys"])
+
+/** A copy that may be printed: values of secret keys, of `users` and of `keys` are hidden. */
 export function redact(value: unknown, parent = ""): unknown {
-  if (Array.isArray(value)) return value.map((item: unknown) => redact(item, parent))
+  if (Array.isArray(value)) {
+    const [name, ...rest] = value as unknown[]
+    if (parent === "pair" && rest.length === 1) return [name, HIDDEN]
+    return value.map((item: unknown) => redact(item, SECRET_MAPS.has(parent) && Array.isArray(item) ? "pair" : parent))
+  }
   if (value === null || typeof value !== "object") return value
   const entries = Object.entries(value).map(([key, inner]: [string, unknown]) => {
     const hides =
-      typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : parent === "users" && key !== "name")
+      typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : SECRET_MAPS.has(parent) && key !== "name")
     return [key, hides ? HIDDEN : redact(inner, key)] as const
   })
   return Object.fromEntries(entries)

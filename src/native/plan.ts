@@ -192,9 +192,45 @@ export type HeaderPlan = readonly [name: string, value: string]
 
 export type StepPlan =
   | { readonly kind: "setHeader"; readonly headers: readonly HeaderPlan[] }
+  /** Besides those that the client sent. */
+  | { readonly kind: "addHeader"; readonly headers: readonly HeaderPlan[] }
   | { readonly kind: "removeHeader"; readonly names: readonly string[] }
   | { readonly kind: "setResponseHeader"; readonly headers: readonly HeaderPlan[] }
+  | { readonly kind: "addResponseHeader"; readonly headers: readonly HeaderPlan[] }
   | { readonly kind: "removeResponseHeader"; readonly names: readonly string[] }
+  | {
+      readonly kind: "cors"
+      readonly origins: readonly string[]
+      readonly methods: readonly string[]
+      /** Empty: those that the preflight asks for. */
+      readonly headers: readonly string[]
+      readonly expose: readonly string[]
+      readonly credentials: boolean
+      readonly maxAgeS: number
+    }
+  | {
+      readonly kind: "apiKey"
+      readonly header: string | null
+      readonly query: string | null
+      /** Name of the client and SHA-256 of its key in hexadecimal digits; the key itself does not cross. */
+      readonly keys: readonly (readonly [name: string, digest: string])[]
+      readonly userHeader: string | null
+    }
+  | {
+      readonly kind: "basicAuth"
+      readonly realm: string
+      /** Name and argon2id hash. */
+      readonly users: readonly (readonly [name: string, hash: string])[]
+      readonly userHeader: string | null
+    }
+  | {
+      readonly kind: "compress"
+      readonly codings: readonly ("br" | "zstd" | "gzip")[]
+      readonly minBytes: number
+      readonly types: readonly string[]
+    }
+  /** Beyond it: 413. */
+  | { readonly kind: "bodyLimit"; readonly bytes: number }
   /** Templates with `{rest}`, `{topic}` and the captures of the path; null: unchanged. */
   | {
       readonly kind: "rewrite"

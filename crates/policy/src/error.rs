@@ -18,6 +18,8 @@ pub enum PolicyError {
     InvalidStatus(u16),
     /// A key by something unknown, or one that lacks its name.
     InvalidKey(String),
+    /// A client's API key is no SHA-256, or its name cannot stand in a header.
+    InvalidClient(String),
     /// A field that is unknown, or one that lacks its name.
     InvalidField(String),
     /// The filter of a policy is broken.
@@ -34,6 +36,7 @@ impl fmt::Display for PolicyError {
             PolicyError::InvalidTemplate(text) => write!(out, "`{text}` uses a name that the route does not capture"),
             PolicyError::InvalidStatus(status) => write!(out, "{status} is no status"),
             PolicyError::InvalidKey(by) => write!(out, "`{by}` is no key, or it lacks its name"),
+            PolicyError::InvalidClient(name) => write!(out, "the key or the name of client `{name}` cannot be used"),
             PolicyError::InvalidField(field) => write!(out, "`{field}` is no field, or it lacks its name"),
             PolicyError::InvalidFilter(error) => write!(out, "filter: {error}"),
         }

@@ -3,6 +3,8 @@
 //! borrowed view comes in, a verdict and a list of edits go out; no I/O, no clock.
 #![forbid(unsafe_code)]
 
+mod cors;
+mod credentials;
 mod decision;
 mod edits;
 mod error;
@@ -10,17 +12,21 @@ mod field;
 mod key;
 mod limits;
 mod plan;
+mod reply;
 mod script;
 mod steps;
 mod template;
 mod verdict_cache;
 
+pub use cors::CorsPlan;
+pub use credentials::{ApiKeyPlan, BasicAuth, BasicAuthPlan};
 pub use decision::{Decision, DecisionError};
 pub use edits::Edits;
 pub use error::PolicyError;
 pub use key::{Key, KeyInput};
 pub use limits::LimitRegistry;
-pub use plan::{CachePlan, FallbackPlan, FieldPlan, KeyPlan, RateLimitPlan, ScriptPlan, StepPlan};
+pub use plan::{CachePlan, CompressPlan, FallbackPlan, FieldPlan, KeyPlan, RateLimitPlan, ScriptPlan, StepPlan};
+pub use reply::ReplyTemplate;
 pub use script::Script;
 pub use steps::{Answer, Context, Steps, StepsInput, Timeout, Verdict};
 pub use template::{Place, Template, TemplateInput};

@@ -1,6 +1,8 @@
 //! The policy half of the plan, field for field as TypeScript writes it
 //! (`src/native/plan.ts`).
 
+use crate::cors::CorsPlan;
+use crate::credentials::{ApiKeyPlan, BasicAuthPlan};
 use serde::Deserialize;
 use tidegate_resilience::RetryPlan;
 use tidegate_route::MatchPlan;
@@ -14,6 +16,11 @@ pub enum StepPlan {
         /// Name and value.
         headers: Vec<(String, String)>,
     },
+    /// Headers of the request, besides the client's.
+    AddHeader {
+        /// Name and value.
+        headers: Vec<(String, String)>,
+    },
     /// Headers of the request that do not go on.
     RemoveHeader {
         /// Names, compared without case.
@@ -21,6 +28,11 @@ pub enum StepPlan {
     },
     /// Headers of the response, in place of the upstream's.
     SetResponseHeader {
+        /// Name and value.
+        headers: Vec<(String, String)>,
+    },
+    /// Headers of the response, besides the upstream's.
+    AddResponseHeader {
         /// Name and value.
         headers: Vec<(String, String)>,
     },
@@ -49,6 +61,19 @@ pub enum StepPlan {
     },
     /// A token bucket per key.
     RateLimit(RateLimitPlan),
+    /// Which pages of other origins may use the route.
+    Cors(CorsPlan),
+    /// Who may use the route, by a key.
+    ApiKey(ApiKeyPlan),
+    /// Who may use the route, by name and password.
+    BasicAuth(BasicAuthPlan),
+    /// Answers are compressed for clients that accept it.
+    Compress(CompressPlan),
+    /// Longest body of a request.
+    BodyLimit {
+        /// Beyond it: 413.
+        bytes: u64,
+    },
     /// Tries after a failed one.
     Retry {
         /// When and how often.
@@ -66,6 +91,18 @@ pub enum StepPlan {
         /// Place in `Plan.scripts`.
         script: u32,
     },
+}
+
+/// Which answers are compressed.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompressPlan {
+    /// Of `br zstd gzip`, the preferred first.
+    pub codings: Vec<String>,
+    /// Answers that say they are shorter go on as they are.
+    pub min_bytes: u64,
+    /// Content types, `text/*` stands for all of text.
+    pub types: Vec<String>,
 }
 
 /// A rate limit; those of one name share their buckets.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use tidegate_message::{FieldId, View};
 use tidegate_resilience::{RateLimit, RateVerdict, RetryPolicy};
 
+use crate::cors::Cors;
+use crate::credentials::{ApiKey, BasicAuth};
 use crate::field::{check_header, is_header_name};
-use crate::{Edits, Key, KeyInput, LimitRegistry, Place, PolicyError, StepPlan, Template, TemplateInput};
+use crate::{CompressPlan, Edits, Key, KeyInput, LimitRegistry, Place, PolicyError, StepPlan, Template, TemplateInput};
 
 /// An answer of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +42,13 @@ pub enum Verdict<'a> {
     Limited {
         /// For `Retry-After`, at least 1.
         retry_after_ms: u64,
+    },
+    /// Compare the credentials of the request with these, then go on at `next`.
+    Login {
+        /// Whose.
+        auth: &'a BasicAuth,
+        /// Where to go on: an argument of [`Steps::run_from`].
+        next: usize,
     },
     /// Answer 400: a captured value cannot stand where a rewrite puts it.
     Unfit,
@@ -74,6 +83,8 @@ pub struct Context<'a> {
     pub scratch: &'a mut Vec<u8>,
     /// The gateway's clock, nanoseconds.
     pub now_ns: u64,
+    /// Out: the step behind the last one that ran.
+    pub ran: usize,
 }
 
 /// The compiled steps of one route.
@@ -82,6 +93,8 @@ pub struct Steps {
     steps: Box<[Step]>,
     retry: Option<Arc<RetryPolicy>>,
     timeout: Option<Timeout>,
+    compress: Option<CompressPlan>,
+    body_limit: Option<u64>,
 }
 
 type Headers = Box<[(Box<str>, Box<str>)]>;
@@ -89,12 +102,17 @@ type Headers = Box<[(Box<str>, Box<str>)]>;
 #[derive(Debug)]
 enum Step {
     SetHeader(Headers),
+    AddHeader(Headers),
     RemoveHeader(Box<[Box<str>]>),
     SetResponseHeader(Headers),
+    AddResponseHeader(Headers),
     RemoveResponseHeader(Box<[Box<str>]>),
     Rewrite(Box<Rewrite>),
     Respond(Box<Answer>),
     RateLimit(Arc<RateLimit>, Key),
+    Cors(Box<Cors>),
+    ApiKey(Box<ApiKey>),
+    BasicAuth(Box<BasicAuth>),
     Script(u32),
 }
 
@@ -115,11 +133,13 @@ impl Steps {
         let mut steps = Vec::with_capacity(plans.len());
         for plan in plans {
             match plan {
-                // Both belong to the route as a whole; the last one counts.
+                // These belong to the route as a whole; the last one counts.
                 StepPlan::Retry { retry } => compiled.retry = Some(Arc::new(RetryPolicy::new(retry.clone()))),
                 StepPlan::Timeout { ms, per_try_ms } => {
                     compiled.timeout = Some(Timeout { ms: *ms, per_try_ms: *per_try_ms });
                 }
+                StepPlan::Compress(plan) => compiled.compress = Some(plan.clone()),
+                StepPlan::BodyLimit { bytes } => compiled.body_limit = Some(*bytes),
                 plan => steps.push(Step::compile(plan, input)?),
             }
         }
@@ -142,6 +162,21 @@ impl Steps {
         self.timeout
     }
 
+    /// Which answers are compressed.
+    pub const fn compress(&self) -> Option<&CompressPlan> {
+        self.compress.as_ref()
+    }
+
+    /// Longest body of a request, bytes.
+    pub const fn body_limit(&self) -> Option<u64> {
+        self.body_limit
+    }
+
+    /// The names of the steps that run, in their order; none for scripts, which have their own.
+    pub fn names(&self) -> impl Iterator<Item = Option<&'static str>> {
+        self.steps.iter().map(Step::name)
+    }
+
     /// Runs from the first step.
     pub fn run<V: View>(&self, view: &V, context: &mut Context<'_>) -> Verdict<'_> {
         self.run_from(0, view, context)
@@ -150,6 +185,7 @@ impl Steps {
     /// Runs from a step on, behind a script.
     pub fn run_from<V: View>(&self, start: usize, view: &V, context: &mut Context<'_>) -> Verdict<'_> {
         for (step, next) in self.steps.iter().zip(1..).skip(start) {
+            context.ran = next;
             if let Some(verdict) = step.run(next, view, context) {
                 return verdict;
             }
@@ -162,6 +198,11 @@ impl Step {
     fn compile(plan: &StepPlan, input: &mut StepsInput<'_>) -> Result<Self, PolicyError> {
         Ok(match plan {
             StepPlan::SetHeader { headers } => Step::SetHeader(checked_headers(headers)?),
+            StepPlan::AddHeader { headers } => Step::AddHeader(checked_headers(headers)?),
+            StepPlan::AddResponseHeader { headers } => Step::AddResponseHeader(checked_headers(headers)?),
+            StepPlan::Cors(plan) => Step::Cors(Box::new(Cors::compile(plan)?)),
+            StepPlan::ApiKey(plan) => Step::ApiKey(Box::new(ApiKey::compile(plan)?)),
+            StepPlan::BasicAuth(plan) => Step::BasicAuth(Box::new(BasicAuth::compile(plan)?)),
             StepPlan::SetResponseHeader { headers } => Step::SetResponseHeader(checked_headers(headers)?),
             StepPlan::RemoveHeader { names } => Step::RemoveHeader(checked_names(names)?),
             StepPlan::RemoveResponseHeader { names } => Step::RemoveResponseHeader(checked_names(names)?),
@@ -178,7 +219,28 @@ impl Step {
                 Step::Rewrite(Box::new(Rewrite { path, host, topic: template(topic, Place::Topic)? }))
             }
             // Taken out by `Steps::compile`.
-            StepPlan::Retry { .. } | StepPlan::Timeout { .. } => Step::RemoveHeader(Box::default()),
+            StepPlan::Retry { .. } | StepPlan::Timeout { .. } | StepPlan::Compress(_) | StepPlan::BodyLimit { .. } => {
+                Step::RemoveHeader(Box::default())
+            }
+        })
+    }
+
+    /// Its name in the configuration.
+    const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Step::SetHeader(_) => "setHeader",
+            Step::AddHeader(_) => "addHeader",
+            Step::RemoveHeader(_) => "removeHeader",
+            Step::SetResponseHeader(_) => "setResponseHeader",
+            Step::AddResponseHeader(_) => "addResponseHeader",
+            Step::RemoveResponseHeader(_) => "removeResponseHeader",
+            Step::Rewrite(_) => "rewrite",
+            Step::Respond(_) => "respond",
+            Step::RateLimit(..) => "rateLimit",
+            Step::Cors(_) => "cors",
+            Step::ApiKey(_) => "apiKey",
+            Step::BasicAuth(_) => "basicAuth",
+            Step::Script(_) => return None,
         })
     }
 
@@ -187,6 +249,13 @@ impl Step {
         let edits = &mut *context.edits;
         match self {
             Step::SetHeader(list) => list.iter().for_each(|(name, value)| edits.set_request_header(name, value)),
+            Step::AddHeader(list) => list.iter().for_each(|(name, value)| edits.add_request_header(name, value)),
+            Step::AddResponseHeader(list) => {
+                list.iter().for_each(|(name, value)| edits.add_response_header(name, value))
+            }
+            Step::Cors(cors) => return cors.run(view, edits).map(Verdict::Respond),
+            Step::ApiKey(keys) => return keys.run(view, edits).map(Verdict::Respond),
+            Step::BasicAuth(auth) => return Some(Verdict::Login { auth, next }),
             Step::RemoveHeader(list) => list.iter().for_each(|name| edits.remove_request_header(name)),
             Step::SetResponseHeader(list) => {
                 list.iter().for_each(|(name, value)| edits.set_response_header(name, value))
@@ -205,7 +274,13 @@ impl Rewrite {
     fn run<V: View>(&self, view: &V, context: &mut Context<'_>) -> bool {
         let field = |id| view.field(id).unwrap_or_default();
         let captures = context.captures;
-        let input = TemplateInput { path: field(FieldId::Path), captures, topic: field(FieldId::Topic) };
+        let input = TemplateInput {
+            path: field(FieldId::Path),
+            captures,
+            topic: field(FieldId::Topic),
+            host: field(FieldId::Host),
+            query: b"",
+        };
         let edits = &mut *context.edits;
         self.path.as_ref().is_none_or(|path| edits.render_path(|out| path.render(&input, out)))
             && self.host.as_ref().is_none_or(|host| edits.render_host(|out| host.render(&input, out)))

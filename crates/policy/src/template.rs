@@ -1,5 +1,5 @@
-//! Templates of rewrites, redirects and topic targets: text with `{rest}`, `{topic}`
-//! and the names that the route's path captures.
+//! Templates of rewrites, redirects, answers and topic targets: text with `{rest}`,
+//! `{topic}`, `{host}`, `{path}`, `{query}` and the names that the route's path captures.
 
 use tidegate_route::Captures;
 
@@ -14,6 +14,9 @@ pub enum Place {
     Host,
     /// A topic. Parts of the path are unescaped.
     Topic,
+    /// Text of an answer. Values go in as they were sent; braces around anything but a
+    /// known name are text.
+    Text,
 }
 
 /// Where values come from.
@@ -25,6 +28,10 @@ pub struct TemplateInput<'a> {
     pub captures: &'a Captures,
     /// The topic; empty where the message has none.
     pub topic: &'a [u8],
+    /// The host without its port; empty where the message has none.
+    pub host: &'a [u8],
+    /// The query without its question mark.
+    pub query: &'a [u8],
 }
 
 /// A compiled template.
@@ -39,6 +46,9 @@ enum Part {
     Literal(Box<str>),
     Rest,
     Topic,
+    Host,
+    Path,
+    Query,
     Capture(usize),
 }
 
@@ -48,20 +58,16 @@ impl Template {
     /// # Errors
     /// A brace without its other one, or an unknown name.
     pub fn compile(text: &str, names: &[Box<str>], place: Place) -> Result<Self, PolicyError> {
+        if place == Place::Text {
+            return Ok(Template { parts: lenient_parts(text, names).into(), place });
+        }
         let invalid = || PolicyError::InvalidTemplate(text.to_owned());
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((literal, tail)) = rest.split_once('{') {
             let (name, tail) = tail.split_once('}').ok_or_else(invalid)?;
             parts.push(Part::Literal(literal.into()));
-            // A capture of the path's own goes before the name that every path has.
-            let own = names.iter().position(|own| **own == *name);
-            parts.push(match (own, name) {
-                (Some(index), _) => Part::Capture(index),
-                (None, "rest") => Part::Rest,
-                (None, "topic") => Part::Topic,
-                (None, _) => return Err(invalid()),
-            });
+            parts.push(named_part(name, names).ok_or_else(invalid)?);
             rest = tail;
         }
         parts.push(Part::Literal(rest.into()));
@@ -71,6 +77,11 @@ impl Template {
             return Err(invalid());
         }
         Ok(Template { parts: parts.into(), place })
+    }
+
+    /// Whether it is the same text whatever the message.
+    pub fn is_constant(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Literal(_)))
     }
 
     /// Appends the text. `false`: a value that this place cannot hold; what was
@@ -86,22 +97,69 @@ impl Template {
                 return true;
             }
             Part::Topic if self.place == Place::Path => return escape(input.topic, out),
-            Part::Topic if self.place == Place::Topic => {
+            Part::Topic if self.place == Place::Host => return append_host(input.topic, out),
+            Part::Topic => {
                 out.extend_from_slice(input.topic);
                 return true;
             }
-            Part::Topic => return append_host(input.topic, out),
+            Part::Host => return append_host(input.host, out),
+            Part::Path => {
+                out.extend_from_slice(input.path);
+                return true;
+            }
+            Part::Query => {
+                out.extend_from_slice(input.query);
+                return true;
+            }
             Part::Rest => input.captures.rest(),
             Part::Capture(index) => input.captures.span(*index),
         };
         let value = span.and_then(|span| input.path.get(span)).unwrap_or_default();
         match self.place {
-            Place::Path => out.extend_from_slice(value),
+            Place::Path | Place::Text => out.extend_from_slice(value),
             Place::Host => return append_host(value, out),
             Place::Topic => return unescape(value, out),
         }
         true
     }
+}
+
+/// A capture of the path's own goes before the names that every path has.
+fn named_part(name: &str, names: &[Box<str>]) -> Option<Part> {
+    let own = names.iter().position(|own| **own == *name);
+    match (own, name) {
+        (Some(index), _) => Some(Part::Capture(index)),
+        (None, "rest") => Some(Part::Rest),
+        (None, "topic") => Some(Part::Topic),
+        (None, "host") => Some(Part::Host),
+        (None, "path") => Some(Part::Path),
+        (None, "query") => Some(Part::Query),
+        (None, _) => None,
+    }
+}
+
+/// JSON has braces of its own: they stay unless a known name stands between them.
+fn lenient_parts(text: &str, names: &[Box<str>]) -> Vec<Part> {
+    let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        literal.push_str(before);
+        let name = from[1..].split_once('}').map(|(name, _)| name);
+        match name.and_then(|name| Some((named_part(name, names)?, name.len() + 2))) {
+            Some((part, len)) => {
+                parts.push(Part::Literal(std::mem::take(&mut literal).into()));
+                parts.push(part);
+                rest = &from[len..];
+            }
+            None => {
+                literal.push('{');
+                rest = &from[1..];
+            }
+        }
+    }
+    literal.push_str(rest);
+    parts.push(Part::Literal(literal.into()));
+    parts
 }
 
 /// Escapes what a path may not hold; the slashes between levels stay.
@@ -165,7 +223,13 @@ mod tests {
         let view = Path(Peer::new(([127, 0, 0, 1], 1).into()), path);
         table.find(&view, &mut captures)?;
         let template = Template::compile(template, table.capture_names(0), place).expect("valid template");
-        let input = TemplateInput { path: path.as_bytes(), captures: &captures, topic: b"a b/\xc3\xa4" };
+        let input = TemplateInput {
+            path: path.as_bytes(),
+            captures: &captures,
+            topic: b"a b/\xc3\xa4",
+            host: b"a.com",
+            query: b"q=1",
+        };
         let mut out = Vec::new();
         template.render(&input, &mut out).then(|| String::from_utf8(out).expect("text"))
     }
@@ -184,6 +248,20 @@ mod tests {
         assert_eq!(render(template(), "/d/a%20b", ("dev/{id}", Place::Topic)).as_deref(), Some("dev/a b"));
         assert_eq!(render(template(), "/d/eu1", ("{id}.a.com", Place::Host)).as_deref(), Some("eu1.a.com"));
         assert_eq!(render(template(), "/d/x@evil", ("{id}.a.com", Place::Host)), None);
+    }
+
+    #[test]
+    fn a_text_keeps_the_braces_that_are_its_own() {
+        let prefix = || PathPlan::Prefix("/api".into());
+        let text = r#"{"rest":"{rest}","x":{"y":{}},"{nothing}":1"#;
+        assert_eq!(
+            render(prefix(), "/api/x", (text, Place::Text)).as_deref(),
+            Some(r#"{"rest":"x","x":{"y":{}},"{nothing}":1"#)
+        );
+        assert_eq!(
+            render(prefix(), "/api/x", ("https://{host}{path}?{query}", Place::Path)).as_deref(),
+            Some("https://a.com/api/x?q=1")
+        );
     }
 
     #[test]

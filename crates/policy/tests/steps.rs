@@ -46,7 +46,7 @@ fn steps(json: &str, limits: &mut LimitRegistry) -> Steps {
 fn run<'a>(steps: &'a Steps, start: usize, edits: &mut Edits, now_ns: u64) -> Verdict<'a> {
     let captures = Captures::new();
     let mut scratch = Vec::new();
-    let mut context = Context { route: "r", captures: &captures, edits, scratch: &mut scratch, now_ns };
+    let mut context = Context { route: "r", captures: &captures, edits, scratch: &mut scratch, now_ns, ran: 0 };
     steps.run_from(start, &Request::new(), &mut context)
 }
 

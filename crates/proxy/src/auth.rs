@@ -17,7 +17,8 @@ const REMEMBERED_MAX: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct Verified {
     keys: [foldhash::quality::RandomState; 2],
-    known: RefCell<HashMap<Arc<str>, (u64, u64)>>,
+    /// By user and hash, since the same name may have another password elsewhere.
+    known: RefCell<HashMap<u64, (u64, u64)>>,
 }
 
 impl Verified {
@@ -26,40 +27,47 @@ impl Verified {
         self.known.borrow_mut().clear();
     }
 
-    fn digest(&self, user: &str, password: &[u8]) -> (u64, u64) {
-        (self.keys[0].hash_one((user, password)), self.keys[1].hash_one((user, password)))
+    fn digests(&self, (user, hash): (&str, &str), password: &[u8]) -> (u64, (u64, u64)) {
+        let whole = (user, hash, password);
+        (self.keys[0].hash_one((user, hash)), (self.keys[0].hash_one(whole), self.keys[1].hash_one(whole)))
     }
+
+    /// Whether this password was right for that hash already.
+    pub(crate) fn knows(&self, who: (&str, &str), password: &[u8]) -> bool {
+        let (key, digest) = self.digests(who, password);
+        self.known.borrow().get(&key) == Some(&digest)
+    }
+
+    fn remember(&self, who: (&str, &str), password: &[u8]) {
+        let (key, digest) = self.digests(who, password);
+        let mut known = self.known.borrow_mut();
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(key, digest);
+    }
+}
+
+/// Whether a password is right for a user's hash; remembered if so.
+pub(crate) async fn verify(worker: &Worker, who: (&str, &str), password: &[u8]) -> bool {
+    if worker.verified.knows(who, password) {
+        return true;
+    }
+    let (hash, copy) = (who.1.to_owned(), password.to_vec());
+    let right = tokio::task::spawn_blocking(move || verify_password(&hash, &copy)).await.unwrap_or(false);
+    if right {
+        worker.verified.remember(who, password);
+    }
+    right
 }
 
 /// The user, if name and password are right.
 pub(crate) async fn authenticate(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
     let plan = worker.plan();
     let hash = plan.plan.users.get(user).and_then(|user| user.hash.clone());
-    let digest = worker.verified.digest(user, password);
-    let known = worker
-        .verified
-        .known
-        .borrow()
-        .get_key_value(user)
-        .filter(|(_, known)| **known == digest)
-        .map(|(name, _)| Arc::clone(name));
-    if let (Some(name), Some(_)) = (known, &hash) {
-        return Some(name);
-    }
-    let password = password.to_vec();
     // An unknown user takes as long as a wrong password.
-    let hash_or_none = hash.clone().unwrap_or_else(|| plan.plan.no_user.clone());
-    let right = tokio::task::spawn_blocking(move || verify_password(&hash_or_none, &password)).await.unwrap_or(false);
-    if !right || hash.is_none() {
-        return None;
-    }
-    let name: Arc<str> = user.into();
-    let mut known = worker.verified.known.borrow_mut();
-    if known.len() >= REMEMBERED_MAX {
-        known.clear();
-    }
-    known.insert(Arc::clone(&name), digest);
-    Some(name)
+    let right = verify(worker, (user, hash.as_deref().unwrap_or(&plan.plan.no_user)), password).await;
+    (right && hash.is_some()).then(|| user.into())
 }
 
 /// User and password of an `Authorization: Basic` header (RFC 7617).

@@ -28,6 +28,10 @@ pub(crate) enum Ruling {
     Refuse,
     /// Decided.
     Decided(Arc<Decision>),
+    /// A login was right: the header that tells of it, and the user.
+    Known(Option<Box<str>>, Box<str>),
+    /// A login was wrong: the realm to ask for.
+    Stranger(Box<str>),
 }
 
 /// What looking for a decision came to.

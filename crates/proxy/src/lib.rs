@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod coap;
+mod compress;
 mod decide;
 mod files;
 mod gateway;

@@ -1,6 +1,7 @@
 /** `routes`: conditions, targets and the steps between them. */
 import Type from "typebox"
 import { BreakerSchema, RateLimitSchema, RetrySchema, TimeoutSchema } from "../../resilience/index.ts"
+import { ApiKeySchema, BasicAuthSchema, BodyLimitSchema, CompressSchema, CorsSchema } from "./steps.ts"
 import { Exact, OneOrMany, Text, Texts } from "./values.ts"
 
 const TextOrPresent = Type.Union([Type.String(), Type.Literal(true), Exact({ regex: Type.String({ minLength: 1 }) })])
@@ -59,9 +60,16 @@ export const STEP_SCHEMAS = {
   breaker: BreakerSchema,
   rateLimit: RateLimitSchema,
   setHeader: Texts,
+  addHeader: Texts,
   removeHeader: Names,
   setResponseHeader: Texts,
+  addResponseHeader: Texts,
   removeResponseHeader: Names,
+  cors: CorsSchema,
+  apiKey: ApiKeySchema,
+  basicAuth: BasicAuthSchema,
+  compress: CompressSchema,
+  bodyLimit: BodyLimitSchema,
   rewrite: Exact({
     path: Type.Optional(Type.String({ pattern: "^/" })),
     host: Type.Optional(Type.String({ minLength: 1 })),
@@ -76,9 +84,16 @@ const stepProperties = {
   breaker: Type.Optional(STEP_SCHEMAS.breaker),
   rateLimit: Type.Optional(STEP_SCHEMAS.rateLimit),
   setHeader: Type.Optional(STEP_SCHEMAS.setHeader),
+  addHeader: Type.Optional(STEP_SCHEMAS.addHeader),
   removeHeader: Type.Optional(STEP_SCHEMAS.removeHeader),
   setResponseHeader: Type.Optional(STEP_SCHEMAS.setResponseHeader),
+  addResponseHeader: Type.Optional(STEP_SCHEMAS.addResponseHeader),
   removeResponseHeader: Type.Optional(STEP_SCHEMAS.removeResponseHeader),
+  cors: Type.Optional(STEP_SCHEMAS.cors),
+  apiKey: Type.Optional(STEP_SCHEMAS.apiKey),
+  basicAuth: Type.Optional(STEP_SCHEMAS.basicAuth),
+  compress: Type.Optional(STEP_SCHEMAS.compress),
+  bodyLimit: Type.Optional(STEP_SCHEMAS.bodyLimit),
   rewrite: Type.Optional(STEP_SCHEMAS.rewrite),
   respond: Type.Optional(STEP_SCHEMAS.respond),
 }

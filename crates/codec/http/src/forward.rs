@@ -161,7 +161,11 @@ pub fn forward_response<E: HeadEdits>(
     }
     // RFC 9112 section 2.3: the gateway answers with its own version.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+    let loses_length = !same_body && context.body == Body::Chunked;
     for header in head.headers {
+        if loses_length && header.name.eq_ignore_ascii_case("content-length") {
+            continue;
+        }
         let hop = head.has_hop_by_hop
             && (classify(header.name) == FieldClass::HopByHop || head.connection_names(header.name));
         if !hop && !touches(context.edits, header.name) {

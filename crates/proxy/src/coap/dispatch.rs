@@ -105,6 +105,7 @@ impl Server {
                 edits: &mut edits,
                 scratch: &mut scratch,
                 now_ns: ticket.started_us * 1_000,
+                ran: step,
             };
             let verdict = match route.steps.is_empty() {
                 true => Verdict::Continue,
@@ -136,6 +137,10 @@ impl Server {
                 let content_type = typed.map(|(_, value)| value.as_bytes());
                 self.answer_status(&ticket, (answer.status, content_type), &answer.body);
             }
+            // A login is HTTP's; over other protocols nobody can have passed it.
+            Verdict::Login { .. } => {
+                self.answer_status(&ticket, (401, None), b"this resource needs a login over HTTP\n")
+            }
             Verdict::Limited { retry_after_ms } => self.fail(&ticket, (Flag::RateLimited, retry_after_ms)),
             Verdict::Unfit => self.fail(&ticket, (Flag::Unfit, 0)),
             Verdict::Continue | Verdict::Script { .. } => {
@@ -148,8 +153,8 @@ impl Server {
     /// Carries a decision out. `true`: it refuses the request, which has been answered.
     fn is_refused(&mut self, ticket: &Ticket, ruling: &Ruling, edits: &mut Edits) -> bool {
         let decision = match ruling {
-            Ruling::Continue => return false,
-            Ruling::Refuse => {
+            Ruling::Continue | Ruling::Known(..) => return false,
+            Ruling::Refuse | Ruling::Stranger(_) => {
                 self.fail(ticket, (Flag::NoDecision, UNDECIDED_MS));
                 return true;
             }
@@ -182,11 +187,20 @@ impl Server {
             Target::Respond(canned) => {
                 self.answer_status(&ticket, (canned.status, content_type(canned)), &canned.body);
             }
+            Target::Template(reply) => {
+                let (path, host) = (call.view.path, call.view.host().unwrap_or_default());
+                let input = TemplateInput { path, captures, topic: b"", host, query: b"" };
+                match reply.render(&input) {
+                    Some((_, body)) => self.answer_status(&ticket, (reply.status, None), &body),
+                    None => self.fail(&ticket, (Flag::Unfit, 0)),
+                }
+            }
             // Files are served to HTTP alone.
             Target::Directory(_) => self.answer_status(&ticket, (501, None), b"files are served over HTTP\n"),
             Target::Topic(template) => {
                 let names = plan.plan.table.capture_names(index);
-                let input = TemplateInput { path: call.view.path, captures, topic: b"" };
+                let path = call.view.path;
+                let input = TemplateInput { path, captures, topic: b"", host: b"", query: b"" };
                 match render(template, names, &input) {
                     Some(topic) => self.publish_body(ticket, call, &topic),
                     None => self.fail(&ticket, (Flag::Unfit, 0)),

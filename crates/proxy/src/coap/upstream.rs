@@ -39,6 +39,7 @@ impl Server {
             source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
             timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
+            raw: Vec::new(),
         };
         let worker = Rc::clone(&self.worker);
         self.wait(ticket, async move { Finished::Fetched(fetch(&worker, &plan, upstream, &request).await) });

@@ -5,14 +5,13 @@
 use super::answers::{access_line, answered, failed, keep, note, refused, write};
 use super::exchange::Exchange;
 use super::failure::Flag;
-use super::fetch::Fetch;
 use super::forward::{self, Facts, Outgoing};
 use super::local::{self, Local};
-use super::outward;
+use super::login::{Awaited, Looked, look};
 use super::respond::respond_canned;
 use super::view::{HttpView, wants_websocket};
 use crate::client::{Client, Input};
-use crate::decide::{Asking, Ruling, Sought, seek};
+use crate::decide::{Ruling, Sought, seek};
 use crate::plan::{Plan, Route, Target};
 use crate::worker::WorkerPlan;
 use std::borrow::Cow;
@@ -20,10 +19,10 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{BodyReader, FieldClass, HEADERS_MAX, Piece, RequestHead, classify, parse_request};
+use tidegate_http::{Body, BodyReader, HEADERS_MAX, Piece, RequestHead, parse_request};
 use tidegate_kit::DecodeError;
 use tidegate_message::Protocol;
-use tidegate_policy::{Context, Edits, Verdict};
+use tidegate_policy::{Context, Edits, TemplateInput, Verdict};
 use tidegate_route::{Captures, canonical_path};
 
 /// What follows a request's head.
@@ -34,8 +33,8 @@ pub(crate) enum Next {
     Written(bool),
     /// The client does not take the whole answer yet: the rest, and whether the connection goes on.
     Flush(Vec<u8>, bool),
-    /// A policy in TypeScript decides; then the request is dispatched again from there.
-    Ask(Asking, Box<Resume>),
+    /// A policy in TypeScript or a password decides; then the request is dispatched again from there.
+    Ask(Awaited, Box<Resume>),
     /// A topic, an upgrade to MQTT or JSON frames, a handler.
     Local(Box<Local>),
 }
@@ -70,6 +69,12 @@ impl Request<'_> {
 
     pub(super) fn now_ms(&self) -> u64 {
         self.started_us / 1_000
+    }
+
+    /// What templates are filled in from.
+    pub(super) fn template_input<'t>(&'t self, captures: &'t Captures) -> TemplateInput<'t> {
+        let HttpView { path, host, head, .. } = &self.view;
+        TemplateInput { path, captures, topic: b"", host, query: head.query() }
     }
 
     /// What policies put on the response, for an answer that comes later.
@@ -184,6 +189,17 @@ fn routed(
                 break failed(client, request, (index, Flag::RateLimited, retry_after_ms));
             }
             Verdict::Unfit => break failed(client, request, (index, Flag::Unfit, 0)),
+            Verdict::Login { auth, next } => {
+                step = next;
+                match look(client, request.head, auth) {
+                    Looked::Ruled(ruling) => {
+                        if let Some(refusal) = rule(client, request, (index, &ruling)) {
+                            break refusal;
+                        }
+                    }
+                    Looked::Awaited(login) => return wait_for(request, (Awaited::Login(login), step)),
+                }
+            }
             Verdict::Script { script, next } => {
                 let sought = {
                     let edits = request.edits.borrow();
@@ -197,12 +213,7 @@ fn routed(
                             break refusal;
                         }
                     }
-                    Sought::Asking(asking) => {
-                        let (plan, started_us) = (Rc::clone(request.plan), request.started_us);
-                        let edits = request.edits.take();
-                        let resume = Resume { plan, started_us, step, edits, ruling: Ruling::Continue };
-                        return (Next::Ask(asking, Box::new(resume)), 0);
-                    }
+                    Sought::Asking(asking) => return wait_for(request, (Awaited::Script(asking), step)),
                 }
             }
         }
@@ -211,6 +222,12 @@ fn routed(
         client.worker.give_edits(request.edits.take());
     }
     result
+}
+
+/// The request waits for a ruling and goes on at `step`.
+fn wait_for(request: &Request<'_>, (awaited, step): (Awaited, usize)) -> (Next, usize) {
+    let (plan, started_us, edits) = (Rc::clone(request.plan), request.started_us, request.edits.take());
+    (Next::Ask(awaited, Box::new(Resume { plan, started_us, step, edits, ruling: Ruling::Continue })), 0)
 }
 
 /// Runs the route's steps from one on, until one has the last word or has to ask.
@@ -230,8 +247,10 @@ fn run_steps<'p>(
         edits: &mut request.edits.borrow_mut(),
         scratch: &mut scratch,
         now_ns: request.started_us * 1_000,
+        ran: step,
     };
     let verdict = route.steps.run_from(step, &request.view, &mut context);
+    route.count_compiled(client.worker.id, step..context.ran);
     client.worker.buffers.give_write(scratch);
     verdict
 }
@@ -241,6 +260,17 @@ fn rule(client: &Client, request: &Request<'_>, (index, ruling): (usize, &Ruling
     match ruling {
         Ruling::Continue => None,
         Ruling::Refuse => Some(failed(client, request, (index, Flag::NoDecision, 1_000))),
+        Ruling::Known(header, user) => {
+            if let Some(header) = header {
+                request.edits.borrow_mut().set_request_header(header, user);
+            }
+            None
+        }
+        Ruling::Stranger(realm) => {
+            let fields = format!("www-authenticate: Basic realm=\"{realm}\", charset=\"UTF-8\"\r\n");
+            let text = b"401 Unauthorized: say who you are: user and password\n";
+            Some(answered(client, request, (index, 401, fields.as_bytes(), text)))
+        }
         Ruling::Decided(decision) => match &decision.reject {
             Some((status, body)) => Some(answered(client, request, (index, *status, b"", body.as_bytes()))),
             None => {
@@ -263,6 +293,10 @@ fn to_target(client: &Client, request: &Request<'_>, (index, captures): (usize, 
             note(client, request, (Some(index), canned.status, None));
             (write(client, out, keep), used)
         }
+        Target::Template(reply) => match reply.render(&request.template_input(captures)) {
+            Some((fields, body)) => answered(client, request, (index, reply.status, &fields, &body)),
+            None => failed(client, request, (index, Flag::Unfit, 0)),
+        },
         Target::Directory(root) => local::to_directory(client, request, (index, root, captures)),
         Target::Topic(template) => local::to_topic(client, request, (index, template, captures)),
         Target::Handler(Some(handler)) => local::to_handler(client, request, (index, *handler)),
@@ -283,6 +317,11 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         return failed(client, request, (index, Flag::Broken, 0));
     };
     let head = request.head;
+    let body_limit = route.steps.body_limit();
+    if body_limit.is_some_and(|limit| matches!(head.body, Body::Length(length) if length > limit)) {
+        drop(edits);
+        return failed(client, request, (index, Flag::TooLarge, 0));
+    }
     let timeout = route.steps.timeout();
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
@@ -299,6 +338,9 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         ends_at_ms: 0,
         retries: 0,
         response_edits: None,
+        coding: route.compress.as_ref().and_then(|compression| compression.choose(head)),
+        body_limit: body_limit.unwrap_or(u64::MAX),
+        mirror: route.mirror.filter(|_| !wants_websocket(head)),
         key: None,
     };
     let mut target = Vec::new();
@@ -313,9 +355,6 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         }
     };
     let host = edits.host().unwrap_or(head.authority);
-    if let Some(copy) = route.mirror {
-        mirror(client, request, (copy, target, host));
-    }
     let outgoing = Outgoing { request, target, host, edits: &edits, route: index, upstream };
     let started = forward::start(client, (outgoing, facts));
     drop(edits);
@@ -326,45 +365,6 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         }
         Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
     }
-}
-
-/// Sends a copy to the route's mirror, where the whole body is in hand.
-fn mirror(client: &Client, request: &Request<'_>, (upstream, target, host): (usize, &[u8], &[u8])) {
-    let head = request.head;
-    let method =
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].into_iter().find(|known| *known == head.method);
-    let mut reader = BodyReader::new(head.body, request.plan.plan.bounds.chunk_extensions);
-    let (mut body, mut at) = (Vec::new(), 0);
-    while let Ok((Piece::Data(data), used)) = reader.next(&request.behind[at..]) {
-        body.extend_from_slice(data);
-        at += used;
-    }
-    let (Some(method), false) = (method, wants_websocket(head)) else { return };
-    if request.whole_body().is_none() {
-        return;
-    }
-    let mut fields = Vec::new();
-    let end_to_end = |name: &str| {
-        classify(name) == FieldClass::EndToEnd
-            && !name.eq_ignore_ascii_case("content-length")
-            && !name.eq_ignore_ascii_case("host")
-    };
-    for header in head.headers.iter().filter(|header| end_to_end(header.name)) {
-        for part in [header.name.as_bytes(), b": ", header.value, b"\r\n"] {
-            fields.extend_from_slice(part);
-        }
-    }
-    let copy = Fetch {
-        method,
-        target: target.to_vec(),
-        host: host.to_vec(),
-        fields,
-        body,
-        source: Some(client.peer.address.ip()),
-        key: None,
-        timeout_ms: 15_000,
-    };
-    outward::mirror(&client.worker, request.plan, (upstream, copy));
 }
 
 /// A host in lower case, without its final dot. Longer ones than DNS allows stay as they are.

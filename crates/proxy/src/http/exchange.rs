@@ -4,8 +4,10 @@
 
 use super::failure::Flag;
 use super::forward::{self, Again, Facts, Link};
+use super::outward;
 use super::respond::{FailureAnswer, respond_failure};
 use crate::client::{Client, Input};
+use crate::compress::Encoder;
 use crate::worker::{HEADROOM, ReadBuffer, WorkerPlan};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -33,6 +35,8 @@ pub(crate) struct RequestSide {
     pub(crate) is_chunked: bool,
     pub(crate) is_complete: bool,
     pub(crate) is_replayable: bool,
+    /// Bytes that may still come.
+    pub(crate) room: u64,
 }
 
 /// The way back.
@@ -45,6 +49,8 @@ pub(crate) struct ResponseSide {
     pending_at: usize,
     body: Option<BodyReader>,
     to_chunks: bool,
+    /// Compresses the body on its way.
+    encoder: Option<Box<Encoder>>,
     status: u16,
     is_done: bool,
     upstream_reusable: bool,
@@ -169,6 +175,9 @@ impl Exchange {
                 }
             }
             if request.is_complete {
+                if let Some(copy) = self.facts.mirror.take() {
+                    outward::mirror(client, (copy, &self.plan), request);
+                }
                 return Ok(());
             }
             if request.out.len() > REPLAY_BYTES || self.is_tunnel {
@@ -265,6 +274,9 @@ impl Exchange {
                 }
                 if response.to_chunks {
                     let mut out = client.worker.buffers.take_write();
+                    if let Some(encoder) = response.encoder.take() {
+                        put_chunk(&mut out, &encoder.finish());
+                    }
                     put_last_chunk(&mut out, b"");
                     return self.write((client, cx), out);
                 }
@@ -359,8 +371,17 @@ impl Exchange {
         }
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
+        let compression = self.plan.plan.routes[self.route].compress.as_ref();
+        if let (Some(coding), Some(compression)) = (facts.coding, compression)
+            && compression.applies(head, facts)
+        {
+            let edits = facts.response_edits.get_or_insert_default();
+            compression.edit(head, coding, edits);
+            self.response.encoder = compression.encoder(client.worker.id, coding).map(Box::new);
+        }
         let body = match (self.is_tunnel, head.body, facts.version) {
             (true, ..) => Body::UntilClose,
+            _ if self.response.encoder.is_some() => Body::Chunked,
             (_, Body::UntilClose, Version::Http11) => Body::Chunked,
             (_, Body::UntilClose | Body::Chunked, Version::Http10) => {
                 facts.keep_alive = false;
@@ -420,15 +441,25 @@ impl Exchange {
                 match reader.next(&buffer[at..end]) {
                     Ok((Piece::Data(data), used)) => {
                         // An HTTP/1.0 client knows no chunks: it gets the bytes alone.
-                        if to_chunks {
+                        if let Some(encoder) = &mut response.encoder {
+                            encoder.write(data);
+                        } else if to_chunks {
                             put_chunk(&mut out, data)
                         } else {
                             out.extend_from_slice(data)
                         }
                         at += used;
                     }
-                    Ok((Piece::NeedMore, _)) => break,
+                    Ok((Piece::NeedMore, _)) => {
+                        if let Some(encoder) = &mut response.encoder {
+                            encoder.drain(|data| put_chunk(&mut out, data));
+                        }
+                        break;
+                    }
                     Ok((Piece::End(trailers), used)) => {
+                        if let Some(encoder) = response.encoder.take() {
+                            put_chunk(&mut out, &encoder.finish());
+                        }
                         if to_chunks {
                             put_last_chunk(&mut out, &trailers);
                         }
@@ -569,8 +600,14 @@ impl RequestSide {
             let (piece, used) = self.body.next(&bytes[at..])?;
             at += used;
             match piece {
-                Piece::Data(data) if self.is_chunked => put_chunk(&mut self.out, data),
-                Piece::Data(data) => self.out.extend_from_slice(data),
+                Piece::Data(data) => {
+                    self.room = self.room.checked_sub(data.len() as u64).ok_or(BODY_TOO_LONG)?;
+                    if self.is_chunked {
+                        put_chunk(&mut self.out, data);
+                    } else {
+                        self.out.extend_from_slice(data);
+                    }
+                }
                 Piece::NeedMore => return Ok(at),
                 Piece::End(trailers) => {
                     if self.is_chunked {
@@ -583,3 +620,6 @@ impl RequestSide {
         }
     }
 }
+
+const BODY_TOO_LONG: DecodeError =
+    DecodeError::close(413, "RFC 9110 section 15.5.14", "the body is longer than this route takes");

@@ -121,6 +121,7 @@ fn target(plan: &Plan, target: &Target) -> serde_json::Value {
             serde_json::json!({ "upstreams": parts.collect::<Vec<_>>() })
         }
         Target::Respond(canned) => serde_json::json!({ "respond": { "status": canned.status } }),
+        Target::Template(reply) => serde_json::json!({ "respond": { "status": reply.status } }),
         Target::Directory(path) => serde_json::json!({ "directory": path }),
         Target::Topic(topic) => serde_json::json!({ "topic": topic }),
         Target::Handler(index) => {

@@ -26,6 +26,8 @@ pub(crate) enum Flag {
     NoDecision,
     /// UR: a value of the request does not fit where a rewrite puts it.
     Unfit,
+    /// TL: the request's body is longer than the route takes.
+    TooLarge,
     /// NC: a route or upstream is broken by its configuration.
     Broken,
 }
@@ -45,6 +47,7 @@ impl Flag {
             Flag::RateLimited => "RL",
             Flag::NoDecision => "UAEX",
             Flag::Unfit => "UR",
+            Flag::TooLarge => "TL",
             Flag::Broken => "NC",
         }
     }
@@ -59,6 +62,7 @@ impl Flag {
             Flag::ClientGone => 499,
             Flag::RateLimited => 429,
             Flag::Unfit => 400,
+            Flag::TooLarge => 413,
             Flag::Broken => 500,
         }
     }
@@ -77,6 +81,7 @@ impl Flag {
             Flag::RateLimited => "too many requests",
             Flag::NoDecision => "a policy did not decide in time",
             Flag::Unfit => "a value of the request does not fit the route's rewrite",
+            Flag::TooLarge => "the body is longer than this route takes",
             Flag::Broken => "the route is broken by its configuration; see GET /v1/routes",
         }
     }

@@ -24,7 +24,7 @@ const CONNECT_TRIES: usize = 3;
 const READ_BYTES: usize = 16 << 10;
 
 /// A request; whoever makes it answers for the bytes: no CR or LF but those of `fields`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fetch {
     pub(crate) method: &'static str,
     /// Path and query.
@@ -34,6 +34,8 @@ pub(crate) struct Fetch {
     /// Field lines, each with its CR LF; no framing fields, no `Host`.
     pub(crate) fields: Vec<u8>,
     pub(crate) body: Vec<u8>,
+    /// Everything, in place of target, host, fields and body; empty: it is put together.
+    pub(crate) raw: Vec<u8>,
     /// Who asks, for the balancer.
     pub(crate) source: Option<IpAddr>,
     /// What the upstream's hash is taken of.
@@ -189,10 +191,13 @@ impl Try<'_> {
     async fn exchange(&self, stream: &mut TcpStream, answer: &mut Incoming) -> Result<(Fetched, bool), Flag> {
         let head = self.head();
         stream.write_all(&head).await.map_err(|_| Flag::Terminated)?;
-        answer.read(stream, &self.plan.plan.bounds).await
+        answer.read(stream, (&self.plan.plan.bounds, self.request.method == "HEAD")).await
     }
 
     fn head(&self) -> Vec<u8> {
+        if !self.request.raw.is_empty() {
+            return self.request.raw.clone();
+        }
         let Fetch { method, target, host, fields, body, .. } = self.request;
         let mut out = Vec::with_capacity(256 + fields.len() + body.len());
         // Writing to a Vec cannot fail.
@@ -246,10 +251,14 @@ struct Incoming {
 }
 
 impl Incoming {
-    async fn read(&mut self, stream: &mut TcpStream, bounds: &Limits) -> Result<(Fetched, bool), Flag> {
+    async fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        (bounds, to_head): (&Limits, bool),
+    ) -> Result<(Fetched, bool), Flag> {
         let (mut fetched, mut reader, keep_alive) = loop {
             self.more(stream).await?;
-            if let Some(head) = self.take_head(bounds)? {
+            if let Some(head) = self.take_head(bounds, to_head)? {
                 break head;
             }
         };
@@ -286,10 +295,10 @@ impl Incoming {
     }
 
     /// The final head, once all of it is there; it is taken out of the bytes.
-    fn take_head(&mut self, bounds: &Limits) -> Result<Option<(Fetched, BodyReader, bool)>, Flag> {
+    fn take_head(&mut self, bounds: &Limits, to_head: bool) -> Result<Option<(Fetched, BodyReader, bool)>, Flag> {
         loop {
             let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-            let head = parse_response(&self.bytes, bounds, false, &mut headers).map_err(|_| Flag::Protocol)?;
+            let head = parse_response(&self.bytes, bounds, to_head, &mut headers).map_err(|_| Flag::Protocol)?;
             let Some(head) = head else { return Ok(None) };
             let len = head.len;
             match head.status {
@@ -332,7 +341,7 @@ mod tests {
             };
             let mut incoming = Incoming::default();
             let bounds = Limits { body_collected: 64, ..Limits::default() };
-            tokio::join!(write, incoming.read(&mut client, &bounds)).1
+            tokio::join!(write, incoming.read(&mut client, (&bounds, false))).1
         })
     }
 

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_balance::{EndpointIndex, PickRequest, Sample, Tried};
-use tidegate_http::{Body, BodyReader, RequestContext, Version, forward_request};
+use tidegate_http::{Body, BodyReader, Coding, RequestContext, Version, forward_request};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::{Admission, Failure as RetryFailure, Permit, RetryPermit};
@@ -90,6 +90,12 @@ pub(crate) struct Facts {
     /// Method and path of a sampled request.
     pub(crate) line: Option<Box<str>>,
     pub(crate) retries: u32,
+    /// The upstream that gets a copy, until it was sent.
+    pub(crate) mirror: Option<usize>,
+    /// How the answer is compressed, if it is one that is.
+    pub(crate) coding: Option<Coding>,
+    /// Bytes that the request's body may have.
+    pub(crate) body_limit: u64,
     /// Kept only where policies change the response.
     pub(crate) response_edits: Option<Box<Edits>>,
     /// What the upstream's hash is taken of, where its strategy takes one.
@@ -183,9 +189,17 @@ pub(crate) fn start(
         is_chunked: body == Body::Chunked,
         is_complete: body == Body::None,
         is_replayable: true,
+        room: facts.body_limit,
     };
-    // A malformed body is met again, and answered, when the exchange reads on.
-    let used = if side.is_complete { 0 } else { side.take_body(request.behind).unwrap_or(0) };
+    let used = match side.is_complete {
+        true => 0,
+        false => match side.take_body(request.behind) {
+            Ok(used) => used,
+            Err(error) if error.code == Flag::TooLarge.status() => return Err((Flag::TooLarge, 0)),
+            // A malformed body is met again, and answered, when the exchange reads on.
+            Err(_) => 0,
+        },
+    };
     let mut exchange = Box::new(Exchange {
         plan: Rc::clone(plan),
         route,

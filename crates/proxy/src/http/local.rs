@@ -19,7 +19,7 @@ use tidegate_broker::Access;
 use tidegate_coap::Transport;
 use tidegate_http::{Conditions, RequestHead, has_token};
 use tidegate_message::Protocol;
-use tidegate_policy::{Place, Template, TemplateInput};
+use tidegate_policy::{Place, Template};
 use tidegate_route::Captures;
 use tidegate_websocket::{accept_key, is_valid_key};
 
@@ -78,7 +78,7 @@ pub(crate) fn to_topic(
 ) -> (Next, usize) {
     let mut topic = Vec::new();
     let names = request.plan.plan.table.capture_names(index);
-    let input = TemplateInput { path: request.view.path, captures, topic: b"" };
+    let input = request.template_input(captures);
     let rendered =
         Template::compile(template, names, Place::Topic).is_ok_and(|template| template.render(&input, &mut topic));
     match String::from_utf8(topic).ok().filter(|topic| rendered && tidegate_route::valid_topic(topic)) {
@@ -239,6 +239,8 @@ impl Local {
             What::Handler(index, _) => reply.plan.handlers.get(*index).map_or(0, |handler| handler.max_body_bytes),
             _ => reply.plan.bounds.body_collected,
         };
+        let own = reply.route.and_then(|index| reply.plan.routes[index].steps.body_limit());
+        let limit = own.map_or(limit, |own| limit.min(usize::try_from(own).unwrap_or(usize::MAX)));
         match what {
             What::Mqtt(accept) => {
                 switch(&mut client, (&accept, "mqtt")).await?;

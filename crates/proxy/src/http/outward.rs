@@ -2,16 +2,21 @@
 //! `POST <httpPath>/<topic>`, accepted with 2xx; a mirror gets a copy of a request
 //! and its answer is thrown away.
 
+use super::exchange::RequestSide;
 use super::failure::Flag;
 use super::fetch::{Fetch, fetch};
 use super::forward::choose;
+use crate::client::Client;
 use crate::worker::{Worker, WorkerPlan};
 use std::cell::Cell;
 use std::rc::Rc;
-use tidegate_message::{Message, Outcome};
+use tidegate_message::{Message, Outcome, Protocol};
 
 /// Copies that are under way on one worker; more are not made.
 const MIRRORS_MAX: usize = 256;
+
+/// Until the answer to a copy, which nobody reads, must be there.
+const MIRROR_TIMEOUT_MS: u64 = 15_000;
 
 thread_local! {
     static MIRRORS: Cell<usize> = const { Cell::new(0) };
@@ -39,6 +44,7 @@ pub(crate) async fn publish_to_upstream(
         fields,
         body: message.payload().to_vec(),
         source: None,
+        raw: Vec::new(),
         key: Some(message.topic_bytes().into()),
         timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
     };
@@ -68,11 +74,25 @@ fn put_topic(out: &mut Vec<u8>, topic: &[u8]) {
     }
 }
 
-/// Sends a copy of a request whose head and body are in hand; nobody waits for it.
-pub(crate) fn mirror(worker: &Rc<Worker>, plan: &Rc<WorkerPlan>, (upstream, copy): (usize, Fetch)) {
+/// Sends a copy of a request as it was sent to its upstream; nobody waits for it. What is
+/// not in hand any more is not copied, and counted.
+pub(super) fn mirror(client: &Client, (upstream, plan): (usize, &Rc<WorkerPlan>), request: &RequestSide) {
+    let worker = &client.worker;
     if MIRRORS.get() >= MIRRORS_MAX {
-        return;
+        return worker.dropped(Protocol::Http1, "mirror-overflow");
     }
+    if !request.is_replayable {
+        return worker.dropped(Protocol::Http1, "mirror-too-large");
+    }
+    let method = ["GET", "HEAD", "PUT", "DELETE"].into_iter().find(|known| request.out.starts_with(known.as_bytes()));
+    let copy = Fetch {
+        // Others are never sent twice.
+        method: method.unwrap_or("POST"),
+        raw: request.out.clone(),
+        source: Some(client.peer.address.ip()),
+        timeout_ms: MIRROR_TIMEOUT_MS,
+        ..Fetch::default()
+    };
     MIRRORS.set(MIRRORS.get() + 1);
     let (worker, plan) = (Rc::clone(worker), Rc::clone(plan));
     tokio::task::spawn_local(async move {

@@ -178,6 +178,10 @@ fn policies(shared: &Shared, into: &mut Scraper) {
                     );
                 }
             }
+            // Compiled ones take no time that is worth a clock.
+            if counters.duration.is_empty() {
+                continue;
+            }
             let value = Value::Histogram(&counters.duration);
             into.add(&Sample { metric: "tidegate_policy_duration_seconds", labels: &[("policy", policy)], value });
         }

@@ -55,6 +55,11 @@ impl Histogram {
         self.sum_micros.add(micros);
     }
 
+    /// Whether nothing was counted yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|bucket| bucket.value() == 0)
+    }
+
     /// Adds cumulative buckets (one per bound and the infinite one), the sum in
     /// seconds and the count to `into`.
     pub(crate) fn add_to(&self, into: &mut [f64]) {

@@ -151,7 +151,8 @@ pub(crate) const POLICY_OUTCOMES: [&str; 6] = ["compiled", "filtered", "cached",
 /// A place in [`POLICY_OUTCOMES`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PolicyOutcome {
-    Filtered = 1,
+    Compiled,
+    Filtered,
     Cached,
     Decided,
     Timeout,

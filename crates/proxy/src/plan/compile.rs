@@ -3,13 +3,14 @@
 
 use super::dto::*;
 use super::{Trust, Upstream};
-use crate::metrics::{PerWorker, PolicyCounters, Registry, RouteCounters};
+use crate::compress::Compression;
+use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_http::reason;
 use tidegate_message::Limits;
-use tidegate_policy::{CachePlan, ScriptPlan, StepPlan, Steps, StepsInput};
+use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
 use tidegate_route::{RouteSpec, RouteTable};
 
 /// Something in the plan that does not work; the rest does.
@@ -68,6 +69,18 @@ pub(crate) struct Route {
     pub(crate) timeout_ms: u64,
     pub(crate) problem: Option<Box<str>>,
     pub(crate) counters: PerWorker<RouteCounters>,
+    /// Of the steps, in their order; `None` for scripts, which have their own.
+    pub(crate) compiled: Box<[Option<PerWorker<PolicyCounters>>]>,
+    pub(crate) compress: Option<Compression>,
+}
+
+impl Route {
+    /// Counts the steps that ran without leaving Rust.
+    pub(crate) fn count_compiled(&self, worker: u16, ran: std::ops::Range<usize>) {
+        for counters in self.compiled.get(ran).unwrap_or_default().iter().flatten() {
+            counters[usize::from(worker)].count(PolicyOutcome::Compiled);
+        }
+    }
 }
 
 /// Where a route leads.
@@ -77,6 +90,8 @@ pub(crate) enum Target {
     Upstreams { split: Vec<(Option<usize>, u32)>, stride: u32 },
     /// An answer that is the same every time.
     Respond(Canned),
+    /// An answer to fill in.
+    Template(Box<ReplyTemplate>),
     /// A topic, with `{topic}` and captures to fill in.
     Topic(Box<str>),
     /// Files below it.
@@ -148,11 +163,15 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
     let mut routes = Vec::with_capacity(dto.routes.len());
     for (index, mut route) in dto.routes.into_iter().enumerate() {
         let steps = std::mem::take(&mut route.steps);
-        let mut compiled = compile_route(route, &names, (&dto.handlers, registry));
+        let mut compiled = compile_route(route, (&names, table.capture_names(index)), (&dto.handlers, registry));
         let mut input = StepsInput { captures: table.capture_names(index), limits: &mut limits };
         compiled.scripts = steps.iter().filter_map(script_of).collect();
         match Steps::compile(&steps, &mut input) {
-            Ok(steps) => compiled.steps = steps,
+            Ok(steps) => {
+                compiled.compiled = steps.names().map(|name| name.map(|name| registry.policy(name))).collect();
+                compiled.compress = steps.compress().map(|plan| Compression::compile(plan, registry));
+                compiled.steps = steps;
+            }
             Err(error) => compiled.problem = Some(error.to_string().into()),
         }
         routes.push(compiled);
@@ -204,7 +223,7 @@ fn script_of(step: &StepPlan) -> Option<u32> {
 
 fn compile_route(
     route: RouteDto,
-    names: &HashMap<&str, usize>,
+    (names, captures): (&HashMap<&str, usize>, &[Box<str>]),
     (handlers, registry): (&[HandlerDto], &Registry),
 ) -> Route {
     let mut problem: Option<Box<str>> = route.problem.map(Box::from);
@@ -223,9 +242,9 @@ fn compile_route(
             }
             Target::Upstreams { split, stride: stride(total) }
         }
-        TargetDto::Respond { status, headers, body } => Target::Respond(Canned::new(status, &headers, &body)),
+        TargetDto::Respond { status, headers, body } => answer((status, &headers, &body), captures, &mut problem),
         TargetDto::Redirect { location, status } => {
-            Target::Respond(Canned::new(status, &[("location".to_owned(), location)], ""))
+            answer((status, &[("location".to_owned(), location)], ""), captures, &mut problem)
         }
         TargetDto::Topic { topic } => Target::Topic(topic.into()),
         TargetDto::Handler { name } => {
@@ -246,6 +265,24 @@ fn compile_route(
         target,
         timeout_ms: route.timeout_ms,
         problem,
+        compiled: Box::default(),
+        compress: None,
+    }
+}
+
+/// An answer of ours: made once, or filled in for each request.
+fn answer(
+    (status, headers, body): (u16, &[(String, String)], &str),
+    captures: &[Box<str>],
+    problem: &mut Option<Box<str>>,
+) -> Target {
+    match ReplyTemplate::compile((status, headers, body), captures) {
+        Ok(Some(template)) => Target::Template(Box::new(template)),
+        Ok(None) => Target::Respond(Canned::new(status, headers, body)),
+        Err(error) => {
+            *problem = Some(error.to_string().into());
+            Target::Respond(Canned::new(500, &[], ""))
+        }
     }
 }
 

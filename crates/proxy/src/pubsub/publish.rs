@@ -155,11 +155,13 @@ async fn policies(
             edits: &mut edits,
             scratch: &mut scratch,
             now_ns: worker.clock.micros() * 1_000,
+            ran: step,
         };
         let ruling = match route.steps.run_from(step, &view, &mut context) {
             Verdict::Continue => break,
             Verdict::Respond(answer) if answer.status < 400 => break,
-            Verdict::Respond(_) => return Some(Outcome::Forbidden),
+            // A login is HTTP's; over other protocols nobody can have passed it.
+            Verdict::Respond(_) | Verdict::Login { .. } => return Some(Outcome::Forbidden),
             Verdict::Limited { .. } => return Some(Outcome::QuotaExceeded),
             Verdict::Unfit => return Some(Outcome::InvalidTopic),
             Verdict::Script { script, next } => {
@@ -172,8 +174,8 @@ async fn policies(
             }
         };
         match ruling {
-            Ruling::Continue => {}
-            Ruling::Refuse => return Some(Outcome::Busy),
+            Ruling::Continue | Ruling::Known(..) => {}
+            Ruling::Refuse | Ruling::Stranger(_) => return Some(Outcome::Busy),
             Ruling::Decided(decision) => match &decision.reject {
                 Some((429, _)) => return Some(Outcome::QuotaExceeded),
                 Some(_) => return Some(Outcome::Forbidden),
@@ -204,7 +206,7 @@ async fn to_target(
     (publisher, message, index): (&Publisher, &Message, usize),
 ) -> Outcome {
     match &plan.plan.routes[index].target {
-        Target::Respond(_) | Target::Directory(_) => Outcome::NoSubscribers,
+        Target::Respond(_) | Target::Template(_) | Target::Directory(_) => Outcome::NoSubscribers,
         Target::Topic(template) => republish(worker, plan, (publisher, message, index), template).await,
         Target::Handler(Some(handler)) => {
             crate::handle::publish(worker, &plan.plan, (*handler, publisher, message)).await
@@ -227,7 +229,8 @@ async fn republish(
     }
     let mut topic = Vec::new();
     let captures = Captures::new();
-    let input = TemplateInput { path: b"", captures: &captures, topic: message.topic_bytes() };
+    let original = message.topic_bytes();
+    let input = TemplateInput { path: b"", captures: &captures, topic: original, host: b"", query: b"" };
     let rendered =
         Template::compile(template, &[], Place::Topic).is_ok_and(|template| template.render(&input, &mut topic));
     let topic = std::str::from_utf8(&topic).ok().filter(|topic| rendered && valid_topic(topic));

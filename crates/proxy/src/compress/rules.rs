@@ -1,0 +1,93 @@
+//! Which answers are compressed, and what their heads say then (RFC 9110 sections 7.7,
+//! 8.4 and 8.8.3.3).
+
+use super::Encoder;
+use crate::http::Facts;
+use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry};
+use tidegate_http::{Body, Coding, RequestHead, ResponseHead, Version, has_token, preferred_coding};
+use tidegate_policy::{CompressPlan, Edits};
+
+/// A route's `compress`.
+#[derive(Debug)]
+pub(crate) struct Compression {
+    codings: Box<[Coding]>,
+    min_bytes: u64,
+    types: Box<[Box<str>]>,
+    counters: PerWorker<PolicyCounters>,
+}
+
+impl Compression {
+    pub(crate) fn compile(plan: &CompressPlan, registry: &Registry) -> Compression {
+        Compression {
+            codings: plan.codings.iter().filter_map(|name| Coding::of(name)).collect(),
+            min_bytes: plan.min_bytes,
+            types: plan.types.iter().map(|kind| kind.to_ascii_lowercase().into()).collect(),
+            counters: registry.policy("compress"),
+        }
+    }
+
+    /// The coding that the client prefers.
+    pub(crate) fn choose(&self, head: &RequestHead<'_, '_>) -> Option<Coding> {
+        preferred_coding(head.header("accept-encoding")?, &self.codings)
+    }
+
+    /// Whether an answer is one that is compressed.
+    pub(crate) fn applies(&self, head: &ResponseHead<'_, '_>, facts: &Facts) -> bool {
+        let is_long = match head.body {
+            Body::None => false,
+            Body::Length(length) => length >= self.min_bytes,
+            Body::Chunked | Body::UntilClose => true,
+        };
+        // An HTTP/1.0 client knows no chunks, and the length is not known before.
+        let has_room = is_long && !facts.to_head && facts.version == Version::Http11;
+        let is_plain = head.header("content-encoding").is_none() && head.header("content-range").is_none();
+        has_room
+            && is_plain
+            && !matches!(head.status, ..200 | 204 | 206 | 304)
+            && !head.header("cache-control").is_some_and(|control| has_token(control, "no-transform"))
+            && head.header("content-type").is_some_and(|kind| self.names(kind))
+    }
+
+    fn names(&self, content_type: &[u8]) -> bool {
+        let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        self.types.iter().any(|known| match known.strip_suffix('*') {
+            Some(prefix) => kind.get(..prefix.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(prefix.as_bytes())),
+            None => kind.eq_ignore_ascii_case(known.as_bytes()),
+        })
+    }
+
+    /// What the head says of it. A strong entity tag becomes weak: the bytes are others now.
+    pub(crate) fn edit(&self, head: &ResponseHead<'_, '_>, coding: Coding, edits: &mut Edits) {
+        edits.set_response_header("content-encoding", coding.name());
+        edits.add_response_header("vary", "accept-encoding");
+        edits.remove_response_header("accept-ranges");
+        let tag = head.header("etag").and_then(|tag| std::str::from_utf8(tag).ok());
+        if let Some(tag) = tag.filter(|tag| tag.starts_with('"')) {
+            edits.set_response_header("etag", &format!("W/{tag}"));
+        }
+    }
+
+    /// An encoder, counted. `None`: there is no memory for one; the answer goes on as it came.
+    pub(crate) fn encoder(&self, worker: u16, coding: Coding) -> Option<Encoder> {
+        self.counters[usize::from(worker)].count(PolicyOutcome::Compiled);
+        Encoder::new(coding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_named_whole_or_by_their_beginning() {
+        let plan = CompressPlan {
+            codings: vec!["zstd".into(), "nothing".into()],
+            min_bytes: 10,
+            types: vec!["text/*".into(), "application/json".into()],
+        };
+        let rules = Compression::compile(&plan, &Registry::new(1));
+        assert_eq!(&*rules.codings, [Coding::Zstd]);
+        assert!(rules.names(b"TEXT/html; charset=utf-8") && rules.names(b"application/json"));
+        assert!(!rules.names(b"application/jsonp") && !rules.names(b"image/png") && !rules.names(b"text"));
+    }
+}

@@ -1,0 +1,72 @@
+//! `basicAuth`: who asks, by name and password (RFC 7617). A password that was right
+//! lately is known at once; another is compared beside the worker, and the request waits.
+
+use crate::auth::{basic, verify};
+use crate::client::Client;
+use crate::decide::{Asking, Ruling};
+use crate::worker::Worker;
+use std::rc::Rc;
+use tidegate_http::RequestHead;
+use tidegate_policy::BasicAuth;
+
+/// What a request waits for before it goes on.
+pub(crate) enum Awaited {
+    /// A policy in TypeScript.
+    Script(Asking),
+    /// A password.
+    Login(Box<Login>),
+}
+
+/// A password that is compared.
+pub(crate) struct Login {
+    worker: Rc<Worker>,
+    user: String,
+    password: Vec<u8>,
+    hash: Box<str>,
+    is_known: bool,
+    realm: Box<str>,
+    header: Option<Box<str>>,
+}
+
+/// What looking at the credentials came to.
+pub(super) enum Looked {
+    Ruled(Ruling),
+    Awaited(Box<Login>),
+}
+
+/// Looks at a request's credentials.
+pub(super) fn look(client: &Client, head: &RequestHead<'_, '_>, auth: &BasicAuth) -> Looked {
+    let Some((user, password)) = head.header("authorization").and_then(basic) else {
+        return Looked::Ruled(Ruling::Stranger(auth.realm.clone()));
+    };
+    let (hash, is_known) = auth.hash(&user);
+    if is_known && client.worker.verified.knows((&user, hash), &password) {
+        return Looked::Ruled(Ruling::Known(auth.user_header.clone(), user.into()));
+    }
+    Looked::Awaited(Box::new(Login {
+        worker: Rc::clone(&client.worker),
+        hash: hash.into(),
+        is_known,
+        realm: auth.realm.clone(),
+        header: auth.user_header.clone(),
+        user,
+        password,
+    }))
+}
+
+impl Awaited {
+    /// Waits for what is decided.
+    pub(crate) async fn ruling(self) -> Ruling {
+        match self {
+            Awaited::Script(asking) => asking.ruling().await,
+            Awaited::Login(login) => login.ruling().await,
+        }
+    }
+}
+
+impl Login {
+    async fn ruling(self: Box<Self>) -> Ruling {
+        let right = verify(&self.worker, (&self.user, &self.hash), &self.password).await;
+        if right && self.is_known { Ruling::Known(self.header, self.user.into()) } else { Ruling::Stranger(self.realm) }
+    }
+}
