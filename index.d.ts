@@ -15,6 +15,7 @@ export declare class NativeGateway {
   retained(filter: string): Promise<unknown>
   publish(topic: string, payload: Buffer, optionsJson: string): Promise<unknown>
   subscribe(filter: string, qos: number): number
+  trace(watches: string): void
   unsubscribe(id: number): void
   upstreams(): string
   onWake(callback: () => void): void
@@ -28,6 +29,8 @@ export declare class PolicyPort {
   kick(worker: number): void
   handlerRequest(worker: number, slot: number, generation: number): Buffer
   handlerReply(worker: number, slot: number, generation: number, headJson: string, body: Buffer): void
+  /** Every upstream with its endpoints, as JSON: what a balancer picks from. */
+  upstreams(): string
   detach(): void
 }
 

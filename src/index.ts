@@ -28,10 +28,13 @@ export type { GatewayEvent } from "./model/gateway-event.ts"
 export type { Field, Key, Match } from "./model/match.ts"
 export type * from "./model/message.ts"
 export {
+  type BalancedEndpoint,
+  type BalancerDefinition,
   byCookie,
   byHeader,
   byQuery,
   type CheckedEndpoint,
+  defineBalancer,
   defineHandler,
   defineHealthCheck,
   definePolicy,

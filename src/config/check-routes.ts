@@ -60,6 +60,14 @@ function checkTarget({ to }: RouteData, at: Path, context: Context): void {
 }
 
 function checkSplit(split: readonly { upstream: string; weight?: number }[], path: Path, context: Context): void {
+  const picks = (name: string): boolean => {
+    const balance = context.data.upstreams?.[name]?.balance
+    return typeof balance === "object" && balance.custom !== undefined
+  }
+  for (const [index, { upstream }] of split.length > 1 ? split.entries() : []) {
+    if (picks(upstream))
+      context.report([...path, index], `"${upstream}" has a balancer in TypeScript, which a split cannot ask`)
+  }
   for (const [index, part] of split.entries()) checkUpstreamName(part.upstream, [...path, index, "upstream"], context)
   if (split.every(({ weight }) => weight === 0)) context.report(path, "at least one weight must be above 0")
 }

@@ -25,6 +25,13 @@ export function checkUpstream(name: string, upstream: UpstreamData, functions: F
     const given = [by, header, query, cookie].filter((key) => key !== undefined)
     if (given.length > 1) report([...at, "balance", "consistentHash"], "say only one of by, header, query, cookie")
   }
+  const custom = typeof balance === "object" ? balance.custom : undefined
+  if (custom !== undefined && !functions.balancers.has(custom)) {
+    report(
+      [...at, "balance", "custom"],
+      `"${custom}" is no defineBalancer${didYouMean(custom, functions.balancers.keys())}`,
+    )
+  }
   checkHealth(health, functions, (key, message) => report([...at, "health", ...key], message))
 }
 

@@ -5,6 +5,7 @@
 
 import type { Match } from "../model/match.ts"
 import type {
+  BalancerDefinition,
   HandlerDefinition,
   HealthCheckDefinition,
   Policy,
@@ -21,7 +22,7 @@ type HealthInput = Omit<NonNullable<UpstreamData["health"]>, "custom"> & {
 }
 
 export type UpstreamInput = Omit<UpstreamData, "balance" | "health"> & {
-  readonly balance?: UpstreamData["balance"] | StrategyUse
+  readonly balance?: UpstreamData["balance"] | StrategyUse | BalancerDefinition
   readonly health?: HealthInput
 }
 

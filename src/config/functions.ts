@@ -5,6 +5,8 @@
 import { TidegateError } from "../errors.ts"
 import {
   type AnyPolicy,
+  type BalancerDefinition,
+  balancerOf,
   type Functions,
   type HandlerDefinition,
   type HealthCheckDefinition,
@@ -26,11 +28,18 @@ interface Found {
   readonly handlers: Map<string, HandlerDefinition>
   readonly healthChecks: Map<string, HealthCheckDefinition>
   readonly registries: Map<string, RegistryDefinition>
+  readonly balancers: Map<string, BalancerDefinition>
 }
 
 /** Throws POLICY_INVALID when two functions have one name. */
 export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): SplitConfig {
-  const found: Found = { policies: new Map(), handlers: new Map(), healthChecks: new Map(), registries: new Map() }
+  const found: Found = {
+    policies: new Map(),
+    handlers: new Map(),
+    healthChecks: new Map(),
+    registries: new Map(),
+    balancers: new Map(),
+  }
   for (const value of extra) collect(value, found)
   return { data: toData(raw, found), functions: found }
 }
@@ -41,6 +50,8 @@ function toData(value: unknown, found: Found): unknown {
   if (check !== null) return check.name
   const registry = registryOf(value)
   if (registry !== null) return { registry: registry.name }
+  const balancer = balancerOf(value)
+  if (balancer !== null) return { custom: balancer.name }
   if (typeof value === "function") return policyOf(value)?.name ?? value
   if (value === null || typeof value !== "object") return value
   if (Array.isArray(value)) return value.map((item: unknown) => toItem(item, found))
@@ -67,7 +78,7 @@ function isHandler(value: unknown): boolean {
   return handlerOf(value) !== null && typeof (value as { handle?: unknown }).handle === "function"
 }
 
-function collect(value: unknown, { policies, handlers, healthChecks, registries }: Found): void {
+function collect(value: unknown, { policies, handlers, healthChecks, registries, balancers }: Found): void {
   const policy = policyOf(value)
   if (policy !== null) add(policies, policy, "policy")
   const handler = handlerOf(value)
@@ -76,6 +87,8 @@ function collect(value: unknown, { policies, handlers, healthChecks, registries 
   if (check !== null) add(healthChecks, check, "health check")
   const registry = registryOf(value)
   if (registry !== null) add(registries, registry, "registry")
+  const balancer = balancerOf(value)
+  if (balancer !== null) add(balancers, balancer, "balancer")
 }
 
 function add<T extends { readonly name: string }>(known: Map<string, T>, definition: T, kind: string): void {

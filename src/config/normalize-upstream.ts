@@ -19,6 +19,7 @@ export function normalizeUpstream(name: string, data: UpstreamData, routes: read
     name,
     protocol,
     balance: toBalancePlan(balance),
+    balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),
     service: service ?? null,
     health: health === undefined ? null : normalizeHealth(health),

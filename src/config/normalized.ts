@@ -47,6 +47,8 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly name: string
   readonly protocol: "http1" | "h2c" | "h2"
   readonly balance: BalancePlan
+  /** Name of the function that picks endpoints; null: native does. */
+  readonly balancer: string | null
   /** Fixed ones; empty where `service` names a registry's. */
   readonly endpoints: readonly NormalizedEndpoint[]
   readonly service: string | null

@@ -5,7 +5,7 @@
 import type { GatewayEvent, GatewayEventType } from "../model/gateway-event.ts"
 import type { ReceivedMessage } from "../model/message.ts"
 import type { MqttTraceLine } from "../model/mqtt-trace.ts"
-import { createEventRing, EVENT_KIND, type EventRecord, EventRingReader, NONE } from "../native/index.ts"
+import { createEventRing, EVENT_KIND, type EventRecord, EventRingReader, NONE, type Plan } from "../native/index.ts"
 import { Traces } from "./traces.ts"
 
 export type Listener<T extends GatewayEventType> = (event: Extract<GatewayEvent, { type: T }>) => void
@@ -25,7 +25,7 @@ const KINDS: Readonly<Partial<Record<GatewayEventType, readonly number[]>>> = {
 }
 
 /** Names that the indexes of access records stand for. */
-export interface IndexNames {
+interface IndexNames {
   readonly routes: readonly string[]
   readonly upstreams: readonly string[]
 }
@@ -50,8 +50,9 @@ export class EventHub {
     return this.#rings.reduce((sum, ring) => sum + ring.dropped, 0)
   }
 
-  useNames(names: IndexNames): void {
-    this.#names = names
+  /** Takes over the names of a plan, for the indexes in access records. */
+  useNames({ routes, upstreams }: Pick<Plan, "routes" | "upstreams">): void {
+    this.#names = { routes: routes.map(({ name }) => name), upstreams: upstreams.map(({ name }) => name) }
   }
 
   on<T extends GatewayEventType>(type: T, listener: Listener<T>): () => void {

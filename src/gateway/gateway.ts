@@ -197,8 +197,7 @@ export class Gateway implements AsyncDisposable {
     this.#listeners = applied.listeners
     this.#applies.applied++
     this.#engine?.sources.use(loaded.config.sources, loaded.functions)
-    const namesOf = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name)
-    this.#hub.useNames({ routes: namesOf(plan.routes), upstreams: namesOf(plan.upstreams) })
+    this.#hub.useNames(plan)
     this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
   }
 

@@ -8,6 +8,8 @@ export class FakePolicyPort implements PolicyPort {
   request: Buffer = Buffer.alloc(0)
   readonly replies: { readonly head: unknown; readonly body: Buffer }[] = []
   detached = false
+  /** What `upstreams` answers. */
+  upstreamList: unknown[] = []
   readonly #rings: readonly Uint8Array[]
   readonly #wake: () => void
   readonly #waiting = new Map<number, (answer: FakeAnswer) => void>()
@@ -48,6 +50,10 @@ export class FakePolicyPort implements PolicyPort {
       this.#waiting.delete(slot)
       resolve(answer)
     }
+  }
+
+  upstreams(): string {
+    return JSON.stringify(this.upstreamList)
   }
 
   handlerRequest(): Buffer {

@@ -106,6 +106,7 @@ export type BalancePlan =
       readonly size: number
       readonly boundedLoad: number | null
     }
+  | { readonly strategy: "chosen"; readonly key: KeyPlan }
   | { readonly strategy: "loadScore"; readonly threshold: number }
 
 export interface BreakerPlan {

@@ -5,7 +5,7 @@
 import type { NormalizedConfig, NormalizedStep } from "../config/index.ts"
 import type { EndpointPlan, HandlerPlan, Plan, RoutePlan, ScriptPlan, StepPlan, UpstreamPlan } from "../native/index.ts"
 import type { Functions } from "../policy/index.ts"
-import { toScriptPlan } from "./script.ts"
+import { balancerOfRoute, toBalancerPlan, toScriptPlan } from "./script.ts"
 
 /** Endpoints of one upstream, their names resolved. */
 export interface UpstreamEndpoints {
@@ -27,7 +27,7 @@ export function compile(inputs: PlanInputs): Plan {
   const routes = config.routes.map((route): RoutePlan => {
     const ordered = orderPolicies(route.steps, functions)
     const steps = ordered.map((step) => toStep(step, functions, scripts))
-    return { ...route, steps }
+    return { ...route, steps: [...steps, ...toPick(balancerOfRoute(route, config), functions, scripts)] }
   })
   return {
     version,
@@ -46,7 +46,7 @@ export function compile(inputs: PlanInputs): Plan {
 }
 
 function toUpstream(upstream: NormalizedConfig["upstreams"][number], { endpoints }: PlanInputs): UpstreamPlan {
-  const { service, health, endpoints: _, problem, ...plan } = upstream
+  const { service, health, endpoints: _, problem, balancer: __, ...plan } = upstream
   const found = endpoints.get(upstream.name) ?? { endpoints: [], problem: null }
   const empty = found.endpoints.length === 0 && service === null ? (found.problem ?? "it has no endpoints") : null
   return { ...plan, endpoints: found.endpoints, problem: problem ?? empty }
@@ -68,6 +68,19 @@ function toStep(step: NormalizedStep, { policies }: Functions, scripts: ScriptPl
   const script = scripts.length
   scripts.push(toScriptPlan(policy, step.options, script))
   return { kind: "script", script }
+}
+
+/** A balancer in TypeScript is asked behind the policies of each route to its upstream. */
+function toPick(
+  upstream: NormalizedConfig["upstreams"][number] | null,
+  { balancers }: Functions,
+  scripts: ScriptPlan[],
+): StepPlan[] {
+  const balancer = balancers.get(upstream?.balancer ?? "")
+  if (balancer === undefined) return []
+  const script = scripts.length
+  scripts.push(toBalancerPlan(balancer, script))
+  return [{ kind: "script", script }]
 }
 
 function toHandler({

@@ -1,7 +1,14 @@
 /** One use of a TypeScript policy as plan data, and the functions the plan's indexes stand for. */
 import type { NormalizedConfig } from "../config/index.ts"
 import type { Plan, ScriptPlan } from "../native/index.ts"
-import { type AnyPolicy, type Functions, fieldsOf, type Program, toKeyPlan } from "../policy/index.ts"
+import {
+  type AnyPolicy,
+  type BalancerDefinition,
+  type Functions,
+  fieldsOf,
+  type Program,
+  toKeyPlan,
+} from "../policy/index.ts"
 import { toMatchPlan } from "../route/index.ts"
 
 type Options = Readonly<Record<string, unknown>>
@@ -22,6 +29,22 @@ export function toScriptPlan(policy: AnyPolicy, options: Options, id: number): S
   }
 }
 
+/** As a policy without filter and cache: whatever goes wrong leaves the choice to native. */
+export function toBalancerPlan({ name, deadlineMs = 5, reads = [] }: BalancerDefinition, id: number): ScriptPlan {
+  const policy: AnyPolicy = { name, reads: () => reads, decide: () => undefined }
+  return { id, policy: name, filter: null, cache: null, reads: fieldsOf(policy, {}), deadlineMs, fallback: "continue" }
+}
+
+/** The upstream of a route whose endpoints a function picks; null for other routes. */
+export function balancerOfRoute(
+  { target }: NormalizedConfig["routes"][number],
+  { upstreams }: NormalizedConfig,
+): NormalizedConfig["upstreams"][number] | null {
+  const name = target.kind === "upstreams" && target.split.length === 1 ? target.split[0]?.upstream : undefined
+  const upstream = upstreams.find((other) => other.name === name)
+  return upstream === undefined || upstream.balancer === null ? null : upstream
+}
+
 /** What another thread needs to build the program of a plan by itself: names and options only. */
 export interface ProgramData {
   readonly planVersion: number
@@ -29,6 +52,8 @@ export interface ProgramData {
     readonly policy: string
     readonly options: Options
     readonly reads: ScriptPlan["reads"]
+    /** Of a balancer: the upstream whose endpoints it picks. */
+    readonly upstream: string | null
   }[]
   readonly handlers: readonly string[]
 }
@@ -39,10 +64,15 @@ export function programData(plan: Plan, config: NormalizedConfig, functions: Fun
     const policies = route.steps.filter((step) => step.kind === "policy")
     const ids = (plan.routes[index]?.steps ?? []).filter((step) => step.kind === "script")
     const ordered = [...policies].sort((a, b) => order(functions, a.name) - order(functions, b.name))
-    return ids.map(({ script }, place) => ({ script, options: ordered[place]?.options ?? {} }))
+    const upstream = balancerOfRoute(route, config)?.name ?? null
+    return ids.map(({ script }, place) => {
+      // The balancer's step stands behind those of the policies.
+      return { script, options: ordered[place]?.options ?? {}, upstream: place < ordered.length ? null : upstream }
+    })
   })
   const scripts = plan.scripts.map(({ id, policy, reads }) => {
-    return { policy, reads, options: uses.find(({ script }) => script === id)?.options ?? {} }
+    const { options = {}, upstream = null } = uses.find(({ script }) => script === id) ?? {}
+    return { policy, reads, options, upstream }
   })
   return { planVersion: plan.version, scripts, handlers: plan.handlers.map(({ name }) => name) }
 }
@@ -51,11 +81,12 @@ export function programData(plan: Plan, config: NormalizedConfig, functions: Fun
 export function toProgram({ planVersion, scripts, handlers }: ProgramData, functions: Functions): Program {
   return {
     planVersion,
-    scripts: scripts.map(({ policy, options, reads }) => ({
-      policy: functions.policies.get(policy) ?? gone(policy),
-      options,
-      reads,
-    })),
+    scripts: scripts.map(({ policy: name, options, reads, upstream }) => {
+      const balancer = upstream === null ? undefined : functions.balancers.get(name)
+      const balance = balancer === undefined || upstream === null ? null : { balancer, upstream }
+      const policy = functions.policies.get(name) ?? gone(name)
+      return { policy: balancer === undefined ? policy : gone(name), options, reads, balance }
+    }),
     handlers: handlers.map((name) => functions.handlers.get(name) ?? { name, handle: () => ({ status: 500 }) }),
   }
 }

@@ -4,6 +4,7 @@
  * serializer sees. `config/functions.ts` collects them by name.
  */
 import { TidegateError } from "../errors.ts"
+import type { BalancerDefinition } from "./define-balancer.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
 import type { HealthCheckDefinition } from "./define-health-check.ts"
 import type { PolicyDefinition } from "./define-policy.ts"
@@ -18,6 +19,7 @@ export interface Functions {
   readonly handlers: ReadonlyMap<string, HandlerDefinition>
   readonly healthChecks: ReadonlyMap<string, HealthCheckDefinition>
   readonly registries: ReadonlyMap<string, RegistryDefinition>
+  readonly balancers: ReadonlyMap<string, BalancerDefinition>
 }
 
 export const NO_FUNCTIONS: Functions = {
@@ -25,12 +27,14 @@ export const NO_FUNCTIONS: Functions = {
   handlers: new Map(),
   healthChecks: new Map(),
   registries: new Map(),
+  balancers: new Map(),
 }
 
 const POLICY = Symbol.for("tidegate.policy")
 const HANDLER = Symbol.for("tidegate.handler")
 const HEALTH_CHECK = Symbol.for("tidegate.healthCheck")
 const REGISTRY = Symbol.for("tidegate.registry")
+const BALANCER = Symbol.for("tidegate.balancer")
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/
 
 /** Names of the built-in steps; a policy may not take one. */
@@ -71,6 +75,10 @@ export function markRegistry<T extends object>(target: T, definition: RegistryDe
   return Object.defineProperty(target, REGISTRY, { value: definition, enumerable: false })
 }
 
+export function markBalancer<T extends object>(target: T, definition: BalancerDefinition): T {
+  return Object.defineProperty(target, BALANCER, { value: definition, enumerable: false })
+}
+
 /** The policy that hangs on a value, or null. */
 export function policyOf(value: unknown): AnyPolicy | null {
   return marked<AnyPolicy>(value, POLICY)
@@ -86,6 +94,10 @@ export function healthCheckOf(value: unknown): HealthCheckDefinition | null {
 
 export function registryOf(value: unknown): RegistryDefinition | null {
   return marked<RegistryDefinition>(value, REGISTRY)
+}
+
+export function balancerOf(value: unknown): BalancerDefinition | null {
+  return marked<BalancerDefinition>(value, BALANCER)
 }
 
 /** Refuses a name that could not be a label or that a built-in step has. */

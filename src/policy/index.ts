@@ -1,4 +1,5 @@
 /** Policies and handlers: declared here, run by `runner.ts` in whatever thread holds it. */
+export { type BalancedEndpoint, type BalancerDefinition, defineBalancer } from "./define-balancer.ts"
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"
 export { definePolicy, type Policy, type PolicyDefinition, type PolicyUse, type VerdictCache } from "./define-policy.ts"
@@ -6,6 +7,7 @@ export { defineRegistry, type RegistryDefinition, type RegistryInstance } from "
 export {
   type AnyPolicy,
   BUILT_IN_STEPS,
+  balancerOf,
   type Functions,
   handlerOf,
   healthCheckOf,

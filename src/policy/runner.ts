@@ -4,6 +4,7 @@
  * batch. Nothing a function does escapes from here: what it throws is an outcome.
  */
 import { messageOf } from "../errors.ts"
+import type { PolicyMessage, Verdict } from "../model/message.ts"
 import {
   createDecisionRing,
   type DecisionRequest,
@@ -14,8 +15,10 @@ import {
   SLOT_KIND,
   SLOT_OUTCOME,
 } from "../native/index.ts"
+import type { BalancerDefinition } from "./define-balancer.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
 import type { AnyPolicy } from "./definition.ts"
+import { EndpointList } from "./endpoint-list.ts"
 import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
 import { createPolicyMessage } from "./message.ts"
 import { toVerdictRecord } from "./verdict.ts"
@@ -25,6 +28,8 @@ export interface Script {
   readonly policy: AnyPolicy
   readonly options: Readonly<Record<string, unknown>>
   readonly reads: readonly FieldPlan[]
+  /** A balancer, which is asked instead of the policy. */
+  readonly balance: { readonly balancer: BalancerDefinition; readonly upstream: string } | null
 }
 
 /** The functions a plan's indexes stand for. */
@@ -55,6 +60,7 @@ export class PolicyRunner {
   readonly #complain: Complain
   readonly #mark: RunningMark
   readonly #dirty = new Set<number>()
+  readonly #endpoints = new EndpointList()
   #programs: readonly Program[] = []
   #port: PolicyPort | null = null
   #scheduled = false
@@ -100,10 +106,9 @@ export class PolicyRunner {
   #decide(worker: number, request: DecisionRequest): void {
     const script = this.#program(request.planVersion)?.scripts[request.index]
     if (script === undefined) return this.#answer(worker, request, SLOT_OUTCOME.threw, "no such policy")
-    const name = script.policy.name
+    const name = script.balance?.balancer.name ?? script.policy.name
     try {
-      const message = createPolicyMessage(script.reads, request.fields)
-      const verdict = script.policy.decide(message, script.options)
+      const verdict = this.#run(script, createPolicyMessage(script.reads, request.fields))
       if (!(verdict instanceof Promise)) return this.#verdict(worker, request, { name, value: verdict })
       verdict.then(
         (value) => this.#verdict(worker, request, { name, value }),
@@ -112,6 +117,13 @@ export class PolicyRunner {
     } catch (error) {
       this.#threw(worker, request, `policy "${name}" threw: ${messageOf(error)}`)
     }
+  }
+
+  #run({ policy, options, balance }: Script, message: PolicyMessage): Verdict | Promise<Verdict> {
+    if (balance === null) return policy.decide(message, options)
+    const endpoints = this.#endpoints.of(balance.upstream, () => this.#port?.upstreams() ?? "[]")
+    const picked = balance.balancer.pick(message, endpoints)
+    return picked instanceof Promise ? picked.then((hashKey) => ({ hashKey })) : { hashKey: picked }
   }
 
   #verdict(worker: number, request: DecisionRequest, { name, value }: { name: string; value: unknown }): void {

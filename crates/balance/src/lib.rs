@@ -3,6 +3,7 @@
 //! only cursors belong to a worker. No I/O, no clock.
 #![forbid(unsafe_code)]
 
+mod chosen;
 mod consistent_hash;
 mod edf;
 mod endpoints;
@@ -19,6 +20,7 @@ mod roster;
 mod round_robin;
 mod weighted;
 
+pub use chosen::Chosen;
 pub use consistent_hash::ConsistentHash;
 pub use endpoints::{Endpoint, EndpointSpec, EndpointState, Endpoints, InFlight};
 pub use ip_hash::IpHash;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{ConsistentHash, IpHash, LeastConnections, LoadScore, PeakEwma, Picker, RoundRobin, Weighted};
+use crate::{Chosen, ConsistentHash, IpHash, LeastConnections, LoadScore, PeakEwma, Picker, RoundRobin, Weighted};
 
 /// A strategy with its options, as TypeScript writes it.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -45,6 +45,11 @@ pub enum BalancePlan {
         /// Load over the mean from which the next endpoint is taken; `None`: never.
         bounded_load: Option<f64>,
     },
+    /// As a balancer in TypeScript has picked.
+    Chosen {
+        /// Where its pick stands: a policy's hash key.
+        key: HashKeyPlan,
+    },
     /// By the load that endpoints report.
     LoadScore {
         /// Load under which health is 1; used where loads are turned into health.
@@ -83,6 +88,7 @@ impl BalancePlan {
             BalancePlan::ConsistentHash { algorithm, size, bounded_load, .. } => {
                 Box::new(ConsistentHash::new((algorithm, size), bounded_load, seed))
             }
+            BalancePlan::Chosen { .. } => Box::new(Chosen::new(seed)),
             BalancePlan::LoadScore { .. } => Box::new(LoadScore::new(seed)),
         }
     }

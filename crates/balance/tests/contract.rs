@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tidegate_balance::{BalancePlan, EndpointSpec, Endpoints, HashAlgorithm, PickRequest, Picker, Sample, Tried};
 
-const STRATEGIES: [&str; 9] = [
+const STRATEGIES: [&str; 10] = [
     r#"{"strategy":"roundRobin"}"#,
     r#"{"strategy":"weighted","maxFails":3}"#,
     r#"{"strategy":"leastConnections","bias":1.0}"#,
@@ -15,6 +15,7 @@ const STRATEGIES: [&str; 9] = [
     r#"{"strategy":"consistentHash","key":{"by":"path","name":null},"algorithm":"ring","size":1024,"boundedLoad":1.25}"#,
     r#"{"strategy":"consistentHash","key":{"by":"path","name":null},"algorithm":"maglev","size":65537,"boundedLoad":null}"#,
     r#"{"strategy":"loadScore","threshold":0.7}"#,
+    r#"{"strategy":"chosen","key":{"by":"hashKey","name":null}}"#,
 ];
 
 fn plans() -> Vec<BalancePlan> {

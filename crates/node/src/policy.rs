@@ -56,6 +56,12 @@ impl PolicyPort {
         self.gateway.handler_reply(worker as u16, Asked { slot, generation }, (&head_json, body.to_vec()));
     }
 
+    /// Every upstream with its endpoints, as JSON: what a balancer picks from.
+    #[napi(catch_unwind)]
+    pub fn upstreams(&self) -> String {
+        self.gateway.upstreams()
+    }
+
     #[napi(catch_unwind)]
     pub fn detach(&self) {
         self.gateway.detach_policies(self.attachment);

@@ -13,7 +13,16 @@ const byStrategy = Object.fromEntries(
   names.map((name) => [name, Type.Optional(STRATEGIES[name].options)]),
 ) as StrategyOptions
 
-export const BalanceSchema = Type.Union([Type.Enum(names), Exact(byStrategy)], { description: "default roundRobin" })
+export const BalanceSchema = Type.Union(
+  [
+    Type.Enum(names),
+    Exact({
+      ...byStrategy,
+      custom: Type.Optional(Type.String({ minLength: 1, description: "name of a defineBalancer" })),
+    }),
+  ],
+  { description: "default roundRobin" },
+)
 
 const Interval = (standard: number, description: string) =>
   Type.Optional(Type.Integer({ minimum: 10, maximum: 3_600_000, default: standard, description }))

@@ -59,7 +59,7 @@ impl Upstream {
             });
         }
         let key = match &dto.balance {
-            BalancePlan::ConsistentHash { key, .. } => {
+            BalancePlan::ConsistentHash { key, .. } | BalancePlan::Chosen { key } => {
                 match Key::compile(&KeyPlan { by: key.by.clone(), name: key.name.clone() }) {
                     Ok(key) => Some(key),
                     Err(error) => {
