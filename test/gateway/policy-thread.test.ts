@@ -21,10 +21,10 @@ const loops = definePolicy({
     return { setHeaders: { "x-seen": "1" } }
   },
 })
-const throws = definePolicy({ name: "throws", fallback: "reject", decide: () => { throw new Error("boom") } })
+const throws = definePolicy({ name: "throws", deadlineMs: 5_000, fallback: "reject", decide: () => { throw new Error("boom") } })
 const never = definePolicy({ name: "never", deadlineMs: 20, fallback: "reject", decide: () => new Promise(() => {}) })
-const rubbish = definePolicy({ name: "rubbish", fallback: "reject", decide: () => 5 as never })
-const refuses = definePolicy({ name: "refuses", decide: () => ({ reject: { status: 418, body: "teapot" } }) })
+const rubbish = definePolicy({ name: "rubbish", deadlineMs: 5_000, fallback: "reject", decide: () => 5 as never })
+const refuses = definePolicy({ name: "refuses", deadlineMs: 5_000, decide: () => ({ reject: { status: 418, body: "teapot" } }) })
 const echo = defineHandler({ name: "echo", handle: (message) => ({ status: 201, body: message.text() }) })
 export default defineConfig({
   workers: 1, dataDir: false, admin: false,
