@@ -44,7 +44,13 @@ const TYPES = [
 /** Built-in steps; a breaker is none, it belongs to the upstream. */
 const BUILD: Readonly<Record<string, Build>> = {
   retry: (options: RetryOptions) => ({ kind: "retry", retry: toRetryPlan(options) }),
-  timeout: ({ ms, perTryMs }: TimeoutOptions) => ({ kind: "timeout", ms, perTryMs: perTryMs ?? null }),
+  timeout: ({ ms, perTryMs, idleMs, totalMs }: TimeoutOptions) => ({
+    kind: "timeout",
+    ms,
+    perTryMs: perTryMs ?? null,
+    idleMs: idleMs ?? null,
+    totalMs: totalMs ?? null,
+  }),
   breaker: () => null,
   rateLimit: (options: RateLimitOptions, { owner }) => toRateLimitStep(options, owner) as NormalizedStep,
   setHeader: (headers: Record<string, string>) => ({ kind: "setHeader", headers: toHeaders(headers) }),

@@ -255,7 +255,15 @@ export type StepPlan =
       readonly maxKeys: number
     }
   | { readonly kind: "retry"; readonly retry: RetryPlan }
-  | { readonly kind: "timeout"; readonly ms: number; readonly perTryMs: number | null }
+  | {
+      readonly kind: "timeout"
+      readonly ms: number
+      readonly perTryMs: number | null
+      /** Without progress of the answer's body; null: 300,000; 0: as long as it takes. */
+      readonly idleMs: number | null
+      /** Until the answer's last byte; null: as long as it takes. */
+      readonly totalMs: number | null
+    }
   | { readonly kind: "script"; readonly script: number }
 
 export interface RetryPlan {

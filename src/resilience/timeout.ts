@@ -6,6 +6,14 @@ export const TimeoutSchema = Type.Object(
   {
     ms: Ms("for the whole request with its retries; the route's default is 15000"),
     perTryMs: Type.Optional(Ms("for each try; default: what is left")),
+    idleMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 86_400_000,
+        description: "without progress of the answer's body; default 300000; 0: as long as it takes",
+      }),
+    ),
+    totalMs: Type.Optional(Ms("until the answer's last byte; default: as long as it takes")),
   },
   { additionalProperties: false },
 )

@@ -85,6 +85,12 @@ pub enum StepPlan {
         ms: u64,
         /// The same for each try.
         per_try_ms: Option<u64>,
+        /// Without progress of the answer's body.
+        #[serde(default)]
+        idle_ms: Option<u64>,
+        /// Until the answer's last byte.
+        #[serde(default)]
+        total_ms: Option<u64>,
     },
     /// A TypeScript policy.
     Script {

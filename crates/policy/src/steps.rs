@@ -29,6 +29,10 @@ pub struct Timeout {
     pub ms: u64,
     /// The same for each try.
     pub per_try_ms: Option<u64>,
+    /// Without progress of the answer's body; 0: as long as it takes.
+    pub idle_ms: Option<u64>,
+    /// Until the answer's last byte.
+    pub total_ms: Option<u64>,
 }
 
 /// How far the steps came.
@@ -135,8 +139,9 @@ impl Steps {
             match plan {
                 // These belong to the route as a whole; the last one counts.
                 StepPlan::Retry { retry } => compiled.retry = Some(Arc::new(RetryPolicy::new(retry.clone()))),
-                StepPlan::Timeout { ms, per_try_ms } => {
-                    compiled.timeout = Some(Timeout { ms: *ms, per_try_ms: *per_try_ms });
+                StepPlan::Timeout { ms, per_try_ms, idle_ms, total_ms } => {
+                    let (ms, per_try_ms, idle_ms, total_ms) = (*ms, *per_try_ms, *idle_ms, *total_ms);
+                    compiled.timeout = Some(Timeout { ms, per_try_ms, idle_ms, total_ms });
                 }
                 StepPlan::Compress(plan) => compiled.compress = Some(plan.clone()),
                 StepPlan::BodyLimit { bytes } => compiled.body_limit = Some(*bytes),

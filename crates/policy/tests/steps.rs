@@ -64,7 +64,7 @@ fn steps_run_in_order_and_go_on_behind_a_script() {
     let last = run(&steps, 2, &mut edits, 0);
     assert!(matches!(last, Verdict::Respond(answer) if answer.status == 200 && *answer.body == *b"pong"));
     assert_eq!(edits.request_headers().count(), 0);
-    assert_eq!(steps.timeout(), Some(Timeout { ms: 500, per_try_ms: None }));
+    assert_eq!(steps.timeout(), Some(Timeout { ms: 500, per_try_ms: None, idle_ms: None, total_ms: None }));
 }
 
 #[test]

@@ -58,6 +58,11 @@ impl Concurrency {
         self.active.load(Relaxed)
     }
 
+    /// Whether all are taken.
+    pub fn is_full(&self) -> bool {
+        self.active() >= self.max.load(Relaxed)
+    }
+
     /// Changes the bound; those above a lower one finish first.
     pub fn set_max(&self, max: u32) {
         self.max.store(max, Relaxed);

@@ -18,4 +18,4 @@ pub use gate::{Admission, BreakerPlan, Gate, GateState};
 pub use outlier::{OutlierDetector, OutlierPlan, OutlierState};
 pub use rate_limit::{RateLimit, RateVerdict};
 pub use retry::{Failure, RetryPlan, RetryPolicy};
-pub use retry_budget::{RetryBudget, RetryPermit};
+pub use retry_budget::{RetryBudget, RetryPermit, RetryShare};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::Backoff;
+use crate::{Backoff, RetryShare};
 
 /// `RetryPlan` of the plan.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -60,6 +60,11 @@ impl RetryPolicy {
     /// Its plan.
     pub const fn plan(&self) -> &RetryPlan {
         &self.plan
+    }
+
+    /// How many retries of its upstream it allows.
+    pub const fn share(&self) -> RetryShare {
+        RetryShare { percent: self.plan.budget_percent, min_per_second: self.plan.budget_min_per_second }
     }
 
     /// Whether to try again after `tries` tries. `repeatable`: the method is idempotent

@@ -11,12 +11,19 @@ const TTL_MS: u64 = 10_000;
 /// The budget of one upstream; all workers share it by `Arc`.
 #[derive(Debug)]
 pub struct RetryBudget {
-    percent: u64,
-    floor: u64,
-    max_parallel: u32,
+    max_parallel: AtomicU32,
     parallel: AtomicU32,
     /// Requests, and among them (as failures of the window) retries.
     window: Window,
+}
+
+/// How many retries a route allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetryShare {
+    /// Percent of the requests. Default 20.
+    pub percent: u32,
+    /// Always so many a second. Default 10.
+    pub min_per_second: u32,
 }
 
 /// A retry on its way; counts as parallel until it is dropped.
@@ -32,16 +39,18 @@ impl Drop for RetryPermit {
 }
 
 impl RetryBudget {
-    /// `percent` of requests (default 20), `min_per_second` always (default 10),
     /// `max_parallel` at a time (default 3).
-    pub fn new(percent: u32, min_per_second: u32, max_parallel: u32) -> Self {
+    pub fn new(max_parallel: u32) -> Self {
         RetryBudget {
-            percent: u64::from(percent),
-            floor: u64::from(min_per_second) * TTL_MS / 1_000,
-            max_parallel,
+            max_parallel: AtomicU32::new(max_parallel),
             parallel: AtomicU32::new(0),
             window: Window::new(TTL_MS),
         }
+    }
+
+    /// Changes the bound of those at a time; retries above a lower one finish first.
+    pub fn set_max(&self, max_parallel: u32) {
+        self.max_parallel.store(max_parallel, Relaxed);
     }
 
     /// Counts a first try.
@@ -50,12 +59,14 @@ impl RetryBudget {
     }
 
     /// Asks for a retry; `None` where the budget is used up. `active`: requests in
-    /// flight to the upstream.
-    pub fn take(self: &Arc<Self>, now_ms: u64, active: u32) -> Option<RetryPermit> {
+    /// flight to the upstream; `share`: what the route allows.
+    pub fn take(self: &Arc<Self>, now_ms: u64, active: u32, share: RetryShare) -> Option<RetryPermit> {
         let counts = self.window.counts(now_ms);
         let (retries, firsts) = (counts.failures, counts.requests - counts.failures);
-        let allowed = self.floor.max(firsts.max(u64::from(active)) * self.percent / 100);
-        let below = |parallel: u32| (parallel < self.max_parallel).then_some(parallel + 1);
+        let floor = u64::from(share.min_per_second) * TTL_MS / 1_000;
+        let allowed = floor.max(firsts.max(u64::from(active)) * u64::from(share.percent) / 100);
+        let max_parallel = self.max_parallel.load(Relaxed);
+        let below = |parallel: u32| (parallel < max_parallel).then_some(parallel + 1);
         if retries >= allowed || self.parallel.fetch_update(Relaxed, Relaxed, below).is_err() {
             return None;
         }
@@ -68,27 +79,32 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
+    const SHARE: RetryShare = RetryShare { percent: 20, min_per_second: 1 };
+
     fn taken(budget: &Arc<RetryBudget>, now_ms: u64) -> usize {
-        (0..1_000).filter(|_| budget.take(now_ms, 0).is_some()).count()
+        (0..1_000).filter(|_| budget.take(now_ms, 0, SHARE).is_some()).count()
     }
 
     #[test]
     fn allows_the_floor_when_idle_and_a_share_under_load() {
-        let idle = Arc::new(RetryBudget::new(20, 1, 3));
+        let idle = Arc::new(RetryBudget::new(3));
         assert_eq!(taken(&idle, 0), 10);
         assert_eq!(taken(&idle, 9_000), 0);
         assert_eq!(taken(&idle, 20_000), 10);
-        let busy = Arc::new(RetryBudget::new(20, 1, 3));
+        let busy = Arc::new(RetryBudget::new(3));
         (0..1_000).for_each(|_| busy.record_request(0));
         assert_eq!(taken(&busy, 0), 200);
     }
 
     #[test]
     fn bounds_the_retries_in_parallel() {
-        let budget = Arc::new(RetryBudget::new(20, 10, 3));
-        let held: Vec<_> = (0..5).filter_map(|_| budget.take(0, 0)).collect();
+        let budget = Arc::new(RetryBudget::new(3));
+        let held: Vec<_> =
+            (0..5).filter_map(|_| budget.take(0, 0, RetryShare { percent: 20, min_per_second: 10 })).collect();
         assert_eq!(held.len(), 3);
         drop(held);
-        assert!(budget.take(0, 0).is_some());
+        assert!(budget.take(0, 0, RetryShare { percent: 20, min_per_second: 10 }).is_some());
+        budget.set_max(0);
+        assert!(budget.take(0, 0, RetryShare { percent: 100, min_per_second: 10 }).is_none());
     }
 }

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+mod places;
 mod pool;
 
 pub use connect::{ConnectError, connect};
-pub use pool::{Idle, Pool, PoolKey};
+pub use places::{Place, Places};
+pub use pool::{Connection, Pool, PoolKey};

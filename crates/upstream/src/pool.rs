@@ -1,10 +1,15 @@
 //! Free connections of one worker, the last used first, so that what is not
 //! needed grows old and is closed.
 
+use crate::{ConnectError, Place, Places, connect};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// Everything that must be equal for two requests to share a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -15,56 +20,129 @@ pub struct PoolKey {
     pub upstream: Box<str>,
 }
 
+/// An open connection and its place among those of its upstream.
+#[derive(Debug)]
+pub struct Connection {
+    /// Nothing of an earlier answer is left in it.
+    pub stream: TcpStream,
+    /// Given back when the connection closes.
+    pub place: Place,
+}
+
 /// A connection that waits for its next request.
 #[derive(Debug)]
-pub struct Idle {
-    /// The connection; nothing of an earlier answer is left in it.
-    pub stream: TcpStream,
-    /// When it became free, in milliseconds of the worker's clock.
-    pub since: u64,
+struct Idle {
+    connection: Connection,
+    /// When it is closed, in milliseconds of the worker's clock.
+    until: u64,
 }
 
 /// Free connections to one endpoint. A plan that still names the endpoint keeps its pool.
 #[derive(Debug)]
 pub struct Pool {
     idle: RefCell<Vec<Idle>>,
-    max_idle: usize,
+    /// Requests of this worker that wait for a connection to this endpoint.
+    waiters: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    places: Arc<Places>,
 }
 
 impl Pool {
-    /// An empty pool of at most `max_idle` free connections.
-    pub const fn new(max_idle: usize) -> Self {
-        Pool { idle: RefCell::new(Vec::new()), max_idle }
+    /// An empty pool of an upstream.
+    pub fn new(places: Arc<Places>) -> Self {
+        Pool { idle: RefCell::default(), waiters: RefCell::default(), places }
     }
 
     /// The most recently used connection that the endpoint has not closed. Costs no
     /// system call: the runtime already knows whether there is something to read, and
     /// there must not be.
-    pub fn take(&self) -> Option<TcpStream> {
+    pub fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, .. }) = idle.pop() {
+        while let Some(Idle { connection, .. }) = idle.pop() {
             let mut cx = Context::from_waker(Waker::noop());
-            if stream.poll_read_ready(&mut cx).is_pending() {
-                return Some(stream);
+            if connection.stream.poll_read_ready(&mut cx).is_pending() {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Gives a connection back; it is closed where the pool is full.
-    pub fn give(&self, stream: TcpStream, now: u64) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.max_idle {
-            idle.push(Idle { stream, since: now });
+    /// Gives a connection back, to be kept until a time: to who waits here, else to the
+    /// pool, unless somebody waits elsewhere for its place.
+    pub fn give(&self, mut connection: Connection, until: u64) {
+        while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
+            match waiter.send(connection) {
+                Ok(()) => return,
+                Err(back) => connection = back,
+            }
+        }
+        if self.places.waiting() == 0 {
+            self.idle.borrow_mut().push(Idle { connection, until });
         }
     }
 
-    /// Closes what has been free since before `oldest`. Returns how many.
-    pub fn expire(&self, oldest: u64) -> usize {
+    /// A free connection, or a new one as soon as the upstream may have one more;
+    /// whether it served a request before.
+    ///
+    /// # Errors
+    /// The endpoint refused, cannot be reached, or did not answer in time.
+    pub async fn acquire(
+        &self,
+        (address, timeout): (SocketAddr, Duration),
+    ) -> Result<(Connection, bool), ConnectError> {
+        let place = match self.places.take() {
+            Some(place) => place,
+            None => match self.wait().await {
+                Ok(connection) => return Ok((connection, true)),
+                Err(place) => place,
+            },
+        };
+        let stream = connect(address, timeout).await?;
+        Ok((Connection { stream, place }, false))
+    }
+
+    /// Waits for a connection of this worker or a place of any.
+    async fn wait(&self) -> Result<Connection, Place> {
+        let _in_line = self.places.line_up();
+        loop {
+            let freed = self.places.freed().notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(connection) = self.take() {
+                return Ok(connection);
+            }
+            if let Some(place) = self.places.take() {
+                return Err(place);
+            }
+            let (sender, given) = oneshot::channel();
+            self.waiters.borrow_mut().push_back(sender);
+            tokio::select! {
+                Ok(connection) = given => return Ok(connection),
+                () = freed => {}
+            }
+        }
+    }
+
+    /// Closes what has been free too long; everything, where somebody waits for a place
+    /// that none of this pool's own requests waits for. Returns how many.
+    pub fn expire(&self, now: u64) -> usize {
+        self.waiters.borrow_mut().retain(|waiter| !waiter.is_closed());
         let mut idle = self.idle.borrow_mut();
-        let old = idle.iter().take_while(|entry| entry.since < oldest).count();
-        idle.drain(..old);
-        old
+        let before = idle.len();
+        if self.places.waiting() > 0 && self.waiters.borrow().is_empty() {
+            idle.clear();
+        }
+        idle.retain(|entry| entry.until > now);
+        before - idle.len()
+    }
+
+    /// Closes the connection that was free longest, to make room for another endpoint's.
+    pub fn make_room(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let any = !idle.is_empty();
+        if any {
+            idle.remove(0);
+        }
+        any
     }
 
     /// Free connections.
@@ -86,37 +164,76 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
     }
 
+    const TIMEOUT: Duration = Duration::from_secs(1);
+
+    async fn server() -> (tokio::net::TcpListener, SocketAddr) {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = server.local_addr().expect("bound");
+        (server, address)
+    }
+
     #[test]
     fn hands_out_the_last_used_first_and_never_one_that_was_closed() {
         runtime().block_on(async {
-            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let address = server.local_addr().expect("bound");
-            let pool = Pool::new(2);
+            let (server, address) = server().await;
+            let pool = Pool::new(Places::new(8));
             let mut ends = Vec::new();
-            for now in 0..3 {
-                let stream = crate::connect(address, std::time::Duration::from_secs(1)).await.expect("connected");
-                ends.push(server.accept().await.expect("accepted").0);
-                pool.give(stream, now);
+            for until in 1..=2 {
+                let (connection, is_reused) = pool.acquire((address, TIMEOUT)).await.expect("connected");
+                assert!(!is_reused);
+                ends.push((server.accept().await.expect("accepted").0, connection, until));
             }
-            assert_eq!(pool.len(), 2);
-            let newest = ends.remove(1);
+            let mut far = Vec::new();
+            for (end, connection, until) in ends {
+                pool.give(connection, until * 100);
+                far.push(end);
+            }
+            let newest = far.remove(1);
             let port = newest.peer_addr().expect("open").port();
             let first = pool.take().expect("one is free");
-            assert_eq!(first.local_addr().expect("open").port(), port);
-            pool.give(first, 5);
+            assert_eq!(first.stream.local_addr().expect("open").port(), port);
+            pool.give(first, 200);
             drop(newest);
             // The runtime hears of the closing when it next looks at its sockets.
             while pool.len() == 2 {
                 tokio::task::yield_now().await;
                 let taken = pool.take().expect("the other is still open");
-                let same = taken.local_addr().expect("open").port() == port;
-                pool.give(taken, 6);
+                let same = taken.stream.local_addr().expect("open").port() == port;
+                pool.give(taken, if same { 200 } else { 100 });
                 if !same {
                     break;
                 }
             }
             assert_eq!(pool.expire(100), 1);
             assert!(pool.take().is_none());
+        });
+    }
+
+    #[test]
+    fn who_finds_no_place_waits_for_a_connection_or_a_place() {
+        runtime().block_on(async {
+            let (server, address) = server().await;
+            let places = Places::new(1);
+            let (here, elsewhere) = (Pool::new(Arc::clone(&places)), Pool::new(Arc::clone(&places)));
+            let (first, _) = here.acquire((address, TIMEOUT)).await.expect("connected");
+            let _far = server.accept().await.expect("accepted");
+            let give = async {
+                tokio::task::yield_now().await;
+                assert_eq!(places.waiting(), 1);
+                here.give(first, 100);
+            };
+            let (waited, ()) = tokio::join!(here.acquire((address, TIMEOUT)), give);
+            let (second, is_reused) = waited.expect("handed over");
+            assert!(is_reused && places.taken() == 1);
+            let give = async {
+                tokio::task::yield_now().await;
+                // Nobody waits here, but elsewhere: the place is worth more than the connection.
+                here.give(second, 100);
+                assert!(here.is_empty());
+            };
+            let (waited, ()) = tokio::join!(elsewhere.acquire((address, TIMEOUT)), give);
+            assert!(!waited.expect("a new one").1);
+            assert_eq!((places.taken(), places.waiting()), (0, 0));
         });
     }
 }

@@ -333,6 +333,8 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         keep_alive: request.keep_alive,
         timeout_ms: timeout.map_or(route.timeout_ms, |timeout| timeout.ms),
         per_try_ms: timeout.and_then(|timeout| timeout.per_try_ms),
+        idle_ms: timeout.and_then(|timeout| timeout.idle_ms).unwrap_or(BODY_IDLE_MS),
+        total_ms: timeout.and_then(|timeout| timeout.total_ms).unwrap_or(0),
         is_sampled,
         line: is_sampled.then(|| access_line(head).into()),
         ends_at_ms: 0,
@@ -378,6 +380,9 @@ fn lower<'h>(host: &'h [u8], buffer: &'h mut [u8; 256]) -> &'h [u8] {
     lower.make_ascii_lowercase();
     lower
 }
+
+/// Default of a body without progress: as Envoy's streams.
+const BODY_IDLE_MS: u64 = 300_000;
 
 const INCOMPLETE: DecodeError = DecodeError::close(400, "RFC 9112 section 2.2", "the request head is malformed");
 const BAD_PATH: DecodeError =

@@ -16,11 +16,12 @@ use std::task::{Context, Poll};
 use tidegate_balance::{EndpointIndex, InFlight, Tried};
 use tidegate_http::{
     Body, BodyReader, HEADERS_MAX, Piece, ResponseContext, ResponseHead, Version, forward_response, parse_response,
-    put_chunk, put_last_chunk,
+    put_chunk, put_last_chunk, tokens,
 };
 use tidegate_kit::DecodeError;
 use tidegate_message::Protocol;
 use tidegate_resilience::{Failure as RetryFailure, Permit, RetryPermit};
+use tidegate_upstream::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A request of at most so many bytes can be sent again.
@@ -54,6 +55,8 @@ pub(crate) struct ResponseSide {
     status: u16,
     is_done: bool,
     upstream_reusable: bool,
+    /// How long the upstream says that it keeps the connection, milliseconds.
+    kept_ms: u64,
 }
 
 /// Why a try ended without an answer.
@@ -125,7 +128,7 @@ impl Exchange {
             let now = client.worker.clock.millis();
             client.worker.connections.set_deadline(&client.connection, 0);
             client.connection.last_activity.set(now);
-            return self.failed(Flag::Timeout);
+            return self.failed(self.timed_out(now));
         }
         if self.response.pending_at < self.response.pending.len() && !self.flush(client, cx) {
             return Step::Aborted(Flag::ClientGone);
@@ -148,6 +151,31 @@ impl Exchange {
             return self.move_request(client, cx).map_or(Step::Aborted(Flag::ClientGone), |()| step);
         }
         step
+    }
+
+    /// The upstream has so long for more of the body, within what the whole exchange may take.
+    fn await_body(&self, client: &Client) {
+        if self.is_tunnel {
+            return;
+        }
+        let Facts { idle_ms, total_ms, started_us, .. } = self.facts;
+        let now = client.worker.clock.millis();
+        let ends_at = if total_ms == 0 { u64::MAX } else { started_us / 1_000 + total_ms };
+        let idles_at = if idle_ms == 0 { u64::MAX } else { now + idle_ms };
+        let at = ends_at.min(idles_at);
+        // A time that is over stays over: the wheel tells of it with its next turn.
+        if at > now {
+            client.worker.connections.set_deadline(&client.connection, if at == u64::MAX { 0 } else { at });
+        }
+    }
+
+    /// Which of the times is over.
+    fn timed_out(&self, now: u64) -> Flag {
+        let Facts { total_ms, started_us, .. } = self.facts;
+        if total_ms > 0 && now >= started_us / 1_000 + total_ms {
+            return Flag::TotalTimeout;
+        }
+        if self.response.body.is_some() { Flag::Stalled } else { Flag::Timeout }
     }
 
     fn failed(&self, flag: Flag) -> Step {
@@ -298,6 +326,7 @@ impl Exchange {
                 // Whoever sends keeps the tunnel alive, on either side.
                 client.deadline(client.worker.clock.millis(), self.plan.plan.limits.idle_timeout_ms);
             }
+            self.await_body(client);
             return self.body_received((client, cx), buffer, (HEADROOM, HEADROOM, end));
         }
         let mut start = HEADROOM;
@@ -392,10 +421,11 @@ impl Exchange {
         self.response.status = head.status;
         self.response.to_chunks = body == Body::Chunked;
         self.response.upstream_reusable = head.keep_alive && !self.facts.is_upgrade;
+        self.response.kept_ms = kept_ms(head);
         let extensions = self.plan.plan.bounds.chunk_extensions;
         self.response.body =
             Some(BodyReader::new(if self.is_tunnel { Body::UntilClose } else { head.body }, extensions));
-        client.worker.connections.set_deadline(&client.connection, 0);
+        self.await_body(client);
         if self.is_tunnel {
             client.deadline(client.worker.clock.millis(), self.plan.plan.limits.idle_timeout_ms);
             client.worker.counters.of(Protocol::WebSocket).accepted.add(1);
@@ -526,7 +556,7 @@ impl Exchange {
             client.deadline(now, self.plan.plan.limits.stall_timeout_ms);
         }
         (response.pending, response.pending_at) = (Vec::new(), 0);
-        client.worker.connections.set_deadline(&client.connection, 0);
+        self.await_body(client);
         true
     }
 
@@ -535,10 +565,12 @@ impl Exchange {
         let now = client.worker.clock.millis();
         let reusable =
             self.response.upstream_reusable && self.request.is_complete && self.request.sent == self.request.out.len();
-        if let Link::Open { stream, .. } = std::mem::replace(&mut self.link, Link::Closed)
+        if let Link::Open { stream, place, .. } = std::mem::replace(&mut self.link, Link::Closed)
             && reusable
         {
-            self.plan.upstreams[self.upstream].pools[self.endpoint as usize].give(stream, now);
+            let kept_ms = self.plan.plan.upstreams[self.upstream].idle_timeout_ms.min(self.response.kept_ms);
+            let pool = &self.plan.upstreams[self.upstream].pools[self.endpoint as usize];
+            pool.give(Connection { stream, place }, now + kept_ms);
         }
         if !self.request.is_complete {
             client.connection.lingers.set(true);
@@ -564,6 +596,7 @@ impl Exchange {
         self.facts.keep_alive &= self.request.is_complete && flag.is_some();
         let answer = FailureAnswer {
             status,
+            flag,
             text: &text,
             retry_after_ms: 1_000,
             to_head: self.facts.to_head,
@@ -619,6 +652,16 @@ impl RequestSide {
             }
         }
     }
+}
+
+/// What `Keep-Alive: timeout=5` says, less a second: a request must not be on its way
+/// when the upstream closes.
+fn kept_ms(head: &ResponseHead<'_, '_>) -> u64 {
+    let value = head.has_hop_by_hop.then(|| head.header("keep-alive")).flatten();
+    let seconds = value.and_then(|value| {
+        tokens(value).find_map(|part| std::str::from_utf8(part).ok()?.strip_prefix("timeout=")?.parse::<u64>().ok())
+    });
+    seconds.map_or(u64::MAX / 2, |seconds| seconds.saturating_sub(1).saturating_mul(1_000))
 }
 
 const BODY_TOO_LONG: DecodeError =

@@ -6,12 +6,18 @@
 pub(crate) enum Flag {
     /// UF: the connection to the upstream failed.
     ConnectFailure,
+    /// UF: the upstream did not take the connection in time.
+    ConnectTimeout,
     /// UC: the upstream closed or broke the connection.
     Terminated,
     /// UPE: the upstream broke the protocol.
     Protocol,
     /// UT: the upstream did not answer in time.
     Timeout,
+    /// SI: one side made no progress with a body that was under way.
+    Stalled,
+    /// DT: the whole exchange took longer than it may.
+    TotalTimeout,
     /// UO: too many requests, or the breaker is open.
     Overflow,
     /// UH: there is no endpoint to take it.
@@ -36,10 +42,12 @@ impl Flag {
     /// The flag as access logs show it.
     pub(crate) const fn label(self) -> &'static str {
         match self {
-            Flag::ConnectFailure => "UF",
+            Flag::ConnectFailure | Flag::ConnectTimeout => "UF",
             Flag::Terminated => "UC",
             Flag::Protocol => "UPE",
             Flag::Timeout => "UT",
+            Flag::Stalled => "SI",
+            Flag::TotalTimeout => "DT",
             Flag::Overflow => "UO",
             Flag::NoHealthy => "UH",
             Flag::NoRoute => "NR",
@@ -55,9 +63,9 @@ impl Flag {
     /// The status that the client gets.
     pub(crate) const fn status(self) -> u16 {
         match self {
-            Flag::ConnectFailure | Flag::Overflow | Flag::NoHealthy | Flag::NoDecision => 503,
+            Flag::ConnectFailure | Flag::ConnectTimeout | Flag::Overflow | Flag::NoHealthy | Flag::NoDecision => 503,
             Flag::Terminated | Flag::Protocol => 502,
-            Flag::Timeout => 504,
+            Flag::Timeout | Flag::Stalled | Flag::TotalTimeout => 504,
             Flag::NoRoute => 404,
             Flag::ClientGone => 499,
             Flag::RateLimited => 429,
@@ -67,13 +75,34 @@ impl Flag {
         }
     }
 
+    /// The kind of error as `Proxy-Status` names it (RFC 9209 section 2.3).
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Flag::ConnectFailure => "connection_refused",
+            Flag::ConnectTimeout => "connection_timeout",
+            Flag::Terminated => "connection_terminated",
+            Flag::Protocol => "http_protocol_error",
+            Flag::Timeout | Flag::Stalled | Flag::TotalTimeout => "http_response_timeout",
+            Flag::Overflow => "connection_limit_reached",
+            Flag::NoHealthy => "destination_unavailable",
+            Flag::NoRoute => "destination_not_found",
+            Flag::ClientGone => "connection_read_timeout",
+            Flag::RateLimited | Flag::Unfit | Flag::TooLarge => "http_request_denied",
+            Flag::NoDecision => "proxy_internal_error",
+            Flag::Broken => "proxy_configuration_error",
+        }
+    }
+
     /// What the client reads.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Flag::ConnectFailure => "the upstream refused the connection",
+            Flag::ConnectTimeout => "the upstream did not take the connection in time",
             Flag::Terminated => "the upstream closed the connection before it answered",
             Flag::Protocol => "the upstream's answer is not valid HTTP",
             Flag::Timeout => "the upstream did not answer in time",
+            Flag::Stalled => "a body made no progress",
+            Flag::TotalTimeout => "the request took longer than it may",
             Flag::Overflow => "the upstream takes no more requests now",
             Flag::NoHealthy => "the upstream has no endpoint that can take the request",
             Flag::NoRoute => "no route matches the request",

@@ -14,7 +14,7 @@ use tidegate_balance::{EndpointIndex, PickRequest, Tried};
 use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_response};
 use tidegate_message::Limits;
 use tidegate_resilience::Admission;
-use tidegate_upstream::connect;
+use tidegate_upstream::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -95,7 +95,7 @@ pub(crate) async fn fetch(
     };
     let counters = &upstream.counters[usize::from(worker.id)];
     let Ok(_permit) = upstream.requests.take() else {
-        counters.overflow.add(1);
+        counters.overflow_requests.add(1);
         return Err(Flag::Overflow);
     };
     upstream.budget.record_request(now);
@@ -145,14 +145,14 @@ impl Try<'_> {
         let endpoint = picked.ok_or(Failed { flag: Flag::NoHealthy, again: false })?;
         self.endpoint = Some(endpoint);
         let _in_flight = self.upstream().endpoints.begin(endpoint);
-        let (mut stream, is_reused) = self.open(endpoint).await?;
+        let (mut connection, is_reused) = self.open(endpoint).await?;
         let mut answer = Incoming::default();
-        let sent = self.exchange(&mut stream, &mut answer).await;
+        let sent = self.exchange(&mut connection.stream, &mut answer).await;
         match sent {
             Ok((fetched, reusable)) => {
                 if reusable {
-                    let now = self.worker.clock.millis();
-                    self.plan.upstreams[self.index].pools[endpoint as usize].give(stream, now);
+                    let until = self.worker.clock.millis() + self.upstream().idle_timeout_ms;
+                    self.plan.upstreams[self.index].pools[endpoint as usize].give(connection, until);
                 }
                 Ok(fetched)
             }
@@ -166,20 +166,24 @@ impl Try<'_> {
     }
 
     /// A pooled connection, or a new one; after a failure always a new one.
-    async fn open(&mut self, endpoint: EndpointIndex) -> Result<(TcpStream, bool), Failed> {
+    async fn open(&mut self, endpoint: EndpointIndex) -> Result<(Connection, bool), Failed> {
         let upstream = &self.plan.plan.upstreams[self.index];
         let counters = &upstream.counters[usize::from(self.worker.id)];
         let pool = &self.plan.upstreams[self.index].pools[endpoint as usize];
-        if let Some(stream) = if self.retries == 0 { pool.take() } else { None } {
+        if let Some(connection) = if self.retries == 0 { pool.take() } else { None } {
             counters.reused.add(1);
-            return Ok((stream, true));
+            return Ok((connection, true));
         }
         let Some(known) = upstream.endpoints.get(endpoint) else {
             return Err(Failed { flag: Flag::NoHealthy, again: false });
         };
         counters.connects.add(1);
-        match connect(known.address, upstream.connect_timeout).await {
-            Ok(stream) => Ok((stream, false)),
+        let Ok(_pending) = upstream.pending.take() else {
+            counters.overflow_pending.add(1);
+            return Err(Failed { flag: Flag::Overflow, again: false });
+        };
+        match pool.acquire((known.address, upstream.connect_timeout)).await {
+            Ok(acquired) => Ok(acquired),
             Err(_) => {
                 self.tried.add(endpoint);
                 Err(Failed { flag: Flag::ConnectFailure, again: self.tried.len() < upstream.endpoints.len() })

@@ -19,20 +19,20 @@ use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::{Admission, Failure as RetryFailure, Permit, RetryPermit};
 use tidegate_ring::{EventKind, EventRecord};
-use tidegate_upstream::{ConnectError, connect};
+use tidegate_upstream::{ConnectError, Connection, Place, Pool};
 use tokio::net::TcpStream;
 
 /// Tries of a request that nothing was sent for.
 const CONNECT_TRIES: usize = 3;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>>>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, bool), ConnectError>>>>;
 
 /// The connection to the upstream.
 pub(crate) enum Link {
     /// Being opened, after a wait where it is a retry.
     Connecting(Connecting),
     /// Open; `is_reused`: it served a request before.
-    Open { stream: TcpStream, is_reused: bool },
+    Open { stream: TcpStream, place: Place, is_reused: bool },
     /// There is none: the gateway answers.
     Answering,
     /// There will be none.
@@ -51,24 +51,28 @@ impl Link {
         let result = std::task::ready!(connecting.as_mut().poll(cx));
         let _ = client;
         match result {
-            Ok(stream) => {
-                *self = Link::Open { stream, is_reused: false };
+            Ok((Connection { stream, place }, is_reused)) => {
+                *self = Link::Open { stream, place, is_reused };
                 Poll::Ready(Ok(()))
             }
-            Err(_) => {
+            Err(error) => {
                 *self = Link::Closed;
-                Poll::Ready(Err(Flag::ConnectFailure))
+                Poll::Ready(Err(match error {
+                    ConnectError::Refused(_) => Flag::ConnectFailure,
+                    ConnectError::TimedOut => Flag::ConnectTimeout,
+                }))
             }
         }
     }
 
-    fn connect(address: SocketAddr, timeout: Duration, (wait_ms, pending): (u64, Permit)) -> Link {
+    /// Waits its time, then for a place among the upstream's connections, then connects.
+    fn connect(pool: Rc<Pool>, to: (SocketAddr, Duration), (wait_ms, pending): (u64, Permit)) -> Link {
         Link::Connecting(Box::pin(async move {
             let _pending = pending;
             if wait_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
-            connect(address, timeout).await
+            pool.acquire(to).await
         }))
     }
 }
@@ -84,6 +88,10 @@ pub(crate) struct Facts {
     /// From the request's end to the response head.
     pub(crate) timeout_ms: u64,
     pub(crate) per_try_ms: Option<u64>,
+    /// Without progress of the answer's body; 0: as long as it takes.
+    pub(crate) idle_ms: u64,
+    /// From the request's head to the answer's last byte; 0: as long as it takes.
+    pub(crate) total_ms: u64,
     /// When the route's time is over, milliseconds of the gateway's clock.
     pub(crate) ends_at_ms: u64,
     pub(crate) is_sampled: bool,
@@ -153,7 +161,7 @@ pub(crate) fn start(
         Some(Admission::Admit) | None => false,
     };
     let permit = upstream.requests.take().map_err(|_| {
-        upstream.counters[usize::from(client.worker.id)].overflow.add(1);
+        upstream.counters[usize::from(client.worker.id)].overflow_requests.add(1);
         (Flag::Overflow, 1_000)
     })?;
     if let Some(key) = &upstream.key {
@@ -234,22 +242,27 @@ fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
     exchange.request.sent = 0;
     exchange.tried.add(exchange.endpoint);
     // After a failure a connection of unknown age would only fail again.
-    let pooled = if exchange.facts.retries == 0 {
-        plan.upstreams[exchange.upstream].pools[exchange.endpoint as usize].take()
-    } else {
-        None
-    };
+    let side = &plan.upstreams[exchange.upstream];
+    let pool = &side.pools[exchange.endpoint as usize];
+    let pooled = if exchange.facts.retries == 0 { pool.take() } else { None };
     exchange.link = match (pooled, upstream.endpoints.get(exchange.endpoint)) {
-        (Some(stream), _) => {
+        (Some(Connection { stream, place }), _) => {
             counters.reused.add(1);
-            Link::Open { stream, is_reused: true }
+            Link::Open { stream, place, is_reused: true }
         }
         (None, Some(endpoint)) => {
             counters.connects.add(1);
             match upstream.pending.take() {
-                Ok(pending) => Link::connect(endpoint.address, upstream.connect_timeout, (wait_ms, pending)),
+                Ok(pending) => {
+                    if upstream.places.is_full() {
+                        // A connection to another endpoint that nobody uses makes room.
+                        let _ = side.pools.iter().any(|pool| pool.make_room());
+                    }
+                    let to = (endpoint.address, upstream.connect_timeout);
+                    Link::connect(Rc::clone(pool), to, (wait_ms, pending))
+                }
                 Err(_) => {
-                    counters.overflow.add(1);
+                    counters.overflow_pending.add(1);
                     Link::Refused(Flag::Overflow)
                 }
             }
@@ -277,7 +290,7 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
         Failure::Body(_) => return Err(failure),
         Failure::Flag(flag) => {
             let kind = match flag {
-                Flag::ConnectFailure => RetryFailure::Connect,
+                Flag::ConnectFailure | Flag::ConnectTimeout => RetryFailure::Connect,
                 Flag::Terminated => RetryFailure::Reset,
                 Flag::Timeout => RetryFailure::Timeout,
                 _ => return Err(failure),
@@ -332,7 +345,7 @@ pub(crate) fn plan_retry(
     let (mut permit, mut wait_ms) = (None, 0);
     if let Some(policy) = policy.filter(|_| wanted) {
         let active: u32 = upstream.endpoints.iter().map(tidegate_balance::Endpoint::active).sum();
-        permit = upstream.budget.take(now, active);
+        permit = upstream.budget.take(now, active, policy.share());
         if permit.is_none() {
             upstream.counters[usize::from(client.worker.id)].retries[2].add(1);
             return None;
@@ -403,7 +416,7 @@ pub(crate) fn failed(exchange: &mut Exchange, client: &Client, flag: Option<Flag
     if exchange.facts.retries > 0 {
         upstream.counters[usize::from(client.worker.id)].retries[1].add(1);
     }
-    if flag == Flag::Timeout {
+    if matches!(flag, Flag::Timeout | Flag::TotalTimeout) {
         report(exchange, client, false);
     }
 }
@@ -425,7 +438,8 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
         if exchange.facts.retries > 0 {
             upstream.retries[0].add(1);
         }
-        report(exchange, client, status < 500);
+        let broke = matches!(flag, Some(Flag::Terminated | Flag::Protocol | Flag::Stalled | Flag::TotalTimeout));
+        report(exchange, client, status < 500 && !broke);
     }
     client.connection.last_activity.set((exchange.facts.started_us + micros) / 1_000);
     if exchange.facts.is_sampled || status >= 500 || flag.is_some() {

@@ -83,6 +83,10 @@ pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAns
     if status == 503 || status == 429 {
         let _ = write!(fields, "retry-after: {}\r\n", failure.retry_after_ms.div_ceil(1_000).max(1));
     }
+    if let Some(flag) = failure.flag {
+        // RFC 9209: what went wrong, for whoever has to find out.
+        let _ = write!(fields, "proxy-status: tidegate; error={}; details=\"{}\"\r\n", flag.kind(), flag.label());
+    }
     let body = format!("{} {}: {}\n", status, reason(status), failure.text);
     let answer = Answer {
         status,
@@ -100,6 +104,7 @@ pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAns
 #[derive(Debug)]
 pub(crate) struct FailureAnswer<'t> {
     pub(crate) status: u16,
+    pub(crate) flag: Option<Flag>,
     pub(crate) text: &'t str,
     pub(crate) retry_after_ms: u64,
     pub(crate) to_head: bool,
@@ -111,6 +116,7 @@ impl FailureAnswer<'_> {
     pub(crate) fn of(flag: Flag, (to_head, keep_alive): (bool, bool)) -> FailureAnswer<'static> {
         FailureAnswer {
             status: flag.status(),
+            flag: Some(flag),
             text: flag.text(),
             retry_after_ms: 1_000,
             to_head,

@@ -137,6 +137,11 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
                     counter.value(),
                 );
             }
+            let overflow = [("requests", &counters.overflow_requests), ("pending", &counters.overflow_pending)];
+            for (reason, counter) in overflow.into_iter().filter(|(_, counter)| counter.value() > 0) {
+                let labels = [("upstream", &**name), ("reason", reason)];
+                count(into, "tidegate_upstream_overflow_total", &labels, counter.value());
+            }
             reused += counters.reused.value();
             connects += counters.connects.value();
             idle += counters.idle.value();
@@ -154,6 +159,8 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
         }
         let labels = [("upstream", &*upstream.name), ("state", "active")];
         gauge(into, "tidegate_upstream_connections", &labels, f64::from(active));
+        let labels = [("upstream", &*upstream.name), ("state", "waiting")];
+        gauge(into, "tidegate_upstream_connections", &labels, upstream.places.waiting() as f64);
         if let Some(gate) = &upstream.gate {
             let state = match gate.state(shared.clock.millis()) {
                 GateState::Closed => 0.0,

@@ -83,7 +83,8 @@ pub(crate) struct UpstreamCounters {
     pub(crate) connects: Counter,
     pub(crate) reused: Counter,
     pub(crate) retries: [Counter; 3],
-    pub(crate) overflow: Counter,
+    pub(crate) overflow_requests: Counter,
+    pub(crate) overflow_pending: Counter,
 }
 
 /// The outcomes of `tidegate_upstream_retries_total`, in the order of the counters.

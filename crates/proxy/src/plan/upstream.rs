@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
 use tidegate_resilience::{Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
+use tidegate_upstream::Places;
 
 /// Everything a worker needs to send a request there.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Upstream {
     pub(crate) endpoints: Endpoints,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout_ms: u64,
-    pub(crate) max_connections: usize,
+    pub(crate) places: Arc<Places>,
     pub(crate) requests: Arc<Concurrency>,
     /// Requests that wait for a connection.
     pub(crate) pending: Arc<Concurrency>,
@@ -30,9 +31,6 @@ pub(crate) struct Upstream {
     pub(crate) counters: PerWorker<UpstreamCounters>,
     pub(crate) problem: Option<Box<str>>,
 }
-
-/// Retry budget of an upstream: percent of active requests and floor per second.
-const BUDGET: (u32, u32) = (20, 10);
 
 impl Upstream {
     pub(crate) fn compile(dto: UpstreamDto, before: Option<&Upstream>, registry: &Registry) -> Upstream {
@@ -84,6 +82,11 @@ impl Upstream {
         let pending =
             before.map_or_else(|| Arc::new(Concurrency::new(dto.max_pending)), |known| Arc::clone(&known.pending));
         pending.set_max(dto.max_pending);
+        let places = before.map_or_else(|| Places::new(dto.max_connections), |known| Arc::clone(&known.places));
+        places.set_max(dto.max_connections);
+        let budget =
+            before.map_or_else(|| Arc::new(RetryBudget::new(dto.max_retries)), |known| Arc::clone(&known.budget));
+        budget.set_max(dto.max_retries);
         let gate = dto.breaker.map(|plan| match before.and_then(|known| known.gate.as_ref()) {
             Some(gate) if *gate.plan() == plan => Arc::clone(gate),
             _ => Arc::new(Gate::new(plan)),
@@ -103,13 +106,10 @@ impl Upstream {
             endpoints,
             connect_timeout: Duration::from_millis(dto.connect_timeout_ms),
             idle_timeout_ms: dto.idle_timeout_ms,
-            max_connections: dto.max_connections as usize,
+            places,
             requests,
             pending,
-            budget: before.map_or_else(
-                || Arc::new(RetryBudget::new(BUDGET.0, BUDGET.1, dto.max_retries)),
-                |known| Arc::clone(&known.budget),
-            ),
+            budget,
             gate,
             outlier,
             name: dto.name.into(),

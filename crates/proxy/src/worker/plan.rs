@@ -38,7 +38,7 @@ impl WorkerPlan {
                     .iter()
                     .map(|endpoint| {
                         let key = PoolKey { address: endpoint.address, upstream: upstream.name.clone() };
-                        Rc::clone(pools.entry(key).or_insert_with(|| Rc::new(Pool::new(upstream.max_connections))))
+                        Rc::clone(pools.entry(key).or_insert_with(|| Rc::new(Pool::new(Arc::clone(&upstream.places)))))
                     })
                     .collect(),
             })

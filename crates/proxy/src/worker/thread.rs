@@ -234,7 +234,7 @@ async fn tick(worker: Rc<Worker>) {
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;
             for pool in &side.pools {
-                pool.expire(now.saturating_sub(upstream.idle_timeout_ms));
+                pool.expire(now);
                 idle += pool.len();
             }
             upstream.counters[usize::from(worker.id)].idle.set(idle as u64);
