@@ -56,7 +56,7 @@ function checkAcl({ auth }: ConfigData, report: Report): void {
 
 function checkListeners({ listeners = [], auth }: ConfigData, report: Report): void {
   const seen = new Map<string, number>()
-  const hasUsers = Object.keys(auth?.users ?? {}).length > 0
+  const hasUsers = Object.keys(auth?.users ?? {}).length > 0 || auth?.jwt !== undefined || auth?.http !== undefined
   for (const [index, listener] of listeners.entries()) {
     const at: Path = ["listeners", index]
     const address = parseListener(listener.address)

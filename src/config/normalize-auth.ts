@@ -1,5 +1,5 @@
 /** `auth`: who may come in and what they may do, from checked data to the plan. */
-import type { AccessPlan, UserPlan } from "../native/index.ts"
+import type { AccessPlan, JwtPlan, UserPlan } from "../native/index.ts"
 import type { Path } from "./path.ts"
 import type { ConfigData, SecretData } from "./schema/index.ts"
 import { resolveSecret } from "./secrets.ts"
@@ -23,10 +23,32 @@ export function normalizeAuth(auth: ConfigData["auth"], context: NormalizeContex
       allow: allow !== undefined,
     }
   })
-  return { users, acl }
+  const { upstream, path = "/auth", timeoutMs = 1_000, cacheS = 60 } = auth?.http ?? {}
+  return {
+    users,
+    superusers: auth?.superusers ?? [],
+    jwt: auth?.jwt === undefined ? null : normalizeJwt(auth.jwt, context),
+    http: upstream === undefined ? null : { upstream, path, timeoutMs, cacheS },
+    acl,
+  }
 }
 
-type UserData = NonNullable<NonNullable<ConfigData["auth"]>["users"]>[string]
+function normalizeJwt(jwt: NonNullable<AuthData["jwt"]>, context: NormalizeContext): JwtPlan {
+  const { secret, publicKey, jwks, issuer = null, audience = null, userClaim = "sub", aclClaim = "acl" } = jwt
+  const given = [
+    { kind: "secret", held: secret, name: "secret" },
+    { kind: "pem", held: publicKey, name: "publicKey" },
+    { kind: "jwks", held: jwks, name: "jwks" },
+  ] as const
+  const keys = given.flatMap(({ kind, held, name }) =>
+    held === undefined ? [] : [{ kind, text: readSecret(held, ["auth", "jwt", name], context) }],
+  )
+  if (keys.length === 0) context.report(["auth", "jwt"], 'needs "secret", "publicKey" or "jwks"')
+  return { keys, issuer, audience, userClaim, aclClaim }
+}
+
+type AuthData = NonNullable<ConfigData["auth"]>
+type UserData = NonNullable<AuthData["users"]>[string]
 
 function normalizeUser(name: string, given: UserData, context: NormalizeContext): UserPlan {
   const path = ["auth", "users", name]

@@ -23,7 +23,8 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 ]
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
-  const hasUsers = Object.keys(data.auth?.users ?? {}).length > 0
+  const { users, jwt, http } = data.auth ?? {}
+  const hasUsers = Object.keys(users ?? {}).length > 0 || jwt !== undefined || http !== undefined
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", ...broker } = data.broker ?? {}
   const { redirect, ...mqtt } = data.mqtt ?? {}
   const dataDir = data.dataDir ?? ".tidegate"

@@ -163,8 +163,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Shows MQTT packets of a client, a topic filter, or all, as they come and go. Returns the way out. */
   trace(watch: MqttWatch, listener: (line: MqttTraceLine) => void): () => void {
-    const { native } = this.#require("trace")
-    const tell = (watches: readonly MqttWatch[]) => this.#engine && native.trace(JSON.stringify(watches))
+    const tell = (watches: readonly MqttWatch[]) => this.#engine?.native.trace(JSON.stringify(watches))
     return this.#hub.traces.start(watch, listener, tell)
   }
 

@@ -29,6 +29,7 @@ export const METRICS = {
   tidegate_store_corrupt_records_total: "broken records found at the start; what stood there is lost",
   tidegate_policy_calls_total: "policy runs: compiled, filtered, cached, decided, timeout, error",
   tidegate_policy_duration_seconds: "from asking a policy to its verdict",
+  tidegate_auth_total: "attempts to come in, and what the rules forbade, by outcome",
   tidegate_config_version: "version of the plan in force",
   tidegate_config_applies_total: "changes of the configuration, by outcome",
   tidegate_ring_dropped_total: "events lost because nobody read them in time",

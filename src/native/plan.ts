@@ -380,6 +380,10 @@ export interface CoapPlan {
 
 export interface AccessPlan {
   readonly users: readonly UserPlan[]
+  /** Users to whom everything is allowed. */
+  readonly superusers: readonly string[]
+  readonly jwt: JwtPlan | null
+  readonly http: AuthServicePlan | null
   /** First match decides; where the list is empty everything is allowed to whoever came in. */
   readonly acl: readonly AclRulePlan[]
 }
@@ -390,6 +394,25 @@ export interface UserPlan {
   readonly hash: string | null
   /** `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` of enhanced authentication. */
   readonly scram: string | null
+}
+
+/** JSON Web Tokens as passwords, or as `Authorization: Bearer`. */
+export interface JwtPlan {
+  readonly keys: readonly { readonly kind: "secret" | "pem" | "jwks"; readonly text: string }[]
+  readonly issuer: string | null
+  readonly audience: string | null
+  /** The claim that names the user; default `sub`. */
+  readonly userClaim: string
+  /** The claim that holds rules; default `acl`. */
+  readonly aclClaim: string
+}
+
+/** A service that is asked about who is no user of the configuration. */
+export interface AuthServicePlan {
+  readonly upstream: string
+  readonly path: string
+  readonly timeoutMs: number
+  readonly cacheS: number
 }
 
 export interface AclRulePlan {

@@ -11,6 +11,10 @@ pub struct Access {
     pub user: Option<Arc<str>>,
     /// MQTT client identifier; `None` for protocols that have none.
     pub client_id: Option<Arc<str>>,
+    /// Whether everything is allowed to it.
+    pub is_superuser: bool,
+    /// Rules that came with its identity; they are asked before those of all.
+    pub rules: Option<Arc<[Rule]>>,
 }
 
 /// What a rule is about.
@@ -44,17 +48,24 @@ pub struct Rule {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Acl {
     rules: Vec<Rule>,
+    /// Identities may bring rules of their own.
+    has_own: bool,
 }
 
 impl Acl {
     /// The list; empty: everything is allowed to whoever came in.
     pub const fn new(rules: Vec<Rule>) -> Self {
-        Acl { rules }
+        Acl { rules, has_own: false }
     }
 
-    /// Whether there are no rules.
+    /// The same list where identities may bring rules of their own.
+    pub fn with_own(self, has_own: bool) -> Self {
+        Acl { has_own, ..self }
+    }
+
+    /// Whether there are no rules for anybody.
     pub fn is_open(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && !self.has_own
     }
 
     /// Whether `access` may publish to `topic`.
@@ -74,11 +85,13 @@ impl Acl {
     }
 
     fn decide(&self, access: &Access, action: Action, applies: impl Fn(&Rule) -> bool) -> bool {
-        if self.rules.is_empty() {
+        let own = access.rules.as_deref().unwrap_or_default();
+        if access.is_superuser || (self.rules.is_empty() && access.rules.is_none()) {
             return true;
         }
         let concerns = |rule: &&Rule| rule.is_for(access) && (rule.action == action || rule.action == Action::All);
-        self.rules.iter().filter(concerns).find(|rule| applies(rule)).is_some_and(|rule| rule.allow)
+        let mut rules = own.iter().chain(&self.rules).filter(concerns);
+        rules.find(|rule| applies(rule)).is_some_and(|rule| rule.allow)
     }
 }
 
@@ -126,7 +139,7 @@ mod tests {
     }
 
     fn access(user: Option<&str>) -> Access {
-        Access { user: user.map(Into::into), client_id: Some("pump".into()) }
+        Access { user: user.map(Into::into), client_id: Some("pump".into()), ..Access::default() }
     }
 
     #[test]
@@ -150,6 +163,20 @@ mod tests {
         let acl = Acl::new(vec![rule(None, Action::All, "home/%u", true)]);
         assert!(!acl.may_subscribe(&access(Some("#")), "home/#"));
         assert!(!acl.may_receive(&access(Some("+")), "home/x"));
+    }
+
+    #[test]
+    fn a_superuser_may_everything_and_own_rules_come_first() {
+        let acl = Acl::new(vec![rule(None, Action::All, "all/#", true)]).with_own(true);
+        let own: Arc<[Rule]> =
+            [rule(None, Action::Publish, "all/secret", false), rule(None, Action::All, "%u/#", true)].into();
+        let ann = Access { rules: Some(own), ..access(Some("ann")) };
+        assert!(acl.may_publish(&ann, "ann/a") && acl.may_publish(&ann, "all/a"));
+        assert!(!acl.may_publish(&ann, "all/secret") && !acl.may_publish(&ann, "bob/a"));
+        let root = Access { is_superuser: true, ..access(Some("root")) };
+        assert!(acl.may_publish(&root, "all/secret") && acl.may_subscribe(&root, "#"));
+        let strict = Acl::default().with_own(true);
+        assert!(!strict.may_publish(&ann, "bob/a") && strict.may_publish(&access(None), "bob/a"));
     }
 
     #[test]

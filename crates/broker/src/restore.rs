@@ -89,7 +89,7 @@ impl Broker {
         stats.queued += session.backlog.queued() as u64;
         stats.queued_bytes += session.backlog.queued_bytes();
         stats.moved -= session.backlog.queued() as i64;
-        let access = Access { user, client_id: Some(client_id.clone()) };
+        let access = Access { user, client_id: Some(client_id.clone()), ..Access::default() };
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.by_client.insert(client_id, id.slot);
         self.tell(id.slot, sink);

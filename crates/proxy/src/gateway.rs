@@ -210,6 +210,7 @@ impl Gateway {
             .map_err(|cause| error("INVALID_PLAN", format!("the plan does not parse: {cause}")))?;
         let listeners = std::mem::take(&mut dto.listeners);
         let rules = dto.access.rules();
+        let has_own = dto.access.jwt.is_some() || dto.access.http.is_some();
         let before = self.shared.plan.load_full();
         let (plan, problems) =
             compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry);
@@ -221,7 +222,7 @@ impl Gateway {
         let version = plan.version;
         self.shared.admission.limit(plan.limits.max_connections, plan.limits.max_connections_per_source);
         self.ask(|reply| Control::Apply(Arc::clone(&plan), reply))?;
-        self.shared.broker.set_acl(Acl::new(rules));
+        self.shared.broker.set_acl(Acl::new(rules).with_own(has_own));
         self.shared.broker.set_limits(SharedLimits {
             max_sessions: plan.mqtt.max_sessions,
             max_retained: plan.broker.max_retained,

@@ -17,16 +17,14 @@ mod inspect_mqtt;
 mod listen;
 mod metrics;
 mod mqtt;
-mod password;
 mod plan;
 mod pubsub;
 mod recover;
 mod refusal;
-mod scram;
 mod stream;
 mod websocket;
 mod worker;
 
+pub use auth::hash_password;
 pub use gateway::{Applied, Attachment, Gateway, GatewayError, Options, Wake};
-pub use password::hash_password;
 pub use plan::Problem;

@@ -1,32 +1,12 @@
 /** The schema of a whole configuration; also published as JSON Schema for editors. */
 import Type, { type Static } from "typebox"
+import { AuthSchema } from "./auth.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
 import { SourceSchema } from "./source.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
-import { Exact, Later, Secret } from "./values.ts"
-
-const Action = Type.Enum(["publish", "subscribe", "all"])
-
-const AclRuleSchema = Exact({
-  user: Type.Optional(Type.String({ minLength: 1 })),
-  clientId: Type.Optional(Type.String({ minLength: 1 })),
-  allow: Type.Optional(Action),
-  deny: Type.Optional(Action),
-  topic: Type.String({ minLength: 1, description: "filter; %u and %c stand for user and client id" }),
-})
-
-export const AuthSchema = Exact({
-  users: Type.Optional(
-    Type.Record(
-      Type.String(),
-      Type.Union([Secret, Exact({ password: Type.Optional(Secret), scram: Type.Optional(Secret) })]),
-      { description: "name to the argon2id hash that `tidegate passwd` prints, or to that and a SCRAM verifier" },
-    ),
-  ),
-  acl: Type.Optional(Type.Array(AclRuleSchema, { description: "first match decides; empty: everything is allowed" })),
-})
+import { Exact, Later, type Secret } from "./values.ts"
 
 const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], {
   description: "names, or paths of modules",

@@ -7,7 +7,7 @@ use super::failure::Flag;
 use super::reply::{ReplyTo, collect};
 use super::topics::{self, TopicRequest};
 use super::view::wants_websocket;
-use crate::auth::{authenticate, basic};
+use crate::auth::{Credentials, authenticate, basic, bearer};
 use crate::client::Client;
 use crate::files::{self, FileRequest, relative_path};
 use crate::pubsub::Framing;
@@ -158,7 +158,7 @@ fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, 
             expects_continue: head.expects_continue,
             edits: request.take_response_edits(),
         },
-        credentials: head.header("authorization").and_then(basic),
+        credentials: head.header("authorization").and_then(|value| basic(value).or_else(|| bearer(value))),
         needs_user,
     };
     (Next::Local(Box::new(local)), head.len)
@@ -222,13 +222,13 @@ impl Local {
     pub(crate) async fn run(self, mut client: Box<Client>) -> Option<Box<Client>> {
         let Local { mut what, reply, credentials, needs_user } = self;
         let mut access = Access::default();
-        if let Some((user, password)) = &credentials
-            && !reply.plan.users.is_empty()
-        {
-            access.user = authenticate(&client.worker, user, password).await;
+        if let Some((user, password)) = credentials.as_ref().filter(|_| reply.plan.knows_users()) {
+            let (protocol, peer) = (Protocol::Http1, client.peer.address);
+            let credentials = Credentials { protocol, client_id: "", user, password, peer };
+            access = authenticate(&client.worker, credentials).await.unwrap_or_default();
         }
         // Wrong credentials are an error even where none are needed, once there are users.
-        let wrong = credentials.is_some() && !reply.plan.users.is_empty() && access.user.is_none();
+        let wrong = credentials.is_some() && reply.plan.knows_users() && access.user.is_none();
         if (needs_user || (wrong && reply.route.is_none())) && access.user.is_none() {
             return reply.ask_for_user(client).await;
         }

@@ -23,6 +23,9 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         for ((protocol, reason), dropped) in worker.dropped.lock().iter() {
             count(into, "tidegate_dropped_total", &[("protocol", protocol.label()), ("reason", reason)], *dropped);
         }
+        for ((protocol, outcome), times) in worker.auth.lock().iter() {
+            count(into, "tidegate_auth_total", &[("protocol", protocol.label()), ("outcome", outcome)], *times);
+        }
         count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);

@@ -117,6 +117,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) refused_source: Counter,
     pub(crate) panics: Counter,
     pub(crate) dropped: Dropped,
+    /// How attempts to come in ended, and what the rules forbade.
+    pub(crate) auth: Mutex<HashMap<(Protocol, &'static str), u64>>,
     pub(crate) ring_dropped: Counter,
     pub(crate) queued: Counter,
     pub(crate) sessions_connected: Counter,
@@ -138,6 +140,11 @@ pub(crate) struct WorkerCounters {
 impl WorkerCounters {
     pub(crate) fn of(&self, protocol: Protocol) -> &ProtocolCounters {
         &self.protocols[protocol as usize]
+    }
+
+    /// Counts how an attempt to come in ended, or what was forbidden.
+    pub(crate) fn auth(&self, protocol: Protocol, outcome: &'static str) {
+        *self.auth.lock().entry((protocol, outcome)).or_insert(0) += 1;
     }
 
     /// Counts a dropped message. The lock is this worker's own: nobody waits but a scrape.

@@ -2,13 +2,13 @@
 
 use super::enhanced::Proven;
 use super::serve::Connection;
-use crate::auth::authenticate;
+use crate::auth::scram::METHOD;
+use crate::auth::{Claimed, Credentials, authenticate};
 use crate::pubsub::Outlet;
-use crate::scram::METHOD;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
-use tidegate_message::Outcome;
+use tidegate_message::{Outcome, Protocol};
 use tidegate_mqtt::{Accepted, Connect, reason};
 
 /// A CONNECT on its way to a session.
@@ -67,25 +67,39 @@ impl Connecting {
         if self.wants_method {
             return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
         }
-        let user = match (&self.proven, &self.credentials) {
-            (Some(proven), _) => Some(Arc::clone(&proven.user)),
-            (None, Some((user, password))) => authenticate(&worker, user, password).await,
-            (None, None) => None,
+        let plan = worker.plan();
+        let anonymous = connection.client.trust.anonymous;
+        let id = self.client_id.as_deref().unwrap_or_default();
+        let peer = &connection.client.peer;
+        let claimed = |user: &str| Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan);
+        let access = match (&self.proven, &self.credentials) {
+            (Some(proven), _) => Some(claimed(&proven.user)),
+            (None, Some((user, password))) => {
+                let (protocol, peer) = (Protocol::Mqtt, peer.address);
+                authenticate(&worker, Credentials { protocol, client_id: id, user, password, peer }).await
+            }
+            // Who the handshake proved it to be, by its certificate.
+            (None, None) => peer.user.as_deref().map(claimed),
         };
-        let has_users = !worker.plan().plan.users.is_empty();
-        let allowed = match (&self.credentials, &user) {
+        let allowed = match (&self.credentials, &access) {
             (_, Some(_)) => true,
             // Wrong credentials are an error even where none are needed, once there are users.
-            (Some(_), None) => !has_users && connection.client.trust.anonymous,
-            (None, None) => connection.client.trust.anonymous,
+            (Some(_), None) => !plan.plan.knows_users() && anonymous,
+            (None, None) => anonymous,
         };
         if !allowed {
+            if self.credentials.is_none() {
+                worker.counters.auth(Protocol::Mqtt, "no-credentials");
+            }
             let code = if self.credentials.is_some() { reason::BAD_CREDENTIALS } else { reason::NOT_AUTHORIZED };
             return refuse(connection, code);
         }
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
-        let access = Access { user, client_id: Some(Arc::clone(&client_id)) };
+        let access = Access { client_id: Some(Arc::clone(&client_id)), ..access.unwrap_or_default() };
+        if let Some(user) = access.user.as_deref().filter(|user| plan.plan.users.contains_key(*user)) {
+            *connection.client.connection.user.borrow_mut() = Some(user.into());
+        }
         connection.publisher.access = access.clone();
         connection.client.peer.user = access.user.as_deref().map(Box::from);
         let request = ConnectRequest {

@@ -4,7 +4,7 @@
 use super::connect::Connecting;
 use super::packets::{Handled, Later};
 use super::serve::Connection;
-use crate::scram::{Exchange, METHOD, Verifier};
+use crate::auth::scram::{Exchange, METHOD, Verifier};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use std::sync::Arc;
 use tidegate_mqtt::{Auth, PropertiesBuf, Property, reason};

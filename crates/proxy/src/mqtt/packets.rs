@@ -3,12 +3,12 @@
 
 use super::connect::Connecting;
 use super::serve::Connection;
+use crate::auth::scram::METHOD;
 use crate::pubsub::{Line, Publishing, publish};
-use crate::scram::METHOD;
 use std::future::Future;
 use std::pin::Pin;
 use tidegate_broker::{Granted, Leave, Options, Published, Received, Replay};
-use tidegate_message::Qos;
+use tidegate_message::{Outcome, Protocol, Qos};
 use tidegate_mqtt::{Ack, AckKind, Event, Incoming, RetainHandling, Subscribe, Unsubscribe, reason};
 
 /// What became of the bytes in hand.
@@ -227,7 +227,12 @@ impl Connection {
                     granted.push(grant);
                 }
                 // MQTT-3.9.3-2: the code for a filter is its own, the others stand.
-                Err(outcome) => codes.push(refusal(outcome, self.link.session.borrow().version().is_v5())),
+                Err(outcome) => {
+                    if outcome == Outcome::Forbidden {
+                        worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
+                    }
+                    codes.push(refusal(outcome, self.link.session.borrow().version().is_v5()));
+                }
             }
         }
         if worker.hub.broker.borrow().settled() < after {
@@ -265,8 +270,7 @@ impl Connection {
 }
 
 /// The SUBACK code of a refused filter; 3.1.1 knows one only.
-fn refusal(outcome: tidegate_message::Outcome, is_v5: bool) -> u8 {
-    use tidegate_message::Outcome;
+fn refusal(outcome: Outcome, is_v5: bool) -> u8 {
     match outcome {
         _ if !is_v5 => reason::UNSPECIFIED,
         Outcome::InvalidTopic => reason::TOPIC_FILTER_INVALID,

@@ -3,9 +3,10 @@
 
 use super::dto::*;
 use super::{Trust, Upstream};
+use crate::auth::Tokens;
 use crate::compress::Compression;
 use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_http::reason;
@@ -37,6 +38,12 @@ pub(crate) struct Plan {
     pub(crate) handlers: Vec<HandlerDto>,
     /// What is kept of passwords, by user.
     pub(crate) users: HashMap<String, Credentials>,
+    /// Users to whom everything is allowed.
+    pub(crate) superusers: HashSet<String>,
+    /// Tokens as passwords.
+    pub(crate) tokens: Option<Tokens>,
+    /// A service that knows users.
+    pub(crate) auth_service: Option<AuthService>,
     /// A hash that no password has: what an unknown user is compared with.
     pub(crate) no_user: String,
     pub(crate) broker: BrokerDto,
@@ -48,6 +55,23 @@ pub(crate) struct Plan {
     /// Counters of what no route of the config serves: topics, 404.
     pub(crate) builtin: PerWorker<RouteCounters>,
     pub(crate) unrouted: PerWorker<RouteCounters>,
+}
+
+/// A service that knows users.
+#[derive(Debug)]
+pub(crate) struct AuthService {
+    /// `None`: there is no upstream of that name, and nobody comes in by it.
+    pub(crate) upstream: Option<usize>,
+    pub(crate) path: String,
+    pub(crate) timeout_ms: u64,
+    pub(crate) cache_ms: u64,
+}
+
+impl Plan {
+    /// Whether somebody may come in by name and password.
+    pub(crate) fn knows_users(&self) -> bool {
+        !self.users.is_empty() || self.tokens.is_some() || self.auth_service.is_some()
+    }
 }
 
 /// What is kept of one user's password.
@@ -184,6 +208,21 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
             problems.push(Problem { path: format!("routes.{index}"), message: format!("{}: {problem}", route.name) });
         }
     }
+    let tokens = dto.access.jwt.map(|terms| {
+        Tokens::compile(terms).unwrap_or_else(|message| {
+            problems.push(Problem { path: "auth.jwt".to_owned(), message });
+            // Without keys no token is right.
+            Tokens::default()
+        })
+    });
+    let auth_service = dto.access.http.map(|service| {
+        let upstream = names.get(service.upstream.as_str()).copied();
+        if upstream.is_none() {
+            let message = format!("there is no upstream {}", service.upstream);
+            problems.push(Problem { path: "auth.http.upstream".to_owned(), message });
+        }
+        AuthService { upstream, path: service.path, timeout_ms: service.timeout_ms, cache_ms: service.cache_s * 1_000 }
+    });
     let scripts = dto.scripts.into_iter().map(|script| compile_script(script, registry, &mut problems)).collect();
     let plan = Plan {
         version: dto.version,
@@ -201,6 +240,9 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         upstreams,
         scripts,
         handlers: dto.handlers,
+        superusers: dto.access.superusers.into_iter().collect(),
+        tokens,
+        auth_service,
         no_user: dto.access.users.iter().find_map(|user| user.hash.clone()).unwrap_or_default(),
         users: dto
             .access

@@ -69,7 +69,7 @@ impl PlanDto {
                 ack_timeout_ms: 2_000,
                 max_retransmit: 4,
             },
-            access: AccessDto { users: Vec::new(), acl: Vec::new() },
+            access: AccessDto { users: Vec::new(), superusers: Vec::new(), jwt: None, http: None, acl: Vec::new() },
             limits: LimitsDto {
                 max_connections: 0,
                 max_connections_per_source: 0,
@@ -251,7 +251,38 @@ pub(crate) struct CoapDto {
 #[derive(Deserialize, Debug)]
 pub(crate) struct AccessDto {
     pub(crate) users: Vec<UserDto>,
+    pub(crate) superusers: Vec<String>,
+    pub(crate) jwt: Option<JwtDto>,
+    pub(crate) http: Option<AuthServiceDto>,
     pub(crate) acl: Vec<AclRuleDto>,
+}
+
+/// Tokens as passwords.
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JwtDto {
+    pub(crate) keys: Vec<JwtKeyDto>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) user_claim: String,
+    pub(crate) acl_claim: String,
+}
+
+/// `secret`, `pem` or `jwks`.
+#[derive(Deserialize, Debug, Clone)]
+pub(crate) struct JwtKeyDto {
+    pub(crate) kind: String,
+    pub(crate) text: String,
+}
+
+/// A service that knows the users.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthServiceDto {
+    pub(crate) upstream: String,
+    pub(crate) path: String,
+    pub(crate) timeout_ms: u64,
+    pub(crate) cache_s: u64,
 }
 
 impl AccessDto {

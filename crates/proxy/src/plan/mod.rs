@@ -8,7 +8,7 @@ mod trust;
 mod upstream;
 
 pub use compile::Problem;
-pub(crate) use compile::{Canned, Plan, Route, Script, Target, compile};
-pub(crate) use dto::{Durability, ListenerDto, PlanDto, SharedSubscriptions, Transport};
+pub(crate) use compile::{AuthService, Canned, Plan, Route, Script, Target, compile};
+pub(crate) use dto::{Durability, JwtDto, JwtKeyDto, ListenerDto, PlanDto, SharedSubscriptions, Transport};
 pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;

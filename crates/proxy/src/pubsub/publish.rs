@@ -87,6 +87,9 @@ fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder
     }
     if matches!(published, Published::New(outcome) if !outcome.is_accepted()) {
         worker.counters.of(protocol).refused.add(1);
+        if published == Published::New(Outcome::Forbidden) {
+            worker.counters.auth(protocol, "publish-forbidden");
+        }
     }
     published
 }

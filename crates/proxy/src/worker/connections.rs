@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Cell<SocketAddr>,
     pub(crate) protocol: Cell<Option<Protocol>>,
     pub(crate) client_id: RefCell<Option<Box<str>>>,
+    /// The user of the plan that it came in as.
+    pub(crate) user: RefCell<Option<Box<str>>>,
     pub(crate) is_active: Cell<bool>,
     pub(crate) created_at: u64,
     pub(crate) last_activity: Cell<u64>,
@@ -124,6 +126,7 @@ impl Connections {
             peer: Cell::new(peer),
             protocol: Cell::new(None),
             client_id: RefCell::new(None),
+            user: RefCell::new(None),
             is_active: Cell::new(true),
             created_at: now,
             last_activity: Cell::new(now),

@@ -187,6 +187,14 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     worker.hub.keeper.set_power(worker.id, plan.plan.broker.durability == Durability::Power);
     worker.limit_log(plan.plan.broker.max_stored_bytes);
     WorkerPlan::prune(worker);
+    // Who is no user any more has nothing to do here.
+    for connection in worker.connections.all() {
+        let is_gone = connection.user.borrow().as_deref().is_some_and(|user| !plan.plan.users.contains_key(user));
+        if is_gone {
+            connection.goodbye.set(Some(Goodbye::Kick));
+            connection.wake();
+        }
+    }
 }
 
 fn kick(worker: &Worker, (slot, generation): (u32, u32), done: oneshot::Sender<bool>) {

@@ -67,7 +67,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
             "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "dedupEntries": 1024,
             "ackTimeoutMs": 2000, "maxRetransmit": 4,
         },
-        "access": { "users": [], "acl": [] },
+        "access": { "users": [], "superusers": [], "jwt": null, "http": null, "acl": [] },
         "limits": {
             "maxConnections": 0, "maxConnectionsPerSource": 0, "halfOpenMs": 5000, "headerTimeoutMs": 10_000,
             "idleTimeoutMs": 75_000, "stallTimeoutMs": 10_000, "headerLineBytes": 8192, "headerTotalBytes": 32_768,

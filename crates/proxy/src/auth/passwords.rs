@@ -1,8 +1,9 @@
-//! Who a client is: user names and passwords of the plan. Hashing is slow on
-//! purpose, so it runs beside the worker, and a password that was right is known
-//! again by a keyed hash for as long as the plan is the same.
+//! User names and passwords of the plan. Hashing is slow on purpose, so it runs beside
+//! the worker, and a password that was right is known again by a keyed hash for as long
+//! as the plan is the same.
 
-use crate::password::verify_password;
+use super::Claimed;
+use super::hash::verify_password;
 use crate::worker::Worker;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::cell::RefCell;
@@ -10,15 +11,17 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Users that were verified and are remembered.
+/// Those that were verified and are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// Passwords that were right lately.
+/// A keyed hash of who came and with what.
+pub(crate) type Digest = (u64, u64);
+
+/// Passwords that were right lately, and what services said.
 #[derive(Default)]
 pub(crate) struct Verified {
     keys: [foldhash::quality::RandomState; 2],
-    /// By user and hash, since the same name may have another password elsewhere.
-    known: RefCell<HashMap<u64, (u64, u64)>>,
+    known: RefCell<HashMap<Digest, (Claimed, u64)>>,
 }
 
 impl Verified {
@@ -27,24 +30,30 @@ impl Verified {
         self.known.borrow_mut().clear();
     }
 
-    fn digests(&self, (user, hash): (&str, &str), password: &[u8]) -> (u64, (u64, u64)) {
-        let whole = (user, hash, password);
-        (self.keys[0].hash_one((user, hash)), (self.keys[0].hash_one(whole), self.keys[1].hash_one(whole)))
+    /// By user and hash, or whatever else decides, since the same name may have another
+    /// password elsewhere.
+    pub(crate) fn digest(&self, (user, by): (&str, &str), password: &[u8]) -> Digest {
+        let whole = (user, by, password);
+        (self.keys[0].hash_one(whole), self.keys[1].hash_one(whole))
     }
 
     /// Whether this password was right for that hash already.
     pub(crate) fn knows(&self, who: (&str, &str), password: &[u8]) -> bool {
-        let (key, digest) = self.digests(who, password);
-        self.known.borrow().get(&key) == Some(&digest)
+        self.known.borrow().contains_key(&self.digest(who, password))
     }
 
-    fn remember(&self, who: (&str, &str), password: &[u8]) {
-        let (key, digest) = self.digests(who, password);
+    /// Somebody who came with the same before `now` reached the end of it.
+    pub(crate) fn remembered(&self, digest: Digest, now: u64) -> Option<Claimed> {
+        let known = self.known.borrow();
+        known.get(&digest).filter(|(_, until)| now < *until).map(|(claimed, _)| claimed.clone())
+    }
+
+    pub(crate) fn remember(&self, digest: Digest, claimed: Claimed, until: u64) {
         let mut known = self.known.borrow_mut();
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(key, digest);
+        known.insert(digest, (claimed, until));
     }
 }
 
@@ -56,18 +65,25 @@ pub(crate) async fn verify(worker: &Worker, who: (&str, &str), password: &[u8]) 
     let (hash, copy) = (who.1.to_owned(), password.to_vec());
     let right = tokio::task::spawn_blocking(move || verify_password(&hash, &copy)).await.unwrap_or(false);
     if right {
-        worker.verified.remember(who, password);
+        let digest = worker.verified.digest(who, password);
+        worker.verified.remember(digest, Claimed { user: who.0.into(), ..Claimed::default() }, u64::MAX);
     }
     right
 }
 
-/// The user, if name and password are right.
-pub(crate) async fn authenticate(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
+/// The user of the plan, if name and password are right.
+pub(super) async fn user(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
     let plan = worker.plan();
     let hash = plan.plan.users.get(user).and_then(|user| user.hash.clone());
     // An unknown user takes as long as a wrong password.
     let right = verify(worker, (user, hash.as_deref().unwrap_or(&plan.plan.no_user)), password).await;
     (right && hash.is_some()).then(|| user.into())
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750), as a password without a name.
+pub(crate) fn bearer(value: &[u8]) -> Option<(String, Vec<u8>)> {
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| (String::new(), rest.trim_ascii().to_vec()))
 }
 
 /// User and password of an `Authorization: Basic` header (RFC 7617).
@@ -88,6 +104,7 @@ mod tests {
     #[test]
     fn reads_basic_credentials() {
         assert_eq!(basic(b"Basic dTpwOnE="), Some(("u".to_owned(), b"p:q".to_vec())));
+        assert_eq!(bearer(b"Bearer a.b.c"), Some((String::new(), b"a.b.c".to_vec())));
         assert_eq!((basic(b"Bearer dTpw"), basic(b"Basic !!"), basic(b"")), (None, None, None));
     }
 }
