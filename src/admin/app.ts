@@ -2,6 +2,7 @@
 import swagger from "@fastify/swagger"
 import Fastify, { type FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
+import { addAlerts } from "./alerts.ts"
 import { addConfig } from "./config.ts"
 import { addConnections } from "./connections.ts"
 import type { AdminContext } from "./context.ts"
@@ -28,6 +29,7 @@ const GROUPS = [
   addConfig,
   addMqtt,
   addStats,
+  addAlerts,
   addEvents,
   addPage,
 ]

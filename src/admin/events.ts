@@ -14,6 +14,7 @@ const TYPES = [
   "applied",
   "refused",
   "policy-thread",
+  "alert",
 ] as const satisfies readonly GatewayEventType[]
 
 const Query = Type.Object({

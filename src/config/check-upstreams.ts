@@ -74,12 +74,20 @@ function checkSource(at: Path, source: SourceData, registries: Functions["regist
 
 /** Commands to run that do not stand in the local file. */
 export function foreignCommands(data: ConfigData, local: ConfigData): Fault[] {
-  const commands = ({ upstreams = {} }: ConfigData) =>
-    Object.entries(upstreams).flatMap(([name, { health }]) => {
-      return health?.command === undefined ? [] : [{ name, command: JSON.stringify(health.command) }]
-    })
+  const commands = ({ upstreams = {}, alerts = [] }: ConfigData): { path: Path; command: string }[] => [
+    ...Object.entries(upstreams).flatMap(([name, { health }]) => {
+      if (health?.command === undefined) return []
+      return [{ path: ["upstreams", name, "health", "command"], command: JSON.stringify(health.command) }]
+    }),
+    ...alerts.flatMap(({ do: actions }, index) =>
+      actions.flatMap(({ command }, place) => {
+        if (command === undefined) return []
+        return [{ path: ["alerts", index, "do", place, "command"], command: JSON.stringify(command) }]
+      }),
+    ),
+  ]
   const known = new Set(commands(local).map(({ command }) => command))
   const foreign = commands(data).filter(({ command }) => !known.has(command))
   const message = "a command to run may only come from the local configuration file"
-  return foreign.map(({ name }) => ({ path: ["upstreams", name, "health", "command"], message }))
+  return foreign.map(({ path }) => ({ path, message }))
 }

@@ -6,6 +6,7 @@ import { isIP } from "node:net"
 import type { Functions } from "../policy/index.ts"
 import { cidrFault, topicFilterFault } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
+import { checkAlerts } from "./check-alerts.ts"
 import { checkRoutes } from "./check-routes.ts"
 import { checkServices, checkUpstream } from "./check-upstreams.ts"
 import { didYouMean } from "./nearest.ts"
@@ -38,6 +39,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   attempt(() => checkRoutes({ data, functions, report, attempt }))
   attempt(() => checkNames(data, functions, report))
   attempt(() => checkAcl(data, report))
+  attempt(() => checkAlerts(data, report))
   attempt(() => checkLater(data, report))
   return faults
 }
@@ -122,7 +124,7 @@ export function isModulePath(text: string): boolean {
 }
 
 function checkLater(data: ConfigData, report: Report): void {
-  for (const key of ["bridges", "tls", "tracing", "alerts"] as const) {
+  for (const key of ["bridges", "tls", "tracing"] as const) {
     const value = data[key]
     if (value !== undefined && Object.keys(value).length > 0)
       report([key], "not available in this version; it has no effect", "warning")

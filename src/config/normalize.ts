@@ -4,6 +4,7 @@ import { resolve } from "node:path"
 import type { ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
+import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
@@ -61,6 +62,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
     log: { level: data.log?.level ?? "info", sampleEvery: data.log?.sampleEvery ?? 0 },
+    alerts: (data.alerts ?? []).map(normalizeAlert),
     dataDir: dataDir === false ? null : resolve(context.folder, dataDir),
   })
 }

@@ -58,6 +58,26 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly problem: string | null
 }
 
+/** A rule over the metrics and what it does. */
+export interface NormalizedAlert {
+  readonly name: string
+  readonly metric: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly perSecond: boolean
+  readonly quantile: number | null
+  /** One of both is a number. */
+  readonly above: number | null
+  readonly below: number | null
+  readonly clearAt: number | null
+  readonly forMs: number
+  readonly actions: readonly {
+    readonly log: "info" | "warn" | "error" | null
+    readonly webhook: string | null
+    readonly topic: string | null
+    readonly command: readonly string[]
+  }[]
+}
+
 /** Where the instances of a service are found. */
 export interface NormalizedSource {
   readonly kind: (typeof SOURCE_KINDS)[number]
@@ -113,6 +133,7 @@ export interface NormalizedConfig {
   readonly limits: Numbers<typeof LIMITS>
   readonly drain: Numbers<typeof DRAIN>
   readonly log: { readonly level: string; readonly sampleEvery: number }
+  readonly alerts: readonly NormalizedAlert[]
   /** Absolute; null: nothing is kept on disk. */
   readonly dataDir: string | null
 }

@@ -134,7 +134,7 @@ export function Policies({ now }: Looks) {
   )
 }
 
-const EVENTS = "/v1/events?type=endpoint&type=log&type=applied&type=refused&type=policy-thread"
+const EVENTS = "/v1/events?type=endpoint&type=log&type=applied&type=refused&type=policy-thread&type=alert"
 
 export function Events() {
   const rows = useEvents(EVENTS, MOST * 2).map((event) => [clock(event.time), event.type, textOf(event)])

@@ -2,7 +2,9 @@
  * Everything that runs between a gateway's start and its end: the native data plane,
  * the registry, the checks, the host of the policies, the timers, the data directory.
  */
-import { DataDir, type NormalizedConfig } from "../config/index.ts"
+import { AlertBoard } from "../alerts/index.ts"
+import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
+import { Scraper } from "../metrics/index.ts"
 import { LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { ServiceRegistry, SourceFollower } from "../registry/index.ts"
 import { Applier } from "./applier.ts"
@@ -13,12 +15,16 @@ import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
 export interface Engine {
   readonly native: NativeGateway
   readonly registry: ServiceRegistry
-  readonly sources: SourceFollower
   readonly endpoints: Endpoints
+  readonly alerts: AlertBoard
   readonly host: PolicyHost
   readonly applier: Applier
   /** Null where nothing is kept on disk. */
   readonly dataDir: DataDir | null
+  /** Takes over services and endpoints of a configuration that is to be applied, or of the one before. */
+  use(loaded: LoadedConfig): void
+  /** Follows what an applied configuration names: sources of services, alerts. */
+  follow(loaded: LoadedConfig): void
   /** Ends all of it and joins the native threads. */
   close(): Promise<void>
 }
@@ -64,14 +70,30 @@ function assemble(
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
   const host = createHost({ native: module, gatewayId: native.id, workers, complain })
   const sources = new SourceFollower(registry, complain)
+  const scraper = new Scraper(native)
+  const alerts = new AlertBoard({
+    scrape: () => scraper.scrape(),
+    log: (level, text) => hub.emit({ type: "log", time: Date.now(), level, text }),
+    publish: (topic, payload) => native.publish(topic, Buffer.from(payload), JSON.stringify({ retain: true, qos: 1 })),
+    changed: ({ name, state, value, at }) => hub.emit({ type: "alert", time: at, name, state, value }),
+  })
   const applier = new Applier({ native, host, source: endpoints })
   // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
   const timers = [
     setInterval(() => registry.sweep(), SWEEP_MS),
     setInterval(() => changed("endpoints"), RESOLVE_MS).unref(),
   ]
+  const use = (loaded: LoadedConfig): void => {
+    registry.useFixed(loaded.config.services)
+    endpoints.use(loaded)
+  }
+  const follow = ({ config: { sources: named, alerts: rules }, functions }: LoadedConfig): void => {
+    sources.use(named, functions)
+    alerts.use(rules)
+  }
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
+    alerts.close()
     sources.close()
     endpoints.close()
     await host.close()
@@ -79,5 +101,5 @@ function assemble(
     registry.close()
     dataDir?.close()
   }
-  return { native, registry, sources, endpoints, host, applier, dataDir, close }
+  return { native, registry, alerts, endpoints, host, applier, dataDir, use, follow, close }
 }

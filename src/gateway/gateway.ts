@@ -131,13 +131,14 @@ export class Gateway implements AsyncDisposable {
       listeners: this.#listeners,
       applies: { ...this.#applies },
       eventsDropped: this.#hub.dropped,
+      alerts: this.#engine?.alerts.rows() ?? [],
     }
   }
 
   /** Publishes as if a client had; resolves to the outcome's name, `success` or why not. */
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<string> {
-    const bytes = typeof payload === "string" ? Buffer.from(payload) : Buffer.from(payload)
-    return this.#require("publish").native.publish(topic, bytes, JSON.stringify(options))
+    const { native } = this.#require("publish")
+    return native.publish(topic, Buffer.from(payload as string), JSON.stringify(options))
   }
 
   /** `publish` with everything in one object. */
@@ -178,14 +179,12 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #apply(loaded: LoadedConfig): Promise<void> {
-    const { applier, registry, endpoints } = this.#require("apply")
-    registry.useFixed(loaded.config.services)
-    endpoints.use(loaded)
+    const engine = this.#require("apply")
+    engine.use(loaded)
     try {
-      this.#accept(loaded, await applier.apply(loaded))
+      this.#accept(loaded, await engine.applier.apply(loaded))
     } catch (error) {
-      registry.useFixed(this.#loaded.config.services)
-      endpoints.use(this.#loaded)
+      engine.use(this.#loaded)
       throw error
     }
   }
@@ -195,7 +194,7 @@ export class Gateway implements AsyncDisposable {
     this.#plan = plan
     this.#listeners = applied.listeners
     this.#applies.applied++
-    this.#engine?.sources.use(loaded.config.sources, loaded.functions)
+    this.#engine?.follow(loaded)
     this.#hub.useNames(plan)
     this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
   }

@@ -1,4 +1,5 @@
 /** What a gateway is made with and what it tells of itself. Types only. */
+import type { AlertRow } from "../alerts/index.ts"
 import type { BoundListener, NativeModule } from "../native/index.ts"
 import type { CreatePolicyHost } from "./policy-host.ts"
 
@@ -17,4 +18,5 @@ export interface GatewayStats {
   readonly listeners: readonly BoundListener[]
   readonly applies: Readonly<Record<"applied" | "refused", number>>
   readonly eventsDropped: number
+  readonly alerts: readonly AlertRow[]
 }

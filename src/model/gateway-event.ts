@@ -15,6 +15,13 @@ export type GatewayEvent =
   | { readonly type: "log"; readonly time: number; readonly level: number; readonly text: string }
   | { readonly type: "applied"; readonly time: number; readonly version: number }
   | { readonly type: "refused"; readonly time: number; readonly message: string }
+  | {
+      readonly type: "alert"
+      readonly time: number
+      readonly name: string
+      readonly state: "firing" | "resolved"
+      readonly value: number | null
+    }
   | { readonly type: "policy-thread"; readonly time: number; readonly text: string }
 
 export type GatewayEventType = GatewayEvent["type"]

@@ -23,6 +23,7 @@ const FOLDERS = [
   "plan",
   "metrics",
   "dashboard",
+  "alerts",
   "gateway",
   "admin",
   "cli",

@@ -54,7 +54,7 @@ limits: { maxConnections: 10 }
 drain: { delayMs: 0, timeoutMs: 1000 }
 log: { sampleEvery: 0 }
 tracing: {}
-alerts: {}
+alerts: []
 dataDir: .data
 `
 

@@ -1,5 +1,6 @@
 /** The schema of a whole configuration; also published as JSON Schema for editors. */
 import Type, { type Static } from "typebox"
+import { AlertSchema } from "./alert.ts"
 import { AuthSchema } from "./auth.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
@@ -74,7 +75,7 @@ export const ConfigSchema = Exact({
     }),
   ),
   tracing: Type.Optional(Later),
-  alerts: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
+  alerts: Type.Optional(Type.Array(AlertSchema, { maxItems: 1_000 })),
   dataDir: Type.Optional(
     Type.Union([Type.Literal(false), Type.String({ minLength: 1 })], {
       description: "default .tidegate beside the configuration; false: nothing on disk",
