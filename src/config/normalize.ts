@@ -1,7 +1,7 @@
 /** From checked data to the normalized configuration: the one place where defaults enter. */
 import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
-import type { ListenerPlan, ProtocolName } from "../native/index.ts"
+import type { AccessLogPlan, ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { normalizeAlert } from "./normalize-alert.ts"
@@ -61,10 +61,21 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     access,
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
-    log: { level: data.log?.level ?? "info", sampleEvery: data.log?.sampleEvery ?? 0 },
     alerts: (data.alerts ?? []).map(normalizeAlert),
+    log: {
+      level: data.log?.level ?? "info",
+      sampleEvery: data.log?.sampleEvery ?? 0,
+      access: normalizeAccessLog(data.log?.access, context.folder),
+    },
+    forward: { via: true, forwarded: false, requestId: true, traceparent: false, ...data.forward },
     dataDir: dataDir === false ? null : resolve(context.folder, dataDir),
   })
+}
+
+function normalizeAccessLog(given: NonNullable<ConfigData["log"]>["access"], folder: string): AccessLogPlan | null {
+  if (given === undefined || given === false) return null
+  const { format = "json", file, sampleEvery = 1 } = typeof given === "string" ? { format: given } : given
+  return { format, file: file === undefined ? null : resolve(folder, file), sampleEvery }
 }
 
 function normalizeListener(listener: ListenerData, hasUsers: boolean): ListenerPlan {

@@ -7,7 +7,9 @@ import type {
   BalancePlan,
   BreakerPlan,
   BrokerPlan,
+  ForwardPlan,
   ListenerPlan,
+  LogPlan,
   MatchPlan,
   MqttPlan,
   OutlierPlan,
@@ -132,8 +134,9 @@ export interface NormalizedConfig {
   readonly access: AccessPlan
   readonly limits: Numbers<typeof LIMITS>
   readonly drain: Numbers<typeof DRAIN>
-  readonly log: { readonly level: string; readonly sampleEvery: number }
   readonly alerts: readonly NormalizedAlert[]
+  readonly log: { readonly level: string } & LogPlan
+  readonly forward: ForwardPlan
   /** Absolute; null: nothing is kept on disk. */
   readonly dataDir: string | null
 }

@@ -22,6 +22,7 @@ export interface Plan {
   readonly access: AccessPlan
   readonly limits: LimitsPlan
   readonly log: LogPlan
+  readonly forward: ForwardPlan
 }
 
 export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "internal"
@@ -444,7 +445,27 @@ export interface LimitsPlan {
   readonly maxDecisions: number
 }
 
+/** What a forwarded request is told to its upstream, besides `X-Forwarded-*`. */
+export interface ForwardPlan {
+  readonly via: boolean
+  /** A `Forwarded` element, also where none came. */
+  readonly forwarded: boolean
+  /** `X-Request-Id` where there is none. */
+  readonly requestId: boolean
+  /** Begin a trace where there is none. */
+  readonly traceparent: boolean
+}
+
+export interface AccessLogPlan {
+  readonly format: "json" | "common" | "combined"
+  /** Absolute path; null: standard output. */
+  readonly file: string | null
+  /** One request in so many. */
+  readonly sampleEvery: number
+}
+
 export interface LogPlan {
   /** One access record in so many requests; 0: none. Errors are always recorded. */
   readonly sampleEvery: number
+  readonly access: AccessLogPlan | null
 }

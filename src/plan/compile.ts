@@ -41,7 +41,8 @@ export function compile(inputs: PlanInputs): Plan {
     coap: config.coap,
     access: config.access,
     limits: config.limits,
-    log: { sampleEvery: config.log.sampleEvery },
+    log: { sampleEvery: config.log.sampleEvery, access: config.log.access },
+    forward: config.forward,
   }
 }
 

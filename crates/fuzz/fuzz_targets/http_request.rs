@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr};
-use tidegate_http::{HEADERS_MAX, HeadScan, RequestContext, RequestHead, forward_request, parse_request};
+use tidegate_http::{HEADERS_MAX, HeadScan, Hop, RequestContext, RequestHead, forward_request, parse_request};
 use tidegate_message::Limits;
 
 fuzz_target!(|input: &[u8]| {
@@ -38,6 +38,7 @@ fn forwards_as_itself(head: &RequestHead<'_, '_>, limits: &Limits) {
         scheme: "http",
         trusted: false,
         upgrade: head.upgrade.is_some(),
+        hop: Hop::default(),
         edits: &(),
     };
     let mut out = Vec::new();

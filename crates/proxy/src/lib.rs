@@ -3,6 +3,7 @@
 //! asynchronous; decisions about protocols are made in the crates below.
 #![forbid(unsafe_code)]
 
+mod access;
 mod auth;
 mod client;
 mod coap;

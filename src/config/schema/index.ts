@@ -9,6 +9,25 @@ import { SourceSchema } from "./source.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
 import { Exact, Later, type Secret } from "./values.ts"
 
+const Format = Type.Enum(["json", "common", "combined"])
+
+const AccessLogSchema = Type.Union(
+  [
+    Type.Literal(false),
+    Format,
+    Exact({
+      format: Type.Optional(Format),
+      file: Type.Optional(
+        Type.String({ minLength: 1, description: "default standard output; opened again when it was moved away" }),
+      ),
+      sampleEvery: Type.Optional(
+        Type.Integer({ minimum: 1, maximum: 1_000_000_000, description: "one request in so many; default 1" }),
+      ),
+    }),
+  ],
+  { description: "a line for each HTTP request; default false" },
+)
+
 const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], {
   description: "names, or paths of modules",
 })
@@ -64,6 +83,7 @@ export const ConfigSchema = Exact({
   log: Type.Optional(
     Exact({
       level: Type.Optional(Type.Enum(["trace", "debug", "info", "warn", "error", "silent"], { default: "info" })),
+      access: Type.Optional(AccessLogSchema),
       sampleEvery: Type.Optional(
         Type.Integer({
           minimum: 0,
@@ -72,6 +92,14 @@ export const ConfigSchema = Exact({
           description: "one access record in so many; 0: none",
         }),
       ),
+    }),
+  ),
+  forward: Type.Optional(
+    Exact({
+      via: Type.Optional(Type.Boolean({ description: "Via (RFC 9110); default true" })),
+      forwarded: Type.Optional(Type.Boolean({ description: "Forwarded (RFC 7239); default only where one came" })),
+      requestId: Type.Optional(Type.Boolean({ description: "X-Request-Id where there is none; default true" })),
+      traceparent: Type.Optional(Type.Boolean({ description: "begin a trace where there is none; default false" })),
     }),
   ),
   tracing: Type.Optional(Later),

@@ -50,25 +50,37 @@ pub struct RequestContext<'c, E> {
     pub trusted: bool,
     /// Send an `Upgrade` on.
     pub upgrade: bool,
+    /// What the gateway says of itself and of the request.
+    pub hop: Hop<'c>,
     /// What policies changed.
     pub edits: &'c E,
+}
+
+/// What a hop adds to a request besides `X-Forwarded-*`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hop<'c> {
+    /// A `Via` entry (RFC 9110 section 7.6.3).
+    pub via: bool,
+    /// A `Forwarded` element (RFC 7239), also where none came.
+    pub forwarded: bool,
+    /// `X-Request-Id` of a request that has none.
+    pub request_id: Option<&'c [u8]>,
+    /// `traceparent` of a request that has none.
+    pub traceparent: Option<&'c [u8]>,
 }
 
 /// Appends the request head for the upstream. The body is framed as it came.
 pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
     put(out, &[head.method.as_bytes(), b" ", context.target, b" HTTP/1.1\r\nHost: ", context.host, b"\r\n"]);
     let plain = context.edits.is_empty() && !head.connection_names_headers;
-    let mut forwarded_for = None;
     for header in head.headers {
         match classify(header.name) {
             FieldClass::EndToEnd if header.name.len() == 4 && Field::of(header.name) == Field::Host => continue,
             FieldClass::EndToEnd => {}
             FieldClass::HopByHop => continue,
             FieldClass::Identity if !context.trusted => continue,
-            FieldClass::Identity if header.name.eq_ignore_ascii_case("x-forwarded-for") => {
-                forwarded_for = Some(header.value);
-                continue;
-            }
+            FieldClass::Identity if header.name.eq_ignore_ascii_case("x-forwarded-for") => continue,
+            FieldClass::Identity if header.name.eq_ignore_ascii_case("forwarded") => continue,
             FieldClass::Identity => {}
         }
         if !plain && (touches(context.edits, header.name) || names_header(head, header.name)) {
@@ -85,22 +97,16 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
     } else if head.accepts_trailers {
         out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
-    put_forwarded(out, head, context, forwarded_for);
+    put_forwarded(out, head, context);
+    put_hop(out, head, context);
     put_set(out, context.edits);
     out.extend_from_slice(b"\r\n");
 }
 
 /// `X-Forwarded-*`: overwritten for a stranger, continued for a trusted proxy.
-fn put_forwarded<E>(
-    out: &mut Vec<u8>,
-    head: &RequestHead<'_, '_>,
-    context: &RequestContext<'_, E>,
-    earlier: Option<&[u8]>,
-) {
+fn put_forwarded<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
     out.extend_from_slice(b"X-Forwarded-For: ");
-    if let Some(earlier) = earlier {
-        put(out, &[earlier, b", "]);
-    }
+    put_earlier(out, head, (context.trusted, "x-forwarded-for"));
     put_address(out, context.client);
     let has = |name: &str| context.trusted && head.header(name).is_some();
     if !has("x-forwarded-proto") {
@@ -110,6 +116,41 @@ fn put_forwarded<E>(
         put(out, &[b"\r\nX-Forwarded-Host: ", head.authority]);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// What hops before said, in one line: they may have sent several.
+fn put_earlier(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, (trusted, name): (bool, &str)) {
+    if trusted {
+        for header in head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)) {
+            put(out, &[header.value, b", "]);
+        }
+    }
+}
+
+fn put_hop<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
+    let Hop { via, forwarded, request_id, traceparent } = context.hop;
+    if forwarded || context.trusted && head.header("forwarded").is_some() {
+        out.extend_from_slice(b"Forwarded: ");
+        put_earlier(out, head, (context.trusted, "forwarded"));
+        // RFC 7239 section 6: an IPv6 address stands in brackets and quotes.
+        let (open, close): (&[u8], &[u8]) = if context.client.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
+        put(out, &[b"for=", open]);
+        put_address(out, context.client);
+        put(out, &[close, b";proto=", context.scheme.as_bytes()]);
+        if !head.authority.is_empty() {
+            put(out, &[b";host=\"", head.authority, b"\""]);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if via {
+        put(out, &[b"Via: ", &head.version.label().as_bytes()[5..], b" tidegate\r\n"]);
+    }
+    if let Some(id) = request_id {
+        put(out, &[b"X-Request-Id: ", id, b"\r\n"]);
+    }
+    if let Some(trace) = traceparent {
+        put(out, &[b"traceparent: ", trace, b"\r\n"]);
+    }
 }
 
 /// An IPv4 address without the formatting machinery: it is written for each request.

@@ -18,6 +18,16 @@ pub enum Version {
     Http11,
 }
 
+impl Version {
+    /// As a request line names it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
 /// A valid request head, borrowed from the bytes it was read from.
 #[derive(Debug)]
 pub struct RequestHead<'h, 'b> {

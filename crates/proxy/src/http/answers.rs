@@ -4,6 +4,7 @@
 use super::dispatch::{Next, Request};
 use super::failure::Flag;
 use super::respond::{Answer, FailureAnswer, respond, respond_failure};
+use crate::access::{Ending, Seen};
 use crate::client::Client;
 use tidegate_http::{RequestHead, reason};
 use tidegate_kit::DecodeError;
@@ -51,7 +52,7 @@ pub(crate) fn answered(
         },
         &mut out,
     );
-    note(client, request, (Some(index).filter(|index| *index != usize::MAX), status, None));
+    note(client, request, (Some(index).filter(|index| *index != usize::MAX), status, None, body.len()));
     (write(client, out, keep_alive), used)
 }
 
@@ -71,7 +72,11 @@ pub(crate) fn failed(
     let answer = FailureAnswer::of(flag, (request.to_head(), keep_alive));
     let answer = FailureAnswer { retry_after_ms, edits: Some(&edits), ..answer };
     respond_failure(client, request.now_ms(), &answer, &mut out);
-    note(client, request, (Some(index).filter(|index| *index != usize::MAX), flag.status(), Some(flag)));
+    note(
+        client,
+        request,
+        (Some(index).filter(|index| *index != usize::MAX), flag.status(), Some(flag), flag.text().len()),
+    );
     (write(client, out, keep_alive), used)
 }
 
@@ -85,6 +90,12 @@ pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> 
     respond(client, started_us / 1_000, &answer, &mut out);
     let counters = client.worker.plan();
     counters.plan.unrouted[usize::from(client.worker.id)].of(Protocol::Http1).codes.add(error.code);
+    if let Some(sink) = counters.plan.access.as_ref().filter(|sink| client.worker.access.wants(sink)) {
+        let seen = Seen { client: Some(client.peer.address.ip()), version: "-", ..Seen::default() };
+        let began_ms = client.worker.clock.epoch_ms() + started_us / 1_000;
+        let micros = client.worker.clock.micros().saturating_sub(started_us);
+        client.worker.access.put(sink, &seen, &Ending::refused((began_ms, micros), error.code, body.len()));
+    }
     write(client, out, false)
 }
 
@@ -101,13 +112,31 @@ pub(crate) fn write(client: &Client, mut out: Vec<u8>, keep: bool) -> Next {
 }
 
 /// Counts an answer of ours and writes its access record.
-pub(super) fn note(client: &Client, request: &Request<'_>, (route, status, flag): (Option<usize>, u16, Option<Flag>)) {
+pub(super) fn note(
+    client: &Client,
+    request: &Request<'_>,
+    (route, status, flag, bytes): (Option<usize>, u16, Option<Flag>, usize),
+) {
     let plan = &request.plan.plan;
     let worker = usize::from(client.worker.id);
     let micros = client.worker.clock.micros().saturating_sub(request.started_us);
     let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(Protocol::Http1);
     counters.codes.add(status);
     counters.duration.observe(micros);
+    if let Some(seen) = client.worker.seen(request) {
+        let ending = Ending {
+            began_ms: client.worker.clock.epoch_ms() + request.now_ms(),
+            micros,
+            status,
+            bytes: if request.to_head() { 0 } else { bytes as u64 },
+            route: route.map(|index| &*plan.routes[index].name),
+            upstream: None,
+            endpoint: None,
+            flag: flag.map_or("-", Flag::label),
+            retries: 0,
+        };
+        client.worker.log_access(plan, (&seen, &ending));
+    }
     // Refusals are many when they come: of those only the sampled ones are told.
     if status >= 500 || client.worker.is_sampled(plan.log.sample_every) {
         client.worker.event(&EventRecord {

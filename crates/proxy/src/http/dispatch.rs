@@ -21,7 +21,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use tidegate_http::{Body, BodyReader, HEADERS_MAX, Piece, RequestHead, parse_request};
 use tidegate_kit::DecodeError;
-use tidegate_message::Protocol;
+use tidegate_message::{Peer, Protocol};
 use tidegate_policy::{Context, Edits, TemplateInput, Verdict};
 use tidegate_route::{Captures, canonical_path};
 
@@ -129,12 +129,14 @@ fn read(
         Err(_) => return refuse(&BAD_PATH),
     };
     let mut host_buffer = [0; 256];
+    let behind = client.trust.client_behind(client.peer.address.ip(), &head);
+    let peer = behind.map(|address| Peer { address: (address, 0).into(), ..client.peer.clone() });
     let request = Request {
         view: HttpView {
             head: &head,
             path,
             host: lower(head.host(), &mut host_buffer),
-            peer: &client.peer,
+            peer: peer.as_ref().unwrap_or(&client.peer),
             protocol: Protocol::Http1,
         },
         head: &head,
@@ -290,7 +292,7 @@ fn to_target(client: &Client, request: &Request<'_>, (index, captures): (usize, 
             let (keep, used) = keep(client, request);
             let edits = request.edits.borrow();
             respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), (&edits, &mut out));
-            note(client, request, (Some(index), canned.status, None));
+            note(client, request, (Some(index), canned.status, None, canned.body.len()));
             (write(client, out, keep), used)
         }
         Target::Template(reply) => match reply.render(&request.template_input(captures)) {
@@ -337,6 +339,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         total_ms: timeout.and_then(|timeout| timeout.total_ms).unwrap_or(0),
         is_sampled,
         line: is_sampled.then(|| access_line(head).into()),
+        seen: client.worker.seen(request),
         ends_at_ms: 0,
         retries: 0,
         response_edits: None,

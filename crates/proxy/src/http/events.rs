@@ -65,7 +65,7 @@ pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (Str
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n{framing}\r\n\r\n"
     );
-    reply.count(&client, 200);
+    reply.count(&client, 200, 0);
     if client.write_all(head.as_bytes()).await.is_err() {
         return;
     }

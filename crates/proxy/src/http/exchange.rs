@@ -55,6 +55,8 @@ pub(crate) struct ResponseSide {
     status: u16,
     is_done: bool,
     upstream_reusable: bool,
+    /// Bytes of the body that went to the client, as they came.
+    pub(crate) body_bytes: u64,
     /// How long the upstream says that it keeps the connection, milliseconds.
     kept_ms: u64,
 }
@@ -470,6 +472,7 @@ impl Exchange {
             loop {
                 match reader.next(&buffer[at..end]) {
                     Ok((Piece::Data(data), used)) => {
+                        response.body_bytes += data.len() as u64;
                         // An HTTP/1.0 client knows no chunks: it gets the bytes alone.
                         if let Some(encoder) = &mut response.encoder {
                             encoder.write(data);
@@ -506,6 +509,7 @@ impl Exchange {
         while let Ok((Piece::Data(_), used)) = reader.next(&buffer[until..end]) {
             until += used;
         }
+        response.body_bytes += (until - body) as u64;
         if reader.is_done() {
             response.is_done = true;
             // Bytes behind the answer belong to nobody: the connection is not used again.

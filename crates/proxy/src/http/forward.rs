@@ -4,6 +4,7 @@ use super::dispatch::Request;
 use super::edits::{RequestEdits, ResponseEdits};
 use super::exchange::{Exchange, Failure, RequestSide, ResponseSide};
 use super::failure::Flag;
+use crate::access::{Ending, Seen};
 use crate::client::Client;
 use crate::plan::{Target, Upstream};
 use crate::worker::{Level, WorkerPlan};
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_balance::{EndpointIndex, PickRequest, Sample, Tried};
-use tidegate_http::{Body, BodyReader, Coding, RequestContext, Version, forward_request};
+use tidegate_http::{Body, BodyReader, Coding, Hop, RequestContext, Version, forward_request};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::{Admission, Failure as RetryFailure, Permit, RetryPermit};
@@ -98,6 +99,8 @@ pub(crate) struct Facts {
     /// Method and path of a sampled request.
     pub(crate) line: Option<Box<str>>,
     pub(crate) retries: u32,
+    /// For the access log.
+    pub(crate) seen: Option<Box<Seen>>,
     /// The upstream that gets a copy, until it was sent.
     pub(crate) mirror: Option<usize>,
     /// How the answer is compressed, if it is one that is.
@@ -171,7 +174,7 @@ pub(crate) fn start(
             facts.key = Some(bytes.into());
         }
     }
-    let source = client.peer.address.ip();
+    let source = request.view.peer.address.ip();
     let wanted = PickRequest { key: facts.key.as_deref(), source: Some(source), tried: Tried::new(), now_ms: now };
     let endpoint = pick(plan, index, &wanted).ok_or((Flag::NoHealthy, 1_000))?;
     if plan.plan.routes[route].steps.retry().is_some() {
@@ -179,13 +182,26 @@ pub(crate) fn start(
     }
     facts.ends_at_ms = now + facts.timeout_ms;
     let mut out = client.worker.buffers.take_write();
+    let settings = &plan.plan.forward;
+    let (mut id, mut trace) = ([0; 32], [0; 55]);
+    let absent = |name: &str| request.head.header(name).is_none();
+    let hop = Hop {
+        via: settings.via,
+        forwarded: settings.forwarded,
+        request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
+        traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
+    };
+    if let (Some(seen), Some(id)) = (&mut facts.seen, hop.request_id) {
+        seen.request_id = id.into();
+    }
     let context = RequestContext {
         target,
         host,
-        client: source,
+        client: client.peer.address.ip(),
         scheme: "http",
-        trusted: client.trust.trusted_proxies.iter().any(|network| network.contains(&source)),
+        trusted: client.trust.trusts(client.peer.address.ip()),
         upgrade: facts.is_upgrade,
+        hop,
         edits: &RequestEdits(edits),
     };
     forward_request(&mut out, request.head, &context);
@@ -442,6 +458,22 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
         report(exchange, client, status < 500 && !broke);
     }
     client.connection.last_activity.set((exchange.facts.started_us + micros) / 1_000);
+    if let Some(seen) = exchange.facts.seen.take() {
+        let shown = flag.or(exchange.last_flag.filter(|_| !from_upstream));
+        let upstream = &plan.plan.upstreams[exchange.upstream];
+        let ending = Ending {
+            began_ms: client.worker.clock.epoch_ms() + exchange.facts.started_us / 1_000,
+            micros,
+            status,
+            bytes: exchange.response.body_bytes,
+            route: Some(&route.name),
+            upstream: Some(&upstream.name),
+            endpoint: upstream.endpoints.get(exchange.endpoint).map(|endpoint| &*endpoint.id),
+            flag: shown.map_or("-", Flag::label),
+            retries: exchange.facts.retries,
+        };
+        client.worker.log_access(&plan.plan, (&seen, &ending));
+    }
     if exchange.facts.is_sampled || status >= 500 || flag.is_some() {
         let flag = flag.or(exchange.last_flag.filter(|_| !from_upstream)).map_or("-", Flag::label);
         client.worker.event(&EventRecord {

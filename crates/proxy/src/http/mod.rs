@@ -20,6 +20,7 @@ mod serve;
 mod topics;
 mod view;
 
+pub(crate) use dispatch::Request;
 pub(crate) use events::Subscribed;
 pub(crate) use explain::explain_request;
 pub(crate) use failure::Flag;

@@ -3,6 +3,7 @@
 //! head is gone by then.
 
 use super::respond::{Answer, respond};
+use crate::access::{Ending, Seen};
 use crate::client::{Client, Ended, Input};
 use crate::plan::Plan;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ pub(crate) struct ReplyTo {
     pub(crate) expects_continue: bool,
     /// Kept only where policies change the response.
     pub(crate) edits: Option<Box<Edits>>,
+    /// For the access log.
+    pub(crate) seen: Option<Box<Seen>>,
 }
 
 /// The whole body, from what was carried over and what still comes. `Err`: the status
@@ -108,7 +111,7 @@ impl ReplyTo {
             },
             &mut out,
         );
-        self.count(&client, status);
+        self.count(&client, status, body.len() as u64);
         client.deadline(micros / 1_000, self.plan.limits.stall_timeout_ms);
         let written = client.write_all(&out).await;
         worker.buffers.give_write(out);
@@ -129,7 +132,7 @@ impl ReplyTo {
         let (to_head, edits) = (self.to_head, self.edits.as_deref());
         let answer = Answer { status, fields, body: b"", length: Some(length), to_head, keep_alive, edits };
         respond(client, client.worker.clock.millis(), &answer, &mut out);
-        self.count(client, status);
+        self.count(client, status, length);
         (out, keep_alive)
     }
 
@@ -158,10 +161,24 @@ impl ReplyTo {
     }
 
     /// Counts the answer on its route.
-    pub(crate) fn count(&self, client: &Client, status: u16) {
+    pub(crate) fn count(&self, client: &Client, status: u16, bytes: u64) {
         let counters = self.route.map_or(&self.plan.builtin, |index| &self.plan.routes[index].counters);
         let counters = counters[usize::from(client.worker.id)].of(Protocol::Http1);
         counters.codes.add(status);
-        counters.duration.observe(client.worker.clock.micros().saturating_sub(self.started_us));
+        let micros = client.worker.clock.micros().saturating_sub(self.started_us);
+        counters.duration.observe(micros);
+        let Some(seen) = &self.seen else { return };
+        let ending = Ending {
+            began_ms: client.worker.clock.epoch_ms() + self.started_us / 1_000,
+            micros,
+            status,
+            bytes: if self.to_head { 0 } else { bytes },
+            route: self.route.map(|index| &*self.plan.routes[index].name),
+            upstream: None,
+            endpoint: None,
+            flag: "-",
+            retries: 0,
+        };
+        client.worker.log_access(&self.plan, (seen, &ending));
     }
 }

@@ -48,6 +48,13 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
             gauge(into, "tidegate_mqtt_sessions", &[("state", state)], counter.value() as f64);
         }
     }
+    if let Some(sink) = &shared.plan.load().access {
+        let dropped = sink.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            let labels = [("protocol", "http1"), ("reason", "access-log-full")];
+            count(into, "tidegate_dropped_total", &labels, dropped);
+        }
+    }
     routes(shared, into);
     upstreams(shared, into);
     policies(shared, into);

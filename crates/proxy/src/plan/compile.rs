@@ -3,6 +3,7 @@
 
 use super::dto::*;
 use super::{Trust, Upstream};
+use crate::access::AccessSink;
 use crate::auth::Tokens;
 use crate::compress::Compression;
 use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) bounds: Limits,
     pub(crate) limits: LimitsDto,
     pub(crate) log: LogDto,
+    pub(crate) access: Option<Arc<AccessSink>>,
+    pub(crate) forward: ForwardDto,
     /// Counters of what no route of the config serves: topics, 404.
     pub(crate) builtin: PerWorker<RouteCounters>,
     pub(crate) unrouted: PerWorker<RouteCounters>,
@@ -254,9 +257,24 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         mqtt: dto.mqtt,
         coap: dto.coap,
         limits: dto.limits,
+        access: access_log(&dto.log, before, &mut problems),
         log: dto.log,
+        forward: dto.forward,
     };
     (plan, problems)
+}
+
+/// The access log: the one before, where it is the same.
+fn access_log(log: &LogDto, before: Option<&Plan>, problems: &mut Vec<Problem>) -> Option<Arc<AccessSink>> {
+    let wanted = log.access.as_ref()?;
+    if let Some(known) = before.and_then(|plan| plan.access.as_ref()).filter(|known| known.dto == *wanted) {
+        return Some(Arc::clone(known));
+    }
+    let started = AccessSink::start(wanted);
+    if let Err(error) = &started {
+        problems.push(Problem { path: "log.access".to_owned(), message: format!("there is no access log: {error}") });
+    }
+    started.ok()
 }
 
 fn script_of(step: &StepPlan) -> Option<u32> {

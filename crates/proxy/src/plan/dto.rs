@@ -1,6 +1,7 @@
 //! The Plan as it crosses: one JSON document, field for field what
 //! `src/native/plan.ts` says.
 
+use crate::access::AccessLogDto;
 use serde::Deserialize;
 use tidegate_balance::BalancePlan;
 use tidegate_broker::{Action, Rule};
@@ -22,6 +23,8 @@ pub(crate) struct PlanDto {
     pub(crate) access: AccessDto,
     pub(crate) limits: LimitsDto,
     pub(crate) log: LogDto,
+    #[serde(default)]
+    pub(crate) forward: ForwardDto,
 }
 
 impl PlanDto {
@@ -85,7 +88,8 @@ impl PlanDto {
                 topic_levels: 128,
                 max_decisions: 1_024,
             },
-            log: LogDto { sample_every: 0 },
+            log: LogDto { sample_every: 0, access: None },
+            forward: ForwardDto::default(),
         }
     }
 }
@@ -345,4 +349,17 @@ pub(crate) struct LimitsDto {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LogDto {
     pub(crate) sample_every: u64,
+    #[serde(default)]
+    pub(crate) access: Option<AccessLogDto>,
+}
+
+/// What a request that is forwarded is told to its upstream.
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ForwardDto {
+    pub(crate) via: bool,
+    pub(crate) forwarded: bool,
+    pub(crate) request_id: bool,
+    /// Begin one where none came.
+    pub(crate) traceparent: bool,
 }

@@ -3,7 +3,8 @@
 
 use super::dto::ListenerDto;
 use ipnet::IpNet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use tidegate_http::RequestHead;
 use tidegate_message::Protocol;
 
 /// One listener's terms.
@@ -34,7 +35,40 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client that trusted proxies speak for: the last address in `X-Forwarded-For`
+    /// that is not one of theirs. `None`: nobody speaks for anybody.
+    pub(crate) fn client_behind(&self, direct: IpAddr, head: &RequestHead<'_, '_>) -> Option<IpAddr> {
+        if self.trusted_proxies.is_empty() || !self.trusts(direct) {
+            return None;
+        }
+        let lines = head.headers.iter().rev().filter(|header| header.name.eq_ignore_ascii_case("x-forwarded-for"));
+        let hops = lines.flat_map(|header| header.value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+        let mut found = None;
+        for hop in hops {
+            // What is no address was made up: whoever wrote it is not known.
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(address_of) else { break };
+            found = Some(address);
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// An address, with or without a port.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
 /// A CIDR, or a plain address as the network of itself.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
+    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
 }

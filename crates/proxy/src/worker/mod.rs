@@ -13,11 +13,14 @@ pub(crate) use control::{Control, Listening};
 pub(crate) use plan::WorkerPlan;
 pub(crate) use thread::{Started, spawn};
 
+use crate::access::{AccessBuffer, Ending, Seen};
 use crate::auth::Verified;
 use crate::coap::Sockets;
 use crate::decide::DecisionTable;
 use crate::gateway::Shared;
+use crate::http::Request;
 use crate::metrics::WorkerCounters;
+use crate::plan::Plan;
 use crate::pubsub::Hub;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -74,6 +77,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
     pub(crate) buffers: Buffers,
+    pub(crate) access: AccessBuffer,
     pub(crate) connections: Connections,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) plan: RefCell<Rc<WorkerPlan>>,
@@ -109,6 +113,23 @@ impl Worker {
         x ^= x << 17;
         self.random.set(x);
         x
+    }
+
+    /// A request's id: 32 hexadecimal digits.
+    pub(crate) fn write_id<'o>(&self, out: &'o mut [u8; 32]) -> &'o [u8] {
+        for (at, half) in out.chunks_exact_mut(16).enumerate() {
+            put_hex(half, self.random() ^ ((u64::from(self.id) << 1 | at as u64) << 48));
+        }
+        out
+    }
+
+    /// A trace that begins here, sampled (W3C Trace Context section 3.2).
+    pub(crate) fn write_trace<'o>(&self, out: &'o mut [u8; 55]) -> &'o [u8] {
+        out.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-01");
+        for at in [3, 19, 36] {
+            put_hex(&mut out[at..at + 16], self.random());
+        }
+        out
     }
 
     /// An empty list of changes.
@@ -152,6 +173,19 @@ impl Worker {
         }
     }
 
+    /// What the access log says of a request, where it is its turn; off, it costs a look.
+    pub(crate) fn seen(&self, request: &Request<'_>) -> Option<Box<Seen>> {
+        let sink = request.plan.plan.access.as_ref()?;
+        self.access.wants(sink).then(|| Seen::of(request))
+    }
+
+    /// Writes a request's line.
+    pub(crate) fn log_access(&self, plan: &Plan, (seen, ending): (&Seen, &Ending<'_>)) {
+        if let Some(sink) = &plan.access {
+            self.access.put(sink, seen, ending);
+        }
+    }
+
     /// Puts an event on the ring; JavaScript is woken when the ring was empty.
     pub(crate) fn event(&self, record: &EventRecord<'_>) {
         let mut events = self.events.borrow_mut();
@@ -188,5 +222,12 @@ impl Worker {
     /// Counts a dropped message.
     pub(crate) fn dropped(&self, protocol: Protocol, reason: &'static str) {
         self.counters.dropped(protocol, reason, 1);
+    }
+}
+
+fn put_hex(out: &mut [u8], mut value: u64) {
+    for digit in out.iter_mut() {
+        *digit = b"0123456789abcdef"[(value & 15) as usize];
+        value >>= 4;
     }
 }

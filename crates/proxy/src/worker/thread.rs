@@ -1,6 +1,7 @@
 //! A worker's thread: its runtime, its control loop, its clockwork.
 
 use super::{Buffers, Connections, Control, Goodbye, Listening, Worker, WorkerPlan};
+use crate::access::AccessBuffer;
 use crate::auth::Verified;
 use crate::coap::Sockets;
 use crate::decide::{self, DecisionTable};
@@ -78,6 +79,7 @@ async fn run(started: Started) {
         counters: Arc::clone(&shared.registry.workers[usize::from(id)]),
         clock,
         buffers: Buffers::default(),
+        access: AccessBuffer::default(),
         connections: Connections::new(clock.millis()),
         plan: RefCell::new(Rc::new(WorkerPlan { plan: Arc::clone(&plan), upstreams: Vec::new(), turns: Cell::new(0) })),
         pools: RefCell::default(),
@@ -109,6 +111,9 @@ async fn run(started: Started) {
         handle(&worker, message, &mut listeners);
     }
     worker.flush_log();
+    if let Some(sink) = &worker.plan().plan.access {
+        worker.access.flush(sink);
+    }
 }
 
 fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String, Listener>) {
@@ -177,6 +182,10 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
 }
 
 fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
+    // Lines of the plan before belong to its log.
+    if let Some(sink) = &worker.plan().plan.access {
+        worker.access.flush(sink);
+    }
     let adopted = Rc::new(WorkerPlan::adopt(worker, plan));
     worker.plan.replace(adopted);
     worker.decisions.forget_verdicts();
@@ -239,6 +248,9 @@ async fn tick(worker: Rc<Worker>) {
         worker.attend_log();
         worker.attend_checkpoints(now);
         let plan = worker.plan();
+        if let Some(sink) = &plan.plan.access {
+            worker.access.flush(sink);
+        }
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;
             for pool in &side.pools {

@@ -1,0 +1,45 @@
+//! What a line says of a request, kept until it is answered: its head is gone by then.
+
+use crate::http::Request;
+use std::net::IpAddr;
+
+/// Longest text that is kept of one field.
+const FIELD_MAX: usize = 2_048;
+
+/// A request as it was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) method: Box<[u8]>,
+    pub(crate) target: Box<[u8]>,
+    pub(crate) version: &'static str,
+    pub(crate) protocol: &'static str,
+    pub(crate) host: Box<[u8]>,
+    pub(crate) user: Box<[u8]>,
+    pub(crate) referer: Box<[u8]>,
+    pub(crate) agent: Box<[u8]>,
+    pub(crate) request_id: Box<[u8]>,
+    pub(crate) trace: Box<[u8]>,
+}
+
+impl Seen {
+    pub(crate) fn of(request: &Request<'_>) -> Box<Seen> {
+        let head = request.head;
+        let keep = |text: &[u8]| Box::from(&text[..text.len().min(FIELD_MAX)]);
+        let field = |name: &str| keep(head.header(name).unwrap_or_default());
+        let user = head.header("authorization").and_then(crate::auth::basic).map(|(user, _)| user.into_bytes());
+        Box::new(Seen {
+            client: Some(request.view.peer.address.ip()),
+            method: keep(head.method.as_bytes()),
+            target: keep(head.target),
+            version: head.version.label(),
+            protocol: request.view.protocol.label(),
+            host: keep(head.authority),
+            user: keep(&user.unwrap_or_default()),
+            referer: field("referer"),
+            agent: field("user-agent"),
+            request_id: field("x-request-id"),
+            trace: field("traceparent"),
+        })
+    }
+}
