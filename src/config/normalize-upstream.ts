@@ -14,7 +14,17 @@ type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
 type ServiceData = Static<typeof InstanceSchema>
 
 export function normalizeUpstream(name: string, data: UpstreamData, routes: readonly RouteData[]): NormalizedUpstream {
-  const { endpoints = [], service, protocol = "http1", balance = "roundRobin", health, outlier, tls, ...rest } = data
+  const {
+    endpoints = [],
+    service,
+    subset,
+    protocol = "http1",
+    balance = "roundRobin",
+    health,
+    outlier,
+    tls,
+    ...rest
+  } = data
   return {
     name,
     protocol,
@@ -22,6 +32,7 @@ export function normalizeUpstream(name: string, data: UpstreamData, routes: read
     balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),
     service: service ?? null,
+    subset: subset === undefined ? null : { zone: null, version: null, labels: {}, ...subset },
     health: health === undefined ? null : normalizeHealth(health),
     breaker: breakerOf(name, data, routes),
     outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
@@ -39,15 +50,23 @@ function breakerOf(name: string, { breaker }: UpstreamData, routes: readonly Rou
 }
 
 function normalizeEndpoint(data: EndpointData): NormalizedEndpoint {
-  const { address, weight = 1, zone = null } = typeof data === "string" ? { address: data } : data
+  const { address, weight = 1, zone = null, labels = {} } = typeof data === "string" ? { address: data } : data
   const parsed = parseHostPort(address) ?? { host: "", port: 0 }
-  return { id: formatHostPort(parsed), ...parsed, weight, zone }
+  return { id: formatHostPort(parsed), ...parsed, weight, zone, labels }
 }
 
 export function normalizeService(data: ServiceData): NormalizedEndpoint & { version: string | null } {
   if (typeof data === "string") return { ...normalizeEndpoint(data), version: null }
-  const { host, port, id = formatHostPort({ host, port }), weight = 1, zone = null, version = null } = data
-  return { id, host, port, weight, zone, version }
+  const {
+    host,
+    port,
+    id = formatHostPort({ host, port }),
+    weight = 1,
+    zone = null,
+    version = null,
+    metadata = {},
+  } = data
+  return { id, host, port, weight, zone, version, labels: metadata }
 }
 
 function normalizeHealth(data: NonNullable<UpstreamData["health"]>): NormalizedHealth {

@@ -26,6 +26,14 @@ export interface NormalizedEndpoint extends HostPort {
   readonly id: string
   readonly weight: number
   readonly zone: string | null
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** Which endpoints of an upstream are meant; null: any. */
+export interface NormalizedSubset {
+  readonly zone: string | null
+  readonly version: string | null
+  readonly labels: Readonly<Record<string, string>>
 }
 
 export interface NormalizedHealth {
@@ -54,6 +62,7 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   /** Fixed ones; empty where `service` names a registry's. */
   readonly endpoints: readonly NormalizedEndpoint[]
   readonly service: string | null
+  readonly subset: NormalizedSubset | null
   readonly health: NormalizedHealth | null
   readonly breaker: BreakerPlan | null
   readonly outlier: OutlierPlan | null

@@ -7,8 +7,9 @@ import type { LoadedConfig, NormalizedConfig, NormalizedUpstream } from "../conf
 import { HealthBoard, type HealthStatus } from "../health/index.ts"
 import type { Endpoint } from "../model/service.ts"
 import type { EndpointWeight } from "../native/index.ts"
-import type { ServiceRegistry } from "../registry/index.ts"
+import { isIn, type ServiceRegistry } from "../registry/index.ts"
 import type { EndpointSource } from "./applier.ts"
+import { Warmth } from "./warmth.ts"
 
 /** What a change means: other endpoints need another plan, other weights only a small call. */
 export type EndpointChange = "endpoints" | "weights"
@@ -18,11 +19,13 @@ export class Endpoints implements EndpointSource {
   readonly #board: HealthBoard
   readonly #changed: (change: EndpointChange) => void
   #config: NormalizedConfig | null = null
+  readonly #warmth: Warmth
   #shape = new Map<string, string>()
 
   constructor(registry: ServiceRegistry, changed: (change: EndpointChange) => void) {
     this.#registry = registry
     this.#changed = changed
+    this.#warmth = new Warmth(() => changed("weights"))
     this.#board = new HealthBoard((upstream, endpoint, status) => this.#judged(upstream, endpoint, status))
     registry.watch((service) => this.#registered(service))
   }
@@ -30,6 +33,7 @@ export class Endpoints implements EndpointSource {
   /** Takes over a configuration that is about to be applied. */
   use({ config, functions }: LoadedConfig): void {
     this.#config = config
+    for (const upstream of config.upstreams) this.#warmth.meet(upstream, this.endpoints(upstream))
     this.#shape = new Map(config.upstreams.map((upstream) => [upstream.name, shapeOf(this.endpoints(upstream))]))
     const checked = config.upstreams.flatMap((upstream) => {
       const { name, health } = upstream
@@ -41,22 +45,19 @@ export class Endpoints implements EndpointSource {
   }
 
   endpoints(upstream: NormalizedUpstream): readonly Endpoint[] {
-    if (upstream.service !== null) return this.#registry.endpoints(upstream.service)
-    return upstream.endpoints.map(({ id, host, port, weight }) => ({
-      id,
-      host,
-      port,
-      weight,
-      draining: false,
-      load: null,
-    }))
+    const { service, subset } = upstream
+    if (service !== null) return this.#registry.endpoints(service, subset)
+    return upstream.endpoints
+      .filter((endpoint) => isIn({ ...endpoint, version: null }, subset))
+      .map(({ id, host, port, weight }) => ({ id, host, port, weight, draining: false, load: null }))
   }
 
   health(upstream: NormalizedUpstream, endpoint: Endpoint): number {
     const id = endpoint.id.replace(/#\d+$/, "")
     if (this.status(upstream, id) === "unhealthy") return 0
     const { balance } = upstream
-    return balance.strategy === "loadScore" ? healthOfLoad(endpoint.load, balance.threshold) : 1
+    const health = balance.strategy === "loadScore" ? healthOfLoad(endpoint.load, balance.threshold) : 1
+    return health * this.#warmth.share(upstream, id)
   }
 
   /** The verdict of the checks, or of the registry where there are none. */
@@ -85,12 +86,14 @@ export class Endpoints implements EndpointSource {
   }
 
   close(): void {
+    this.#warmth.close()
     this.#board.close()
   }
 
   #judged(name: string, endpoint: string, status: HealthStatus): void {
     const upstream = this.#config?.upstreams.find((other) => other.name === name)
     const service = upstream?.service ?? null
+    if (upstream !== undefined) this.#warmth.judged(upstream, endpoint, status)
     if (service !== null && status !== "unknown") this.#registry.judge(service, endpoint, status)
     this.#changed("weights")
   }

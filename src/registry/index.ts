@@ -1,10 +1,7 @@
 /** Who runs where: registered services and the addresses behind names. */
 export { SourceFollower } from "./follower.ts"
+export type { InstanceFilter, InstancePatch, Registration } from "./registration.ts"
 export { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "./resolve.ts"
-export {
-  type InstanceFilter,
-  type InstancePatch,
-  type Registration,
-  ServiceRegistry,
-} from "./services.ts"
+export { ServiceRegistry } from "./services.ts"
 export type { ServiceSource } from "./sourced.ts"
+export { isIn } from "./subset.ts"

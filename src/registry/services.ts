@@ -2,33 +2,14 @@
  * The registry of services: fixed instances of the configuration and registered ones,
  * which expire without heartbeats. Tells watchers after every change.
  */
-import type { NormalizedConfig } from "../config/index.ts"
+import type { NormalizedConfig, NormalizedSubset } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
-import type { Endpoint, Instance, InstanceStatus, Load, ServiceSnapshot } from "../model/service.ts"
+import type { Endpoint, Instance, Load, ServiceSnapshot } from "../model/service.ts"
 import type { RegistryInstance } from "../policy/index.ts"
+import type { InstanceFilter, InstancePatch, Registration } from "./registration.ts"
 import { nextSourced, type ServiceSource, type Sourced, toInstance } from "./sourced.ts"
 import { InstanceStore, toLoad } from "./store.ts"
-
-/** What a registration says; the rest is the registry's. */
-export interface Registration {
-  readonly host: string
-  readonly port: number
-  readonly protocol?: string
-  readonly weight?: number
-  readonly zone?: string | null
-  readonly version?: string | null
-  readonly metadata?: Readonly<Record<string, string>>
-  readonly ttlSeconds?: number | null
-}
-
-/** What may change without registering again. */
-export type InstancePatch = Partial<Registration> & { readonly status?: InstanceStatus }
-
-export interface InstanceFilter {
-  readonly healthy?: boolean
-  readonly zone?: string
-  readonly version?: string
-}
+import { isIn } from "./subset.ts"
 
 export type ServiceWatcher = (service: string) => void
 
@@ -94,8 +75,9 @@ export class ServiceRegistry {
   }
 
   /** As endpoints of an upstream; draining ones stay so that they can finish. */
-  endpoints(service: string): Endpoint[] {
-    return this.instances(service).map(({ id, host, port, weight, status, load }) => {
+  endpoints(service: string, subset: NormalizedSubset | null = null): Endpoint[] {
+    const meant = this.instances(service).filter(({ metadata, ...own }) => isIn({ ...own, labels: metadata }, subset))
+    return meant.map(({ id, host, port, weight, status, load }) => {
       return { id, host, port, weight, draining: status === "draining", load }
     })
   }

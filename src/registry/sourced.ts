@@ -50,7 +50,7 @@ export function toInstance(
     weight,
     zone,
     version,
-    metadata: "metadata" in entry ? (entry.metadata ?? {}) : {},
+    metadata: ("labels" in entry ? entry.labels : entry.metadata) ?? {},
     ttlSeconds: null,
     status: "unknown",
     load: null,

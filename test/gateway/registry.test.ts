@@ -60,7 +60,7 @@ test("a draining instance stays an endpoint so that it can finish, and a check d
 
 test("fixed instances come from the configuration and go with it", (t) => {
   const registry = new ServiceRegistry(":memory:")
-  registry.useFixed({ api: [{ id: "f", host: "h", port: 1, weight: 2, zone: null, version: null }] })
+  registry.useFixed({ api: [{ id: "f", host: "h", port: 1, weight: 2, zone: null, version: null, labels: {} }] })
   t.is(registry.instances("api").length, 1)
   registry.useFixed({})
   t.is(registry.instances("api").length, 0)

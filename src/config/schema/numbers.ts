@@ -79,6 +79,12 @@ export const UPSTREAM = {
   maxPending: [1_024, 0, 1_000_000, "requests that wait for a connection"],
   maxRequests: [1_024, 1, 10_000_000, "requests at the same time"],
   maxRetries: [3, 0, 1_000_000, "retries at the same time"],
+  slowStartMs: [
+    0,
+    0,
+    3_600_000,
+    "a new or recovered endpoint gets its weight over this time, from a tenth on; 0: at once",
+  ],
   panicPercent: [50, 0, 100, "below this share of healthy endpoints health is ignored"],
 } as const satisfies Record<string, NumberRow>
 

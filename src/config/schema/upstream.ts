@@ -75,6 +75,12 @@ export const EndpointSchema = Type.Union([
 export const UpstreamSchema = Exact({
   endpoints: Type.Optional(Type.Array(EndpointSchema, { description: "HOST:PORT, or with a weight" })),
   service: Type.Optional(Type.String({ minLength: 1, description: "name in the registry, instead of endpoints" })),
+  subset: Type.Optional(
+    Exact(
+      { zone: Type.Optional(Type.String()), version: Type.Optional(Type.String()), labels: Type.Optional(Texts) },
+      "only endpoints that have all of these; labels of instances are their metadata",
+    ),
+  ),
   protocol: Type.Optional(Type.Enum(["http1", "h2c", "h2"], { description: "default http1" })),
   balance: Type.Optional(BalanceSchema),
   health: Type.Optional(HealthSchema),
