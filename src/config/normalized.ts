@@ -55,7 +55,7 @@ export interface NormalizedHealth {
 
 export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly name: string
-  readonly protocol: "http1" | "h2c" | "h2"
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
   readonly balance: BalancePlan
   /** Name of the function that picks endpoints; null: native does. */
   readonly balancer: string | null

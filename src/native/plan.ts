@@ -47,7 +47,7 @@ export interface ListenerPlan {
 
 export interface UpstreamPlan {
   readonly name: string
-  readonly protocol: "http1" | "h2c" | "h2"
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
   readonly balance: BalancePlan
   readonly endpoints: readonly EndpointPlan[]
   /** Below this share of healthy endpoints health is ignored. Percent, default 50. */

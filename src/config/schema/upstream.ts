@@ -81,7 +81,11 @@ export const UpstreamSchema = Exact({
       "only endpoints that have all of these; labels of instances are their metadata",
     ),
   ),
-  protocol: Type.Optional(Type.Enum(["http1", "h2c", "h2"], { description: "default http1" })),
+  protocol: Type.Optional(
+    Type.Enum(["http1", "h2c", "h2", "mqtt"], {
+      description: "default http1; mqtt: brokers that clients are proxied to",
+    }),
+  ),
   balance: Type.Optional(BalanceSchema),
   health: Type.Optional(HealthSchema),
   breaker: Type.Optional(BreakerSchema),

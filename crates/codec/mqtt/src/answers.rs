@@ -181,6 +181,11 @@ impl Session {
         fits
     }
 
+    /// Another server answers from now on; this one may still say goodbye.
+    pub fn relay(&mut self) {
+        self.state = State::Connected;
+    }
+
     /// Ends the connection with a reason; older clients are told nothing (a server's
     /// DISCONNECT exists since version 5).
     pub fn disconnect(&mut self, code: u8, out: &mut Vec<u8>) {

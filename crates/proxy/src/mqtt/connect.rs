@@ -1,6 +1,7 @@
 //! CONNECT: who it is, then its session, here or from another worker.
 
 use super::enhanced::Proven;
+use super::relay::{self, Wanted};
 use super::serve::Connection;
 use crate::auth::scram::METHOD;
 use crate::auth::{Claimed, Credentials, authenticate};
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
 use tidegate_message::{Outcome, Protocol};
-use tidegate_mqtt::{Accepted, Connect, reason};
+use tidegate_mqtt::{Accepted, Connect, Version, reason};
 
 /// A CONNECT on its way to a session.
 pub(crate) struct Connecting {
@@ -19,6 +20,8 @@ pub(crate) struct Connecting {
     receive_maximum: u16,
     will: Option<Will>,
     credentials: Option<(String, Vec<u8>)>,
+    /// The route and the upstream whose broker serves it, and its bytes.
+    relayed: Option<((usize, usize), Version, Vec<u8>)>,
     /// It asked for a method of enhanced authentication that is not there.
     wants_method: bool,
     /// What enhanced authentication came to.
@@ -27,7 +30,8 @@ pub(crate) struct Connecting {
 }
 
 impl Connecting {
-    pub(crate) fn new(connect: &Connect<'_>) -> Self {
+    /// `broker`: the route and upstream of its broker, with the whole CONNECT.
+    pub(crate) fn new(connect: &Connect<'_>, broker: Option<((usize, usize), &[u8])>) -> Self {
         let will = connect.will.as_ref().and_then(|will| {
             let (message, expiry) = will.message();
             Some(Will { message: message.build()?, expiry, delay: will.delay() })
@@ -39,8 +43,9 @@ impl Connecting {
             receive_maximum: connect.receive_maximum(),
             will,
             credentials: connect.user_name.map(|user| (user.to_owned(), connect.password.unwrap_or_default().to_vec())),
-            wants_method: connect.auth_method().is_some_and(|method| method != METHOD),
+            wants_method: broker.is_none() && connect.auth_method().is_some_and(|method| method != METHOD),
             proven: None,
+            relayed: broker.map(|(to, bytes)| (to, connect.version, bytes.to_vec())),
             is_v5: connect.version.is_v5(),
         }
     }
@@ -93,6 +98,19 @@ impl Connecting {
             }
             let code = if self.credentials.is_some() { reason::BAD_CREDENTIALS } else { reason::NOT_AUTHORIZED };
             return refuse(connection, code);
+        }
+        if let Some((to, version, bytes)) = self.relayed {
+            let wanted = Wanted { client_id: id, peer: &connection.client.peer };
+            let Some(relay) = relay::open(connection, to, (wanted, version, &bytes)).await else {
+                return refuse(connection, reason::SERVER_UNAVAILABLE);
+            };
+            connection.publisher.access = Access { client_id: self.client_id, ..access.unwrap_or_default() };
+            *connection.client.connection.client_id.borrow_mut() =
+                connection.publisher.access.client_id.as_deref().map(Box::from);
+            connection.relay = Some(Box::new(relay));
+            connection.link.session.borrow_mut().relay();
+            worker.connections.set_deadline(&connection.client.connection, 0);
+            return true;
         }
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());

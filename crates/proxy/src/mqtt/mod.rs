@@ -4,6 +4,7 @@ mod connect;
 mod enhanced;
 mod pace;
 mod packets;
+mod relay;
 mod serve;
 
 pub(crate) use pace::Pace;

@@ -2,6 +2,7 @@
 //! done here; what has to wait leaves as `Later`.
 
 use super::connect::Connecting;
+use super::relay::Wanted;
 use super::serve::Connection;
 use crate::auth::scram::METHOD;
 use crate::pubsub::{Line, Publishing, publish};
@@ -9,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use tidegate_broker::{Granted, Leave, Options, Published, Received, Replay};
 use tidegate_message::{Outcome, Protocol, Qos};
-use tidegate_mqtt::{Ack, AckKind, Event, Incoming, RetainHandling, Subscribe, Unsubscribe, reason};
+use tidegate_mqtt::{Ack, AckKind, Connect, Event, Incoming, RetainHandling, Subscribe, Unsubscribe, reason};
 
 /// What became of the bytes in hand.
 pub(crate) enum Handled {
@@ -72,7 +73,7 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
             if connection.client.worker.hub.traces.is_on() {
                 connection.trace(&event);
             }
-            connection.event(event, used)
+            connection.event(event, &bytes[..used])
         }
         // What the client may be told stands in the output already.
         Err(error) => {
@@ -123,12 +124,16 @@ impl Connection {
         self.client.worker.trace(&line);
     }
 
-    fn event(&mut self, event: Event<'_>, used: usize) -> Handled {
+    fn event(&mut self, event: Event<'_>, whole: &[u8]) -> Handled {
+        let used = whole.len();
         match event {
             Event::Connect(connect) => {
-                let connecting = Box::new(Connecting::new(&connect));
+                let broker = self.broker_of(&connect).map(|to| (to, whole));
+                let connecting = Box::new(Connecting::new(&connect, broker));
                 match connect.auth_method() {
-                    Some(METHOD) => self.begin_enhanced(connecting, connect.auth_data().unwrap_or_default(), used),
+                    Some(METHOD) if broker.is_none() => {
+                        self.begin_enhanced(connecting, connect.auth_data().unwrap_or_default(), used)
+                    }
                     _ => Handled::Later(Later::Connect(connecting), used),
                 }
             }
@@ -143,6 +148,15 @@ impl Connection {
             }
             Event::Auth(auth) => self.auth(&auth, used),
         }
+    }
+
+    /// The route of a CONNECT that leads to a broker of an upstream, with the upstream.
+    fn broker_of(&self, connect: &Connect<'_>) -> Option<(usize, usize)> {
+        let plan = self.client.worker.plan();
+        let brokers = plan.plan.brokers.as_ref()?;
+        let wanted = Wanted { client_id: connect.client_id, peer: &self.client.peer };
+        let route = brokers.find(&wanted)?;
+        Some((route, crate::http::choose(&plan, &plan.plan.routes[route].target)?))
     }
 
     fn publish(&mut self, incoming: &Incoming<'_>, used: usize) -> Handled {

@@ -2,6 +2,7 @@
 
 use super::enhanced::Enhanced;
 use super::packets::{Handled, handle};
+use super::relay::Relay;
 use crate::client::{Client, Input};
 use crate::pubsub::{Framing, MqttLink};
 use crate::worker::{Goodbye, READ_BYTES, Worker};
@@ -23,6 +24,8 @@ enum Woken {
     Asked,
     /// The broker wants it closed.
     Closing(CloseReason),
+    /// The upstream's broker is gone; whether the client has to be told.
+    Lost(bool),
 }
 
 /// One connection while it is served.
@@ -32,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) seat: Seat,
     pub(crate) publisher: crate::pubsub::Publisher,
     pub(crate) enhanced: Enhanced,
+    /// Its way to a broker of an upstream, where its route leads to one.
+    pub(crate) relay: Option<Box<Relay>>,
     frames: Option<Box<Decoder>>,
     /// Bytes of packets that came in pieces: over WebSocket, and those that a read
     /// buffer does not hold.
@@ -73,6 +78,7 @@ pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Fr
         seat: Seat { worker, id: None, leave: Leave::LOST },
         publisher,
         enhanced: Enhanced::No,
+        relay: None,
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
     });
@@ -94,7 +100,9 @@ impl Connection {
                         return;
                     }
                 }
-                Woken::Gone => return,
+                Woken::Gone | Woken::Lost(false) => return,
+                // Not for good: the client may come again, and meets another endpoint.
+                Woken::Lost(true) => return self.say_goodbye(reason::USE_ANOTHER_SERVER),
                 Woken::Late if !self.is_late() => {}
                 Woken::Late => return,
                 Woken::Asked => return self.say_goodbye(self.leaving_code()),
@@ -115,6 +123,9 @@ impl Connection {
             client.connection.register(cx.waker());
             if link.is_broken.get() {
                 return Poll::Ready(Woken::Gone);
+            }
+            if let Some(is_untold) = link.relay_ended.get() {
+                return Poll::Ready(Woken::Lost(is_untold));
             }
             if let Some(reason) = link.closing.get() {
                 return Poll::Ready(Woken::Closing(reason));
@@ -178,6 +189,12 @@ impl Connection {
         let mut at = 0;
         let mut alive = true;
         while alive && at < bytes.len() {
+            if self.relay.is_some() {
+                let (used, goes_on) = self.pass(&bytes[at..]);
+                at += used;
+                alive = self.flush_relay().await && goes_on;
+                break;
+            }
             match handle(self, &bytes[at..]) {
                 Handled::Used(used) => at += used,
                 Handled::More => break,
@@ -245,6 +262,11 @@ impl Connection {
     /// Handles every packet that a read brought, in place.
     async fn take_packets(&mut self, mut input: Input) -> bool {
         loop {
+            if self.relay.is_some() {
+                let (used, goes_on) = self.pass(input.bytes());
+                input.start += used;
+                return self.keep(input) && self.flush_relay().await && goes_on;
+            }
             match handle(self, input.bytes()) {
                 Handled::Used(used) => input.start += used,
                 Handled::More => break,
@@ -272,6 +294,25 @@ impl Connection {
                 break;
             }
         }
+        self.keep(input)
+    }
+
+    /// Hands what a proxied client sent to its relay.
+    fn pass(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let Some(relay) = &mut self.relay else { return (0, false) };
+        relay.take((&self.client.worker, &self.link, &self.publisher.access), bytes)
+    }
+
+    async fn flush_relay(&mut self) -> bool {
+        let timeout_ms = self.client.worker.plan().plan.limits.stall_timeout_ms;
+        match &mut self.relay {
+            Some(relay) => relay.flush(timeout_ms).await,
+            None => false,
+        }
+    }
+
+    /// Keeps what is left of a read for later.
+    fn keep(&mut self, mut input: Input) -> bool {
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         if input.bytes().len() > READ_BYTES / 2 {
             // More than half a packet that may not fit a read buffer: it grows on its own.

@@ -1,6 +1,7 @@
 //! From the DTO to what workers look things up in. A broken route or upstream is
 //! told as a problem and fails alone.
 
+use super::brokers::Brokers;
 use super::dto::*;
 use super::{Trust, Upstream};
 use crate::access::AccessSink;
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: HashMap<String, Arc<Trust>>,
     pub(crate) routes: Vec<Route>,
     pub(crate) table: RouteTable,
+    /// Routes of CONNECTs to brokers of upstreams.
+    pub(crate) brokers: Option<Brokers>,
     /// What `/.well-known/core` lists of the routes.
     pub(crate) visible_paths: Box<[Box<str>]>,
     pub(crate) upstreams: Vec<Upstream>,
@@ -170,6 +173,8 @@ pub(crate) struct Script {
 pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) -> (Plan, Vec<Problem>) {
     let mut limits = registry.limits.lock();
     let mut problems = Vec::new();
+    let broker_names: HashSet<String> =
+        dto.upstreams.iter().filter(|dto| dto.protocol == "mqtt").map(|dto| dto.name.clone()).collect();
     let upstreams: Vec<Upstream> = dto
         .upstreams
         .into_iter()
@@ -184,8 +189,9 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         }
     }
     let names: HashMap<&str, usize> = upstreams.iter().enumerate().map(|(index, up)| (&*up.name, index)).collect();
-    let specs: Vec<RouteSpec> =
+    let mut specs: Vec<RouteSpec> =
         dto.routes.iter().map(|route| RouteSpec { when: route.when.clone(), priority: route.priority }).collect();
+    let brokers = Brokers::compile(&dto.routes, &broker_names, &mut specs);
     let (table, errors) = RouteTable::compile(&specs);
     let mut routes = Vec::with_capacity(dto.routes.len());
     for (index, mut route) in dto.routes.into_iter().enumerate() {
@@ -239,6 +245,7 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         unrouted: registry.route("none"),
         routes,
         table,
+        brokers,
         visible_paths: crate::coap::visible_paths(&specs),
         upstreams,
         scripts,

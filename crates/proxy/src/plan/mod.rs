@@ -2,6 +2,7 @@
 //! workers look things up in. Immutable; what must outlive a plan (breakers,
 //! budgets, counters) is carried over by name.
 
+mod brokers;
 mod compile;
 mod dto;
 mod trust;

@@ -35,7 +35,7 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn compile(dto: UpstreamDto, before: Option<&Upstream>, registry: &Registry) -> Upstream {
         let mut problem = dto.problem.map(Box::from);
-        if dto.protocol != "http1" && problem.is_none() {
+        if !matches!(dto.protocol.as_str(), "http1" | "mqtt") && problem.is_none() {
             problem = Some(format!("protocol {} is not available yet; use http1", dto.protocol).into());
         }
         let mut specs = Vec::with_capacity(dto.endpoints.len());

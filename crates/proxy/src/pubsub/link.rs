@@ -44,6 +44,8 @@ pub(crate) struct MqttLink {
     /// The socket is full: the connection's task waits for room.
     pub(crate) is_blocked: Cell<bool>,
     pub(crate) is_broken: Cell<bool>,
+    /// The broker behind a proxied client is gone; whether the client still has to be told.
+    pub(crate) relay_ended: Cell<Option<bool>>,
     /// The broker wants the connection closed.
     pub(crate) closing: Cell<Option<CloseReason>>,
 }
@@ -68,6 +70,7 @@ impl MqttLink {
             is_marked: Cell::new(false),
             is_blocked: Cell::new(false),
             is_broken: Cell::new(false),
+            relay_ended: Cell::new(None),
             closing: Cell::new(None),
         }
     }
@@ -96,6 +99,12 @@ impl MqttLink {
     /// Asks the connection's task to close for that reason.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.closing.set(Some(reason));
+        self.connection.wake();
+    }
+
+    /// Tells the connection's task that its broker is gone.
+    pub(crate) fn end_relay(&self, is_untold: bool) {
+        self.relay_ended.set(Some(is_untold));
         self.connection.wake();
     }
 
