@@ -2,7 +2,7 @@
 import type { Static } from "typebox"
 import { toBalancePlan } from "../balance/index.ts"
 import type { BreakerPlan } from "../native/index.ts"
-import { toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
+import { toAdaptivePlan, toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
 import { formatHostPort, parseHostPort } from "./address.ts"
 import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
@@ -22,6 +22,7 @@ export function normalizeUpstream(name: string, data: UpstreamData, routes: read
     balance = "roundRobin",
     health,
     outlier,
+    adaptive,
     tls,
     ...rest
   } = data
@@ -35,6 +36,7 @@ export function normalizeUpstream(name: string, data: UpstreamData, routes: read
     subset: subset === undefined ? null : { zone: null, version: null, labels: {}, ...subset },
     health: health === undefined ? null : normalizeHealth(health),
     breaker: breakerOf(name, data, routes),
+    adaptive: toAdaptivePlan(adaptive),
     outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
     problem: tls === undefined ? null : "TLS to upstreams is not available in this version",
     ...withDefaults(UPSTREAM, rest as Partial<Record<keyof typeof UPSTREAM, number>>),

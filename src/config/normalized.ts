@@ -4,6 +4,7 @@
  */
 import type {
   AccessPlan,
+  AdaptivePlan,
   BalancePlan,
   BreakerPlan,
   BrokerPlan,
@@ -65,6 +66,7 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly subset: NormalizedSubset | null
   readonly health: NormalizedHealth | null
   readonly breaker: BreakerPlan | null
+  readonly adaptive: AdaptivePlan | null
   readonly outlier: OutlierPlan | null
   readonly problem: string | null
 }

@@ -10,6 +10,7 @@ export const METRICS = {
   tidegate_upstream_connections: "connections to upstreams, by state",
   tidegate_upstream_reuse_ratio: "share of upstream requests on a connection that was already open",
   tidegate_upstream_overflow_total: "requests turned away by a limit of the upstream",
+  tidegate_upstream_concurrency_limit: "requests at the same time that an adaptive upstream is given",
   tidegate_upstream_endpoint_health: "what health and load leave of an endpoint's weight, 0 to 1",
   tidegate_upstream_retries_total: "further tries, by outcome",
   tidegate_breaker_state: "0 closed, 1 half-open, 2 open",

@@ -58,10 +58,21 @@ export interface UpstreamPlan {
   readonly maxPending: number
   readonly maxRequests: number
   readonly maxRetries: number
+  /** What moves the bound of requests at the same time, below `maxRequests`; null: nothing. */
+  readonly adaptive: AdaptivePlan | null
   readonly breaker: BreakerPlan | null
   readonly outlier: OutlierPlan | null
   /** Why it cannot be used, or null; its share answers 500. */
   readonly problem: string | null
+}
+
+export interface AdaptivePlan {
+  readonly initial: number
+  readonly min: number
+  readonly max: number
+  /** How much longer than in the long run is no sign of a queue. */
+  readonly tolerance: number
+  readonly smoothing: number
 }
 
 export interface EndpointPlan {
@@ -443,6 +454,10 @@ export interface LimitsPlan {
   readonly topicLevels: number
   /** Decisions that wait in one worker. */
   readonly maxDecisions: number
+  /** A worker that is so late turns requests away; 0: never. */
+  readonly shedLagMs: number
+  /** Above so much resident memory requests are turned away; 0: never. */
+  readonly shedMemoryBytes: number
 }
 
 /** What a forwarded request is told to its upstream, besides `X-Forwarded-*`. */

@@ -3,6 +3,7 @@
 //! randomness are arguments, decisions come out; no I/O.
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod backoff;
 mod concurrency;
 mod gate;
@@ -12,6 +13,7 @@ mod retry;
 mod retry_budget;
 mod window;
 
+pub use adaptive::{Adaptive, AdaptivePlan};
 pub use backoff::Backoff;
 pub use concurrency::{Concurrency, Full, Permit};
 pub use gate::{Admission, BreakerPlan, Gate, GateState};

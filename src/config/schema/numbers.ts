@@ -26,6 +26,8 @@ export const LIMITS = {
   websocketMessageBytes: [MIB, 125, 256 * MIB, "one WebSocket message that the gateway itself reads"],
   topicLevels: [128, 1, 128, "levels of a topic or filter"],
   maxDecisions: [512, 1, 512, "policy decisions that wait in one worker"],
+  shedLagMs: [0, 0, 60_000, "a worker that is so late turns requests away with 503; 0: never"],
+  shedMemoryBytes: [0, 0, 1_099_511_627_776, "above it, resident, requests are turned away with 503; 0: never"],
 } as const satisfies Record<string, NumberRow>
 
 /** `broker`: queues and counts of the embedded broker. */

@@ -1,7 +1,7 @@
 /** `upstreams` and `services`: who answers. */
 import Type from "typebox"
 import { STRATEGIES, type StrategyName } from "../../balance/index.ts"
-import { BreakerSchema, OutlierSchema } from "../../resilience/index.ts"
+import { AdaptiveSchema, BreakerSchema, OutlierSchema } from "../../resilience/index.ts"
 import { numbers, UPSTREAM } from "./numbers.ts"
 import { Exact, Later, Port, Texts, Weight } from "./values.ts"
 
@@ -89,6 +89,7 @@ export const UpstreamSchema = Exact({
   balance: Type.Optional(BalanceSchema),
   health: Type.Optional(HealthSchema),
   breaker: Type.Optional(BreakerSchema),
+  adaptive: Type.Optional(AdaptiveSchema),
   outlier: Type.Optional(Type.Union([Type.Literal(false), OutlierSchema])),
   tls: Type.Optional(Later),
   ...numbers(UPSTREAM),

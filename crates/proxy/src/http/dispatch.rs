@@ -146,6 +146,10 @@ fn read(
         behind: &bytes[head.len..],
         edits: RefCell::default(),
     };
+    if client.worker.overload.is_shedding() {
+        client.worker.dropped(request.view.protocol, "shed");
+        return failed(client, &request, (usize::MAX, Flag::Shed, 1_000));
+    }
     let mut captures = Captures::new();
     match plan.plan.table.find(&request.view, &mut captures) {
         Some(index) => routed(client, &request, (index, &captures, resume)),

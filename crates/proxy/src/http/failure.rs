@@ -34,6 +34,8 @@ pub(crate) enum Flag {
     Unfit,
     /// TL: the request's body is longer than the route takes.
     TooLarge,
+    /// OM: the gateway itself has too much to do.
+    Shed,
     /// NC: a route or upstream is broken by its configuration.
     Broken,
 }
@@ -56,6 +58,7 @@ impl Flag {
             Flag::NoDecision => "UAEX",
             Flag::Unfit => "UR",
             Flag::TooLarge => "TL",
+            Flag::Shed => "OM",
             Flag::Broken => "NC",
         }
     }
@@ -63,7 +66,12 @@ impl Flag {
     /// The status that the client gets.
     pub(crate) const fn status(self) -> u16 {
         match self {
-            Flag::ConnectFailure | Flag::ConnectTimeout | Flag::Overflow | Flag::NoHealthy | Flag::NoDecision => 503,
+            Flag::Shed
+            | Flag::ConnectFailure
+            | Flag::ConnectTimeout
+            | Flag::Overflow
+            | Flag::NoHealthy
+            | Flag::NoDecision => 503,
             Flag::Terminated | Flag::Protocol => 502,
             Flag::Timeout | Flag::Stalled | Flag::TotalTimeout => 504,
             Flag::NoRoute => 404,
@@ -88,7 +96,7 @@ impl Flag {
             Flag::NoRoute => "destination_not_found",
             Flag::ClientGone => "connection_read_timeout",
             Flag::RateLimited | Flag::Unfit | Flag::TooLarge => "http_request_denied",
-            Flag::NoDecision => "proxy_internal_error",
+            Flag::NoDecision | Flag::Shed => "proxy_internal_error",
             Flag::Broken => "proxy_configuration_error",
         }
     }
@@ -111,6 +119,7 @@ impl Flag {
             Flag::NoDecision => "a policy did not decide in time",
             Flag::Unfit => "a value of the request does not fit the route's rewrite",
             Flag::TooLarge => "the body is longer than this route takes",
+            Flag::Shed => "the gateway has too much to do now",
             Flag::Broken => "the route is broken by its configuration; see GET /v1/routes",
         }
     }

@@ -407,6 +407,10 @@ fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
             picker.on_failure(exchange.endpoint);
         }
     }
+    if let Some(adaptive) = &upstream.adaptive {
+        let learnt = adaptive.sample((took_ms * 1_000.0) as u64, upstream.requests.active());
+        upstream.requests.set_max(learnt.min(upstream.max_requests));
+    }
     if let Some(gate) = &upstream.gate {
         let now = client.worker.clock.millis();
         if exchange.is_probe {

@@ -169,6 +169,10 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
         }
         let labels = [("upstream", &*upstream.name), ("state", "active")];
         gauge(into, "tidegate_upstream_connections", &labels, f64::from(active));
+        if let Some(adaptive) = &upstream.adaptive {
+            let labels = [("upstream", &*upstream.name)];
+            gauge(into, "tidegate_upstream_concurrency_limit", &labels, f64::from(adaptive.limit()));
+        }
         let labels = [("upstream", &*upstream.name), ("state", "waiting")];
         gauge(into, "tidegate_upstream_connections", &labels, upstream.places.waiting() as f64);
         if let Some(gate) = &upstream.gate {

@@ -87,6 +87,8 @@ impl PlanDto {
                 websocket_message_bytes: 1 << 20,
                 topic_levels: 128,
                 max_decisions: 1_024,
+                shed_lag_ms: 0,
+                shed_memory_bytes: 0,
             },
             log: LogDto { sample_every: 0, access: None },
             forward: ForwardDto::default(),
@@ -128,6 +130,8 @@ pub(crate) struct UpstreamDto {
     pub(crate) max_pending: u32,
     pub(crate) max_requests: u32,
     pub(crate) max_retries: u32,
+    #[serde(default)]
+    pub(crate) adaptive: Option<tidegate_resilience::AdaptivePlan>,
     pub(crate) breaker: Option<tidegate_resilience::BreakerPlan>,
     pub(crate) outlier: Option<tidegate_resilience::OutlierPlan>,
     pub(crate) problem: Option<String>,
@@ -343,6 +347,12 @@ pub(crate) struct LimitsDto {
     pub(crate) websocket_message_bytes: usize,
     pub(crate) topic_levels: usize,
     pub(crate) max_decisions: usize,
+    /// 0: never.
+    #[serde(default)]
+    pub(crate) shed_lag_ms: u64,
+    /// 0: never.
+    #[serde(default)]
+    pub(crate) shed_memory_bytes: u64,
 }
 
 #[derive(Deserialize, Debug, Clone)]

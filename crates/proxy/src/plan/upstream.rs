@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
-use tidegate_resilience::{Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
+use tidegate_resilience::{Adaptive, Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
 use tidegate_upstream::Places;
 
 /// Everything a worker needs to send a request there.
@@ -21,6 +21,9 @@ pub(crate) struct Upstream {
     pub(crate) idle_timeout_ms: u64,
     pub(crate) places: Arc<Places>,
     pub(crate) requests: Arc<Concurrency>,
+    pub(crate) max_requests: u32,
+    /// What moves the bound of `requests`.
+    pub(crate) adaptive: Option<Arc<Adaptive>>,
     /// Requests that wait for a connection.
     pub(crate) pending: Arc<Concurrency>,
     pub(crate) budget: Arc<RetryBudget>,
@@ -78,7 +81,12 @@ impl Upstream {
         let outlier = dto.outlier.map(|plan| OutlierDetector::new(plan, outlier_states.clone()));
         let requests =
             before.map_or_else(|| Arc::new(Concurrency::new(dto.max_requests)), |known| Arc::clone(&known.requests));
-        requests.set_max(dto.max_requests);
+        let adaptive = dto.adaptive.map(|plan| match before.and_then(|known| known.adaptive.as_ref()) {
+            Some(adaptive) if *adaptive.plan() == plan => Arc::clone(adaptive),
+            _ => Arc::new(Adaptive::new(plan)),
+        });
+        let learnt = adaptive.as_ref().map_or(u32::MAX, |adaptive| adaptive.limit());
+        requests.set_max(dto.max_requests.min(learnt));
         let pending =
             before.map_or_else(|| Arc::new(Concurrency::new(dto.max_pending)), |known| Arc::clone(&known.pending));
         pending.set_max(dto.max_pending);
@@ -108,6 +116,8 @@ impl Upstream {
             idle_timeout_ms: dto.idle_timeout_ms,
             places,
             requests,
+            max_requests: dto.max_requests,
+            adaptive,
             pending,
             budget,
             gate,

@@ -4,12 +4,14 @@
 mod buffers;
 mod connections;
 mod control;
+mod overload;
 mod plan;
 mod thread;
 
 pub(crate) use buffers::{Buffers, HEADROOM, READ_BYTES, ReadBuffer};
 pub(crate) use connections::{Connection, ConnectionRow, Connections, Goodbye};
 pub(crate) use control::{Control, Listening};
+pub(crate) use overload::{Bounds, Overload};
 pub(crate) use plan::WorkerPlan;
 pub(crate) use thread::{Started, spawn};
 
@@ -78,6 +80,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) buffers: Buffers,
     pub(crate) access: AccessBuffer,
+    pub(crate) overload: Overload,
     pub(crate) connections: Connections,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) plan: RefCell<Rc<WorkerPlan>>,

@@ -1,6 +1,6 @@
 //! A worker's thread: its runtime, its control loop, its clockwork.
 
-use super::{Buffers, Connections, Control, Goodbye, Listening, Worker, WorkerPlan};
+use super::{Bounds, Buffers, Connections, Control, Goodbye, Level, Listening, Overload, Worker, WorkerPlan};
 use crate::access::AccessBuffer;
 use crate::auth::Verified;
 use crate::coap::Sockets;
@@ -80,6 +80,7 @@ async fn run(started: Started) {
         clock,
         buffers: Buffers::default(),
         access: AccessBuffer::default(),
+        overload: Overload::default(),
         connections: Connections::new(clock.millis()),
         plan: RefCell::new(Rc::new(WorkerPlan { plan: Arc::clone(&plan), upstreams: Vec::new(), turns: Cell::new(0) })),
         pools: RefCell::default(),
@@ -250,6 +251,12 @@ async fn tick(worker: Rc<Worker>) {
         let plan = worker.plan();
         if let Some(sink) = &plan.plan.access {
             worker.access.flush(sink);
+        }
+        let limits = &plan.plan.limits;
+        let bounds = Bounds { lag_ms: limits.shed_lag_ms, memory_bytes: limits.shed_memory_bytes };
+        if let Some(sheds) = worker.overload.turn((now, TICK.as_millis() as u64), bounds) {
+            let text = if sheds { "too much to do: requests are turned away" } else { "requests are taken again" };
+            worker.log(Level::Warn, text);
         }
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;
