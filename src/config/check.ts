@@ -124,7 +124,7 @@ export function isModulePath(text: string): boolean {
 }
 
 function checkLater(data: ConfigData, report: Report): void {
-  for (const key of ["bridges", "tls", "tracing"] as const) {
+  for (const key of ["tls", "tracing"] as const) {
     const value = data[key]
     if (value !== undefined && Object.keys(value).length > 0)
       report([key], "not available in this version; it has no effect", "warning")

@@ -6,6 +6,7 @@ import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
+import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeUpstream } from "./normalize-upstream.ts"
@@ -59,6 +60,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     },
     coap: withDefaults(COAP, data.coap),
     access,
+    bridges: normalizeBridges(data.bridges, context),
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
     alerts: (data.alerts ?? []).map(normalizeAlert),

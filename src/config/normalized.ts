@@ -2,6 +2,7 @@
  * A configuration with every default filled in, every name checked and every secret
  * resolved: what the rest of the control plane works with. Frozen.
  */
+import type { Bridge } from "../model/bridge.ts"
 import type {
   AccessPlan,
   AdaptivePlan,
@@ -138,6 +139,7 @@ export interface NormalizedConfig {
   readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
   /** Services whose instances are found elsewhere. */
   readonly sources: Readonly<Record<string, NormalizedSource>>
+  readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
   readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">

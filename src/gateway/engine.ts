@@ -3,9 +3,10 @@
  * the registry, the checks, the host of the policies, the timers, the data directory.
  */
 import { AlertBoard } from "../alerts/index.ts"
+import { Bridges } from "../bridges/index.ts"
 import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
 import { Scraper } from "../metrics/index.ts"
-import { LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
+import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { ServiceRegistry, SourceFollower } from "../registry/index.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
@@ -23,8 +24,8 @@ export interface Engine {
   readonly dataDir: DataDir | null
   /** Takes over services and endpoints of a configuration that is to be applied, or of the one before. */
   use(loaded: LoadedConfig): void
-  /** Follows what an applied configuration names: sources of services, alerts. */
-  follow(loaded: LoadedConfig): void
+  /** Follows what an applied configuration names: sources of services, alerts, bridges. */
+  follow(loaded: LoadedConfig, listeners: readonly BoundListener[]): void
   /** Ends all of it and joins the native threads. */
   close(): Promise<void>
 }
@@ -87,13 +88,16 @@ function assemble(
     registry.useFixed(loaded.config.services)
     endpoints.use(loaded)
   }
-  const follow = ({ config: { sources: named, alerts: rules }, functions }: LoadedConfig): void => {
-    sources.use(named, functions)
-    alerts.use(rules)
+  const bridges = new Bridges(complain)
+  const follow = ({ config, functions }: LoadedConfig, listeners: readonly BoundListener[]): void => {
+    sources.use(config.sources, functions)
+    alerts.use(config.alerts)
+    bridges.use(config.bridges, localMqtt(config, listeners))
   }
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
     alerts.close()
+    await bridges.close()
     sources.close()
     endpoints.close()
     await host.close()
@@ -102,4 +106,11 @@ function assemble(
     dataDir?.close()
   }
   return { native, registry, alerts, endpoints, host, applier, dataDir, use, follow, close }
+}
+
+/** Where a bridge of this gateway reaches it: its first TCP listener that takes MQTT. */
+function localMqtt({ listeners }: NormalizedConfig, bound: readonly BoundListener[]): string | null {
+  const names = listeners.filter(({ transport, protocols }) => transport === "tcp" && protocols.includes("mqtt"))
+  const found = bound.find(({ name }) => names.some((listener) => listener.name === name))
+  return found === undefined ? null : `mqtt://${found.address.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, "127.0.0.1")}`
 }

@@ -24,6 +24,7 @@ const FOLDERS = [
   "metrics",
   "dashboard",
   "alerts",
+  "bridges",
   "gateway",
   "admin",
   "cli",

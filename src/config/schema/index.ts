@@ -2,6 +2,7 @@
 import Type, { type Static } from "typebox"
 import { AlertSchema } from "./alert.ts"
 import { AuthSchema } from "./auth.ts"
+import { BridgesSchema } from "./bridge.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
@@ -42,7 +43,7 @@ export const ConfigSchema = Exact({
   routes: Type.Optional(Type.Array(RouteSchema)),
   policies: Type.Optional(NamesOrModules),
   handlers: Type.Optional(NamesOrModules),
-  bridges: Type.Optional(Type.Union([Later, Type.Array(Type.Unknown())])),
+  bridges: Type.Optional(BridgesSchema),
   broker: Type.Optional(
     Exact({
       httpPath: Type.Optional(
