@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   CODEC_INVALID: { exit: 1, text: "bytes are no packet of their protocol, or a packet cannot be written" },
   PASSWORD: { exit: 70, text: "a password could not be hashed" },
   CANNOT_LISTEN: { exit: 2, text: "the operating system refused to listen on the address" },
+  TLS_INVALID: { exit: 2, text: "a file of certificates, keys or revocations cannot be used" },
   PORT_IN_USE: { exit: 2, text: "another process listens on the address" },
   ADDRESS_NOT_AVAILABLE: { exit: 2, text: "the address does not belong to this machine" },
   NATIVE_MISSING: { exit: 2, text: "the native addon for this platform was not found" },

@@ -90,7 +90,7 @@ function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Pat
   if (listener.unknownTo !== undefined && parseHostPort(listener.unknownTo) === null) {
     report([...at, "unknownTo"], `"${listener.unknownTo}" is not HOST:PORT`)
   }
-  if (listener.tls !== undefined) report([...at, "tls"], "listeners with TLS are not available in this version")
+  if (transport === "udp" && typeof listener.tls === "object") report([...at, "tls"], "a udp listener has no TLS")
   if (transport !== "udp" || listener.protocols === undefined || listener.protocols === "detect") return
   const wrong = listener.protocols.filter((protocol) => protocol !== "coap")
   if (wrong.length > 0) report([...at, "protocols"], `a udp listener speaks coap, not ${wrong.join(", ")}`)
@@ -124,7 +124,7 @@ export function isModulePath(text: string): boolean {
 }
 
 function checkLater(data: ConfigData, report: Report): void {
-  for (const key of ["tls", "tracing"] as const) {
+  for (const key of ["tracing"] as const) {
     const value = data[key]
     if (value !== undefined && Object.keys(value).length > 0)
       report([key], "not available in this version; it has no effect", "warning")

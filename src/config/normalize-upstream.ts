@@ -5,20 +5,29 @@ import type { BreakerPlan } from "../native/index.ts"
 import { toAdaptivePlan, toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
 import { formatHostPort, parseHostPort } from "./address.ts"
 import { upstreamsOf } from "./check-routes.ts"
+import type { NormalizeContext } from "./normalize-auth.ts"
+import { normalizeClientTls } from "./normalize-tls.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
 import type { RouteData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
 import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
 
+/** What is offered to an upstream over TLS. */
+const ALPN = { any: ["h2", "http/1.1"], http1: ["http/1.1"], h2: ["h2"], h2c: ["h2"], mqtt: ["mqtt"] } as const
+
 type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
 type ServiceData = Static<typeof InstanceSchema>
 
-export function normalizeUpstream(name: string, data: UpstreamData, routes: readonly RouteData[]): NormalizedUpstream {
+export function normalizeUpstream(
+  name: string,
+  data: UpstreamData,
+  { routes, context }: { routes: readonly RouteData[]; context: NormalizeContext },
+): NormalizedUpstream {
   const {
     endpoints = [],
     service,
     subset,
-    protocol = "http1",
+    protocol,
     balance = "roundRobin",
     health,
     outlier,
@@ -26,19 +35,26 @@ export function normalizeUpstream(name: string, data: UpstreamData, routes: read
     tls,
     ...rest
   } = data
+  // h2 is HTTP/2 in TLS; in the clear it is called h2c.
+  const secured = tls === undefined && protocol !== "h2" ? null : (tls ?? true)
+  const at = ["upstreams", name, "tls"]
+  const wire = {
+    protocol: protocol ?? "http1",
+    tls: secured === null ? null : normalizeClientTls(secured, { at, context, alpn: ALPN[protocol ?? "any"] }),
+  }
   return {
     name,
-    protocol,
+    ...wire,
     balance: toBalancePlan(balance),
     balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),
     service: service ?? null,
     subset: subset === undefined ? null : { zone: null, version: null, labels: {}, ...subset },
-    health: health === undefined ? null : normalizeHealth(health),
+    health: health === undefined ? null : normalizeHealth(health, wire),
     breaker: breakerOf(name, data, routes),
     adaptive: toAdaptivePlan(adaptive),
     outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
-    problem: tls === undefined ? null : "TLS to upstreams is not available in this version",
+    problem: null,
     ...withDefaults(UPSTREAM, rest as Partial<Record<keyof typeof UPSTREAM, number>>),
   }
 }
@@ -71,7 +87,10 @@ export function normalizeService(data: ServiceData): NormalizedEndpoint & { vers
   return { id, host, port, weight, zone, version, labels: metadata }
 }
 
-function normalizeHealth(data: NonNullable<UpstreamData["health"]>): NormalizedHealth {
+function normalizeHealth(
+  data: NonNullable<UpstreamData["health"]>,
+  wire: Pick<NormalizedHealth, "protocol" | "tls">,
+): NormalizedHealth {
   const { http, status, body, host, command, custom, intervalMs = 2_000, timeoutMs = 1_000, rise = 2, fall = 3 } = data
   return {
     kind: HEALTH_KINDS.find((kind) => data[kind] !== undefined) ?? "tcp",
@@ -79,6 +98,8 @@ function normalizeHealth(data: NonNullable<UpstreamData["health"]>): NormalizedH
     command: command ?? [],
     custom: custom ?? null,
     host: host ?? null,
+    service: typeof data.grpc === "string" ? data.grpc : "",
+    ...wire,
     status: typeof status === "number" ? [status] : (status ?? []),
     body: body ?? null,
     intervalMs,

@@ -9,6 +9,7 @@ import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-au
 import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
+import { normalizeServerTls } from "./normalize-tls.ts"
 import { normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
@@ -25,8 +26,6 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 ]
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
-  const { users, jwt, http } = data.auth ?? {}
-  const hasUsers = Object.keys(users ?? {}).length > 0 || jwt !== undefined || http !== undefined
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", ...broker } = data.broker ?? {}
   const { redirect, ...mqtt } = data.mqtt ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
@@ -38,10 +37,12 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
   }
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
-    listeners: (data.listeners ?? DEFAULT_LISTENERS).map((listener) => normalizeListener(listener, hasUsers)),
+    listeners: (data.listeners ?? DEFAULT_LISTENERS).map((listener, index) =>
+      normalizeListener(listener, { data, index, context }),
+    ),
     admin: normalizeAdmin(data.admin, context),
     upstreams: Object.entries(data.upstreams ?? {}).map(([name, upstream]) =>
-      normalizeUpstream(name, upstream, data.routes ?? []),
+      normalizeUpstream(name, upstream, { routes: data.routes ?? [], context }),
     ),
     services: normalizeServices(data.services ?? {}),
     sources: normalizeSources(data.services ?? {}, context),
@@ -80,7 +81,12 @@ function normalizeAccessLog(given: NonNullable<ConfigData["log"]>["access"], fol
   return { format, file: file === undefined ? null : resolve(folder, file), sampleEvery }
 }
 
-function normalizeListener(listener: ListenerData, hasUsers: boolean): ListenerPlan {
+function normalizeListener(
+  listener: ListenerData,
+  { data, index, context }: { data: ConfigData; index: number; context: NormalizeContext },
+): ListenerPlan {
+  const { users, jwt, http } = data.auth ?? {}
+  const hasUsers = Object.keys(users ?? {}).length > 0 || jwt !== undefined || http !== undefined
   const address = parseListener(listener.address) ?? { transport: "tcp", host: "127.0.0.1", port: 0 }
   const { protocols = "detect" } = listener
   return {
@@ -93,7 +99,20 @@ function normalizeListener(listener: ListenerData, hasUsers: boolean): ListenerP
     // Whoever configured users wants them asked for; else the machine itself may come in.
     anonymous: listener.anonymous ?? (!hasUsers && isLoopback(address.host)),
     unknownTo: listener.unknownTo ?? null,
+    tls: address.transport === "udp" ? null : listenerTls(listener, { data, index, context }),
   }
+}
+
+/** The listener's own, or the one of the whole configuration. */
+function listenerTls(
+  listener: ListenerData,
+  { data, index, context }: { data: ConfigData; index: number; context: NormalizeContext },
+): ListenerPlan["tls"] {
+  const own = listener.tls !== undefined
+  const tls = listener.tls ?? data.tls ?? false
+  // An empty one says nothing: there is no TLS without a certificate.
+  if (tls === false || Object.keys(tls).length === 0) return null
+  return normalizeServerTls(tls, own ? ["listeners", index, "tls"] : ["tls"], context)
 }
 
 function normalizeAdmin(admin: ConfigData["admin"], context: NormalizeContext): NormalizedAdmin | null {

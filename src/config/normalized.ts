@@ -9,6 +9,7 @@ import type {
   BalancePlan,
   BreakerPlan,
   BrokerPlan,
+  ClientTlsPlan,
   ForwardPlan,
   ListenerPlan,
   LogPlan,
@@ -39,9 +40,14 @@ export interface NormalizedSubset {
 }
 
 export interface NormalizedHealth {
-  readonly kind: "http" | "tcp" | "mqtt" | "coap" | "command" | "custom"
+  readonly kind: "http" | "tcp" | "grpc" | "mqtt" | "coap" | "command" | "custom"
   readonly path: string
   readonly host: string | null
+  /** Of a grpc check; empty: the whole server. */
+  readonly service: string
+  /** How the upstream is spoken to. */
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  readonly tls: ClientTlsPlan | null
   /** Empty: 200 to 399. */
   readonly status: readonly number[]
   readonly body: string | null
@@ -58,6 +64,7 @@ export interface NormalizedHealth {
 export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly name: string
   readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  readonly tls: ClientTlsPlan | null
   readonly balance: BalancePlan
   /** Name of the function that picks endpoints; null: native does. */
   readonly balancer: string | null

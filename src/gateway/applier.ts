@@ -10,6 +10,7 @@ import { type Applied, type NativeGateway, type Plan, toTidegateError } from "..
 import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
 import { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "../registry/index.ts"
 import type { PolicyHost } from "./policy-host.ts"
+import { stampOf, tlsFiles } from "./tls-files.ts"
 
 /** Where endpoints and their health come from. */
 export interface EndpointSource {
@@ -35,6 +36,7 @@ export class Applier {
   readonly #options: ApplierOptions
   #version = 0
   #shape = ""
+  #files = ""
 
   constructor(options: ApplierOptions) {
     this.#options = options
@@ -45,13 +47,18 @@ export class Applier {
     return this.#apply(loaded, await this.#endpoints(loaded))
   }
 
-  /** The same configuration again, if its endpoints are others by now; else null. */
+  /** The same configuration again, if its endpoints or the files it names are others by now; else null. */
   async refresh(loaded: LoadedConfig): Promise<AppliedPlan | null> {
     const endpoints = await this.#endpoints(loaded)
-    return shapeOf(endpoints) === this.#shape ? null : this.#apply(loaded, endpoints)
+    const files = await stampOf(tlsFiles(loaded.config))
+    if (shapeOf(endpoints) === this.#shape && files === this.#files) return null
+    // A pair that does not fit is complained about once, not at every look.
+    this.#files = files
+    return this.#apply(loaded, endpoints)
   }
 
   async #apply(loaded: LoadedConfig, endpoints: Map<string, UpstreamEndpoints>): Promise<AppliedPlan> {
+    const files = await stampOf(tlsFiles(loaded.config))
     const { native, host } = this.#options
     const { config, functions } = loaded
     const version = this.#version + 1
@@ -62,6 +69,7 @@ export class Applier {
       prepared.commit()
       this.#version = version
       this.#shape = shapeOf(endpoints)
+      this.#files = files
       return { plan: withProblems(plan, applied), applied }
     } catch (error) {
       await prepared.rollback()
@@ -82,6 +90,7 @@ export class Applier {
     const toPlan = (endpoint: ResolvedEndpoint) => ({
       id: endpoint.id,
       address: endpoint.address,
+      host: endpoint.host,
       weight: Math.max(1, endpoint.weight),
       // A weight of 0 is not a small share, it is none.
       health: endpoint.weight === 0 ? 0 : source.health(upstream, endpoint),

@@ -12,6 +12,7 @@ import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
 import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
+import { TlsFiles } from "./tls-files.ts"
 
 export interface Engine {
   readonly native: NativeGateway
@@ -78,6 +79,7 @@ function assemble(
     publish: (topic, payload) => native.publish(topic, Buffer.from(payload), JSON.stringify({ retain: true, qos: 1 })),
     changed: ({ name, state, value, at }) => hub.emit({ type: "alert", time: at, name, state, value }),
   })
+  const tlsFiles = new TlsFiles(() => changed("endpoints"), complain)
   const applier = new Applier({ native, host, source: endpoints })
   // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
   const timers = [
@@ -93,9 +95,11 @@ function assemble(
     sources.use(config.sources, functions)
     alerts.use(config.alerts)
     bridges.use(config.bridges, localMqtt(config, listeners))
+    void tlsFiles.use(config)
   }
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
+    tlsFiles.close()
     alerts.close()
     await bridges.close()
     sources.close()

@@ -9,6 +9,7 @@ import type { Check } from "./check.ts"
 import { coapCheck } from "./coap-check.ts"
 import { commandCheck } from "./command-check.ts"
 import { customCheck } from "./custom-check.ts"
+import { grpcCheck } from "./grpc-check.ts"
 import { httpCheck } from "./http-check.ts"
 import { mqttCheck } from "./mqtt-check.ts"
 import { tcpCheck } from "./tcp-check.ts"
@@ -36,6 +37,7 @@ interface Watch {
 const CHECKS: Readonly<Record<NormalizedHealth["kind"], Check>> = {
   http: httpCheck,
   tcp: tcpCheck,
+  grpc: grpcCheck,
   mqtt: mqttCheck,
   coap: coapCheck,
   command: commandCheck,

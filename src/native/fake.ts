@@ -204,6 +204,14 @@ export class FakeNative implements NativeModule {
     return port
   }
 
+  async createDevAuthority(name: string): Promise<string> {
+    return JSON.stringify({ cert: `authority ${name}`, key: "key" })
+  }
+
+  async createDevCertificate(_cert: string, _key: string, names: string[]): Promise<string> {
+    return JSON.stringify({ cert: `certificate ${names.join(" ")}`, key: "key" })
+  }
+
   async hashPassword(password: string): Promise<string> {
     return `$argon2id$v=19$m=8,t=1,p=1$fake$${Buffer.from(password).toString("base64")}`
   }

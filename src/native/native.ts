@@ -74,6 +74,10 @@ export interface NativeModule {
   attachPolicyThread(gatewayId: number, rings: readonly Uint8Array[], wake: () => void): PolicyPort
   /** argon2id with a random salt, as a PHC string. */
   hashPassword(password: string): Promise<string>
+  /** An authority for development: `{ cert, key }` as JSON, PEM. */
+  createDevAuthority(name: string): Promise<string>
+  /** A certificate that it signs. */
+  createDevCertificate(cert: string, key: string, names: string[]): Promise<string>
 }
 
 /** The codecs; packets as JSON with their binary fields in a buffer beside it. */

@@ -43,11 +43,46 @@ export interface ListenerPlan {
   readonly anonymous: boolean
   /** `host:port` that unknown openings are spliced to, or null: closed and counted. */
   readonly unknownTo: string | null
+  /** How it speaks TLS, on the same port; null: not at all. */
+  readonly tls: ServerTlsPlan | null
+}
+
+/** PEM files. */
+export interface PairPlan {
+  readonly cert: string
+  readonly key: string
+}
+
+export interface ServerTlsPlan {
+  /** By server name; the first one where none fits. */
+  readonly certificates: readonly PairPlan[]
+  readonly minVersion: "1.2" | "1.3"
+  readonly clientAuth: {
+    readonly ca: readonly string[]
+    readonly crl: readonly string[]
+    readonly mode: "request" | "require"
+  } | null
+  readonly sessionTickets: boolean
+  /** In the order of preference. */
+  readonly alpn: readonly string[]
+}
+
+export interface ClientTlsPlan {
+  /** PEM files; empty: the system's trust. */
+  readonly ca: readonly string[]
+  /** What is asked for and verified; null: the endpoint's address. */
+  readonly serverName: string | null
+  readonly certificate: PairPlan | null
+  readonly verify: boolean
+  readonly minVersion: "1.2" | "1.3"
+  readonly alpn: readonly string[]
 }
 
 export interface UpstreamPlan {
   readonly name: string
   readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  /** How it is spoken to over TLS; null: in the clear. */
+  readonly tls: ClientTlsPlan | null
   readonly balance: BalancePlan
   readonly endpoints: readonly EndpointPlan[]
   /** Below this share of healthy endpoints health is ignored. Percent, default 50. */
@@ -55,6 +90,8 @@ export interface UpstreamPlan {
   readonly connectTimeoutMs: number
   readonly idleTimeoutMs: number
   readonly maxConnections: number
+  /** Streams at the same time on one HTTP/2 connection. */
+  readonly maxStreams: number
   readonly maxPending: number
   readonly maxRequests: number
   readonly maxRetries: number
@@ -80,6 +117,8 @@ export interface EndpointPlan {
   readonly id: string
   /** `host:port`, resolved to an IP address. */
   readonly address: string
+  /** What it proves in TLS unless `serverName` says something else. */
+  readonly host: string
   /** Weight as configured, 1 to 1000. */
   readonly weight: number
   /** What health and load leave of it: 0 to 1; 0 is unhealthy. Also set by `setWeights`. */
@@ -458,6 +497,11 @@ export interface LimitsPlan {
   readonly shedLagMs: number
   /** Above so much resident memory requests are turned away; 0: never. */
   readonly shedMemoryBytes: number
+  /** Streams at the same time on one HTTP/2 connection. */
+  readonly http2Streams: number
+  readonly http2ResetsPerSecond: number
+  /** PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames. */
+  readonly http2ControlPerSecond: number
 }
 
 /** What a forwarded request is told to its upstream, besides `X-Forwarded-*`. */

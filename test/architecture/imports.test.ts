@@ -50,6 +50,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
   broker: ["message"],
   store: ["message", "broker"],
   ring: ["message"],
+  tls: ["message"],
   listener: ["message", "detect"],
   upstream: ["codec/kit", "codec/http", "balance", "resilience", "message"],
   proxy: [
@@ -67,10 +68,11 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
     "broker",
     "store",
     "ring",
+    "tls",
     "listener",
     "upstream",
   ],
-  node: ["proxy", "ring", "message", "codec/kit", "codec/mqtt", "codec/coap"],
+  node: ["proxy", "ring", "tls", "message", "codec/kit", "codec/mqtt", "codec/coap"],
 }
 
 /** Crates without I/O: no runtime, no socket. */
@@ -87,6 +89,7 @@ const PURE = [
   "resilience",
   "policy",
   "broker",
+  "tls",
 ]
 
 function sources(folder: string, ending: string): string[] {

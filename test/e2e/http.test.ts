@@ -292,7 +292,6 @@ const hostile: [string, string, RegExp][] = [
   ["above the root", "GET /api/../../etc HTTP/1.1\r\nHost: a\r\n\r\n", /^HTTP\/1\.1 400 /],
   ["long header", `GET /api/ HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(9_000)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
   ["endless header", `GET /api/ HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(9_000)}`, /^HTTP\/1\.1 431 /],
-  ["HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", /^\x00\x00\x00\x04[\s\S]*use HTTP\/1\.1/],
   ["TLS", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", /^\x15\x03\x03\x00\x02\x02/],
   ["nothing known", "\x00\x01\x02\x03", /^$/],
   ["CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", /^HTTP\/1\.1 405 /],

@@ -5,7 +5,7 @@ import { loadData } from "../../src/config/index.ts"
 import { byHeader, definePolicy, path } from "../../src/index.ts"
 import { compile, programData, toProgram } from "../../src/plan/index.ts"
 
-const endpoint = (id: string) => ({ id, address: id, weight: 1, health: 1, draining: false })
+const endpoint = (id: string) => ({ id, address: id, host: "127.0.0.1", weight: 1, health: 1, draining: false })
 
 function planOf(raw: unknown, endpoints: Record<string, string[]> = {}) {
   const { config, functions } = loadData(raw)
@@ -65,14 +65,14 @@ test("a route without a name has one that stays while its condition stays", (t) 
 
 test("an upstream without endpoints fails alone and says why", (t) => {
   const plan = planOf(
-    { ...BASE, upstreams: { ...BASE.upstreams, other: { endpoints: ["127.0.0.1:1"], tls: { a: 1 } } } },
+    { ...BASE, upstreams: { ...BASE.upstreams, other: { endpoints: ["127.0.0.1:1"] } } },
     { api: ["127.0.0.1:9000"] },
   )
   t.deepEqual(
     plan.upstreams.map(({ name, problem }) => [name, problem]),
     [
       ["api", null],
-      ["other", "TLS to upstreams is not available in this version"],
+      ["other", "it has no endpoints"],
     ],
   )
 })

@@ -10,3 +10,4 @@ mod gateway;
 mod memory;
 mod policy;
 mod task;
+mod tls;

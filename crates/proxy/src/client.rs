@@ -1,47 +1,20 @@
 //! The client's end of a stream: reads go through the worker's scratch buffer, and
 //! only what could not be used at once is kept here.
 
+use crate::ends::{ReadEnd, WriteEnd};
 use crate::plan::Trust;
 use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
-use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
-use std::ops::Deref;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_listener::Permit;
-use tidegate_message::Peer;
+use tidegate_message::{Peer, Protocol};
 use tidegate_ring::EventKind;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-/// The writing end of a socket. Dropping it says nothing to the peer: when both ends
-/// are gone the socket closes, and that is one system call less than a shutdown first.
-pub(crate) struct WriteEnd(Option<OwnedWriteHalf>);
-
-impl WriteEnd {
-    pub(crate) const fn new(half: OwnedWriteHalf) -> Self {
-        WriteEnd(Some(half))
-    }
-}
-
-impl Deref for WriteEnd {
-    type Target = TcpStream;
-
-    fn deref(&self) -> &TcpStream {
-        self.0.as_ref().expect("taken by drop alone").as_ref()
-    }
-}
-
-impl Drop for WriteEnd {
-    fn drop(&mut self) {
-        self.0.take().into_iter().for_each(OwnedWriteHalf::forget);
-    }
-}
+use tidegate_tls::Names;
+use tokio::io::ReadBuf;
 
 /// Bytes that were read and not used yet, in a scratch buffer.
 pub(crate) struct Input {
@@ -65,16 +38,20 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) trust: Arc<Trust>,
-    pub(crate) read: OwnedReadHalf,
+    pub(crate) read: ReadEnd,
     /// Shared with the flush task once the connection subscribes.
     pub(crate) write: Rc<WriteEnd>,
     pub(crate) peer: Peer,
+    /// What its requests are counted as.
+    pub(crate) protocol: Protocol,
+    /// What the certificate covers that it was shown; `None`: there is no TLS.
+    pub(crate) names: Option<Arc<Names>>,
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
     /// The client has sent everything it ever will.
     pub(crate) is_at_end: bool,
-    /// Its place among the admitted, held as long as it lives.
-    pub(crate) _permit: Permit,
+    /// Its place among the admitted, held as long as it lives; a stream shares its connection's.
+    pub(crate) _permit: Option<Permit>,
 }
 
 /// Why a wait for the client ended without bytes.
@@ -95,10 +72,14 @@ impl Client {
     /// Reads once. What was carried over stands in front of what is new; an empty
     /// result is the end of the stream.
     pub(crate) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
+        if self.carry.len() >= READ_BYTES {
+            // There is no room to read into before some of it is used.
+            return Poll::Ready(self.carried().ok_or_else(|| io::ErrorKind::InvalidData.into()));
+        }
         let mut buffer = self.worker.buffers.take();
-        let start = HEADROOM + self.carry.len().min(READ_BYTES - 1);
+        let start = HEADROOM + self.carry.len();
         let mut read = ReadBuf::new(&mut buffer[start..]);
-        let polled = Pin::new(&mut self.read).poll_read(cx, &mut read);
+        let polled = self.read.poll_read(cx, (&self.worker.buffers, &mut read));
         let count = read.filled().len();
         let result = match polled {
             Poll::Ready(result) => result,
@@ -148,14 +129,19 @@ impl Client {
         let mut buffer = self.worker.buffers.take();
         let end = HEADROOM + self.carry.len().min(READ_BYTES);
         buffer[HEADROOM..end].copy_from_slice(&self.carry[..end - HEADROOM]);
-        self.carry = Vec::new();
+        if self.carry.len() > READ_BYTES {
+            self.carry.drain(..READ_BYTES);
+        } else {
+            self.carry = Vec::new();
+        }
         Some(Input { buffer, start: HEADROOM, end })
     }
 
     /// Keeps what is left of `input` and gives its buffer back.
     pub(crate) fn stash(&mut self, input: Input) {
         if !input.is_empty() {
-            self.carry.extend_from_slice(input.bytes());
+            // What was carried over and not taken yet stands behind it.
+            self.carry.splice(0..0, input.bytes().iter().copied());
         }
         self.worker.buffers.give(input.buffer);
     }
@@ -184,8 +170,7 @@ impl Client {
 
     /// Tells the client that nothing more comes from us.
     pub(crate) fn end(&self) {
-        // A client that is gone needs no telling.
-        let _ = SockRef::from(&**self.write).shutdown(std::net::Shutdown::Write);
+        self.write.end();
     }
 
     /// Writes everything, within the connection's deadline.
@@ -209,6 +194,16 @@ impl Client {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// From now on it is counted under that protocol.
+    pub(crate) fn becomes(&self, protocol: Protocol) {
+        let counters = &self.worker.counters;
+        if let Some(before) = self.connection.protocol.replace(Some(protocol)) {
+            counters.of(before).open.sub(1);
+        }
+        counters.of(protocol).accepted.add(1);
+        counters.of(protocol).open.add(1);
     }
 
     /// Sets the connection's deadline, milliseconds from `now`.
@@ -251,7 +246,9 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.connections.close(&self.connection);
-        self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
+        if !self.connection.is_stream.get() {
+            self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
+        }
         let counters = &self.worker.counters;
         if let Some(protocol) = self.connection.protocol.get() {
             counters.of(protocol).open.sub(1);

@@ -154,7 +154,8 @@ impl Gateway {
             ));
         }
         let registry = Registry::new(workers);
-        let empty = Arc::new(compile(PlanDto::empty(), None, &registry).0);
+        let (empty, _) = compile(PlanDto::empty(), None, &registry).map_err(tls_error)?;
+        let empty = Arc::new(empty);
         let (clock, broker) = (Clock::start(), tidegate_broker::Shared::new(SharedLimits::default()));
         let opened = data_dir.map(|folder| recover::open(&folder, (&clock, workers), &broker)).transpose()?;
         let shared = Arc::new(Shared {
@@ -203,7 +204,7 @@ impl Gateway {
     /// does not parse or cannot be bound changes nothing. Blocks until every worker uses it.
     ///
     /// # Errors
-    /// `INVALID_PLAN`, `PORT_IN_USE`, `CANNOT_LISTEN`, `CLOSED`.
+    /// `INVALID_PLAN`, `TLS_INVALID`, `PORT_IN_USE`, `CANNOT_LISTEN`, `CLOSED`.
     pub fn apply(&self, json: &[u8]) -> Result<Applied, GatewayError> {
         let mut bound = self.listeners.lock();
         let mut dto: PlanDto = serde_json::from_slice(json)
@@ -213,7 +214,8 @@ impl Gateway {
         let has_own = dto.access.jwt.is_some() || dto.access.http.is_some();
         let before = self.shared.plan.load_full();
         let (plan, problems) =
-            compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry);
+            compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry)
+                .map_err(tls_error)?;
         let mut new = Vec::new();
         for listener in listeners.iter().filter(|listener| !bound.contains_key(&listener.name)) {
             new.push((Arc::new(listener.clone()), self.bind(listener)?));
@@ -406,6 +408,11 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Certificates that cannot be used.
+fn tls_error(cause: tidegate_tls::TlsError) -> GatewayError {
+    error("TLS_INVALID", cause.to_string())
 }
 
 fn closed() -> GatewayError {

@@ -1,6 +1,7 @@
 //! A worker's accept loop for one listener.
 
-use crate::client::{Client, WriteEnd};
+use crate::client::Client;
+use crate::ends::{ReadEnd, WriteEnd};
 use crate::plan::{ListenerDto, Trust};
 use crate::stream::serve_stream;
 use crate::worker::{Level, Worker};
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_listener::Refusal;
-use tidegate_message::Peer;
+use tidegate_message::{Peer, Protocol};
 use tidegate_ring::EventKind;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -67,12 +68,14 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         worker: Rc::clone(worker),
         connection,
         trust,
-        read,
-        write: Rc::new(WriteEnd::new(write)),
+        read: ReadEnd::Socket(read),
+        write: Rc::new(WriteEnd::socket(write)),
         peer: Peer::new(peer),
+        protocol: Protocol::Http1,
+        names: None,
         carry: Vec::new(),
         is_at_end: false,
-        _permit: permit,
+        _permit: Some(permit),
     });
     tokio::task::spawn_local(serve_stream(client));
 }

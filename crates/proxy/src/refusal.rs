@@ -11,11 +11,6 @@ const TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 /// RFC 8323: our CSM, then Abort (7.05) with a diagnostic payload.
 const COAP_TCP: &[u8] = b"\x00\xe1\xd0\x08\xe5\xffnot on this listener";
 
-/// HTTP/2 with prior knowledge.
-pub(crate) async fn http2(client: Box<Client>, input: Input) {
-    say(client, input, HTTP2).await;
-}
-
 /// TLS.
 pub(crate) async fn tls(client: Box<Client>, input: Input) {
     say(client, input, TLS).await;

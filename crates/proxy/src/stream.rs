@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Ended, Input};
 use crate::pubsub::Framing;
-use crate::{http, mqtt, refusal};
+use crate::{http, http2, mqtt, refusal, tls};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,23 +22,52 @@ pub(crate) async fn serve_stream(mut client: Box<Client>) {
         return client.worker.counters.unknown.add(1);
     }
     let Some((opening, input)) = first_bytes(&mut client).await else { return };
+    if opening == Opening::Tls && client.trust.tls.is_some() {
+        return Box::pin(serve_tls(client, input)).await;
+    }
+    serve_opening(client, (opening, input)).await;
+}
+
+/// A connection whose opening is known: to its protocol's driver.
+async fn serve_opening(client: Box<Client>, (opening, input): (Opening, Input)) {
     let protocol = protocol_of(opening);
     if !client.trust.protocols.contains(&protocol) {
         client.worker.counters.not_accepted.add(1);
         return Box::pin(refusal::not_accepted(client, input, opening)).await;
     }
-    let counters = client.worker.counters.of(protocol);
-    counters.accepted.add(1);
-    counters.open.add(1);
-    client.connection.protocol.set(Some(protocol));
+    client.becomes(protocol);
     match opening {
         Opening::Http1 => http::serve(client, input).await,
-        Opening::Http2 => Box::pin(refusal::http2(client, input)).await,
+        Opening::Http2 => Box::pin(http2::serve(client, input)).await,
         Opening::Tls => Box::pin(refusal::tls(client, input)).await,
         Opening::CoapTcp => {
             Box::pin(crate::coap::serve_stream(client, Some(input), (Transport::Tcp, Access::default()))).await
         }
         Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Some(input), Framing::Raw).await,
+    }
+}
+
+/// TLS: the handshake, then what stands inside. All of it within the half-open time.
+async fn serve_tls(mut client: Box<Client>, input: Input) {
+    if !client.trust.protocols.contains(&Protocol::Tls) {
+        client.worker.counters.not_accepted.add(1);
+        return refusal::not_accepted(client, input, Opening::Tls).await;
+    }
+    client.becomes(Protocol::Tls);
+    let Some(session) = tls::begin(&mut client, input) else { return };
+    let inside = first_bytes(&mut client).await;
+    if session.is_handshaking() {
+        return tls::failed(&client);
+    }
+    tls::established(&mut client, &session);
+    match inside {
+        // One layer is enough.
+        Some((Opening::Tls, input)) => {
+            client.worker.buffers.give(input.buffer);
+            client.worker.counters.unknown.add(1);
+        }
+        Some(inside) => serve_opening(client, inside).await,
+        None => {}
     }
 }
 

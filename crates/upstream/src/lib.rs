@@ -8,4 +8,4 @@ mod pool;
 
 pub use connect::{ConnectError, connect};
 pub use places::{Place, Places};
-pub use pool::{Connection, Pool, PoolKey};
+pub use pool::{Connection, Pool, PoolKey, Reusable};

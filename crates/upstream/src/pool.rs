@@ -1,13 +1,12 @@
 //! Free connections of one worker, the last used first, so that what is not
 //! needed grows old and is closed.
 
-use crate::{ConnectError, Place, Places, connect};
+use crate::{ConnectError, Place, Places};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -16,50 +15,62 @@ use tokio::sync::oneshot;
 pub struct PoolKey {
     /// Where to.
     pub address: SocketAddr,
-    /// The upstream it belongs to: its TLS settings and limits are part of it.
+    /// The upstream it belongs to.
     pub upstream: Box<str>,
+    /// How it is spoken to: protocol, server name, certificates, verification.
+    pub content: Box<str>,
+}
+
+/// What can wait for its next use.
+pub trait Reusable {
+    /// Whether it still can: nothing came that nobody asked for, and it was not closed.
+    fn is_quiet(&self) -> bool;
+}
+
+impl Reusable for TcpStream {
+    // Costs no system call: the runtime already knows whether there is something to read.
+    fn is_quiet(&self) -> bool {
+        self.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
 }
 
 /// An open connection and its place among those of its upstream.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Connection<S = TcpStream> {
     /// Nothing of an earlier answer is left in it.
-    pub stream: TcpStream,
-    /// Given back when the connection closes.
-    pub place: Place,
+    pub stream: S,
+    /// Given back when the connection closes; none where somebody else holds it.
+    pub place: Option<Place>,
 }
 
 /// A connection that waits for its next request.
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct Idle<S> {
+    connection: Connection<S>,
     /// When it is closed, in milliseconds of the worker's clock.
     until: u64,
 }
 
 /// Free connections to one endpoint. A plan that still names the endpoint keeps its pool.
 #[derive(Debug)]
-pub struct Pool {
-    idle: RefCell<Vec<Idle>>,
+pub struct Pool<S = TcpStream> {
+    idle: RefCell<Vec<Idle<S>>>,
     /// Requests of this worker that wait for a connection to this endpoint.
-    waiters: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Connection<S>>>>,
     places: Arc<Places>,
 }
 
-impl Pool {
+impl<S: Reusable> Pool<S> {
     /// An empty pool of an upstream.
     pub fn new(places: Arc<Places>) -> Self {
         Pool { idle: RefCell::default(), waiters: RefCell::default(), places }
     }
 
-    /// The most recently used connection that the endpoint has not closed. Costs no
-    /// system call: the runtime already knows whether there is something to read, and
-    /// there must not be.
-    pub fn take(&self) -> Option<Connection> {
+    /// The most recently used connection that the endpoint has not closed.
+    pub fn take(&self) -> Option<Connection<S>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, .. }) = idle.pop() {
-            let mut cx = Context::from_waker(Waker::noop());
-            if connection.stream.poll_read_ready(&mut cx).is_pending() {
+            if connection.stream.is_quiet() {
                 return Some(connection);
             }
         }
@@ -68,7 +79,7 @@ impl Pool {
 
     /// Gives a connection back, to be kept until a time: to who waits here, else to the
     /// pool, unless somebody waits elsewhere for its place.
-    pub fn give(&self, mut connection: Connection, until: u64) {
+    pub fn give(&self, mut connection: Connection<S>, until: u64) {
         while let Some(waiter) = self.waiters.borrow_mut().pop_front() {
             match waiter.send(connection) {
                 Ok(()) => return,
@@ -87,8 +98,8 @@ impl Pool {
     /// The endpoint refused, cannot be reached, or did not answer in time.
     pub async fn acquire(
         &self,
-        (address, timeout): (SocketAddr, Duration),
-    ) -> Result<(Connection, bool), ConnectError> {
+        dial: impl Future<Output = Result<S, ConnectError>>,
+    ) -> Result<(Connection<S>, bool), ConnectError> {
         let place = match self.places.take() {
             Some(place) => place,
             None => match self.wait().await {
@@ -96,12 +107,12 @@ impl Pool {
                 Err(place) => place,
             },
         };
-        let stream = connect(address, timeout).await?;
-        Ok((Connection { stream, place }, false))
+        let stream = dial.await?;
+        Ok((Connection { stream, place: Some(place) }, false))
     }
 
     /// Waits for a connection of this worker or a place of any.
-    async fn wait(&self) -> Result<Connection, Place> {
+    async fn wait(&self) -> Result<Connection<S>, Place> {
         let _in_line = self.places.line_up();
         loop {
             let freed = self.places.freed().notified();
@@ -159,6 +170,8 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect;
+    use std::time::Duration;
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -179,7 +192,7 @@ mod tests {
             let pool = Pool::new(Places::new(8));
             let mut ends = Vec::new();
             for until in 1..=2 {
-                let (connection, is_reused) = pool.acquire((address, TIMEOUT)).await.expect("connected");
+                let (connection, is_reused) = pool.acquire(connect(address, TIMEOUT)).await.expect("connected");
                 assert!(!is_reused);
                 ends.push((server.accept().await.expect("accepted").0, connection, until));
             }
@@ -215,14 +228,14 @@ mod tests {
             let (server, address) = server().await;
             let places = Places::new(1);
             let (here, elsewhere) = (Pool::new(Arc::clone(&places)), Pool::new(Arc::clone(&places)));
-            let (first, _) = here.acquire((address, TIMEOUT)).await.expect("connected");
+            let (first, _) = here.acquire(connect(address, TIMEOUT)).await.expect("connected");
             let _far = server.accept().await.expect("accepted");
             let give = async {
                 tokio::task::yield_now().await;
                 assert_eq!(places.waiting(), 1);
                 here.give(first, 100);
             };
-            let (waited, ()) = tokio::join!(here.acquire((address, TIMEOUT)), give);
+            let (waited, ()) = tokio::join!(here.acquire(connect(address, TIMEOUT)), give);
             let (second, is_reused) = waited.expect("handed over");
             assert!(is_reused && places.taken() == 1);
             let give = async {
@@ -231,7 +244,7 @@ mod tests {
                 here.give(second, 100);
                 assert!(here.is_empty());
             };
-            let (waited, ()) = tokio::join!(elsewhere.acquire((address, TIMEOUT)), give);
+            let (waited, ()) = tokio::join!(elsewhere.acquire(connect(address, TIMEOUT)), give);
             assert!(!waited.expect("a new one").1);
             assert_eq!((places.taken(), places.waiting()), (0, 0));
         });

@@ -7,6 +7,7 @@ import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
 import { SourceSchema } from "./source.ts"
+import { ServerTlsSchema } from "./tls.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
 import { Exact, Later, type Secret } from "./values.ts"
 
@@ -77,7 +78,7 @@ export const ConfigSchema = Exact({
     }),
   ),
   coap: Type.Optional(Exact(numbers(COAP))),
-  tls: Type.Optional(Later),
+  tls: Type.Optional(ServerTlsSchema),
   auth: Type.Optional(AuthSchema),
   limits: Type.Optional(Exact(numbers(LIMITS))),
   drain: Type.Optional(Exact(numbers(DRAIN))),

@@ -1,6 +1,7 @@
 /** `listeners` and `admin`: where the gateway can be reached. */
 import Type from "typebox"
-import { Exact, Later, Secret } from "./values.ts"
+import { ServerTlsSchema } from "./tls.ts"
+import { Exact, Secret } from "./values.ts"
 
 const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls"] as const
 
@@ -19,7 +20,7 @@ export const ListenerSchema = Exact({
   ),
   trustedProxies: Type.Optional(Type.Array(Type.String(), { description: "CIDRs whose X-Forwarded-* is kept" })),
   unknownTo: Type.Optional(Type.String({ description: "HOST:PORT that unknown openings are spliced to" })),
-  tls: Type.Optional(Later),
+  tls: Type.Optional(Type.Union([Type.Literal(false, { description: "none here" }), ServerTlsSchema])),
 })
 
 export const AdminSchema = Type.Union([

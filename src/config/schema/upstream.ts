@@ -3,7 +3,8 @@ import Type from "typebox"
 import { STRATEGIES, type StrategyName } from "../../balance/index.ts"
 import { AdaptiveSchema, BreakerSchema, OutlierSchema } from "../../resilience/index.ts"
 import { numbers, UPSTREAM } from "./numbers.ts"
-import { Exact, Later, Port, Texts, Weight } from "./values.ts"
+import { ClientTlsSchema } from "./tls.ts"
+import { Exact, Port, Texts, Weight } from "./values.ts"
 
 const names = Object.keys(STRATEGIES) as StrategyName[]
 
@@ -31,11 +32,16 @@ const Count = (standard: number, description: string) =>
   Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: standard, description }))
 
 /** Exactly one of them says what a check does. */
-export const HEALTH_KINDS = ["http", "tcp", "mqtt", "coap", "command", "custom"] as const
+export const HEALTH_KINDS = ["http", "tcp", "grpc", "mqtt", "coap", "command", "custom"] as const
 
 export const HealthSchema = Exact({
   http: Type.Optional(Type.String({ pattern: "^/", description: "path that must answer" })),
   tcp: Type.Optional(Type.Literal(true, { description: "a connection must open" })),
+  grpc: Type.Optional(
+    Type.Union([Type.Literal(true), Type.String({ minLength: 1 })], {
+      description: "grpc.health.v1 must say SERVING, of the whole server or of that service",
+    }),
+  ),
   mqtt: Type.Optional(Type.Literal(true, { description: "CONNECT and PINGREQ must be answered" })),
   coap: Type.Optional(Type.Literal(true, { description: "a ping must be answered" })),
   command: Type.Optional(
@@ -83,7 +89,7 @@ export const UpstreamSchema = Exact({
   ),
   protocol: Type.Optional(
     Type.Enum(["http1", "h2c", "h2", "mqtt"], {
-      description: "default http1; mqtt: brokers that clients are proxied to",
+      description: "default http1, with tls what is agreed on; mqtt: brokers that clients are proxied to",
     }),
   ),
   balance: Type.Optional(BalanceSchema),
@@ -91,7 +97,7 @@ export const UpstreamSchema = Exact({
   breaker: Type.Optional(BreakerSchema),
   adaptive: Type.Optional(AdaptiveSchema),
   outlier: Type.Optional(Type.Union([Type.Literal(false), OutlierSchema])),
-  tls: Type.Optional(Later),
+  tls: Type.Optional(ClientTlsSchema),
   ...numbers(UPSTREAM),
 })
 

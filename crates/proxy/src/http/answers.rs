@@ -8,7 +8,6 @@ use crate::access::{Ending, Seen};
 use crate::client::Client;
 use tidegate_http::{RequestHead, reason};
 use tidegate_kit::DecodeError;
-use tidegate_message::Protocol;
 use tidegate_ring::{EventKind, EventRecord};
 
 /// Whether the connection can go on behind an answer of ours, and what is used up then.
@@ -89,7 +88,7 @@ pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> 
     let answer = Answer { status: error.code, fields, body: body.as_bytes(), ..Answer::default() };
     respond(client, started_us / 1_000, &answer, &mut out);
     let counters = client.worker.plan();
-    counters.plan.unrouted[usize::from(client.worker.id)].of(Protocol::Http1).codes.add(error.code);
+    counters.plan.unrouted[usize::from(client.worker.id)].of(client.protocol).codes.add(error.code);
     if let Some(sink) = counters.plan.access.as_ref().filter(|sink| client.worker.access.wants(sink)) {
         let seen = Seen { client: Some(client.peer.address.ip()), version: "-", ..Seen::default() };
         let began_ms = client.worker.clock.epoch_ms() + started_us / 1_000;
@@ -120,7 +119,7 @@ pub(super) fn note(
     let plan = &request.plan.plan;
     let worker = usize::from(client.worker.id);
     let micros = client.worker.clock.micros().saturating_sub(request.started_us);
-    let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(Protocol::Http1);
+    let counters = route.map_or(&plan.unrouted, |index| &plan.routes[index].counters)[worker].of(client.protocol);
     counters.codes.add(status);
     counters.duration.observe(micros);
     if let Some(seen) = client.worker.seen(request) {

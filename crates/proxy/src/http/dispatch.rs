@@ -12,6 +12,7 @@ use super::respond::respond_canned;
 use super::view::{HttpView, wants_websocket};
 use crate::client::{Client, Input};
 use crate::decide::{Ruling, Sought, seek};
+use crate::http2;
 use crate::plan::{Plan, Route, Target};
 use crate::worker::WorkerPlan;
 use std::borrow::Cow;
@@ -21,7 +22,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use tidegate_http::{Body, BodyReader, HEADERS_MAX, Piece, RequestHead, parse_request};
 use tidegate_kit::DecodeError;
-use tidegate_message::{Peer, Protocol};
+use tidegate_message::Peer;
 use tidegate_policy::{Context, Edits, TemplateInput, Verdict};
 use tidegate_route::{Captures, canonical_path};
 
@@ -137,7 +138,7 @@ fn read(
             path,
             host: lower(head.host(), &mut host_buffer),
             peer: peer.as_ref().unwrap_or(&client.peer),
-            protocol: Protocol::Http1,
+            protocol: client.protocol,
         },
         head: &head,
         plan,
@@ -150,11 +151,21 @@ fn read(
         client.worker.dropped(request.view.protocol, "shed");
         return failed(client, &request, (usize::MAX, Flag::Shed, 1_000));
     }
+    if is_misdirected(client, request.view.host) {
+        return refuse(&MISDIRECTED);
+    }
     let mut captures = Captures::new();
     match plan.plan.table.find(&request.view, &mut captures) {
         Some(index) => routed(client, &request, (index, &captures, resume)),
         None => local::builtin(client, &request),
     }
+}
+
+/// Whether the connection was made to somebody else: the host is neither the name that
+/// TLS asked for nor covered by the certificate that was shown (RFC 9110 section 15.5.20).
+fn is_misdirected(client: &Client, host: &[u8]) -> bool {
+    let (Some(names), Some(sni)) = (&client.names, &client.peer.sni) else { return false };
+    sni.as_bytes() != host && !std::str::from_utf8(host).is_ok_and(|host| names.cover(host))
 }
 
 /// A route was found: its policies, then its target.
@@ -337,7 +348,8 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         is_upgrade: wants_websocket(head),
         version: head.version,
         keep_alive: request.keep_alive,
-        timeout_ms: timeout.map_or(route.timeout_ms, |timeout| timeout.ms),
+        timeout_ms: http2::timeout_ms(head.header("content-type"), head.header("grpc-timeout"))
+            .unwrap_or_else(|| timeout.map_or(route.timeout_ms, |timeout| timeout.ms)),
         per_try_ms: timeout.and_then(|timeout| timeout.per_try_ms),
         idle_ms: timeout.and_then(|timeout| timeout.idle_ms).unwrap_or(BODY_IDLE_MS),
         total_ms: timeout.and_then(|timeout| timeout.total_ms).unwrap_or(0),
@@ -375,6 +387,9 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
     }
 }
+
+const MISDIRECTED: DecodeError =
+    DecodeError::close(421, "RFC 9110 section 15.5.20", "this connection's certificate does not cover the host");
 
 /// A host in lower case, without its final dot. Longer ones than DNS allows stay as they are.
 fn lower<'h>(host: &'h [u8], buffer: &'h mut [u8; 256]) -> &'h [u8] {

@@ -54,7 +54,7 @@ impl Drop for Subscribed {
 
 /// Streams a filter until one side ends it.
 pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (String, ReplyTo, Access)) {
-    let subscribed = Subscribed::new(&client, access, Protocol::Http1);
+    let subscribed = Subscribed::new(&client, access, client.protocol);
     if let Err(outcome) = subscribed.subscribe(&filter, Qos::AtLeastOnce).await {
         drop(subscribed);
         reply.send(client, (super::topics::status(outcome), b"", outcome.label().as_bytes())).await;

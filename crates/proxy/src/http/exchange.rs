@@ -229,10 +229,14 @@ impl Exchange {
                 return Ok(());
             }
             let now = client.worker.clock.millis();
-            client.deadline(
-                now,
-                if self.is_tunnel { self.plan.plan.limits.idle_timeout_ms } else { self.facts.timeout_ms },
-            );
+            let Facts { timeout_ms, idle_ms, total_ms, .. } = self.facts;
+            match self.response.body {
+                _ if self.is_tunnel => client.deadline(now, self.plan.plan.limits.idle_timeout_ms),
+                None => client.deadline(now, timeout_ms),
+                // Both streams flow: whoever sends keeps the call alive.
+                Some(_) if idle_ms > 0 && total_ms == 0 => client.deadline(now, idle_ms),
+                Some(_) => {}
+            }
             request.feed(client, input).map_err(Failure::Body)?;
         }
     }
@@ -279,7 +283,7 @@ impl Exchange {
         if client.is_at_end || client.carry.len() >= PIPELINED_MAX {
             return true;
         }
-        if client.read.as_ref().poll_read_ready(cx).is_pending() {
+        if client.read.poll_read_ready(cx).is_pending() {
             return true;
         }
         match client.poll_input(cx) {
@@ -430,12 +434,9 @@ impl Exchange {
         self.await_body(client);
         if self.is_tunnel {
             client.deadline(client.worker.clock.millis(), self.plan.plan.limits.idle_timeout_ms);
-            client.worker.counters.of(Protocol::WebSocket).accepted.add(1);
             self.request.body = BodyReader::UntilClose;
             (self.request.is_complete, self.request.is_chunked) = (false, false);
-            client.connection.protocol.set(Some(Protocol::WebSocket));
-            client.worker.counters.of(Protocol::Http1).open.sub(1);
-            client.worker.counters.of(Protocol::WebSocket).open.add(1);
+            client.becomes(Protocol::WebSocket);
         } else if self.request.is_complete {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
             self.request.sent = 0;

@@ -3,6 +3,7 @@
 //! counted as a forwarded request is.
 
 use super::failure::Flag;
+use crate::outbound::Outbound;
 use crate::plan::Upstream;
 use crate::worker::{Level, Worker, WorkerPlan};
 use std::io::Write;
@@ -16,7 +17,6 @@ use tidegate_message::Limits;
 use tidegate_resilience::Admission;
 use tidegate_upstream::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Endpoints that are tried as long as nothing was sent.
 const CONNECT_TRIES: usize = 3;
@@ -166,7 +166,7 @@ impl Try<'_> {
     }
 
     /// A pooled connection, or a new one; after a failure always a new one.
-    async fn open(&mut self, endpoint: EndpointIndex) -> Result<(Connection, bool), Failed> {
+    async fn open(&mut self, endpoint: EndpointIndex) -> Result<(Connection<Outbound>, bool), Failed> {
         let upstream = &self.plan.plan.upstreams[self.index];
         let counters = &upstream.counters[usize::from(self.worker.id)];
         let pool = &self.plan.upstreams[self.index].pools[endpoint as usize];
@@ -182,7 +182,8 @@ impl Try<'_> {
             counters.overflow_pending.add(1);
             return Err(Failed { flag: Flag::Overflow, again: false });
         };
-        match pool.acquire((known.address, upstream.connect_timeout)).await {
+        let to = (known.address, upstream.hosts.get(endpoint as usize).cloned().unwrap_or_default());
+        match pool.acquire(self.worker, to, &upstream.dialing).await {
             Ok(acquired) => Ok(acquired),
             Err(_) => {
                 self.tried.add(endpoint);
@@ -192,7 +193,7 @@ impl Try<'_> {
     }
 
     /// The answer, and whether the connection serves another request.
-    async fn exchange(&self, stream: &mut TcpStream, answer: &mut Incoming) -> Result<(Fetched, bool), Flag> {
+    async fn exchange(&self, stream: &mut Outbound, answer: &mut Incoming) -> Result<(Fetched, bool), Flag> {
         let head = self.head();
         stream.write_all(&head).await.map_err(|_| Flag::Terminated)?;
         answer.read(stream, (&self.plan.plan.bounds, self.request.method == "HEAD")).await
@@ -257,7 +258,7 @@ struct Incoming {
 impl Incoming {
     async fn read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Outbound,
         (bounds, to_head): (&Limits, bool),
     ) -> Result<(Fetched, bool), Flag> {
         let (mut fetched, mut reader, keep_alive) = loop {
@@ -290,7 +291,7 @@ impl Incoming {
         }
     }
 
-    async fn more(&mut self, stream: &mut TcpStream) -> Result<(), Flag> {
+    async fn more(&mut self, stream: &mut Outbound) -> Result<(), Flag> {
         self.bytes.reserve(READ_BYTES);
         match stream.read_buf(&mut self.bytes).await {
             Ok(count) if count > 0 => Ok(()),
@@ -327,7 +328,7 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     /// What `parts`, written one after the other, are read as.
     fn read(parts: &'static [&'static [u8]]) -> Result<(Fetched, bool), Flag> {
@@ -335,7 +336,7 @@ mod tests {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("bound");
-            let mut client = TcpStream::connect(address).await.expect("connected");
+            let mut client = Outbound::Plain(TcpStream::connect(address).await.expect("connected"));
             let (mut server, _) = listener.accept().await.expect("accepted");
             let write = async move {
                 for part in parts {

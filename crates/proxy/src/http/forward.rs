@@ -6,34 +6,32 @@ use super::exchange::{Exchange, Failure, RequestSide, ResponseSide};
 use super::failure::Flag;
 use crate::access::{Ending, Seen};
 use crate::client::Client;
+use crate::outbound::Outbound;
 use crate::plan::{Target, Upstream};
 use crate::worker::{Level, WorkerPlan};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_balance::{EndpointIndex, PickRequest, Sample, Tried};
 use tidegate_http::{Body, BodyReader, Coding, Hop, RequestContext, Version, forward_request};
-use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::{Admission, Failure as RetryFailure, Permit, RetryPermit};
 use tidegate_ring::{EventKind, EventRecord};
-use tidegate_upstream::{ConnectError, Connection, Place, Pool};
-use tokio::net::TcpStream;
+use tidegate_upstream::{ConnectError, Connection, Place};
 
 /// Tries of a request that nothing was sent for.
 const CONNECT_TRIES: usize = 3;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, bool), ConnectError>>>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<(Connection<Outbound>, bool), ConnectError>>>>;
 
 /// The connection to the upstream.
 pub(crate) enum Link {
     /// Being opened, after a wait where it is a retry.
     Connecting(Connecting),
     /// Open; `is_reused`: it served a request before.
-    Open { stream: TcpStream, place: Place, is_reused: bool },
+    Open { stream: Outbound, place: Option<Place>, is_reused: bool },
     /// There is none: the gateway answers.
     Answering,
     /// There will be none.
@@ -67,13 +65,16 @@ impl Link {
     }
 
     /// Waits its time, then for a place among the upstream's connections, then connects.
-    fn connect(pool: Rc<Pool>, to: (SocketAddr, Duration), (wait_ms, pending): (u64, Permit)) -> Link {
+    fn connect(
+        acquiring: impl Future<Output = Result<(Connection<Outbound>, bool), ConnectError>> + 'static,
+        (wait_ms, pending): (u64, Permit),
+    ) -> Link {
         Link::Connecting(Box::pin(async move {
             let _pending = pending;
             if wait_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
-            pool.acquire(to).await
+            acquiring.await
         }))
     }
 }
@@ -198,7 +199,7 @@ pub(crate) fn start(
         target,
         host,
         client: client.peer.address.ip(),
-        scheme: "http",
+        scheme: if client.names.is_some() { "https" } else { "http" },
         trusted: client.trust.trusts(client.peer.address.ip()),
         upgrade: facts.is_upgrade,
         hop,
@@ -274,8 +275,11 @@ fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
                         // A connection to another endpoint that nobody uses makes room.
                         let _ = side.pools.iter().any(|pool| pool.make_room());
                     }
-                    let to = (endpoint.address, upstream.connect_timeout);
-                    Link::connect(Rc::clone(pool), to, (wait_ms, pending))
+                    let host = upstream.hosts.get(exchange.endpoint as usize).cloned().unwrap_or_default();
+                    let (sources, worker) = (Rc::clone(pool), Rc::clone(&client.worker));
+                    let (to, dialing) = ((endpoint.address, host), upstream.dialing.clone());
+                    let acquiring = async move { sources.acquire(&worker, to, &dialing).await };
+                    Link::connect(acquiring, (wait_ms, pending))
                 }
                 Err(_) => {
                     counters.overflow_pending.add(1);
@@ -448,7 +452,7 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
     let plan = Rc::clone(&exchange.plan);
     let worker = usize::from(client.worker.id);
     let route = &plan.plan.routes[exchange.route];
-    let counters = route.counters[worker].of(Protocol::Http1);
+    let counters = route.counters[worker].of(client.protocol);
     counters.codes.add(status);
     counters.duration.observe(micros);
     if from_upstream {

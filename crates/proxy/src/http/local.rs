@@ -128,7 +128,7 @@ pub(crate) fn to_handler(client: &Client, request: &Request<'_>, (index, handler
     let headers: Vec<(String, String)> =
         head.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
     let seen = serde_json::json!({
-        "protocol": "http1",
+        "protocol": client.protocol.label(),
         "kind": "request",
         "method": head.method,
         "host": text(request.view.host),
@@ -310,15 +310,10 @@ async fn switch(client: &mut Client, (accept, protocol): (&str, &str)) -> Option
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\nsec-websocket-protocol: {protocol}\r\n\r\n"
     );
     client.write_all(head.as_bytes()).await.ok()?;
-    let counters = &client.worker.counters;
-    counters.of(Protocol::Http1).open.sub(1);
-    let inner = match protocol {
+    client.becomes(match protocol {
         "mqtt" => Protocol::Mqtt,
         "coap" => Protocol::CoapTcp,
         _ => Protocol::WebSocket,
-    };
-    counters.of(inner).open.add(1);
-    counters.of(inner).accepted.add(1);
-    client.connection.protocol.set(Some(inner));
+    });
     Some(())
 }

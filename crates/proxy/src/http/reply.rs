@@ -9,7 +9,6 @@ use crate::plan::Plan;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_http::{Body, BodyReader, Piece, Version};
-use tidegate_message::Protocol;
 use tidegate_policy::Edits;
 
 /// What the answer needs to know of the request.
@@ -163,7 +162,7 @@ impl ReplyTo {
     /// Counts the answer on its route.
     pub(crate) fn count(&self, client: &Client, status: u16, bytes: u64) {
         let counters = self.route.map_or(&self.plan.builtin, |index| &self.plan.routes[index].counters);
-        let counters = counters[usize::from(client.worker.id)].of(Protocol::Http1);
+        let counters = counters[usize::from(client.worker.id)].of(client.protocol);
         counters.codes.add(status);
         let micros = client.worker.clock.micros().saturating_sub(self.started_us);
         counters.duration.observe(micros);

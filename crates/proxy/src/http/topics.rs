@@ -8,7 +8,7 @@ use super::view::query;
 use crate::client::Client;
 use crate::pubsub::{Publisher, Publishing, publish};
 use tidegate_broker::{Access, Published};
-use tidegate_message::{MessageBuilder, Outcome, Properties, Protocol, Qos};
+use tidegate_message::{MessageBuilder, Outcome, Properties, Qos};
 use tidegate_route::{valid_filter, valid_topic};
 
 /// What is wanted of a topic.
@@ -144,7 +144,7 @@ async fn send(client: &Client, (request, access): (&TopicRequest, Access), body:
     if worker.hub.links.is_congested() {
         worker.hub.links.uncongested().await;
     }
-    let mut message = MessageBuilder::new(Protocol::Http1, &request.topic, body);
+    let mut message = MessageBuilder::new(client.protocol, &request.topic, body);
     (message.qos, message.retain) = (Qos::AtLeastOnce, request.retain);
     message.expires_at = request.max_age.map(|seconds| worker.clock.millis() + seconds.saturating_mul(1_000));
     if request.properties != Properties::default() {

@@ -3,6 +3,7 @@
 use super::{POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
 use crate::gateway::Shared;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_message::Protocol;
 use tidegate_resilience::GateState;
 
@@ -19,6 +20,9 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         for (outcome, counter) in refused {
             let labels = [("protocol", "none"), ("listener", "all"), ("outcome", outcome)];
             count(into, "tidegate_connections_total", &labels, counter.value());
+        }
+        for (outcome, counter) in [("success", &worker.handshakes), ("failure", &worker.failed_handshakes)] {
+            count(into, "tidegate_tls_handshakes_total", &[("outcome", outcome)], counter.value());
         }
         for ((protocol, reason), dropped) in worker.dropped.lock().iter() {
             count(into, "tidegate_dropped_total", &[("protocol", protocol.label()), ("reason", reason)], *dropped);
@@ -65,7 +69,15 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         gauge(into, "tidegate_store_full", &[], f64::from(u8::from(store.is_full())));
         count(into, "tidegate_store_corrupt_records_total", &[], store.corrupt);
     }
-    let version = shared.plan.load().version;
+    let plan = shared.plan.load();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    for (name, trust) in &plan.listeners {
+        let ends = trust.tls.as_ref().and_then(|tls| tls.expiries.iter().map(|expiry| expiry.not_after).min());
+        if let Some(end) = ends {
+            gauge(into, "tidegate_tls_certificate_expiry_seconds", &[("listener", name)], (end - now) as f64);
+        }
+    }
+    let version = plan.version;
     into.add(&Sample { metric: "tidegate_config_version", labels: &[], value: Value::Gauge(version as f64) });
 }
 

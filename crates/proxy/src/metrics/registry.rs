@@ -113,6 +113,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) unknown: Counter,
     pub(crate) half_open: Counter,
     pub(crate) not_accepted: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) failed_handshakes: Counter,
     pub(crate) refused_total: Counter,
     pub(crate) refused_source: Counter,
     pub(crate) panics: Counter,

@@ -94,7 +94,7 @@ pub(crate) async fn open(
         let Some(endpoint) = picked else { break };
         let Some(known) = target.endpoints.get(endpoint) else { break };
         counters.connects.add(1);
-        let Some(stream) = dial((known.address, target.connect_timeout), connect).await else {
+        let Some(stream) = dial((known.address, target.dialing.timeout), connect).await else {
             plan.upstreams[upstream].picker.borrow_mut().on_failure(endpoint);
             tried.add(endpoint);
             continue;

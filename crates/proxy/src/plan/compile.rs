@@ -15,6 +15,7 @@ use tidegate_http::reason;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
 use tidegate_route::{RouteSpec, RouteTable};
+use tidegate_tls::TlsError;
 
 /// Something in the plan that does not work; the rest does.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -170,7 +171,19 @@ pub(crate) struct Script {
 }
 
 /// Compiles a plan; `before` hands on what outlives it.
-pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) -> (Plan, Vec<Problem>) {
+///
+/// # Errors
+/// A listener's certificates cannot be used: nothing may change then.
+pub(crate) fn compile(
+    dto: PlanDto,
+    before: Option<&Plan>,
+    registry: &Registry,
+) -> Result<(Plan, Vec<Problem>), TlsError> {
+    let mut listeners = HashMap::new();
+    for listener in &dto.listeners {
+        let known = before.and_then(|plan| plan.listeners.get(&listener.name));
+        listeners.insert(listener.name.clone(), Arc::new(Trust::new(listener, known.map(|known| &**known))?));
+    }
     let mut limits = registry.limits.lock();
     let mut problems = Vec::new();
     let broker_names: HashSet<String> =
@@ -235,11 +248,7 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
     let scripts = dto.scripts.into_iter().map(|script| compile_script(script, registry, &mut problems)).collect();
     let plan = Plan {
         version: dto.version,
-        listeners: dto
-            .listeners
-            .iter()
-            .map(|listener| (listener.name.clone(), Arc::new(Trust::new(listener))))
-            .collect(),
+        listeners,
         bounds: bounds(&dto.limits, &dto.mqtt),
         builtin: registry.route("builtin"),
         unrouted: registry.route("none"),
@@ -268,7 +277,7 @@ pub(crate) fn compile(dto: PlanDto, before: Option<&Plan>, registry: &Registry) 
         log: dto.log,
         forward: dto.forward,
     };
-    (plan, problems)
+    Ok((plan, problems))
 }
 
 /// The access log: the one before, where it is the same.

@@ -7,6 +7,7 @@ use tidegate_balance::BalancePlan;
 use tidegate_broker::{Action, Rule};
 use tidegate_policy::{ScriptPlan, StepPlan};
 use tidegate_route::MatchPlan;
+use tidegate_tls::{ClientPlan, ServerPlan};
 
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +90,9 @@ impl PlanDto {
                 max_decisions: 1_024,
                 shed_lag_ms: 0,
                 shed_memory_bytes: 0,
+                http2_streams: 128,
+                http2_resets_per_second: 100,
+                http2_control_per_second: 1_000,
             },
             log: LogDto { sample_every: 0, access: None },
             forward: ForwardDto::default(),
@@ -107,6 +111,7 @@ pub(crate) struct ListenerDto {
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) anonymous: bool,
     pub(crate) unknown_to: Option<String>,
+    pub(crate) tls: Option<ServerPlan>,
 }
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,12 +126,14 @@ pub(crate) enum Transport {
 pub(crate) struct UpstreamDto {
     pub(crate) name: String,
     pub(crate) protocol: String,
+    pub(crate) tls: Option<ClientPlan>,
     pub(crate) balance: BalancePlan,
     pub(crate) endpoints: Vec<EndpointDto>,
     pub(crate) panic_percent: u8,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) idle_timeout_ms: u64,
     pub(crate) max_connections: u32,
+    pub(crate) max_streams: u32,
     pub(crate) max_pending: u32,
     pub(crate) max_requests: u32,
     pub(crate) max_retries: u32,
@@ -141,6 +148,8 @@ pub(crate) struct UpstreamDto {
 pub(crate) struct EndpointDto {
     pub(crate) id: String,
     pub(crate) address: String,
+    /// The name behind the address, or the address without its port.
+    pub(crate) host: String,
     pub(crate) weight: u32,
     pub(crate) health: f32,
     pub(crate) draining: bool,
@@ -353,6 +362,9 @@ pub(crate) struct LimitsDto {
     /// 0: never.
     #[serde(default)]
     pub(crate) shed_memory_bytes: u64,
+    pub(crate) http2_streams: u32,
+    pub(crate) http2_resets_per_second: u32,
+    pub(crate) http2_control_per_second: u32,
 }
 
 #[derive(Deserialize, Debug, Clone)]

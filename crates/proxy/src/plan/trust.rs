@@ -4,8 +4,10 @@
 use super::dto::ListenerDto;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use tidegate_http::RequestHead;
 use tidegate_message::Protocol;
+use tidegate_tls::{ServerTerms, TlsError};
 
 /// One listener's terms.
 #[derive(Debug)]
@@ -19,19 +21,27 @@ pub(crate) struct Trust {
     pub(crate) anonymous: bool,
     /// Where openings that nothing knows are spliced to.
     pub(crate) unknown_to: Option<SocketAddr>,
+    /// How it speaks TLS; `None`: it does not.
+    pub(crate) tls: Option<Arc<ServerTerms>>,
 }
 
 impl Trust {
-    pub(crate) fn new(listener: &ListenerDto) -> Trust {
+    /// Compiles a listener's terms. Certificates that are the same as `before` are kept.
+    ///
+    /// # Errors
+    /// The file of certificates that cannot be used.
+    pub(crate) fn new(listener: &ListenerDto, before: Option<&Trust>) -> Result<Trust, TlsError> {
         let networks = |list: &[String]| list.iter().filter_map(|text| network(text)).collect();
         let known = |name: &String| Protocol::ALL.into_iter().find(|protocol| protocol.label() == name);
-        Trust {
+        let known_terms = before.and_then(|before| before.tls.as_ref());
+        Ok(Trust {
             trusted_proxies: networks(&listener.trusted_proxies),
             proxy_protocol_from: networks(&listener.proxy_protocol_from),
             protocols: listener.protocols.iter().filter_map(known).collect(),
             anonymous: listener.anonymous,
             unknown_to: listener.unknown_to.as_ref().and_then(|address| address.parse().ok()),
-        }
+            tls: listener.tls.as_ref().map(|plan| ServerTerms::load(plan, known_terms)).transpose()?,
+        })
     }
 }
 

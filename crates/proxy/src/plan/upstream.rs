@@ -2,11 +2,13 @@
 
 use super::dto::UpstreamDto;
 use crate::metrics::{PerWorker, Registry, UpstreamCounters};
+use crate::outbound::{Dialing, Wire};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
 use tidegate_resilience::{Adaptive, Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
+use tidegate_tls::ClientTerms;
 use tidegate_upstream::Places;
 
 /// Everything a worker needs to send a request there.
@@ -17,7 +19,11 @@ pub(crate) struct Upstream {
     /// What a consistent hash is taken of.
     pub(crate) key: Option<Key>,
     pub(crate) endpoints: Endpoints,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) dialing: Dialing,
+    /// What of it tells one way of dialing from another: pools are kept apart by it.
+    pub(crate) content: Box<str>,
+    /// Names that endpoints prove in TLS, in their order.
+    pub(crate) hosts: Vec<Box<str>>,
     pub(crate) idle_timeout_ms: u64,
     pub(crate) places: Arc<Places>,
     pub(crate) requests: Arc<Concurrency>,
@@ -38,9 +44,26 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn compile(dto: UpstreamDto, before: Option<&Upstream>, registry: &Registry) -> Upstream {
         let mut problem = dto.problem.map(Box::from);
-        if !matches!(dto.protocol.as_str(), "http1" | "mqtt") && problem.is_none() {
-            problem = Some(format!("protocol {} is not available yet; use http1", dto.protocol).into());
+        let tls = match dto.tls.as_ref().map(ClientTerms::load) {
+            None => None,
+            Some(Ok(terms)) => Some(Arc::new(terms)),
+            Some(Err(error)) => {
+                problem = problem.or_else(|| Some(error.to_string().into()));
+                None
+            }
+        };
+        if dto.protocol == "mqtt" && tls.is_some() {
+            // Never in the clear where TLS was asked for.
+            problem = problem.or_else(|| Some("brokers are not spoken to over TLS yet".into()));
         }
+        let dialing = Dialing {
+            wire: if matches!(dto.protocol.as_str(), "h2" | "h2c") { Wire::Http2 } else { Wire::Http1 },
+            tls,
+            timeout: Duration::from_millis(dto.connect_timeout_ms),
+            max_streams: dto.max_streams as usize,
+        };
+        let content = format!("{:?} {} {:?}", dto.protocol, dto.max_streams, dto.tls);
+        let hosts = dto.endpoints.iter().map(|endpoint| endpoint.host.as_str().into()).collect();
         let mut specs = Vec::with_capacity(dto.endpoints.len());
         for endpoint in dto.endpoints {
             let Ok(address) = endpoint.address.parse() else {
@@ -112,7 +135,9 @@ impl Upstream {
             key,
             balance: dto.balance,
             endpoints,
-            connect_timeout: Duration::from_millis(dto.connect_timeout_ms),
+            dialing,
+            content: content.into(),
+            hosts,
             idle_timeout_ms: dto.idle_timeout_ms,
             places,
             requests,

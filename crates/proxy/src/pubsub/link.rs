@@ -1,7 +1,7 @@
 //! The writing end of an MQTT connection: what the session and the broker put out
 //! gathers here until the flush task writes it.
 
-use crate::client::WriteEnd;
+use crate::ends::WriteEnd;
 use crate::worker::{Connection, Level, Worker};
 use std::cell::{Cell, RefCell};
 use std::io;

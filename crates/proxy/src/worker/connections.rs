@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) timed_out: Cell<bool>,
     /// The client may still be sending when it is answered: close so that it can read the answer.
     pub(crate) lingers: Cell<bool>,
+    /// A stream of a connection that has an entry of its own.
+    pub(crate) is_stream: Cell<bool>,
     deadline: Cell<u64>,
     scheduled: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -135,6 +137,7 @@ impl Connections {
             goodbye: Cell::new(None),
             timed_out: Cell::new(false),
             lingers: Cell::new(false),
+            is_stream: Cell::new(false),
             deadline: Cell::new(0),
             scheduled: Cell::new(0),
             waker: RefCell::new(None),
@@ -178,7 +181,12 @@ impl Connections {
             bytes_in: connection.bytes_in.get(),
             bytes_out: connection.bytes_out.get(),
         };
-        self.table.borrow().iter().map(|(_, connection)| row(connection)).collect()
+        let table = self.table.borrow();
+        table
+            .iter()
+            .filter(|(_, connection)| !connection.is_stream.get())
+            .map(|(_, connection)| row(connection))
+            .collect()
     }
 
     /// Sets the time at which `timed_out` becomes true and the task is woken; 0: never.

@@ -22,6 +22,7 @@ use crate::decide::DecisionTable;
 use crate::gateway::Shared;
 use crate::http::Request;
 use crate::metrics::WorkerCounters;
+use crate::outbound::Sources;
 use crate::plan::Plan;
 use crate::pubsub::Hub;
 use std::cell::{Cell, RefCell};
@@ -34,7 +35,7 @@ use tidegate_broker::SubscriberId;
 use tidegate_message::{Message, Protocol};
 use tidegate_policy::Edits;
 use tidegate_ring::{EventKind, EventRecord, EventRing};
-use tidegate_upstream::{Pool, PoolKey};
+use tidegate_upstream::PoolKey;
 
 /// Milliseconds since the gateway started, and the wall clock at that time.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Connections,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) plan: RefCell<Rc<WorkerPlan>>,
-    pub(crate) pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
+    pub(crate) pools: RefCell<HashMap<PoolKey, Rc<Sources>>>,
     pub(crate) is_draining: Cell<bool>,
     pub(crate) decisions: DecisionTable,
     pub(crate) hub: Hub,

@@ -2,12 +2,13 @@
 //! that survive from plan to plan under their key.
 
 use super::Worker;
+use crate::outbound::Sources;
 use crate::plan::Plan;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_balance::Picker;
-use tidegate_upstream::{Pool, PoolKey};
+use tidegate_upstream::PoolKey;
 
 /// A plan as one worker uses it.
 pub(crate) struct WorkerPlan {
@@ -20,7 +21,7 @@ pub(crate) struct WorkerPlan {
 /// The worker's side of an upstream.
 pub(crate) struct WorkerUpstream {
     pub(crate) picker: RefCell<Box<dyn Picker>>,
-    pub(crate) pools: Vec<Rc<Pool>>,
+    pub(crate) pools: Vec<Rc<Sources>>,
 }
 
 impl WorkerPlan {
@@ -37,8 +38,14 @@ impl WorkerPlan {
                     .endpoints
                     .iter()
                     .map(|endpoint| {
-                        let key = PoolKey { address: endpoint.address, upstream: upstream.name.clone() };
-                        Rc::clone(pools.entry(key).or_insert_with(|| Rc::new(Pool::new(Arc::clone(&upstream.places)))))
+                        let key = PoolKey {
+                            address: endpoint.address,
+                            upstream: upstream.name.clone(),
+                            content: upstream.content.clone(),
+                        };
+                        Rc::clone(
+                            pools.entry(key).or_insert_with(|| Rc::new(Sources::new(Arc::clone(&upstream.places)))),
+                        )
                     })
                     .collect(),
             })

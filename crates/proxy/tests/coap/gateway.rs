@@ -73,6 +73,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
             "idleTimeoutMs": 75_000, "stallTimeoutMs": 10_000, "headerLineBytes": 8192, "headerTotalBytes": 32_768,
             "headerCount": 100, "bodyCollectedBytes": 1 << 20, "websocketMessageBytes": 1 << 20,
             "topicLevels": 128, "maxDecisions": 1024,
+            "http2Streams": 128, "http2ResetsPerSecond": 100, "http2ControlPerSecond": 1000,
         },
         "log": { "sampleEvery": 0 },
     })
@@ -91,8 +92,8 @@ pub(crate) fn api(address: SocketAddr) -> (Value, Value) {
     let target = json!({ "kind": "upstreams", "split": [{ "upstream": "api", "weight": 1 }] });
     let upstreams = json!([{
         "name": "api", "protocol": "http1", "balance": { "strategy": "roundRobin" },
-        "endpoints": [{ "id": "one", "address": address.to_string(), "weight": 1, "health": 1.0, "draining": false }],
-        "panicPercent": 50, "connectTimeoutMs": 1000, "idleTimeoutMs": 60_000, "maxConnections": 16,
+        "endpoints": [{ "id": "one", "address": address.to_string(), "host": "127.0.0.1", "weight": 1, "health": 1.0, "draining": false }],
+        "panicPercent": 50, "connectTimeoutMs": 1000, "idleTimeoutMs": 60_000, "maxConnections": 16, "maxStreams": 100,
         "maxPending": 16, "maxRequests": 16, "maxRetries": 3, "breaker": null, "outlier": null, "problem": null,
     }]);
     (json!([route("/api", &target)]), upstreams)

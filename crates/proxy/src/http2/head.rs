@@ -1,0 +1,170 @@
+//! Heads from HTTP/2 to HTTP/1.1 and back (RFC 9113 section 8). What the two read
+//! differently is refused: a request means the same to every hop.
+
+use h2::Reason;
+use h2::ext::Protocol;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use tidegate_http::ResponseHead;
+
+/// How a request goes on behind its head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// So many bytes, or none.
+    Plain,
+    /// Chunks.
+    Chunked,
+    /// Extended CONNECT (RFC 8441): bytes both ways.
+    Tunnel,
+}
+
+/// What the way back needs to know of a request.
+#[derive(Debug)]
+pub(super) struct Translated {
+    pub(super) head: Vec<u8>,
+    pub(super) shape: Shape,
+    pub(super) to_head: bool,
+    pub(super) is_grpc: bool,
+    pub(super) timeout: Option<std::time::Duration>,
+}
+
+/// Writes a request's head as HTTP/1.1.
+///
+/// # Errors
+/// The stream's error: the head says two things at once, or what HTTP/1.1 cannot say.
+pub(super) fn translate(parts: &Parts, ends: bool) -> Result<Translated, Reason> {
+    let tunnel = parts.extensions.get::<Protocol>();
+    let host = one_host(parts)?;
+    let mut head = Vec::with_capacity(256);
+    let target = match (&parts.method, tunnel) {
+        (&Method::CONNECT, None) => host,
+        _ => parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
+    };
+    let method = if tunnel.is_some() { "GET" } else { parts.method.as_str() };
+    put(&mut head, &[method.as_bytes(), b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]);
+    put_fields(&mut head, &parts.headers)?;
+    let shape = match tunnel {
+        Some(protocol) => {
+            put_upgrade(&mut head, (protocol.as_str(), &parts.headers))?;
+            Shape::Tunnel
+        }
+        None if ends || parts.headers.contains_key(header::CONTENT_LENGTH) => Shape::Plain,
+        None => {
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            Shape::Chunked
+        }
+    };
+    head.extend_from_slice(b"\r\n");
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|value| super::grpc::is_grpc(value.as_bytes()));
+    let timeout = parts.headers.get("grpc-timeout").filter(|_| is_grpc);
+    Ok(Translated {
+        head,
+        shape,
+        to_head: parts.method == Method::HEAD,
+        is_grpc,
+        timeout: timeout.and_then(|value| super::grpc::parse_timeout(value.as_bytes())),
+    })
+}
+
+/// `:authority` and `Host` must not differ (RFC 9113 section 8.3.1).
+fn one_host(parts: &Parts) -> Result<&[u8], Reason> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let (host, second) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
+    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, host) {
+        _ if second.is_some() => Err(Reason::PROTOCOL_ERROR),
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(Reason::PROTOCOL_ERROR),
+        (Some(authority), _) => Ok(authority),
+        (None, Some(host)) => Ok(host),
+        // The HTTP/1.1 rules answer it: 400.
+        (None, None) => Ok(b""),
+    }
+}
+
+fn put_fields(head: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Reason> {
+    for (name, value) in fields {
+        match *name {
+            header::HOST | header::COOKIE => continue,
+            // RFC 9113 section 8.2.2: these are a connection's own.
+            header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => return Err(Reason::PROTOCOL_ERROR),
+            header::TE if value != "trailers" => return Err(Reason::PROTOCOL_ERROR),
+            _ => {}
+        }
+        put(head, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    // RFC 9113 section 8.2.3: crumbs are one field again.
+    for (index, crumb) in fields.get_all(header::COOKIE).iter().enumerate() {
+        put(head, &[if index == 0 { b"cookie: " } else { b"; " }, crumb.as_bytes()]);
+    }
+    if fields.contains_key(header::COOKIE) {
+        head.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+/// RFC 8441 section 5: there is no key; the HTTP/1.1 hop needs one.
+fn put_upgrade(head: &mut Vec<u8>, (protocol, fields): (&str, &HeaderMap)) -> Result<(), Reason> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    if protocol != "websocket" || fields.contains_key(header::SEC_WEBSOCKET_KEY) {
+        return Err(Reason::PROTOCOL_ERROR);
+    }
+    let mut nonce = [0; 16];
+    nonce.fill_with(|| fastrand::u8(..));
+    let key = STANDARD.encode(nonce);
+    put(head, &[b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ", key.as_bytes(), b"\r\n"]);
+    Ok(())
+}
+
+/// A response head as HTTP/2 says it; `None`: a field that HTTP/2 cannot carry.
+pub(super) fn respond(head: &ResponseHead<'_, '_>, status: u16) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    let fields = response.headers_mut();
+    fields.reserve(head.headers.len());
+    for field in head.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if is_of_a_connection(&name) {
+            continue;
+        }
+        fields.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(response)
+}
+
+fn is_of_a_connection(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::SEC_WEBSOCKET_ACCEPT | header::TE
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+/// Trailer lines as fields. Framing and routing fields have no place there (RFC 9110 section 6.5.1).
+pub(crate) fn trailers(lines: &[u8]) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
+        if !is_of_a_connection(&name) && !matches!(name, header::CONTENT_LENGTH | header::HOST) {
+            fields.append(name, value);
+        }
+    }
+    fields
+}
+
+/// Fields as trailer lines.
+pub(crate) fn trailer_lines(fields: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in fields {
+        put(&mut lines, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    lines
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}

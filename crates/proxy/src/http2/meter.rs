@@ -1,0 +1,166 @@
+//! Counts frames that cost us work and bring the client nothing, from their headers
+//! alone (RFC 9113 section 10.5). `h2` answers these frames before anybody is asked.
+
+/// Bytes of the client's connection preface.
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+
+/// What a client did too much of. The name is the reason in the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flood {
+    /// Resets of its own streams (CVE-2023-44487).
+    Resets,
+    /// PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA.
+    Control,
+    /// A head in ever more CONTINUATION frames (CVE-2024-27316).
+    Continuations,
+}
+
+impl Flood {
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Flood::Resets => "rapid-reset",
+            Flood::Control => "control-flood",
+            Flood::Continuations => "continuation-flood",
+        }
+    }
+}
+
+/// How much is too much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    pub(crate) resets_per_second: u32,
+    pub(crate) control_per_second: u32,
+}
+
+/// Resets before anything was answered.
+const FIRST_RESETS: u32 = 50;
+/// CONTINUATION frames of one head.
+const CONTINUATIONS: u32 = 20;
+
+/// Follows the frames of one connection.
+pub(crate) struct Meter {
+    allowed: Allowed,
+    /// Bytes to pass over: the preface, then payloads.
+    skip: usize,
+    header: [u8; HEADER],
+    have: usize,
+    second: u64,
+    resets: u32,
+    control: u32,
+    first_resets: u32,
+    continuations: u32,
+}
+
+impl Meter {
+    pub(crate) const fn new(allowed: Allowed) -> Self {
+        Meter {
+            allowed,
+            skip: PREFACE,
+            header: [0; HEADER],
+            have: 0,
+            second: 0,
+            resets: 0,
+            control: 0,
+            first_resets: 0,
+            continuations: 0,
+        }
+    }
+
+    /// Takes bytes as they came; `answered`: whether any stream has been.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], (now_ms, answered): (u64, bool)) -> Option<Flood> {
+        if now_ms / 1_000 != self.second {
+            (self.second, self.resets, self.control) = (now_ms / 1_000, 0, 0);
+        }
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEADER - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == HEADER {
+                self.have = 0;
+                if let Some(flood) = self.frame(answered) {
+                    return Some(flood);
+                }
+            }
+        }
+        None
+    }
+
+    fn frame(&mut self, answered: bool) -> Option<Flood> {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        self.skip = length;
+        self.continuations = if kind == 0x9 { self.continuations + 1 } else { 0 };
+        let ends_stream = flags & 0x1 != 0;
+        match kind {
+            0x3 => {
+                self.resets += 1;
+                self.first_resets += u32::from(!answered);
+            }
+            0x2 | 0x4 | 0x6 | 0x8 => self.control += 1,
+            0x0 if length == 0 && !ends_stream => self.control += 1,
+            _ => {}
+        }
+        if self.continuations > CONTINUATIONS {
+            return Some(Flood::Continuations);
+        }
+        if self.resets > self.allowed.resets_per_second || (!answered && self.first_resets > FIRST_RESETS) {
+            return Some(Flood::Resets);
+        }
+        (self.control > self.allowed.control_per_second).then_some(Flood::Control)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: Allowed = Allowed { resets_per_second: 100, control_per_second: 200 };
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let mut frame = vec![0, (payload >> 8) as u8, payload as u8, kind, flags, 0, 0, 0, 1];
+        frame.resize(HEADER + payload, 0);
+        frame
+    }
+
+    /// How the meter judges `count` frames behind the preface, cut in pieces of `step` bytes.
+    fn judge(frames: &[u8], count: usize, step: usize, answered: bool) -> Option<Flood> {
+        let mut bytes = vec![b'P'; PREFACE];
+        (0..count).for_each(|_| bytes.extend_from_slice(frames));
+        let mut meter = Meter::new(ALLOWED);
+        bytes.chunks(step).find_map(|piece| meter.take(piece, (5, answered)))
+    }
+
+    #[test]
+    fn floods_are_told_apart_however_the_bytes_are_cut() {
+        for step in [1, 7, 4_096] {
+            assert_eq!(judge(&frame(3, 0, 4), 50, step, false), None);
+            assert_eq!(judge(&frame(3, 0, 4), 51, step, false), Some(Flood::Resets));
+            assert_eq!(judge(&frame(3, 0, 4), 100, step, true), None);
+            assert_eq!(judge(&frame(3, 0, 4), 101, step, true), Some(Flood::Resets));
+            for kind in [2, 4, 6, 8] {
+                assert_eq!(judge(&frame(kind, 0, 8), 200, step, true), None, "{kind}");
+                assert_eq!(judge(&frame(kind, 0, 8), 201, step, true), Some(Flood::Control), "{kind}");
+            }
+            assert_eq!(judge(&frame(0, 0, 0), 201, step, true), Some(Flood::Control));
+            assert_eq!(judge(&frame(0, 0, 500), 1_000, step, true), None, "data with something in it");
+            assert_eq!(judge(&frame(9, 0, 1), 20, step, true), None);
+            assert_eq!(judge(&frame(9, 0, 1), 21, step, true), Some(Flood::Continuations));
+        }
+    }
+
+    #[test]
+    fn a_new_second_begins_at_nothing() {
+        let mut meter = Meter::new(ALLOWED);
+        meter.take(&[b'P'; PREFACE], (0, true));
+        for second in 0..10 {
+            for _ in 0..200 {
+                assert_eq!(meter.take(&frame(6, 0, 8), (second * 1_000, true)), None);
+            }
+        }
+    }
+}

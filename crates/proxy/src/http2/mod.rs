@@ -1,0 +1,18 @@
+//! HTTP/2 (RFC 9113) of clients: `h2` frames it, each stream becomes a client of the
+//! HTTP/1.1 driver. So there is one dispatch, one set of rules and one way to an
+//! upstream, whatever version a request came by.
+
+mod framed;
+mod grpc;
+mod head;
+mod inward;
+mod io;
+mod meter;
+mod outward;
+mod serve;
+mod stream;
+
+pub(crate) use framed::{Turn, send_framed};
+pub(crate) use grpc::timeout_ms;
+pub(crate) use head::trailer_lines;
+pub(crate) use serve::serve;

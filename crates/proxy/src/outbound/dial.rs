@@ -1,0 +1,107 @@
+//! Opening a connection to an endpoint: TCP, then TLS where the upstream has it, then
+//! HTTP/2 where it was agreed on or configured.
+
+use super::shared::{self, SharedH2};
+use super::{Outbound, TlsSocket};
+use crate::ends::Tls;
+use crate::worker::Worker;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tidegate_tls::{ClientTerms, Session};
+use tidegate_upstream::{ConnectError, connect};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is spoken with an upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wire {
+    /// HTTP/1.1, or what TLS agrees on where both are offered.
+    Http1,
+    /// HTTP/2: agreed on in TLS, known beforehand without.
+    Http2,
+}
+
+/// How an upstream is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialing {
+    pub(crate) wire: Wire,
+    pub(crate) tls: Option<Arc<ClientTerms>>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_streams: usize,
+}
+
+/// Opens one; all of it within the connect timeout.
+///
+/// # Errors
+/// It was refused, took too long, or did not prove who it is.
+pub(super) async fn dial(
+    worker: &Rc<Worker>,
+    (address, host): (SocketAddr, &str),
+    (dialing, shared): (&Dialing, &RefCell<Vec<SharedH2>>),
+) -> Result<Outbound, ConnectError> {
+    if dialing.wire == Wire::Http1 && dialing.tls.is_none() {
+        return Ok(Outbound::Plain(connect(address, dialing.timeout).await?));
+    }
+    let opening = open(worker, (address, host), (dialing, shared));
+    match tokio::time::timeout(dialing.timeout, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(ConnectError::TimedOut),
+    }
+}
+
+async fn open(
+    worker: &Rc<Worker>,
+    (address, host): (SocketAddr, &str),
+    (dialing, shared): (&Dialing, &RefCell<Vec<SharedH2>>),
+) -> Result<Outbound, ConnectError> {
+    let socket = connect(address, dialing.timeout).await?;
+    let max = dialing.max_streams;
+    let Some(terms) = &dialing.tls else {
+        return shared::open(socket, (shared, max, "http")).await.map_err(ConnectError::Refused);
+    };
+    let secured = secure(Rc::clone(worker), (socket, host), terms).await.map_err(ConnectError::Refused)?;
+    let agreed = secured.tls.with_session(|session| session.alpn() == Some(b"h2"));
+    match (agreed, dialing.wire) {
+        (true, _) => shared::open(secured, (shared, max, "https")).await.map_err(ConnectError::Refused),
+        (false, Wire::Http1) => Ok(Outbound::Tls(Box::new(secured))),
+        (false, Wire::Http2) => {
+            Err(ConnectError::Refused(io::Error::new(io::ErrorKind::Unsupported, "the upstream speaks no HTTP/2")))
+        }
+    }
+}
+
+/// The handshake. An upstream that does not prove its name is not spoken to.
+async fn secure(worker: Rc<Worker>, (socket, host): (TcpStream, &str), terms: &ClientTerms) -> io::Result<TlsSocket> {
+    let broken = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let session = Session::client(terms, host).map_err(|fault| broken(fault.to_string()))?;
+    let mut secured = TlsSocket { socket, tls: Tls::new(session), worker };
+    secured.tls.send_hello(&secured.socket)?;
+    poll_fn(|cx| {
+        let mut nothing = [];
+        while secured.tls.is_handshaking() {
+            if !secured.tls.flush(&secured.socket)? {
+                std::task::ready!(secured.socket.poll_write_ready(cx))?;
+                continue;
+            }
+            let mut read = ReadBuf::new(&mut nothing);
+            let before = secured.tls.is_handshaking();
+            match std::pin::Pin::new(&mut secured).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if before && secured.tls.is_handshaking() => {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof)));
+                }
+                Poll::Ready(result) => result?,
+                Poll::Pending if secured.tls.is_handshaking() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await?;
+    Ok(secured)
+}

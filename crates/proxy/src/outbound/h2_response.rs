@@ -1,0 +1,117 @@
+//! An upstream's answer from HTTP/2 to the bytes of HTTP/1.1.
+
+use super::grpc_web::Web;
+use h2::RecvStream;
+use http::{HeaderMap, Response, StatusCode, header};
+use std::io::{self, Write};
+use std::task::{Context, Poll};
+use tidegate_http::{put_chunk, put_last_chunk, reason};
+
+/// How the body goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Framing {
+    Length,
+    Chunked,
+    Tunnel,
+}
+
+/// An answer under way.
+pub(super) struct Answer {
+    body: RecvStream,
+    framing: Framing,
+    is_done: bool,
+}
+
+impl Answer {
+    /// Puts the head into `out`.
+    pub(super) fn begin(
+        response: Response<RecvStream>,
+        (to_head, accept, web): (bool, Option<&str>, Option<&Web>),
+        out: &mut Vec<u8>,
+    ) -> Answer {
+        let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        let opened = accept.filter(|_| parts.status == StatusCode::OK);
+        // Writing to a Vec cannot fail.
+        if let Some(accept) = opened {
+            let _ = write!(
+                out,
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n"
+            );
+        } else {
+            let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));
+        }
+        for (name, value) in &parts.headers {
+            let value = match web {
+                Some(web) if *name == header::CONTENT_TYPE => web.content_type(value.as_bytes()),
+                Some(_) if *name == header::CONTENT_LENGTH => continue,
+                _ => std::borrow::Cow::Borrowed(value.as_bytes()),
+            };
+            for part in [name.as_str().as_bytes(), b": ", &value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        let has_length = web.is_none() && parts.headers.contains_key(header::CONTENT_LENGTH);
+        let bodiless = to_head || matches!(status, 204 | 304);
+        let ends = body.is_end_stream();
+        let framing = match opened {
+            Some(_) => Framing::Tunnel,
+            None if has_length || bodiless => Framing::Length,
+            None if ends => {
+                out.extend_from_slice(b"content-length: 0\r\n");
+                Framing::Length
+            }
+            None => {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                Framing::Chunked
+            }
+        };
+        out.extend_from_slice(b"\r\n");
+        Answer { body, framing, is_done: ends && framing != Framing::Tunnel }
+    }
+
+    /// Puts more of it into the empty `out`; nothing where it has ended.
+    pub(super) fn poll(
+        &mut self,
+        (cx, web): (&mut Context<'_>, Option<&Web>),
+        out: &mut Vec<u8>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_done && out.is_empty() {
+            match std::task::ready!(self.body.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    let _ = self.body.flow_control().release_capacity(data.len());
+                    match (self.framing, web) {
+                        (Framing::Chunked, _) if data.is_empty() => {}
+                        (Framing::Chunked, Some(web)) => put_chunk(out, &web.response(&data)),
+                        (Framing::Chunked, None) => put_chunk(out, &data),
+                        (Framing::Length | Framing::Tunnel, _) => out.extend_from_slice(&data),
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
+                None => {
+                    let trailers = std::task::ready!(self.body.poll_trailers(cx)).map_err(|error| broken(&error))?;
+                    self.is_done = true;
+                    if self.framing == Framing::Chunked {
+                        self.end(trailers.unwrap_or_default(), web, out);
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&self, trailers: HeaderMap, web: Option<&Web>, out: &mut Vec<u8>) {
+        let lines = crate::http2::trailer_lines(&trailers);
+        match web {
+            None => put_last_chunk(out, &lines),
+            Some(web) => {
+                put_chunk(out, &web.trailers(&lines));
+                put_last_chunk(out, b"");
+            }
+        }
+    }
+}
+
+pub(super) fn broken(error: &h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
+}

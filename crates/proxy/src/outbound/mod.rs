@@ -1,0 +1,124 @@
+//! Connections to upstreams as exchanges see them: bytes of HTTP/1.1, whatever stands
+//! beneath: a socket, TLS on it, or a stream of a shared HTTP/2 connection.
+
+mod dial;
+mod grpc_web;
+mod h2_request;
+mod h2_response;
+mod h2_stream;
+mod shared;
+mod sources;
+
+pub(crate) use dial::{Dialing, Wire};
+pub(crate) use sources::Sources;
+
+use crate::ends::Tls;
+use crate::worker::Worker;
+use h2_stream::H2Stream;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tidegate_upstream::Reusable;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// One way to an upstream.
+pub(crate) enum Outbound {
+    Plain(TcpStream),
+    Tls(Box<TlsSocket>),
+    /// Serves one request.
+    H2(Box<H2Stream>),
+}
+
+/// A socket with TLS on it.
+pub(crate) struct TlsSocket {
+    socket: TcpStream,
+    tls: Tls,
+    worker: Rc<Worker>,
+}
+
+impl Drop for TlsSocket {
+    fn drop(&mut self) {
+        self.tls.close(&self.socket);
+    }
+}
+
+impl Reusable for Outbound {
+    fn is_quiet(&self) -> bool {
+        match self {
+            Outbound::Plain(socket) => socket.is_quiet(),
+            // A ticket that came meanwhile looks like an unasked answer: such a connection
+            // is closed, which costs a handshake and no request.
+            Outbound::Tls(tls) => tls.socket.is_quiet() && !tls.tls.has_plain(),
+            Outbound::H2(_) => false,
+        }
+    }
+}
+
+impl AsyncRead for TlsSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let TlsSocket { socket, tls, worker } = self.get_mut();
+        tls.poll_read(socket, (cx, &worker.buffers), read)
+    }
+}
+
+impl AsyncWrite for TlsSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.tls.try_write(&self.socket, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::task::ready!(self.socket.poll_write_ready(cx))?;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.tls.close(&this.socket);
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Outbound {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Outbound::Plain(socket) => Pin::new(socket).poll_read(cx, read),
+            Outbound::Tls(socket) => Pin::new(&mut **socket).poll_read(cx, read),
+            Outbound::H2(stream) => stream.poll_read(cx, read),
+        }
+    }
+}
+
+impl AsyncWrite for Outbound {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Outbound::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Outbound::Tls(socket) => Pin::new(&mut **socket).poll_write(cx, bytes),
+            Outbound::H2(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Outbound::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Outbound::Tls(socket) => Pin::new(&mut **socket).poll_shutdown(cx),
+            Outbound::H2(stream) => Poll::Ready(stream.end(cx)),
+        }
+    }
+}
+
+/// A context for looking without being woken.
+fn noop() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}

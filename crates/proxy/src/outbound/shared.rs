@@ -1,0 +1,87 @@
+//! One HTTP/2 connection to an endpoint, shared by the requests of a worker.
+
+use super::h2_stream::H2Stream;
+use super::{Outbound, noop};
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+use tidegate_upstream::Place;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const SEND_BYTES: usize = 64 << 10;
+/// Bytes of fields in an answer's head.
+const HEAD_BYTES: u32 = 32 << 10;
+
+/// See the module.
+pub(super) struct SharedH2 {
+    send: SendRequest<Bytes>,
+    active: Rc<Cell<usize>>,
+    is_closed: Rc<Cell<bool>>,
+    max: usize,
+    scheme: &'static str,
+    /// Its place among the upstream's connections.
+    place: Option<Place>,
+}
+
+impl SharedH2 {
+    pub(super) fn keep(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.get() == 0
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_closed.get()
+    }
+
+    /// A stream, where there is room for one.
+    pub(super) fn stream(&mut self) -> Option<H2Stream> {
+        if self.is_closed.get() || self.active.get() >= self.max.min(self.send.current_max_send_streams()) {
+            return None;
+        }
+        match self.send.poll_ready(&mut noop()) {
+            Poll::Ready(Ok(())) => Some(H2Stream::new(self.send.clone(), (Rc::clone(&self.active), self.scheme))),
+            Poll::Ready(Err(_)) => {
+                // It said GOAWAY or broke: what is under way ends by itself.
+                self.is_closed.set(true);
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// Begins HTTP/2 on a connection and takes its first stream.
+pub(super) async fn open(
+    io: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    (shared, max, scheme): (&RefCell<Vec<SharedH2>>, usize, &'static str),
+) -> io::Result<Outbound> {
+    let broken = |error: h2::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD_BYTES)
+        .max_send_buffer_size(SEND_BYTES);
+    let (send, connection) = builder.handshake::<_, Bytes>(io).await.map_err(broken)?;
+    let is_closed = Rc::new(Cell::new(false));
+    let closed = Rc::clone(&is_closed);
+    tokio::task::spawn_local(async move {
+        // How it ended is told by its streams.
+        let _ = connection.await;
+        closed.set(true);
+    });
+    let send = send.ready().await.map_err(broken)?;
+    let mut connection = SharedH2 { send, active: Rc::default(), is_closed, max, scheme, place: None };
+    let first = connection.stream().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset))?;
+    shared.borrow_mut().push(connection);
+    Ok(Outbound::H2(Box::new(first)))
+}

@@ -1,0 +1,51 @@
+//! A client that opens with TLS: the session goes between its socket and its driver,
+//! and detection begins again within it.
+
+use crate::client::{Client, Input};
+use crate::ends::{ReadEnd, Tls};
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_message::Protocol;
+use tidegate_tls::Session;
+
+/// Puts a session in place and feeds it what was read. `None`: the client broke the
+/// protocol or is not trusted; it has been told by an alert.
+pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
+    let session = client.trust.tls.as_ref().and_then(|terms| Session::server(terms).ok());
+    let Some(session) = session else {
+        client.worker.buffers.give(input.buffer);
+        return None;
+    };
+    let tls = Rc::new(Tls::new(session));
+    client.read = match std::mem::replace(&mut client.read, ReadEnd::Gone) {
+        ReadEnd::Socket(half) => ReadEnd::Tls(half, Rc::clone(&tls)),
+        other => other,
+    };
+    client.write.encrypt_by(Rc::clone(&tls));
+    let begun = match &client.read {
+        ReadEnd::Tls(half, tls) => tls.begin(half.as_ref(), input.bytes()),
+        _ => Ok(()),
+    };
+    client.worker.buffers.give(input.buffer);
+    if begun.is_err() {
+        failed(client);
+        return None;
+    }
+    Some(tls)
+}
+
+/// What the handshake brought: who the client is, and as whom we were shown.
+pub(crate) fn established(client: &mut Client, tls: &Tls) {
+    client.worker.counters.handshakes.add(1);
+    tls.with_session(|session| {
+        client.peer.sni = session.server_name().map(String::into_boxed_str);
+        client.peer.certificate = session.client_certificate().map(Arc::new);
+    });
+    client.names = tls.names();
+}
+
+/// Counts a handshake that came to nothing.
+pub(crate) fn failed(client: &Client) {
+    client.worker.counters.failed_handshakes.add(1);
+    client.worker.counters.of(Protocol::Tls).refused.add(1);
+}

@@ -1,0 +1,63 @@
+/** `tls` with its defaults; files become absolute, and a pair that does not fit is reported. */
+import { createPrivateKey, X509Certificate } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { resolve } from "node:path"
+import type { Static } from "typebox"
+import { messageOf } from "../errors.ts"
+import type { ClientTlsPlan, PairPlan, ServerTlsPlan } from "../native/index.ts"
+import type { NormalizeContext } from "./normalize-auth.ts"
+import type { Path } from "./path.ts"
+import type { ClientTlsSchema, ServerTlsSchema } from "./schema/tls.ts"
+
+type ServerTlsData = Static<typeof ServerTlsSchema>
+type ClientTlsData = Static<typeof ClientTlsSchema>
+
+const ALPN = ["h2", "http/1.1", "mqtt", "coap"] as const
+
+export function normalizeServerTls(data: ServerTlsData, at: Path, context: NormalizeContext): ServerTlsPlan {
+  const { cert, key, certificates = [], minVersion = "1.2", clientAuth, sessionTickets = true, alpn = ALPN } = data
+  const pairs = cert === undefined || key === undefined ? certificates : [{ cert, key }, ...certificates]
+  if ((cert === undefined) !== (key === undefined)) context.report(at, 'say both "cert" and "key"')
+  if (pairs.length === 0) context.report(at, 'names no certificate: say "cert" and "key", or "certificates"')
+  return {
+    certificates: pairs.map((pair) => checkedPair(pair, at, context)),
+    minVersion,
+    clientAuth:
+      clientAuth === undefined
+        ? null
+        : {
+            ca: files(clientAuth.ca, context),
+            crl: files(clientAuth.crl, context),
+            mode: clientAuth.mode ?? "require",
+          },
+    sessionTickets,
+    alpn,
+  }
+}
+
+export function normalizeClientTls(
+  data: ClientTlsData,
+  { at, context, alpn }: { at: Path; context: NormalizeContext; alpn: readonly string[] },
+): ClientTlsPlan {
+  const { ca, serverName = null, cert, key, verify = true, minVersion = "1.2" } = data === true ? {} : data
+  if ((cert === undefined) !== (key === undefined)) context.report(at, 'say both "cert" and "key"')
+  const certificate = cert === undefined || key === undefined ? null : checkedPair({ cert, key }, at, context)
+  return { ca: files(ca, context), serverName, certificate, verify, minVersion, alpn }
+}
+
+function files(given: string | readonly string[] | undefined, { folder }: NormalizeContext): string[] {
+  return [given ?? []].flat().map((file) => resolve(folder, file))
+}
+
+/** The native side checks again what it loads; here the problem gets its place in the configuration. */
+function checkedPair(pair: PairPlan, at: Path, { folder, report }: NormalizeContext): PairPlan {
+  const found = { cert: resolve(folder, pair.cert), key: resolve(folder, pair.key) }
+  try {
+    const certificate = new X509Certificate(readFileSync(found.cert))
+    if (!certificate.checkPrivateKey(createPrivateKey(readFileSync(found.key))))
+      report(at, `${pair.key} is not the private key of ${pair.cert}`)
+  } catch (error) {
+    report(at, `${pair.cert} and ${pair.key} cannot be used: ${messageOf(error)}`)
+  }
+  return found
+}
