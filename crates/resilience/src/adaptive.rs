@@ -105,7 +105,9 @@ mod tests {
         let adaptive = Adaptive::new(plan);
         (0..100).for_each(|_| assert_eq!(adaptive.sample(1_000, 1), 20));
         assert_eq!(run(&adaptive, 1_000.0, 1_000), 30);
-        (0..100).for_each(|at| drop(adaptive.sample(1_000_000 * at, 30)));
+        for at in 0..100 {
+            adaptive.sample(1_000_000 * at, 30);
+        }
         assert_eq!(adaptive.limit(), 10);
     }
 }
