@@ -45,6 +45,12 @@ export declare function coapDecode(input: Buffer, ends: Uint32Array): string
 /** Writes messages, each behind its length (u32, little-endian). */
 export declare function coapEncode(messages: string, fields: Buffer): Buffer
 
+/** A new authority: `{ cert, key }`, PEM. */
+export declare function createDevAuthority(name: string): Promise<unknown>
+
+/** A certificate for `names` that the authority signs: `{ cert, key }`, PEM. */
+export declare function createDevCertificate(cert: string, key: string, names: Array<string>): Promise<unknown>
+
 export declare function hashPassword(password: string): Promise<unknown>
 
 /** All whole packets at the front of `input`. `number`: 3, 4 or 5; 0: a CONNECT says it. */
