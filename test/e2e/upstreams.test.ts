@@ -11,11 +11,9 @@ let server: Server
 /** What a connection does with the requests it reads; `count` is their number on it. */
 let behave: (socket: Socket, data: string, count: number) => void = () => {}
 const open = new Set<Socket>()
-let connections = 0
 
 ava.before(async () => {
   server = createServer((socket) => {
-    connections += 1
     open.add(socket)
     let count = 0
     socket.on("error", () => {})
