@@ -50,9 +50,6 @@ pub fn detect(bytes: &[u8]) -> Detection {
 fn by_first_byte(bytes: &[u8]) -> Detection {
     match bytes {
         [] => Detection::NeedMore,
-        // A CSM of one option without a value, and no more: as a CONNECT it would be the
-        // first three bytes of more than 2 KB.
-        [0x10, CSM, option] if option & 0x8f == 0 => Detection::Unknown,
         [0x16, ..] => tls(bytes),
         [0x10, ..] => mqtt(bytes),
         [b'P', ..] if shares_prefix(bytes, PREFACE) => literal(bytes, PREFACE, Opening::Http2),
@@ -206,8 +203,10 @@ mod tests {
         // Of libcoap, of aiocoap, and of one option without a value; then HTTP's letters.
         known_from(b"\x50\xe1\x23\x80\x01\x00\x20", 2, Opening::CoapTcp);
         known_from(b"\x40\xe1\x23\x80\x01\x00", 2, Opening::CoapTcp);
-        known_from(b"\x10\xe1\x40", 3, Opening::CoapTcp);
-        assert_eq!(detect(b"\x10\xe1\x40\x00\xe2"), Detection::Known(Opening::CoapTcp));
+        // One option without a value: as a CONNECT it would be one of more than 2 KB, so the
+        // next message has to tell.
+        known_from(b"\x10\xe1\x40\x01\x01", 4, Opening::CoapTcp);
+        known_from(b"\x10\xe1\x40\x00\xe2", 5, Opening::CoapTcp);
         assert_eq!(detect(b"\x10\xe1\x01\x00\x04MQTT"), Detection::Known(Opening::Mqtt));
         for first in b'A'..=b'Z' {
             let expected = if first & 15 <= 8 { Detection::Known(Opening::CoapTcp) } else { Detection::Unknown };
