@@ -6,7 +6,8 @@ const TOKEN = "tidegate-token"
 /** Thrown where the API wants a token, or another one. */
 export class Unauthorized extends Error {}
 
-export function useToken(token: string): void {
+/** Remembers the token for this tab's calls. */
+export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN, token)
 }
 

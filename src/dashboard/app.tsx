@@ -1,6 +1,6 @@
 /** The page: a look at `/v1/stats` every second, everything else around it. */
 import { useEffect, useRef, useState } from "preact/hooks"
-import { Unauthorized, usePolled, useToken } from "./api.ts"
+import { keepToken, Unauthorized, usePolled } from "./api.ts"
 import { Chart, colorOf } from "./chart.tsx"
 import { bytes, duration, perSecond, whole } from "./format.ts"
 import { Drops, Events, Policies, Routes, SlowConsumers, Talkers, Upstreams } from "./panels.tsx"
@@ -109,7 +109,7 @@ function Login() {
   const [token, setToken] = useState("")
   const submit = (event: Event): void => {
     event.preventDefault()
-    useToken(token)
+    keepToken(token)
     location.reload()
   }
   return (

@@ -66,11 +66,13 @@ impl<S: Reusable> Pool<S> {
         Pool { idle: RefCell::default(), waiters: RefCell::default(), places }
     }
 
-    /// The most recently used connection that the endpoint has not closed.
-    pub fn take(&self) -> Option<Connection<S>> {
+    /// The most recently used connection that is to be kept at `now` and that the endpoint
+    /// has not closed. One past its time is not used, though it still stands in the pool:
+    /// the endpoint may be closing it at this moment.
+    pub fn take(&self, now: u64) -> Option<Connection<S>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, .. }) = idle.pop() {
-            if connection.stream.is_quiet() {
+        while let Some(Idle { connection, until }) = idle.pop() {
+            if until > now && connection.stream.is_quiet() {
                 return Some(connection);
             }
         }
@@ -118,7 +120,8 @@ impl<S: Reusable> Pool<S> {
             let freed = self.places.freed().notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(connection) = self.take() {
+            // What is given back while somebody waits has only just been used.
+            if let Some(connection) = self.take(0) {
                 return Ok(connection);
             }
             if let Some(place) = self.places.take() {
@@ -203,14 +206,14 @@ mod tests {
             }
             let newest = far.remove(1);
             let port = newest.peer_addr().expect("open").port();
-            let first = pool.take().expect("one is free");
+            let first = pool.take(0).expect("one is free");
             assert_eq!(first.stream.local_addr().expect("open").port(), port);
             pool.give(first, 200);
             drop(newest);
             // The runtime hears of the closing when it next looks at its sockets.
             while pool.len() == 2 {
                 tokio::task::yield_now().await;
-                let taken = pool.take().expect("the other is still open");
+                let taken = pool.take(0).expect("the other is still open");
                 let same = taken.stream.local_addr().expect("open").port() == port;
                 pool.give(taken, if same { 200 } else { 100 });
                 if !same {
@@ -218,7 +221,24 @@ mod tests {
                 }
             }
             assert_eq!(pool.expire(100), 1);
-            assert!(pool.take().is_none());
+            assert!(pool.take(0).is_none());
+        });
+    }
+
+    #[test]
+    fn does_not_hand_out_one_past_its_time() {
+        runtime().block_on(async {
+            let (server, address) = server().await;
+            let pool = Pool::new(Places::new(8));
+            let mut far = Vec::new();
+            for until in [100, 100] {
+                let (connection, _) = pool.acquire(connect(address, TIMEOUT)).await.expect("connected");
+                far.push(server.accept().await.expect("accepted").0);
+                pool.give(connection, until);
+                let taken = pool.take(99).expect("not yet over");
+                pool.give(taken, until);
+                assert!(pool.take(100).is_none());
+            }
         });
     }
 

@@ -170,7 +170,8 @@ impl Try<'_> {
         let upstream = &self.plan.plan.upstreams[self.index];
         let counters = &upstream.counters[usize::from(self.worker.id)];
         let pool = &self.plan.upstreams[self.index].pools[endpoint as usize];
-        if let Some(connection) = if self.retries == 0 { pool.take() } else { None } {
+        let now = self.worker.clock.millis();
+        if let Some(connection) = if self.retries == 0 { pool.take(now) } else { None } {
             counters.reused.add(1);
             return Ok((connection, true));
         }

@@ -261,7 +261,7 @@ fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
     // After a failure a connection of unknown age would only fail again.
     let side = &plan.upstreams[exchange.upstream];
     let pool = &side.pools[exchange.endpoint as usize];
-    let pooled = if exchange.facts.retries == 0 { pool.take() } else { None };
+    let pooled = if exchange.facts.retries == 0 { pool.take(client.worker.clock.millis()) } else { None };
     exchange.link = match (pooled, upstream.endpoints.get(exchange.endpoint)) {
         (Some(Connection { stream, place }), _) => {
             counters.reused.add(1);

@@ -24,9 +24,9 @@ impl Sources {
         Sources { pool: Pool::new(places), shared: RefCell::default(), turn: tokio::sync::Mutex::new(()) }
     }
 
-    /// A stream of a connection that has room, or a free connection.
-    pub(crate) fn take(&self) -> Option<Connection<Outbound>> {
-        self.stream().or_else(|| self.pool.take())
+    /// A stream of a connection that has room, or a connection that is free at `now`.
+    pub(crate) fn take(&self, now: u64) -> Option<Connection<Outbound>> {
+        self.stream().or_else(|| self.pool.take(now))
     }
 
     fn stream(&self) -> Option<Connection<Outbound>> {

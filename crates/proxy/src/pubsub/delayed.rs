@@ -1,12 +1,13 @@
 //! Delayed publishes whose time has come go the way of any publish: routes, policies,
 //! the broker.
 
+use super::publish::builder;
 use super::{Publisher, Publishing, publish};
 use crate::worker::Worker;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate_broker::Delayed;
-use tidegate_message::{MessageBuilder, Peer};
+use tidegate_message::Peer;
 
 /// Delayed publishes of one look; a look is every 100 ms.
 const STEP: usize = 4_096;
@@ -28,16 +29,7 @@ impl Worker {
             // Nobody waits on a connection for it any more.
             let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)));
             let publisher = Publisher { session: None, access: access.clone(), peer };
-            let again = MessageBuilder {
-                topic: message.topic(),
-                payload: message.payload(),
-                protocol: message.protocol,
-                qos: message.qos,
-                retain: message.retain,
-                expires_at: message.expires_at,
-                properties: message.properties.clone(),
-            };
-            if let Publishing::Later(publishing) = publish(self, &publisher, again) {
+            if let Publishing::Later(publishing) = publish(self, &publisher, builder(message)) {
                 // Only when it was published it is forgotten: a crash in between repeats it.
                 let worker = Rc::clone(self);
                 tokio::task::spawn_local(async move {

@@ -94,7 +94,8 @@ fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder
     published
 }
 
-fn builder(message: &Message) -> MessageBuilder<'_> {
+/// The same message once more.
+pub(super) fn builder(message: &Message) -> MessageBuilder<'_> {
     MessageBuilder {
         topic: message.topic(),
         payload: message.payload(),
