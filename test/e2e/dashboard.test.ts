@@ -26,8 +26,8 @@ ava.before(async () => {
   if (has("chromium", "chromium")) browser = await Browser.open()
 })
 ava.after.always(async () => {
-  await browser?.close()
   await gateway?.stop()
+  await browser?.close()
 })
 
 test("the page is served without anything from elsewhere, below 100 KB", async (t) => {
@@ -90,16 +90,17 @@ class Browser {
   static async open(): Promise<Browser> {
     const folder = mkdtempSync(join(tmpdir(), "tidegate-browser-"))
     const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
-    const process = spawn("chromium", [...flags, `--user-data-dir=${folder}`, "about:blank"], {
+    const chromium = spawn("chromium", [...flags, `--user-data-dir=${folder}`, "about:blank"], {
       stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
     })
-    for await (const line of createInterface({ input: process.stderr })) {
+    for await (const line of createInterface({ input: chromium.stderr })) {
       const [, url] = /DevTools listening on (ws:\S+)/.exec(line) ?? []
       if (url === undefined) continue
-      process.stderr.resume()
+      chromium.stderr.resume()
       const socket = new WebSocket(url)
       await once(socket, "open")
-      return new Browser(process, socket, folder)
+      return new Browser(chromium, socket, folder)
     }
     throw new Error("chromium did not start")
   }
@@ -130,10 +131,22 @@ class Browser {
 
   async close(): Promise<void> {
     const ended = once(this.#process, "exit")
-    this.#socket.close()
-    this.#process.kill()
+    // Its helpers are of its group, and may write into the folder for a moment longer than it lives.
+    process.kill(-(this.#process.pid ?? Number.NaN), "SIGKILL")
     await ended
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+    await emptied(this.#folder)
+  }
+}
+
+/** Removes a folder that others may still write into. */
+async function emptied(folder: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return rmSync(folder, { recursive: true, force: true })
+    } catch (error) {
+      if (tries === 50) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
   }
 }
 
