@@ -3,15 +3,10 @@
  * fails keeps its last snapshot, marked stale, and is begun again after a growing while.
  */
 import type { NormalizedSource } from "../config/index.ts"
-import { messageOf } from "../errors.ts"
 import type { Functions, RegistryDefinition } from "../policy/index.ts"
+import { follow } from "../remote/index.ts"
 import type { ServiceRegistry } from "./services.ts"
 import { SOURCES, toInstances } from "./sources/index.ts"
-import { pause } from "./sources/pause.ts"
-
-/** The first wait after a fault; doubled up to the source's interval, at most half a minute. */
-const FIRST_WAIT_MS = 200
-const LONGEST_WAIT_MS = 30_000
 
 interface Following {
   readonly source: NormalizedSource
@@ -54,25 +49,18 @@ export class SourceFollower {
     this.#following.clear()
   }
 
-  async #follow(service: string, { source, custom, ended: { signal } }: Following): Promise<void> {
-    let wait = FIRST_WAIT_MS
-    while (!signal.aborted) {
-      let fault = "it ended"
-      try {
-        for await (const entries of this.#open(service, { source, custom, signal })) {
-          if (signal.aborted) return
-          this.#take(service, source, entries)
-          wait = FIRST_WAIT_MS
-        }
-      } catch (error) {
-        fault = messageOf(error)
-      }
-      if (signal.aborted) return
-      this.#registry.markStale(service, { kind: source.kind, fault })
-      this.#complain(`service "${service}": its source ${source.kind} failed, what it said last stays: ${fault}`)
-      await pause(wait, signal)
-      wait = Math.min(wait * 2, Math.max(FIRST_WAIT_MS, Math.min(source.intervalMs, LONGEST_WAIT_MS)))
-    }
+  #follow(service: string, { source, custom, ended: { signal } }: Following): Promise<void> {
+    const { kind, intervalMs } = source
+    return follow<readonly unknown[]>({
+      open: () => this.#open(service, { source, custom, signal }),
+      take: (entries) => this.#take(service, source, entries),
+      failed: (fault) => {
+        this.#registry.markStale(service, { kind, fault })
+        this.#complain(`service "${service}": its source ${kind} failed, what it said last stays: ${fault}`)
+      },
+      intervalMs,
+      signal,
+    })
   }
 
   #open(

@@ -1,6 +1,6 @@
 /** dns and srv: addresses of a name with one port, or the targets of SRV records; looked at again when their time is up. */
 import { Resolver } from "node:dns/promises"
-import { pause } from "./pause.ts"
+import { pause } from "../../remote/index.ts"
 import type { Source } from "./source.ts"
 
 /** Records that say less are kept for that long all the same. */

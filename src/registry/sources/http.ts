@@ -1,6 +1,5 @@
 /** http: a URL that answers a list of instances, or `{ items }` as our own admin API does; asked again, by its ETag. */
-import { pause } from "./pause.ts"
-import { getJson } from "./request.ts"
+import { getJson, pause } from "../../remote/index.ts"
 import type { Source } from "./source.ts"
 
 export const httpSource: Source = async function* ({ source, signal }) {

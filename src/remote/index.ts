@@ -1,0 +1,10 @@
+/** Servers that hold instances and configurations: how they are asked, watched and followed. */
+export { blockingQuery, type ConsulQuery } from "./consul.ts"
+export { type EtcdEntry, watchRange } from "./etcd.ts"
+export { follow } from "./follow.ts"
+export { watchObjects } from "./kubernetes.ts"
+export { type NatsBucket, type NatsServer, openBucket } from "./nats.ts"
+export { optional } from "./optional.ts"
+export { pause } from "./pause.ts"
+export { openPostgres, quoted } from "./postgres.ts"
+export { type Call, getJson } from "./request.ts"
