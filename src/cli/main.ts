@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   services: async () => (await import("./services.ts")).addServices,
   bench: async () => (await import("./bench.ts")).addBench,
   passwd: async () => (await import("./passwd.ts")).addPasswd,
+  encrypt: async () => (await import("./encrypt.ts")).addEncrypt,
   cert: async () => (await import("./cert.ts")).addCert,
 }
 

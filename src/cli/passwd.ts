@@ -1,10 +1,10 @@
 /** tidegate passwd: what `auth.users` keeps of a password: its argon2id hash, or a SCRAM verifier. */
 import { createHash, createHmac, pbkdf2, randomBytes } from "node:crypto"
-import { createInterface } from "node:readline/promises"
 import { promisify } from "node:util"
 import type { Command } from "commander"
 import { TidegateError } from "../errors.ts"
 import { loadNative } from "../native/index.ts"
+import { readHidden } from "./hidden.ts"
 import { example } from "./options.ts"
 import { print, printJson } from "./output.ts"
 
@@ -25,7 +25,7 @@ export function addPasswd(program: Command): void {
 }
 
 async function passwd(user: string | undefined, { json, scram }: Options): Promise<void> {
-  const password = await readPassword()
+  const password = await readHidden("Password: ")
   if (password === "") throw new TidegateError("USAGE", "the password is empty")
   const hash = await (scram ? scramVerifier(password) : loadNative().hashPassword(password))
   if (json) printJson(user === undefined ? { hash } : { user, hash })
@@ -39,17 +39,4 @@ async function scramVerifier(password: string, iterations = 4_096): Promise<stri
   const key = (name: string) => createHmac("sha256", salted).update(name).digest()
   const stored = createHash("sha256").update(key("Client Key")).digest("base64")
   return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${stored}:${key("Server Key").toString("base64")}`
-}
-
-/** The first line; on a terminal it is asked for and not shown. */
-async function readPassword(): Promise<string> {
-  if (!process.stdin.isTTY) {
-    for await (const line of createInterface({ input: process.stdin })) return line
-    return ""
-  }
-  process.stderr.write("Password: ")
-  const input = createInterface({ input: process.stdin, terminal: true })
-  const line = await input.question("")
-  input.close()
-  return line
 }

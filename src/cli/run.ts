@@ -1,7 +1,7 @@
 /** tidegate run: the gateway with its admin API, until a signal. */
 import type { Command } from "commander"
 import { createAdmin, listenAdmin } from "../admin/index.ts"
-import { type LoadedConfig, loadConfig } from "../config/index.ts"
+import { type LoadedConfig, loadConfig, loadLastGood } from "../config/index.ts"
 import { ConfigDesk, createLoadedGateway, type Gateway, initialConfig, PolicyThreadHost } from "../gateway/index.ts"
 import { createLog } from "./log.ts"
 import { example } from "./options.ts"
@@ -9,6 +9,7 @@ import { complain, formatProblem, print, report } from "./output.ts"
 
 interface Options {
   readonly config?: string
+  readonly lastGood?: boolean
 }
 
 export function addRun(program: Command): void {
@@ -19,26 +20,40 @@ export function addRun(program: Command): void {
       "-c, --config <file>",
       "configuration file; default: the first tidegate.config.{ts,mts,js,mjs,yaml,yml,json}",
     )
+    .option("--last-good", "start with the last good configuration where the file is broken")
     .action((options: Options) => run(options))
   example(command, "tidegate run --config tidegate.config.ts")
   command.addHelpText("after", "\nSIGTERM and SIGINT drain, a second one exits at once, SIGHUP reloads the file.")
 }
 
-async function run({ config: named }: Options): Promise<void> {
-  const fromFile = await loadConfig(named)
+async function run({ config: named, lastGood }: Options): Promise<void> {
+  const fromFile = await load(named, lastGood ?? false)
   for (const warning of fromFile.warnings) complain(formatProblem(warning, fromFile.file))
-  const { loaded, origin, refused } = initialConfig(fromFile)
-  if (refused !== null) complain(`the configuration that was put is left out: ${refused}`)
+  const { loaded, origin, refused, document } = await initialConfig(fromFile)
+  if (refused !== null) complain(`another configuration than the file's is left out: ${refused}`)
   const gateway = create(loaded)
   createLog(gateway, loaded.config.log.level)
   await gateway.start()
-  const desk = new ConfigDesk({ gateway, fromFile, origin })
+  const desk = new ConfigDesk({ gateway, fromFile, origin, document })
   const close = await openAdmin(gateway, desk)
   const addresses = gateway.stats().listeners.map(({ name, address }) => `${name.split("://")[0]}://${address}`)
   print(`listening ${addresses.join(" ")}${close.address === null ? "" : ` admin ${close.address}`}`)
   const told = tellReload(fromFile.file)
   followSignals({ gateway, desk, told, close: close.close })
   void desk.watch(told)
+}
+
+/** The file's configuration; with `lastGood` the newest one of the data directory where the file is broken. */
+async function load(named: string | undefined, lastGood: boolean): Promise<LoadedConfig> {
+  try {
+    return await loadConfig(named)
+  } catch (error) {
+    const loaded = lastGood ? loadLastGood(named) : null
+    if (loaded === null) throw error
+    complain("the configuration is broken; starting with the last good one:")
+    report(error, loaded.file)
+    return loaded
+  }
 }
 
 /** Policies live in their own thread where the file has any. */

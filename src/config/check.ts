@@ -11,6 +11,7 @@ import { checkRoutes } from "./check-routes.ts"
 import { checkServices, checkUpstream } from "./check-upstreams.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
+import { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
 import type { Fault } from "./validate.ts"
 
@@ -40,6 +41,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   attempt(() => checkNames(data, functions, report))
   attempt(() => checkAcl(data, report))
   attempt(() => checkAlerts(data, report))
+  attempt(() => checkConfigSource(data, report))
   attempt(() => checkLater(data, report))
   return faults
 }
@@ -121,6 +123,12 @@ function checkNames(data: ConfigData, functions: Functions, report: Report): voi
 /** `./policies.ts` and the like; the rest are names. */
 export function isModulePath(text: string): boolean {
   return text.includes("/") || /\.[mc]?[jt]s$/.test(text)
+}
+
+function checkConfigSource({ configSource }: ConfigData, report: Report): void {
+  if (configSource === undefined) return
+  const given = CONFIG_SOURCE_KINDS.filter((kind) => configSource[kind] !== undefined)
+  if (given.length !== 1) report(["configSource"], `needs exactly one of ${CONFIG_SOURCE_KINDS.join(", ")}`)
 }
 
 function checkLater(data: ConfigData, report: Report): void {

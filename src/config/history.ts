@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from "node:path"
 import type { ConfigData } from "./schema/index.ts"
 
-export type ConfigOrigin = "file" | "put" | "rollback" | "program"
+export type ConfigOrigin = "file" | "source" | "put" | "rollback" | "program"
 
 /** One version. */
 export interface ConfigVersion {
@@ -15,7 +15,7 @@ export interface ConfigVersion {
   /** RFC 3339. */
   readonly at: string
   readonly origin: ConfigOrigin
-  /** Hash of the file at that time; what was put wins while it stays. */
+  /** Hash of the file, or of the document of the source, at that time; what was put wins while it stays. */
   readonly fileHash: string
   readonly data: ConfigData
   /** The version a rollback went back to. */

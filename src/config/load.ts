@@ -2,11 +2,13 @@
  * From what was read to a configuration the gateway can use, or to every problem it
  * has. Nothing here changes anything outside.
  */
+import { dirname, join } from "node:path"
 import { type Problem, TidegateError } from "../errors.ts"
 import type { Functions } from "../policy/index.ts"
 import { meaningFaults } from "./check.ts"
 import { foreignCommands } from "./check-upstreams.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
+import { ConfigHistory } from "./history.ts"
 import { normalize } from "./normalize.ts"
 import type { NormalizedConfig } from "./normalized.ts"
 import { formatPath, type Path } from "./path.ts"
@@ -28,6 +30,24 @@ export interface LoadedConfig {
 export async function loadConfig(named?: string, folder?: string): Promise<LoadedConfig> {
   const file = findConfig(named, folder)
   return file === null ? loadData({}) : acceptConfig(await readConfig(file))
+}
+
+/**
+ * The newest configuration of the file's default data directory; null where there is none that still
+ * fits. Functions are not kept: a configuration that names some has no last good one on disk.
+ */
+export function loadLastGood(named?: string): LoadedConfig | null {
+  const file = findConfig(named)
+  if (file === null) return null
+  const folder = dirname(file)
+  const { latest } = new ConfigHistory(join(folder, ".tidegate", "config"))
+  if (latest === null) return null
+  try {
+    const { functions } = splitFunctions({})
+    return acceptConfig({ data: latest.data, functions, file, folder, lineOf: () => undefined })
+  } catch {
+    return null
+  }
 }
 
 /** What a source without a file brings along. */

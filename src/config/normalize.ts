@@ -7,6 +7,7 @@ import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./addr
 import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeBridges } from "./normalize-bridges.ts"
+import { normalizeConfigSource } from "./normalize-config-source.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeServerTls } from "./normalize-tls.ts"
@@ -71,6 +72,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       access: normalizeAccessLog(data.log?.access, context.folder),
     },
     forward: { via: true, forwarded: false, requestId: true, traceparent: false, ...data.forward },
+    configSource: normalizeConfigSource(data.configSource, context),
     dataDir: dataDir === false ? null : resolve(context.folder, dataDir),
   })
 }

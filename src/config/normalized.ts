@@ -20,6 +20,7 @@ import type {
   TargetPlan,
 } from "../native/index.ts"
 import type { HostPort } from "./address.ts"
+import type { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
 import type { SOURCE_KINDS } from "./schema/source.ts"
 
@@ -117,6 +118,27 @@ export interface NormalizedSource {
   readonly intervalMs: number
 }
 
+/** Where the configuration is kept when it is not the file itself. */
+export interface NormalizedConfigSource {
+  readonly kind: (typeof CONFIG_SOURCE_KINDS)[number]
+  /** Of the server; path of the file for sqlite; empty: the pod's. */
+  readonly url: string
+  readonly key: string
+  /** Of sqlite and postgres. */
+  readonly table: string
+  /** Of postgres. */
+  readonly channel: string
+  /** Of kubernetes. */
+  readonly configMap: string
+  readonly namespace: string | null
+  /** Of nats. */
+  readonly bucket: string
+  readonly user: string | null
+  readonly password: string | null
+  readonly token: string | null
+  readonly intervalMs: number
+}
+
 /** A step of the plan, or a use of a TypeScript policy that becomes one. */
 export type NormalizedStep =
   | Exclude<StepPlan, { readonly kind: "script" }>
@@ -157,6 +179,7 @@ export interface NormalizedConfig {
   readonly alerts: readonly NormalizedAlert[]
   readonly log: { readonly level: string } & LogPlan
   readonly forward: ForwardPlan
+  readonly configSource: NormalizedConfigSource | null
   /** Absolute; null: nothing is kept on disk. */
   readonly dataDir: string | null
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { messageOf } from "../errors.ts"
+import { decrypt } from "./encrypted.ts"
 import type { SecretData } from "./schema/index.ts"
 
 export const HIDDEN = "***"
@@ -9,6 +10,7 @@ export const HIDDEN = "***"
 /** The value of a secret, or why there is none. Relative files stand beside the configuration. */
 export function resolveSecret(secret: SecretData, folder: string): { value: string } | { fault: string } {
   if (typeof secret === "string") return { value: secret }
+  if ("encrypted" in secret) return decrypt(secret.encrypted)
   if ("env" in secret) {
     const value = process.env[secret.env]
     return value === undefined || value === ""

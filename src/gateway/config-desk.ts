@@ -1,6 +1,6 @@
 /**
- * Which configuration is in force: the file's, unless one was put over the admin API
- * since the file changed last. Every version that was applied is remembered.
+ * Which configuration is in force: the file's, or that of the source the file names, unless one
+ * was put over the admin API since these changed last. Every version that was applied is remembered.
  */
 import { join } from "node:path"
 import {
@@ -8,9 +8,13 @@ import {
   type ConfigOrigin,
   type ConfigVersion,
   fileHash,
+  firstDocument,
+  followConfig,
   type LoadedConfig,
   loadConfig,
   loadData,
+  parseSource,
+  type SourceDocument,
   watchFile,
 } from "../config/index.ts"
 import { messageOf, TidegateError } from "../errors.ts"
@@ -23,17 +27,30 @@ export interface InitialConfig {
   readonly origin: ConfigOrigin
   /** A put configuration that no longer fits, and why; the file's is used then. */
   readonly refused: string | null
+  /** What the source said, if it was asked. */
+  readonly document: SourceDocument | null
 }
 
-/** The configuration to start with: the put one if it still wins and still fits, else the file's. */
-export function initialConfig(fromFile: LoadedConfig): InitialConfig {
+/** So long a start waits for the source when nothing of it is on disk. */
+const FIRST_DOCUMENT_MS = 5_000
+
+/**
+ * The configuration to start with: the put one if it still wins and still fits; with a
+ * `configSource` the last good one, or where there is none the source's; else the file's.
+ */
+export async function initialConfig(fromFile: LoadedConfig): Promise<InitialConfig> {
   const { latest } = openHistory(fromFile)
-  const wins = latest !== null && latest.origin !== "file" && latest.fileHash === fileHash(fromFile.file)
-  if (!wins) return { loaded: fromFile, origin: "file", refused: null }
+  const { configSource } = fromFile.config
+  const isNewest = configSource !== null || latest?.fileHash === fileHash(fromFile.file)
+  const file = { loaded: fromFile, origin: "file", refused: null, document: null } as const
   try {
-    return { loaded: withFileOf(fromFile, latest.data), origin: latest.origin, refused: null }
+    if (latest !== null && latest.origin !== "file" && isNewest)
+      return { ...file, loaded: withFileOf(fromFile, latest.data), origin: latest.origin }
+    if (configSource === null) return file
+    const document = await firstDocument(configSource, FIRST_DOCUMENT_MS)
+    return { ...file, loaded: sourced(fromFile, document), origin: "source", document }
   } catch (error) {
-    return { loaded: fromFile, origin: "file", refused: messageOf(error) }
+    return { ...file, refused: messageOf(error) }
   }
 }
 
@@ -42,6 +59,7 @@ export interface ConfigDeskOptions {
   /** As the file says it, whatever is in force. */
   readonly fromFile: LoadedConfig
   readonly origin: ConfigOrigin
+  readonly document?: SourceDocument | null
 }
 
 export class ConfigDesk {
@@ -49,13 +67,17 @@ export class ConfigDesk {
   readonly #history: ConfigHistory
   readonly #watching = new AbortController()
   #fromFile: LoadedConfig
+  /** What of the source was applied last; null: nothing yet, or there is no source. */
+  #document: SourceDocument | null = null
+  #following = new AbortController()
 
   /** Made after the gateway's start: the data directory is locked then. */
-  constructor({ gateway, fromFile, origin }: ConfigDeskOptions) {
+  constructor({ gateway, fromFile, origin, document = null }: ConfigDeskOptions) {
     this.#gateway = gateway
     this.#fromFile = fromFile
+    this.#document = document
     this.#history = openHistory(fromFile)
-    this.#remember(gateway.loaded, origin)
+    if (origin === "file" || document !== null) this.#remember(gateway.loaded, origin)
   }
 
   get versions(): readonly ConfigVersion[] {
@@ -78,28 +100,69 @@ export class ConfigDesk {
     return this.#remember(loaded, "rollback", previous.version)
   }
 
-  /** Reads the file again and applies it; from then on it wins. */
+  /** Reads the file again and applies it, or the source's document with the file's functions; it wins from then on. */
   async reloadFile(): Promise<void> {
+    const document = this.#document
     const fromFile = await this.#refusing(() => loadConfig(this.#fromFile.file ?? undefined))
-    await this.#gateway.reload(fromFile)
+    const loaded = document === null ? fromFile : await this.#refusing(async () => sourced(fromFile, document))
+    await this.#gateway.reload(loaded)
     this.#fromFile = fromFile
-    this.#remember(fromFile, "file")
+    this.#remember(loaded, document === null ? "file" : "source")
   }
 
-  /** Follows the file until `close`; tells each outcome, null for applied. */
+  /** Follows the file and the source until `close`; tells each outcome, null for applied. */
   async watch(told: (error: unknown) => void): Promise<void> {
+    void this.#followSource(told)
     const { file } = this.#fromFile
     if (file === null) return
     for await (const _ of watchFile(file, this.#watching.signal)) {
+      const before = JSON.stringify(this.#fromFile.config.configSource)
       await this.reloadFile().then(
         () => told(null),
         (error: unknown) => told(error),
       )
+      if (JSON.stringify(this.#fromFile.config.configSource) === before) continue
+      this.#document = null
+      void this.#followSource(told)
     }
   }
 
   close(): void {
     this.#watching.abort()
+    this.#following.abort()
+  }
+
+  async #followSource(told: (error: unknown) => void): Promise<void> {
+    this.#following.abort()
+    this.#following = new AbortController()
+    const source = this.#fromFile.config.configSource
+    if (source === null || this.#watching.signal.aborted) return
+    await followConfig({
+      source,
+      signal: this.#following.signal,
+      take: (document) =>
+        this.#takeDocument(document).then(
+          (changed) => {
+            if (changed) told(null)
+          },
+          (error: unknown) => told(error),
+        ),
+      failed: (fault) =>
+        this.#gateway.warn(`the source ${source.kind} of the configuration failed, what is in force stays: ${fault}`),
+    })
+  }
+
+  /** False: what is in force was made from this document, or was put while it stood. */
+  async #takeDocument(document: SourceDocument): Promise<boolean> {
+    const { latest } = this.#history
+    const isKnown = latest !== null && latest.origin !== "file" && latest.fileHash === document.hash
+    if (isKnown && this.#document === null) this.#document = document
+    if (this.#document?.hash === document.hash) return false
+    const loaded = await this.#refusing(async () => sourced(this.#fromFile, document))
+    await this.#gateway.reload(loaded)
+    this.#document = document
+    this.#remember(loaded, "source")
+    return true
   }
 
   /** What cannot even be loaded is counted like what cannot be applied. */
@@ -113,9 +176,14 @@ export class ConfigDesk {
   }
 
   #remember({ data }: LoadedConfig, origin: ConfigOrigin, restores?: number): ConfigVersion {
-    const entry = { at: new Date().toISOString(), origin, fileHash: fileHash(this.#fromFile.file), data }
+    const hash = this.#document?.hash ?? fileHash(this.#fromFile.file)
+    const entry = { at: new Date().toISOString(), origin, fileHash: hash, data }
     return this.#history.add(restores === undefined ? entry : { ...entry, restores })
   }
+}
+
+function sourced(fromFile: LoadedConfig, document: SourceDocument): LoadedConfig {
+  return withFileOf(fromFile, parseSource(document, fromFile.config.configSource?.kind ?? "the source"))
 }
 
 /** Data under the file's roof: its folder, its functions, its place in messages. */
@@ -123,9 +191,9 @@ function withFileOf(fromFile: LoadedConfig, data: unknown): LoadedConfig {
   const functions: Functions = fromFile.functions
   const folder = fromFile.file === null ? process.cwd() : join(fromFile.file, "..")
   const loaded = loadData(data, { folder, functions, local: fromFile.data })
-  // Where the process keeps its data and is administered is decided at its start.
-  const { dataDir, admin } = fromFile.config
-  return { ...loaded, file: fromFile.file, config: { ...loaded.config, dataDir, admin } }
+  // Where the process keeps its data, is administered and gets its configuration, is its file's to say.
+  const { dataDir, admin, configSource } = fromFile.config
+  return { ...loaded, file: fromFile.file, config: { ...loaded.config, dataDir, admin, configSource } }
 }
 
 function openHistory({ config }: LoadedConfig): ConfigHistory {

@@ -17,14 +17,15 @@ function write(text: string, name = "tidegate.config.yaml"): string {
   return file
 }
 
-function start(args: readonly string[], input?: string): ChildProcess {
-  const child = spawn(process.execPath, [bin, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+function start(args: readonly string[], input?: string, env: NodeJS.ProcessEnv = {}): ChildProcess {
+  const options = { stdio: ["pipe", "pipe", "pipe"] as ["pipe", "pipe", "pipe"], env: { ...process.env, ...env } }
+  const child = spawn(process.execPath, [bin, ...args], options)
   child.stdin?.end(input)
   return child
 }
 
-async function run(args: readonly string[], input?: string) {
-  const child = start(args, input)
+async function run(args: readonly string[], input?: string, env: NodeJS.ProcessEnv = {}) {
+  const child = start(args, input, env)
   let [out, err] = ["", ""]
   child.stdout?.on("data", (part) => {
     out += String(part)
@@ -140,4 +141,43 @@ withAddon("passwd hashes what stands on standard input", async (t) => {
   const { code, out } = await run(["passwd", "alice"], "secret\n")
   t.is(code, 0)
   t.regex(out, /^alice: "\$argon2id\$v=19\$/)
+})
+
+test("an encrypted secret is read with its key only", async (t) => {
+  const key = { TIDEGATE_SECRET_KEY: (await run(["encrypt", "--new-key"])).out.trim() }
+  const token = (await run(["encrypt"], "s3cret\n", key)).out.trim()
+  t.regex(token, /^\{ encrypted: "v1\.[A-Za-z0-9+/=]+" \}$/)
+  const file = write(`admin: { token: ${token} }\n`)
+  const shown = await run(["config", "--resolved", "--config", file], undefined, key)
+  t.is(shown.code, 0, shown.err)
+  t.false(shown.out.includes("s3cret"))
+  const other = { TIDEGATE_SECRET_KEY: (await run(["encrypt", "--new-key"])).out.trim() }
+  const wrong = await run(["check", "--config", file], undefined, other)
+  t.is(wrong.code, 1)
+  t.regex(wrong.out, /admin\.token: cannot be decrypted: it was changed, or encrypted under another key/)
+  t.regex((await run(["check", "--config", file])).out, /is encrypted, and neither TIDEGATE_SECRET_KEY nor/)
+  t.regex((await run(["encrypt"], "a\n")).err, /needs one: neither.*\n.*tidegate encrypt --new-key/)
+})
+
+test("a broken file ends the start, unless the last good one is asked for", async (t) => {
+  const file = write("")
+  const good = 'admin: false\nworkers: 1\nlisteners: [{ address: "tcp://127.0.0.1:0" }]\n'
+  const ready = async (...more: readonly string[]): Promise<string> => {
+    const child = start(["run", "--config", file, ...more])
+    let text = ""
+    child.stderr?.on("data", (part) => {
+      text += String(part)
+    })
+    const [line] = (await Promise.race([once(child.stdout ?? child, "data"), once(child, "exit")])) as [unknown]
+    if (child.exitCode === null) {
+      child.kill()
+      await once(child, "exit")
+    }
+    return `${String(line)} ${text}`
+  }
+  writeFileSync(file, good)
+  t.regex(await ready(), /listening/)
+  writeFileSync(file, "workers: none\n")
+  t.regex(await ready(), /^1 /)
+  t.regex(await ready("--last-good"), /listening[\s\S]*starting with the last good one[\s\S]*expected integer/)
 })

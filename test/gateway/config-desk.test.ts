@@ -19,11 +19,11 @@ function write(text = yaml("/file")): string {
 
 async function open(t: ExecutionContext, file: string) {
   const fromFile = await loadConfig(file)
-  const { loaded, origin } = initialConfig(fromFile)
+  const { loaded, origin, document } = await initialConfig(fromFile)
   const native = new FakeNative()
   const gateway = createLoadedGateway(loaded, { native })
   await gateway.start()
-  const desk = new ConfigDesk({ gateway, fromFile, origin })
+  const desk = new ConfigDesk({ gateway, fromFile, origin, document })
   const close = async () => {
     desk.close()
     await gateway.close()

@@ -3,15 +3,14 @@
  * Consul and Kubernetes are small servers of the parts of their HTTP APIs that are used,
  * written from their documentation.
  */
-import { type ChildProcess, spawn } from "node:child_process"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs"
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http"
-import { type AddressInfo, createServer as createTcp } from "node:net"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { RegistryInstance } from "../../src/index.ts"
+import { etcdPut, etcdServer, Web } from "./servers.ts"
 
 /** A server of instances that can be told what it has, and that it is away. */
 export interface World {
@@ -21,42 +20,6 @@ export interface World {
   fail(): Promise<void> | void
   mend(): Promise<void> | void
   close(): Promise<void> | void
-}
-
-/** An HTTP server that can go away and come back on its port. */
-class Web {
-  #server: Server
-  #port = 0
-  readonly #answer: RequestListener
-
-  private constructor(answer: RequestListener) {
-    this.#answer = answer
-    this.#server = createServer(answer)
-  }
-
-  static async open(answer: RequestListener): Promise<Web> {
-    const web = new Web(answer)
-    await web.mend()
-    return web
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.#port}`
-  }
-
-  async fail(): Promise<void> {
-    const closed = once(this.#server, "close")
-    this.#server.close()
-    this.#server.closeAllConnections()
-    await closed
-  }
-
-  async mend(): Promise<void> {
-    this.#server = createServer(this.#answer)
-    this.#server.listen(this.#port, "127.0.0.1")
-    await once(this.#server, "listening")
-    this.#port = (this.#server.address() as AddressInfo).port
-  }
 }
 
 export async function fileWorld(): Promise<World> {
@@ -270,64 +233,19 @@ export async function kubernetesWorld(): Promise<World> {
   }
 }
 
-/** A real etcd, its data in a folder of its own. */
+/** A real etcd. */
 export async function etcdWorld(): Promise<World> {
-  const folder = mkdtempSync(join(tmpdir(), "tidegate-etcd-"))
-  const [client, peer] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`]
-  const args = ["--data-dir", folder, "--listen-client-urls", client, "--advertise-client-urls", client]
-  const more = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-  const cluster = ["--initial-cluster", `default=${peer}`, "--logger", "zap", "--log-level", "error"]
-  let etcd: ChildProcess
-  const ask = async (path: string, body: object): Promise<void> => {
-    const response = await fetch(`${client}${path}`, { method: "POST", body: JSON.stringify(body) })
-    if (!response.ok) throw new Error(await response.text())
-    await response.arrayBuffer()
-  }
-  const mend = async (): Promise<void> => {
-    etcd = spawn("etcd", [...args, ...more, ...cluster], { stdio: "ignore" })
-    for (let tries = 0; ; tries++) {
-      if (
-        await fetch(`${client}/health`).then(
-          (response) => response.ok,
-          () => false,
-        )
-      )
-        return
-      if (tries > 200) throw new Error("etcd did not start")
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-  }
-  const fail = async (): Promise<void> => {
-    const ended = once(etcd, "exit")
-    etcd.kill()
-    await ended
-  }
-  const base64 = (text: string): string => Buffer.from(text).toString("base64")
-  await mend()
+  const etcd = await etcdServer()
   let keys: readonly string[] = []
   return {
-    source: { etcd: { url: client, prefix: "/services/api/" } },
+    ...etcd,
+    source: { etcd: { url: etcd.url, prefix: "/services/api/" } },
     set: async (instances) => {
       const next = new Map(instances.map((instance) => [`/services/api/${instance.id}`, JSON.stringify(instance)]))
-      for (const [key, value] of next) await ask("/v3/kv/put", { key: base64(key), value: base64(value) })
-      for (const key of keys) if (!next.has(key)) await ask("/v3/kv/deleterange", { key: base64(key) })
-      await ask("/v3/kv/put", { key: base64("/services/apix"), value: base64("no instance") })
+      for (const [key, value] of next) await etcdPut(etcd.url, key, value)
+      for (const key of keys) if (!next.has(key)) await etcdPut(etcd.url, key, null)
+      await etcdPut(etcd.url, "/services/apix", "no instance")
       keys = [...next.keys()]
     },
-    fail,
-    mend,
-    close: async () => {
-      await fail()
-      rmSync(folder, { recursive: true, force: true })
-    },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcp().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
 }

@@ -3,6 +3,7 @@ import Type, { type Static } from "typebox"
 import { AlertSchema } from "./alert.ts"
 import { AuthSchema } from "./auth.ts"
 import { BridgesSchema } from "./bridge.ts"
+import { ConfigSourceSchema } from "./config-source.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RouteSchema } from "./route.ts"
@@ -105,6 +106,7 @@ export const ConfigSchema = Exact({
     }),
   ),
   tracing: Type.Optional(Later),
+  configSource: Type.Optional(ConfigSourceSchema),
   alerts: Type.Optional(Type.Array(AlertSchema, { maxItems: 1_000 })),
   dataDir: Type.Optional(
     Type.Union([Type.Literal(false), Type.String({ minLength: 1 })], {

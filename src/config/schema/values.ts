@@ -11,6 +11,9 @@ export const Secret = Type.Union([
   Type.String({ minLength: 1 }),
   Exact({ env: Type.String({ minLength: 1, description: "name of an environment variable" }) }),
   Exact({ file: Type.String({ minLength: 1, description: "path beside the configuration file" }) }),
+  Exact({
+    encrypted: Type.String({ pattern: "^v1\\.[A-Za-z0-9+/]+=*$", description: "of `tidegate encrypt`" }),
+  }),
 ])
 
 /** Exact text or an anchored regular expression. */
