@@ -1,8 +1,11 @@
 /** The admin API: fastify with one file per group of routes. */
+import { readFileSync } from "node:fs"
 import swagger from "@fastify/swagger"
 import Fastify, { type FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
+import type { ServerTlsPlan } from "../native/index.ts"
 import { addAlerts } from "./alerts.ts"
+import { addAudit } from "./audit.ts"
 import { addConfig } from "./config.ts"
 import { addConnections } from "./connections.ts"
 import type { AdminContext } from "./context.ts"
@@ -20,7 +23,9 @@ import { addUpstreams } from "./upstreams.ts"
 /** Enough for a configuration of 10,000 routes, too little to hurt. */
 const MAX_BODY = 16 * 1024 * 1024
 
+/** The audit log comes first: its hook sees the calls of those behind it. */
 const GROUPS = [
+  addAudit,
   addHealth,
   addServices,
   addConnections,
@@ -36,15 +41,17 @@ const GROUPS = [
 
 /** The app, ready for `listen` or `inject`. */
 export async function createAdminApp(
-  admin: Pick<NormalizedAdmin, "host" | "token" | "hosts">,
+  admin: Omit<NormalizedAdmin, "port">,
   context: AdminContext,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     bodyLimit: MAX_BODY,
     forceCloseConnections: true,
+    ...(admin.tls !== null && { https: serverTls(admin.tls) }),
     ajv: { customOptions: { removeAdditional: false } },
   })
   allowEmptyJson(app)
+  app.decorateRequest("caller", null)
   app.addHook("onRequest", createGuard(admin))
   app.addHook("onSend", async (_, reply) => {
     reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store")
@@ -62,6 +69,22 @@ export async function createAdminApp(
   })
   await app.ready()
   return app
+}
+
+/** Read at the start; a change of the files needs a restart, as that of the address does. */
+function serverTls({ certificates, minVersion, clientAuth }: ServerTlsPlan) {
+  const [pair] = certificates
+  return {
+    cert: pair === undefined ? "" : readFileSync(pair.cert),
+    key: pair === undefined ? "" : readFileSync(pair.key),
+    minVersion: minVersion === "1.3" ? ("TLSv1.3" as const) : ("TLSv1.2" as const),
+    ...(clientAuth !== null && {
+      ca: clientAuth.ca.map((file) => readFileSync(file)),
+      crl: clientAuth.crl.map((file) => readFileSync(file)),
+      requestCert: true,
+      rejectUnauthorized: clientAuth.mode === "require",
+    }),
+  }
 }
 
 /** `curl -X POST -H content-type:application/json` without a body is no fault of anybody. */

@@ -15,6 +15,7 @@ const TYPES = [
   "refused",
   "policy-thread",
   "alert",
+  "audit",
 ] as const satisfies readonly GatewayEventType[]
 
 const Query = Type.Object({

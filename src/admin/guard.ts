@@ -1,12 +1,13 @@
 /**
  * Who may call the admin API: the Host header must name this machine (against DNS
  * rebinding), a foreign Origin is refused (against forged requests from a browser),
- * and where a token is set every call but health needs it.
+ * and where a token or a certificate is asked for every call but health needs one. A reader's
+ * calls may not change anything.
  */
-import { createHash, timingSafeEqual } from "node:crypto"
 import { isIP } from "node:net"
 import type { FastifyReply, FastifyRequest } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
+import { type Credentials, callerOf } from "./identity.ts"
 import { sendProblem } from "./problem.ts"
 
 /** Answered without a token: a load balancer has none, and the dashboard asks for one. */
@@ -14,7 +15,10 @@ const OPEN = new Set(["/health", "/ready", "/", "/dashboard/main.js", "/dashboar
 
 export type Guard = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply | undefined>
 
-export function createGuard(admin: Pick<NormalizedAdmin, "host" | "token" | "hosts">): Guard {
+/** Methods of a reader. */
+const READS = new Set(["GET", "HEAD", "OPTIONS"])
+
+export function createGuard(admin: Credentials & Pick<NormalizedAdmin, "host" | "hosts">): Guard {
   const hosts = new Set(["localhost", admin.host.toLowerCase(), ...admin.hosts.map((host) => host.toLowerCase())])
   return async (request, reply) => {
     const host = hostOf(request.headers.host)
@@ -24,10 +28,19 @@ export function createGuard(admin: Pick<NormalizedAdmin, "host" | "token" | "hos
       return sendProblem(reply, 403, "a foreign Origin may not call the admin API")
     if (request.headers["sec-fetch-site"] === "cross-site")
       return sendProblem(reply, 403, "a foreign site may not call the admin API")
-    if (admin.token === null || OPEN.has(request.url)) return undefined
-    if (isToken(request.headers.authorization, admin.token)) return undefined
-    reply.header("www-authenticate", 'Bearer realm="tidegate"')
-    return sendProblem(reply, 401, "a bearer token is needed")
+    const caller = callerOf(admin, request)
+    request.caller = caller
+    if (OPEN.has(request.url)) return undefined
+    if (caller === null) {
+      reply.header("www-authenticate", 'Bearer realm="tidegate"')
+      return sendProblem(
+        reply,
+        401,
+        `a bearer token ${admin.tls?.clientAuth == null ? "is" : "or a certificate is"} needed`,
+      )
+    }
+    if (caller.role === "admin" || READS.has(request.method)) return undefined
+    return sendProblem(reply, 403, `${caller.name} may look, not change`)
   }
 }
 
@@ -44,11 +57,4 @@ function isKnown(host: string, hosts: ReadonlySet<string>): boolean {
 
 function isOwnOrigin(origin: string | undefined, host: string | undefined): boolean {
   return origin === undefined || origin === `http://${host}` || origin === `https://${host}`
-}
-
-function isToken(header: string | undefined, token: string): boolean {
-  const given = /^Bearer (.+)$/i.exec(header ?? "")?.[1] ?? ""
-  // Equal lengths for the comparison, whatever was given.
-  const hash = (text: string): Buffer => createHash("sha256").update(text).digest()
-  return timingSafeEqual(hash(given), hash(token))
 }

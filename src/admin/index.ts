@@ -1,4 +1,5 @@
 /** The admin API over a running gateway. */
+import { join } from "node:path"
 import type { FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import { formatHostPort } from "../config/index.ts"
@@ -6,6 +7,7 @@ import { messageOf, TidegateError } from "../errors.ts"
 import type { ConfigDesk, Gateway } from "../gateway/index.ts"
 import { MetricsExporter } from "../metrics/index.ts"
 import { createAdminApp } from "./app.ts"
+import { AuditLog } from "./audit.ts"
 import { ownMetrics } from "./own-metrics.ts"
 
 export { createAdminApp } from "./app.ts"
@@ -17,7 +19,9 @@ export function createAdmin(
   desk: ConfigDesk | null,
 ): Promise<FastifyInstance> {
   const metrics = new MetricsExporter(gateway.native, () => ownMetrics(gateway))
-  return createAdminApp(admin, { gateway, desk, metrics })
+  const { dataDir } = gateway.loaded.config
+  const audit = new AuditLog(dataDir === null ? null : join(dataDir, "audit.log"), (text) => gateway.warn(text))
+  return createAdminApp(admin, { gateway, desk, metrics, audit })
 }
 
 /** Binds it; the address with the port it got. Throws PORT_IN_USE. */

@@ -1,4 +1,7 @@
 /** Calls to the admin API of a running gateway, for the commands that need one. */
+import { readFileSync } from "node:fs"
+import { type IncomingMessage, request as plain } from "node:http"
+import { request as secure } from "node:https"
 import { formatHostPort, isLoopback, loadConfig } from "../config/index.ts"
 import { messageOf, TidegateError } from "../errors.ts"
 
@@ -7,6 +10,16 @@ export interface AdminOptions {
   readonly admin?: string
   readonly token?: string
   readonly config?: string
+  /** PEM files: whom to believe, and the certificate to show. */
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+}
+
+interface TlsFiles {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
 }
 
 export interface AdminCall {
@@ -17,60 +30,94 @@ export interface AdminCall {
 export class AdminClient {
   readonly #base: string
   readonly #token: string | null
+  readonly #files: TlsFiles
 
-  constructor(base: string, token: string | null) {
+  constructor(base: string, token: string | null, files: TlsFiles = {}) {
     this.#base = base.replace(/\/+$/, "")
     this.#token = token
+    this.#files = files
   }
 
   /** From `--admin`, else from the configuration; the token from `--token`, TIDEGATE_TOKEN or the configuration. */
-  static async open({ admin, token, config }: AdminOptions): Promise<AdminClient> {
+  static async open(options: AdminOptions): Promise<AdminClient> {
+    const { admin, token, config } = options
     const given = token ?? process.env.TIDEGATE_TOKEN ?? null
-    if (admin !== undefined) return new AdminClient(/^https?:\/\//.test(admin) ? admin : `http://${admin}`, given)
+    const files = tlsFiles(options)
+    if (admin !== undefined)
+      return new AdminClient(/^https?:\/\//.test(admin) ? admin : `http://${admin}`, given, files)
     const { config: loaded } = await loadConfig(config)
     if (loaded.admin === null) throw new TidegateError("ADMIN_UNREACHABLE", 'the configuration says "admin: false"')
-    const { host, port } = loaded.admin
+    const { host, port, tls } = loaded.admin
+    const scheme = tls === null ? "http" : "https"
     const reachable = isLoopback(host) || !/^(0\.0\.0\.0|::)$/.test(host) ? host : "127.0.0.1"
-    return new AdminClient(`http://${formatHostPort({ host: reachable, port })}`, given ?? loaded.admin.token)
+    return new AdminClient(
+      `${scheme}://${formatHostPort({ host: reachable, port })}`,
+      given ?? loaded.admin.token,
+      files,
+    )
   }
 
   /** The answer's JSON, null for none. Throws ADMIN_UNREACHABLE or ADMIN_REFUSED. */
   async call(path: string, { method = "GET", body }: AdminCall = {}): Promise<unknown> {
-    const response = await this.#fetch(path, { method, body })
-    const text = await response.text()
-    if (response.ok) return text === "" ? null : (JSON.parse(text) as unknown)
+    const response = await this.#send(path, { method, body })
+    const { statusCode: status = 0, statusMessage = "" } = response
+    let text = ""
+    for await (const part of response.setEncoding("utf8")) text += String(part)
+    if (status >= 200 && status < 300) return text === "" ? null : (JSON.parse(text) as unknown)
     const problem = asProblem(text)
-    throw new TidegateError("ADMIN_REFUSED", problem.detail ?? `${response.status} ${response.statusText}`, {
+    throw new TidegateError("ADMIN_REFUSED", problem.detail ?? `${status} ${statusMessage}`, {
       problems: problem.problems ?? [],
-      ...(response.status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
+      ...(status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
     })
   }
 
   /** The data of each server-sent event, until the gateway ends. Throws as `call`. */
   async *events(path: string): AsyncGenerator<unknown> {
-    const { ok, status, statusText, body } = await this.#fetch(path, {})
-    if (!ok || body === null) throw new TidegateError("ADMIN_REFUSED", `${status} ${statusText}`)
+    const response = await this.#send(path, {})
+    const { statusCode: status = 0, statusMessage = "" } = response
+    if (status !== 200) throw new TidegateError("ADMIN_REFUSED", `${status} ${statusMessage}`)
     let rest = ""
-    for await (const part of body.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + part).split("\n")
+    for await (const part of response.setEncoding("utf8")) {
+      const lines = (rest + String(part)).split("\n")
       rest = lines.pop() ?? ""
       for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6))
     }
   }
 
-  async #fetch(path: string, { method, body }: AdminCall): Promise<Response> {
+  #send(path: string, { method = "GET", body }: AdminCall): Promise<IncomingMessage> {
     const headers: Record<string, string> = {}
     if (this.#token !== null) headers.authorization = `Bearer ${this.#token}`
     if (body !== undefined) headers["content-type"] = "application/json"
-    try {
-      const init = { method: method ?? "GET", headers, ...(body !== undefined && { body: JSON.stringify(body) }) }
-      return await fetch(`${this.#base}${path}`, init)
-    } catch (error) {
-      throw new TidegateError("ADMIN_UNREACHABLE", `no gateway answers on ${this.#base}: ${messageOf(error)}`, {
-        cause: error,
-        hint: "start one with: tidegate run, or say where it is with --admin URL",
+    const start = this.#base.startsWith("https:") ? secure : plain
+    return new Promise((resolve, reject) => {
+      const request = start(`${this.#base}${path}`, { method, headers, agent: false, ...this.#files }, resolve)
+      request.on("error", (error) => {
+        const text = `no gateway answers on ${this.#base}: ${messageOf(error)}`
+        reject(
+          new TidegateError("ADMIN_UNREACHABLE", text, {
+            cause: error,
+            hint: "start one with: tidegate run, or say where it is with --admin URL",
+          }),
+        )
       })
+      request.end(body === undefined ? undefined : JSON.stringify(body))
+    })
+  }
+}
+
+/** What the options name of certificates. Throws USAGE for a file that cannot be read. */
+function tlsFiles({ ca, cert, key }: AdminOptions): TlsFiles {
+  const read = (file: string): Buffer => {
+    try {
+      return readFileSync(file)
+    } catch (error) {
+      throw new TidegateError("USAGE", `${file} cannot be read: ${messageOf(error)}`, { cause: error })
     }
+  }
+  return {
+    ...(ca !== undefined && { ca: read(ca) }),
+    ...(cert !== undefined && { cert: read(cert) }),
+    ...(key !== undefined && { key: read(key) }),
   }
 }
 

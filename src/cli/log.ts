@@ -18,5 +18,6 @@ export function createLog(gateway: Gateway, level: string): void {
     log.info({ route, upstream, status, durationUs }, text),
   )
   gateway.on("applied", ({ version }) => log.debug({ version }, "applied"))
+  gateway.on("audit", ({ caller, method, path, status }) => log.info({ caller, status }, `admin: ${method} ${path}`))
   gateway.on("refused", ({ message }) => log.warn(`not applied: ${message}`))
 }

@@ -21,6 +21,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 
 /** Runs the command line; sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough, `| head`, is no fault.
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 2))
   const program = new Command("tidegate")
     .description("The IoT gateway: MQTT, CoAP, HTTP and WebSocket on one port")
     .version(

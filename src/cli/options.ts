@@ -7,6 +7,9 @@ export function withAdmin(command: Command): Command {
     .option("-c, --config <file>", "configuration file that says where the gateway is")
     .option("--admin <url>", "admin address of the gateway")
     .option("--token <token>", "bearer token; default: TIDEGATE_TOKEN")
+    .option("--ca <file>", "whom to believe, where the admin API speaks TLS")
+    .option("--cert <file>", "certificate to show, with --key")
+    .option("--key <file>", "its private key")
     .option("--json", "print JSON")
 }
 

@@ -99,11 +99,14 @@ function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Pat
 }
 
 function checkAdmin({ admin }: ConfigData, report: Report): void {
-  if (admin === undefined || admin === false || admin.address === undefined) return
+  if (admin === undefined || admin === false) return
+  if (admin.readToken !== undefined && admin.token === undefined && admin.tls?.clientAuth === undefined)
+    report(["admin", "readToken"], 'without "token" everybody may change: add it')
+  if (admin.address === undefined) return
   const address = parseHostPort(admin.address)
   if (address === null) return report(["admin", "address"], `"${admin.address}" is not HOST:PORT`)
-  if (!isLoopback(address.host) && admin.token === undefined) {
-    report(["admin"], `${admin.address} can be reached from other machines: add "token"`)
+  if (!isLoopback(address.host) && admin.token === undefined && admin.tls?.clientAuth === undefined) {
+    report(["admin"], `${admin.address} can be reached from other machines: add "token", or "tls" with "clientAuth"`)
   }
 }
 

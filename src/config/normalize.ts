@@ -120,8 +120,15 @@ function listenerTls(
 function normalizeAdmin(admin: ConfigData["admin"], context: NormalizeContext): NormalizedAdmin | null {
   if (admin === false) return null
   const address = parseHostPort(admin?.address ?? "127.0.0.1:7001") ?? { host: "127.0.0.1", port: 7001 }
-  const token = admin?.token === undefined ? null : readSecret(admin.token, ["admin", "token"], context)
-  return { ...address, token, hosts: admin?.hosts ?? [] }
+  const { token, readToken, readers = [], tls, hosts = [] } = admin ?? {}
+  return {
+    ...address,
+    token: token === undefined ? null : readSecret(token, ["admin", "token"], context),
+    readToken: readToken === undefined ? null : readSecret(readToken, ["admin", "readToken"], context),
+    readers,
+    tls: tls === undefined ? null : normalizeServerTls(tls, ["admin", "tls"], context),
+    hosts,
+  }
 }
 
 function deepFreeze<T>(value: T): T {

@@ -16,6 +16,7 @@ import type {
   MatchPlan,
   MqttPlan,
   OutlierPlan,
+  ServerTlsPlan,
   StepPlan,
   TargetPlan,
 } from "../native/index.ts"
@@ -157,6 +158,11 @@ export interface NormalizedRoute {
 
 export interface NormalizedAdmin extends HostPort {
   readonly token: string | null
+  /** Whoever holds it may look, not change. */
+  readonly readToken: string | null
+  /** Common names of certificates that may look, not change; others may do all. */
+  readonly readers: readonly string[]
+  readonly tls: ServerTlsPlan | null
   readonly hosts: readonly string[]
 }
 

@@ -24,7 +24,7 @@ export function resolveSecret(secret: SecretData, folder: string): { value: stri
   }
 }
 
-const SECRET_KEYS = new Set(["token", "password", "hash", "secret", "key", "psk"])
+const SECRET_KEYS = new Set(["token", "readToken", "password", "hash", "secret", "key", "psk"])
 
 /** Maps of a name to something secret. */
 const SECRET_MAPS = new Set(["users", "keys"])

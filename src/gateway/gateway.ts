@@ -5,7 +5,7 @@
  */
 import { type DataDir, type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
-import type { GatewayEventType } from "../model/gateway-event.ts"
+import type { GatewayEvent, GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
 import type { MqttTraceLine, MqttWatch } from "../model/mqtt-trace.ts"
 import { type BoundListener, loadNative, type NativeGateway, type Plan } from "../native/index.ts"
@@ -171,6 +171,11 @@ export class Gateway implements AsyncDisposable {
   /** Listens to events; may be called before the start. Returns the way out. */
   on<T extends GatewayEventType>(type: T, listener: Listener<T>): () => void {
     return this.#hub.on(type, listener)
+  }
+
+  /** Tells listeners of something that happened around the gateway. */
+  tell(event: GatewayEvent): void {
+    this.#hub.emit(event)
   }
 
   /** Puts a line into the log. */

@@ -22,6 +22,14 @@ export type GatewayEvent =
       readonly state: "firing" | "resolved"
       readonly value: number | null
     }
+  | {
+      readonly type: "audit"
+      readonly time: number
+      readonly caller: string
+      readonly method: string
+      readonly path: string
+      readonly status: number
+    }
   | { readonly type: "policy-thread"; readonly time: number; readonly text: string }
 
 export type GatewayEventType = GatewayEvent["type"]

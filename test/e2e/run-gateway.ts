@@ -59,7 +59,7 @@ export async function runGateway(config: object | string = {}): Promise<Running>
   return {
     port: Number(find(/tcp:\/\/127\.0\.0\.1:(\d+)/)),
     udpPort: Number(find(/udp:\/\/127\.0\.0\.1:(\d+)/)),
-    admin: find(/admin (http:\/\/[^\s]+)/),
+    admin: find(/admin (https?:\/\/[^\s]+)/),
     folder,
     process: process_,
     output: () => output,

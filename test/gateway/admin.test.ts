@@ -14,13 +14,14 @@ const CONFIG = {
   auth: { users: { alice: "$argon2id$v=19$secret" } },
 }
 
-async function open(t: ExecutionContext, token: string | null = null) {
+async function open(t: ExecutionContext, token: string | null = null, readToken: string | null = null) {
   const native = new FakeNative()
   const fromFile = loadData(CONFIG)
   const gateway = createLoadedGateway(fromFile, { native })
   await gateway.start()
   const desk = new ConfigDesk({ gateway, fromFile, origin: "file" })
-  const app = await createAdmin({ host: "127.0.0.1", port: 0, token, hosts: [] }, gateway, desk)
+  const admin = { host: "127.0.0.1", port: 0, token, readToken, readers: [], tls: null, hosts: [] }
+  const app = await createAdmin(admin, gateway, desk)
   t.teardown(async () => {
     desk.close()
     await app.close()
@@ -212,4 +213,17 @@ test("kicks a client by its id, once", async (t) => {
   t.is((await call({ method: "DELETE", url })).statusCode, 204)
   t.is((await call({ method: "DELETE", url })).statusCode, 404)
   t.deepEqual((await call({ url: "/v1/mqtt/clients" })).json().items, [])
+})
+
+test("whoever has the token for reading may look, not change", async (t) => {
+  const { call } = await open(t, "all", "look")
+  const authorization = "Bearer look"
+  t.is((await call({ url: "/v1/config", headers: { authorization } })).statusCode, 200)
+  const put = await call({ method: "PUT", url: "/v1/config", payload: {}, headers: { authorization } })
+  t.is(put.statusCode, 403)
+  t.is(put.json().detail, "readToken may look, not change")
+  t.is((await call({ method: "POST", url: "/v1/config/rollback" })).statusCode, 401)
+  const { items } = (await call({ url: "/v1/audit", headers: { authorization } })).json()
+  t.like(items[0], { caller: "nobody", path: "/v1/config/rollback", status: 401 })
+  t.like(items[1], { caller: "readToken", role: "reader", method: "PUT", path: "/v1/config", status: 403 })
 })

@@ -28,6 +28,11 @@ export const AdminSchema = Type.Union([
   Exact({
     address: Type.Optional(Type.String({ description: "HOST:PORT, default 127.0.0.1:7001" })),
     token: Type.Optional(Secret),
+    readToken: Type.Optional(Secret),
+    readers: Type.Optional(
+      Type.Array(Type.String(), { description: "common names of certificates that may look, not change" }),
+    ),
+    tls: Type.Optional(ServerTlsSchema),
     hosts: Type.Optional(Type.Array(Type.String(), { description: "further Host names that are accepted" })),
   }),
 ])
