@@ -3,7 +3,7 @@
  * data plane, the registry, the checks and the thread of the policies; everything else
  * asks it. See docs/lifecycle.md.
  */
-import { type DataDir, type LoadedConfig, toLoaded } from "../config/index.ts"
+import { type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEvent, GatewayEventType } from "../model/gateway-event.ts"
 import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
@@ -60,11 +60,6 @@ export class Gateway implements AsyncDisposable {
 
   get endpoints(): Endpoints {
     return this.#require("endpoints").endpoints
-  }
-
-  /** Null where nothing is kept on disk. */
-  get dataDir(): DataDir | null {
-    return this.#require("dataDir").dataDir
   }
 
   /** Binds every listener and serves. Throws PORT_IN_USE and the like, and is closed then. */
