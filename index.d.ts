@@ -21,6 +21,8 @@ export declare class NativeGateway {
   onWake(callback: () => void): void
   drain(optionsJson: string): Promise<unknown>
   close(): Promise<unknown>
+  /** Sets the gateway's clock ahead by so many milliseconds, for the test kit. */
+  advanceClock(ms: number): void
   /** Panics, so that a test can see that it becomes an error and not an abort. */
   panicForTest(): void
 }

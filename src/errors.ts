@@ -44,6 +44,8 @@ export const ERROR_CODES = {
   SERVICE_INVALID: { exit: 1, text: "a service instance has wrong fields" },
   SERVICE_UNKNOWN: { exit: 1, text: "no such service instance; it may have expired" },
   GATEWAY_STATE: { exit: 70, text: "the call does not fit the state of the gateway" },
+  TEST_TIMEOUT: { exit: 70, text: "a fake device waited in vain" },
+  TEST_REFUSED: { exit: 70, text: "a fake device was refused" },
   MODULE_MISSING: { exit: 2, text: "an optional package that the configuration needs is not installed" },
   NOT_AVAILABLE: { exit: 1, text: "this version does not have the feature yet" },
 } as const

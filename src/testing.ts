@@ -1,8 +1,10 @@
 /**
- * The test kit: decide a policy without a gateway, and a native side that needs no
- * addon. Exports only what tests of users need.
+ * The test kit: decide a policy without a gateway, a whole gateway with fake devices and a clock
+ * that can be set ahead, and a native side that needs no addon. Exports only what tests of users need.
  */
+import type { ConfigInput } from "./config/index.ts"
 import { TidegateError } from "./errors.ts"
+import type { GatewayOptions } from "./gateway/index.ts"
 import {
   type AnyPolicy,
   createPolicyMessage,
@@ -11,9 +13,19 @@ import {
   toVerdictRecord,
   type VerdictRecord,
 } from "./policy/index.ts"
+import { TestGateway } from "./testkit/index.ts"
 
 export { FakeNative } from "./native/index.ts"
 export type { VerdictRecord } from "./policy/index.ts"
+export * from "./testkit/index.ts"
+
+/**
+ * A gateway with this configuration on free loopback ports, one worker, nothing on disk, no admin API, unless the configuration
+ * says otherwise. `await using gateway = await testGateway({ ... })` closes it.
+ */
+export function testGateway(config: ConfigInput = {}, options: GatewayOptions = {}): Promise<TestGateway> {
+  return TestGateway.start(config, options)
+}
 
 /** The fields of the message a policy is tried on; what is not given is absent. */
 export interface TestMessage {

@@ -37,6 +37,7 @@ export interface EngineOptions {
   readonly native: NativeModule
   readonly createHost: CreatePolicyHost
   readonly changed: (change: EndpointChange) => void
+  readonly now: () => number
 }
 
 /** Between looks at endpoints whose name may have other addresses, and at instances that may have expired. */
@@ -56,11 +57,11 @@ export function createEngine(options: EngineOptions): Engine {
 }
 
 function assemble(
-  { config, hub, native: module, createHost, changed }: EngineOptions,
+  { config, hub, native: module, createHost, changed, now }: EngineOptions,
   dataDir: DataDir | null,
 ): Engine {
   const { workers } = config
-  const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:")
+  const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:", now)
   const endpoints = new Endpoints(registry, changed)
   const native = new module.NativeGateway({
     workers,

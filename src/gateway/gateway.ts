@@ -70,6 +70,7 @@ export class Gateway implements AsyncDisposable {
       hub: this.#hub,
       native: this.#options.native ?? loadNative(),
       createHost: this.#options.policyHost ?? inlinePolicyHost,
+      now: this.#options.now ?? Date.now,
       changed: (change) => this.#changed(change),
     })
     this.#state = "running"

@@ -6,6 +6,8 @@ import type { CreatePolicyHost } from "./policy-host.ts"
 export interface GatewayOptions {
   /** Default: the addon. Tests give a `FakeNative`. */
   readonly native?: NativeModule
+  /** Milliseconds since 1970 for the registry; default Date.now. */
+  readonly now?: () => number
   /** Default: policies run in the calling thread. */
   readonly policyHost?: CreatePolicyHost
 }

@@ -4,6 +4,7 @@
  * ring and lets a test ask the policy thread through a real decision ring.
  */
 
+import { matches } from "./fake-match.ts"
 import { FakePolicyPort } from "./fake-policy-port.ts"
 import { writeEvent } from "./fake-ring.ts"
 import { EVENT_KIND, LAYOUT_VERSION } from "./layout.ts"
@@ -162,6 +163,8 @@ export class FakeGateway implements NativeGateway {
     this.closed++
   }
 
+  advanceClock(): void {}
+
   panicForTest(): void {
     throw new Error("PANIC: asked to")
   }
@@ -215,15 +218,4 @@ export class FakeNative implements NativeModule {
   async hashPassword(password: string): Promise<string> {
     return `$argon2id$v=19$m=8,t=1,p=1$fake$${Buffer.from(password).toString("base64")}`
   }
-}
-
-function matches(filter: string, topic: string): boolean {
-  const wanted = filter.split("/")
-  const levels = topic.split("/")
-  for (const [index, level] of wanted.entries()) {
-    if (level === "#") return true
-    if (index >= levels.length) return false
-    if (level !== "+" && level !== levels[index]) return false
-  }
-  return wanted.length === levels.length
 }

@@ -47,6 +47,8 @@ export interface NativeGateway {
   drain(optionsJson: string): Promise<void>
   /** Stops and joins the worker threads; may be called again. */
   close(): Promise<void>
+  /** Sets the clock of the data plane ahead, milliseconds; for tests. */
+  advanceClock(ms: number): void
   /** Panics, so that a test sees the error PANIC and a process that goes on. */
   panicForTest(): void
 }

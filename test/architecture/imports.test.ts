@@ -27,6 +27,7 @@ const FOLDERS = [
   "alerts",
   "bridges",
   "gateway",
+  "testkit",
   "admin",
   "cli",
   "codec.ts",

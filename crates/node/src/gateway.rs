@@ -202,6 +202,12 @@ impl NativeGateway {
         })
     }
 
+    /// Sets the gateway's clock ahead by so many milliseconds, for the test kit.
+    #[napi(catch_unwind)]
+    pub fn advance_clock(&self, ms: u32) {
+        self.gateway.advance_clock(u64::from(ms));
+    }
+
     /// Panics, so that a test can see that it becomes an error and not an abort.
     #[napi(catch_unwind)]
     pub fn panic_for_test(&self) -> Result<()> {

@@ -200,6 +200,11 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Sets the clock of all workers ahead: what is due by then happens at their next turn.
+    pub fn advance_clock(&self, ms: u64) {
+        self.shared.clock.advance(ms);
+    }
+
     /// Applies a plan: parses, compiles, binds what is new, then swaps. A plan that
     /// does not parse or cannot be bound changes nothing. Blocks until every worker uses it.
     ///

@@ -30,6 +30,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tidegate_broker::SubscriberId;
 use tidegate_message::{Message, Protocol};
@@ -37,23 +38,30 @@ use tidegate_policy::Edits;
 use tidegate_ring::{EventKind, EventRecord, EventRing};
 use tidegate_upstream::PoolKey;
 
-/// Milliseconds since the gateway started, and the wall clock at that time.
-#[derive(Clone, Copy, Debug)]
+/// Milliseconds since the gateway started, and the wall clock at that time. Tests set it ahead.
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     start: Instant,
     epoch_ms: u64,
+    /// Microseconds.
+    ahead: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// Starts at 1, so that 0 can mean "never".
     pub(crate) fn start() -> Clock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), epoch_ms: since.as_millis() as u64 }
+        Clock { start: Instant::now(), epoch_ms: since.as_millis() as u64, ahead: Arc::default() }
     }
 
     /// Microseconds of the gateway's clock.
     pub(crate) fn micros(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64 + 1_000
+        self.start.elapsed().as_micros() as u64 + 1_000 + self.ahead.load(Relaxed)
+    }
+
+    /// Sets it ahead, for all who share it.
+    pub(crate) fn advance(&self, ms: u64) {
+        self.ahead.fetch_add(ms.saturating_mul(1_000), Relaxed);
     }
 
     /// Milliseconds of the gateway's clock.
@@ -62,7 +70,7 @@ impl Clock {
     }
 
     /// The wall clock, in milliseconds since 1970, at the gateway's time 0.
-    pub(crate) const fn epoch_ms(&self) -> u64 {
+    pub(crate) fn epoch_ms(&self) -> u64 {
         self.epoch_ms
     }
 }

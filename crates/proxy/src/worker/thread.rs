@@ -71,17 +71,17 @@ impl Listener {
 async fn run(started: Started) {
     let Started { id, shared, plan, events, mut control, links, inbox, kept } = started;
     let workers = links.len();
-    let clock = shared.clock;
+    let clock = shared.clock.clone();
     let keeper = Keeper::new(kept);
     let links = Links::new(id, &links, Rc::clone(&keeper.kept));
     let worker = Rc::new(Worker {
         id,
         counters: Arc::clone(&shared.registry.workers[usize::from(id)]),
-        clock,
         buffers: Buffers::default(),
         access: AccessBuffer::default(),
         overload: Overload::default(),
         connections: Connections::new(clock.millis()),
+        clock,
         plan: RefCell::new(Rc::new(WorkerPlan { plan: Arc::clone(&plan), upstreams: Vec::new(), turns: Cell::new(0) })),
         pools: RefCell::default(),
         is_draining: Cell::new(false),
