@@ -8,6 +8,7 @@ import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeConfigSource } from "./normalize-config-source.ts"
+import { normalizeRegistry } from "./normalize-registry.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeServerTls } from "./normalize-tls.ts"
@@ -47,6 +48,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     ),
     services: normalizeServices(data.services ?? {}),
     sources: normalizeSources(data.services ?? {}, context),
+    registry: normalizeRegistry(data.registry, context),
     routes: (data.routes ?? []).map((route, index) => normalizeRoute(route, index, routeContext)),
     broker: {
       httpPath: httpPath.replace(/\/+$/, ""),

@@ -23,6 +23,7 @@ import type {
 import type { HostPort } from "./address.ts"
 import type { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
+import type { REGISTRY_KINDS } from "./schema/registry.ts"
 import type { SOURCE_KINDS } from "./schema/source.ts"
 
 type Numbers<T> = { readonly [K in keyof T]: number }
@@ -119,6 +120,19 @@ export interface NormalizedSource {
   readonly intervalMs: number
 }
 
+/** Where registered instances are kept when several gateways share them. */
+export interface NormalizedRegistry {
+  readonly kind: (typeof REGISTRY_KINDS)[number]
+  readonly url: string
+  /** Of postgres. */
+  readonly table: string
+  /** Of nats. */
+  readonly bucket: string
+  readonly user: string | null
+  readonly password: string | null
+  readonly token: string | null
+}
+
 /** Where the configuration is kept when it is not the file itself. */
 export interface NormalizedConfigSource {
   readonly kind: (typeof CONFIG_SOURCE_KINDS)[number]
@@ -174,6 +188,8 @@ export interface NormalizedConfig {
   readonly services: Readonly<Record<string, readonly (NormalizedEndpoint & { readonly version: string | null })[]>>
   /** Services whose instances are found elsewhere. */
   readonly sources: Readonly<Record<string, NormalizedSource>>
+  /** Null: each gateway keeps its own. */
+  readonly registry: NormalizedRegistry | null
   readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">

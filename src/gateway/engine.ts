@@ -7,7 +7,7 @@ import { Bridges } from "../bridges/index.ts"
 import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
 import { Scraper } from "../metrics/index.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
-import { ServiceRegistry, SourceFollower } from "../registry/index.ts"
+import { ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
@@ -73,6 +73,7 @@ function assemble(
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
   const host = createHost({ native: module, gatewayId: native.id, workers, complain })
   const sources = new SourceFollower(registry, complain)
+  const shared = new SharedRegistry(registry, complain)
   const scraper = new Scraper(native)
   const alerts = new AlertBoard({
     scrape: () => scraper.scrape(),
@@ -94,6 +95,7 @@ function assemble(
   const bridges = new Bridges(complain)
   const follow = ({ config, functions }: LoadedConfig, listeners: readonly BoundListener[]): void => {
     sources.use(config.sources, functions)
+    shared.use(config.registry)
     alerts.use(config.alerts)
     bridges.use(config.bridges, localMqtt(config, listeners))
     void tlsFiles.use(config)
@@ -104,6 +106,7 @@ function assemble(
     alerts.close()
     await bridges.close()
     sources.close()
+    shared.close()
     endpoints.close()
     await host.close()
     await native.close()

@@ -6,7 +6,13 @@ import type { NormalizedConfig, NormalizedSubset } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { Endpoint, Instance, Load, ServiceSnapshot } from "../model/service.ts"
 import type { RegistryInstance } from "../policy/index.ts"
-import type { InstanceFilter, InstancePatch, Registration } from "./registration.ts"
+import {
+  type InstanceFilter,
+  type InstancePatch,
+  type Registration,
+  type RegistryChange,
+  register,
+} from "./registration.ts"
 import { nextSourced, type ServiceSource, type Sourced, toInstance } from "./sourced.ts"
 import { InstanceStore, toLoad } from "./store.ts"
 import { isIn } from "./subset.ts"
@@ -20,6 +26,7 @@ export class ServiceRegistry {
   readonly #store: InstanceStore
   readonly #instances = new Map<string, Instance>()
   readonly #watchers = new Set<ServiceWatcher>()
+  readonly #sharers = new Set<(change: RegistryChange) => void>()
   readonly #now: () => number
   #fixed: readonly Instance[] = []
   readonly #sourced = new Map<string, Sourced>()
@@ -93,24 +100,8 @@ export class ServiceRegistry {
     if (before === undefined && this.#instances.size >= MAX_INSTANCES) {
       throw new TidegateError("SERVICE_INVALID", `the registry is full: ${MAX_INSTANCES} instances`)
     }
-    const now = this.#time()
-    const instance: Instance = {
-      id,
-      service,
-      host: given.host,
-      port: given.port,
-      protocol: given.protocol ?? "http",
-      weight: given.weight ?? 1,
-      zone: given.zone ?? null,
-      version: given.version ?? null,
-      metadata: given.metadata ?? {},
-      ttlSeconds: given.ttlSeconds ?? null,
-      status: before?.status === "draining" ? "unknown" : (before?.status ?? "unknown"),
-      load: null,
-      registeredAt: before?.registeredAt ?? now,
-      lastHeartbeatAt: now,
-    }
-    this.#save(instance)
+    const instance = register({ service, id, given, before: before ?? null, now: this.#time() })
+    this.#change(instance)
     return { instance, created: before === undefined }
   }
 
@@ -124,37 +115,57 @@ export class ServiceRegistry {
       lastHeartbeatAt: this.#time(),
       load: load === undefined ? instance.load : toLoad(load),
     }
-    this.#save(next)
+    this.#change(next)
     return next
   }
 
   patch(service: string, id: string, changes: InstancePatch): Instance {
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
     const next: Instance = { ...this.#find(service, id), ...given }
-    this.#save(next)
+    this.#change(next)
     return next
   }
 
-  remove(service: string, id: string): void {
-    const { service: name } = this.#find(service, id)
-    this.#store.remove(service, id)
-    this.#instances.delete(`${service}/${id}`)
-    this.#tell(name)
+  remove(service: string, id: string, at: number = this.#now()): void {
+    this.#find(service, id)
+    this.#forget(service, id)
+    for (const share of this.#sharers) share({ service, id, instance: null, at })
+  }
+
+  /** Those that registered, here or at a gateway that shares them. */
+  registered(): readonly Instance[] {
+    return [...this.#instances.values()]
+  }
+
+  /** Takes over what another gateway was told; what checks found here stays. */
+  takeShared(service: string, id: string, instance: Instance | null): void {
+    if (instance === null) return this.#forget(service, id)
+    const before = this.#instances.get(`${service}/${id}`)
+    const isJudged = before?.status === "healthy" || before?.status === "unhealthy"
+    const status = isJudged && instance.status !== "draining" ? before.status : instance.status
+    this.#save({ ...instance, status })
+  }
+
+  /** Called after each change of a registered instance that was made here; returns the way out. */
+  onRegistered(share: (change: RegistryChange) => void): () => void {
+    this.#sharers.add(share)
+    return () => this.#sharers.delete(share)
   }
 
   /** What health checks found; without effect on a draining instance. */
   judge(service: string, id: string, status: "healthy" | "unhealthy"): void {
-    const fixed = this.#fixed.find((instance) => instance.service === service && instance.id === id)
+    const isMeant = (instance: Instance): boolean => instance.service === service && instance.id === id
+    const fixed = this.#fixed.find(isMeant)
     const sourced = this.#sourced.get(service)
-    const found = sourced?.instances.find((instance) => instance.id === id)
+    const found = sourced?.instances.find(isMeant)
     const known = fixed ?? found ?? this.#instances.get(`${service}/${id}`)
     if (known === undefined || known.status === status || known.status === "draining") return
     const next = { ...known, status }
-    if (fixed !== undefined) this.#fixed = this.#fixed.map((instance) => (instance === fixed ? next : instance))
-    else if (sourced !== undefined && found !== undefined) {
-      const instances = sourced.instances.map((instance) => (instance === found ? next : instance))
-      this.#sourced.set(service, { ...sourced, instances })
-    } else return this.#save(next)
+    const replace = (list: readonly Instance[]) => list.map((instance) => (instance === known ? next : instance))
+    if (fixed !== undefined) this.#fixed = replace(this.#fixed)
+    else if (sourced !== undefined && found !== undefined)
+      this.#sourced.set(service, { ...sourced, instances: replace(sourced.instances) })
+    else return this.#save(next)
     this.#tell(service)
   }
 
@@ -162,7 +173,8 @@ export class ServiceRegistry {
   sweep(): void {
     const now = this.#now()
     for (const { service, id, ttlSeconds, lastHeartbeatAt } of [...this.#instances.values()]) {
-      if (ttlSeconds !== null && now - Date.parse(lastHeartbeatAt) > ttlSeconds * 1_000) this.remove(service, id)
+      const end = ttlSeconds === null ? now : Date.parse(lastHeartbeatAt) + ttlSeconds * 1_000
+      if (now > end) this.remove(service, id, end)
     }
   }
 
@@ -174,6 +186,7 @@ export class ServiceRegistry {
 
   close(): void {
     this.#watchers.clear()
+    this.#sharers.clear()
     this.#store.close()
   }
 
@@ -189,6 +202,17 @@ export class ServiceRegistry {
       "SERVICE_UNKNOWN",
       `service "${service}" has no registered instance "${id}"; it may have expired`,
     )
+  }
+
+  #change(instance: Instance): void {
+    this.#save(instance)
+    const { service, id } = instance
+    for (const share of this.#sharers) share({ service, id, instance, at: this.#now() })
+  }
+
+  #forget(service: string, id: string): void {
+    this.#store.remove(service, id)
+    if (this.#instances.delete(`${service}/${id}`)) this.#tell(service)
   }
 
   #save(instance: Instance): void {

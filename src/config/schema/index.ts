@@ -6,6 +6,7 @@ import { BridgesSchema } from "./bridge.ts"
 import { ConfigSourceSchema } from "./config-source.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
+import { RegistrySchema } from "./registry.ts"
 import { RouteSchema } from "./route.ts"
 import { SourceSchema } from "./source.ts"
 import { ServerTlsSchema } from "./tls.ts"
@@ -42,6 +43,7 @@ export const ConfigSchema = Exact({
   admin: Type.Optional(AdminSchema),
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
   services: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Array(InstanceSchema), SourceSchema]))),
+  registry: Type.Optional(RegistrySchema),
   routes: Type.Optional(Type.Array(RouteSchema)),
   policies: Type.Optional(NamesOrModules),
   handlers: Type.Optional(NamesOrModules),
