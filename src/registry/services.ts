@@ -34,7 +34,7 @@ export class ServiceRegistry {
   constructor(file: string, now: () => number = Date.now) {
     this.#store = new InstanceStore(file)
     this.#now = now
-    for (const instance of this.#store.all()) this.#instances.set(keyOf(instance), instance)
+    for (const instance of this.#store.all()) this.#instances.set(`${instance.service}/${instance.id}`, instance)
   }
 
   /** Takes over the fixed instances of a configuration. */
@@ -217,7 +217,7 @@ export class ServiceRegistry {
 
   #save(instance: Instance): void {
     this.#store.put(instance)
-    this.#instances.set(keyOf(instance), instance)
+    this.#instances.set(`${instance.service}/${instance.id}`, instance)
     this.#tell(instance.service)
   }
 
@@ -228,8 +228,4 @@ export class ServiceRegistry {
   #time(): string {
     return new Date(this.#now()).toISOString()
   }
-}
-
-function keyOf({ service, id }: Instance): string {
-  return `${service}/${id}`
 }
