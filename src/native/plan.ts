@@ -490,6 +490,10 @@ export interface LimitsPlan {
   readonly headerCount: number
   readonly bodyCollectedBytes: number
   readonly websocketMessageBytes: number
+  /** Without a byte on a WebSocket; 0: never. */
+  readonly websocketIdleMs: number
+  /** From upgrade to Close; 0: as long as it likes. */
+  readonly websocketLifetimeMs: number
   readonly topicLevels: number
   /** Decisions that wait in one worker. */
   readonly maxDecisions: number

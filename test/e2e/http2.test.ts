@@ -311,3 +311,39 @@ test("a gateway that leaves says GOAWAY twice and finishes what is under way", a
   t.is(await stopped, 0)
   t.true(last.length >= 2, `GOAWAY with ${last.join()}`)
 })
+
+test("who leaves says GOAWAY twice: first all streams, then the last one; what is under way ends first", async (t) => {
+  const leaving = await runGateway({
+    drain: { timeoutMs: 3_000 },
+    upstreams: { api: { endpoints: [api.address] } },
+    routes: [{ when: { path: "/**" }, to: "api" }],
+  })
+  t.teardown(leaving.stop)
+  const socket = connect(leaving.port, "127.0.0.1")
+  socket.on("error", () => {})
+  socket.write(Buffer.concat([PREFACE, frame(4, 0, 0), frame(1, 4, 1, HEAD)]))
+  const seenFrames: string[] = []
+  let rest = Buffer.alloc(0)
+  socket.on("data", (data) => {
+    rest = Buffer.concat([rest, data])
+    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      const length = rest.readUIntBE(0, 3)
+      const [type, flags, payload] = [rest[3], rest[4] ?? 0, rest.subarray(9, 9 + length)]
+      if (type === 6 && flags === 0) {
+        seenFrames.push("PING")
+        socket.write(frame(6, 1, 0, payload))
+      }
+      if (type === 7) seenFrames.push(`GOAWAY ${payload.readUInt32BE(0)} ${payload.readUInt32BE(4)}`)
+      if (type === 0 && (flags & 1) === 1) seenFrames.push("answer")
+      rest = rest.subarray(9 + length)
+    }
+  })
+  await sleep(200)
+  leaving.process.kill("SIGTERM")
+  for (const end = Date.now() + 4_000; seenFrames.length < 3 && Date.now() < end; ) await sleep(20)
+  t.deepEqual(seenFrames, ["GOAWAY 2147483647 0", "PING", "GOAWAY 1 0"])
+  // The request's body ends only now.
+  socket.write(frame(0, 1, 1, Buffer.from("x")))
+  await once(socket, "close", { signal: AbortSignal.timeout(5_000) })
+  t.is(seenFrames.at(-1), "answer")
+})

@@ -24,6 +24,8 @@ export const LIMITS = {
   headerCount: [100, 8, 1_000, "header fields"],
   bodyCollectedBytes: [MIB, 0, 256 * MIB, "a body that is collected: topics and handlers; proxied bodies stream"],
   websocketMessageBytes: [MIB, 125, 256 * MIB, "one WebSocket message that the gateway itself reads"],
+  websocketIdleMs: [300_000, 0, DAY_S * 1_000, "without a byte in either direction of a WebSocket; 0: never"],
+  websocketLifetimeMs: [0, 0, 30 * DAY_S * 1_000, "from a WebSocket's upgrade to its Close; 0: as long as it likes"],
   topicLevels: [128, 1, 128, "levels of a topic or filter"],
   http2Streams: [128, 1, 100_000, "streams at the same time on one HTTP/2 connection"],
   http2ResetsPerSecond: [100, 1, 1_000_000, "streams that an HTTP/2 client takes back"],

@@ -197,7 +197,7 @@ pub fn forward_response<E: HeadEdits>(
 ) -> bool {
     let same_body = head.body == context.body;
     let plain = context.version == Version::Http11 && head.version == Version::Http11 && context.keep_alive;
-    if plain && same_body && !head.has_hop_by_hop && context.edits.is_empty() {
+    if plain && same_body && !head.has_hop_by_hop && !context.upgrade && context.edits.is_empty() {
         return false;
     }
     // RFC 9112 section 2.3: the gateway answers with its own version.

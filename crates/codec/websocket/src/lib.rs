@@ -3,6 +3,7 @@
 //! No extensions: a reserved bit is an error.
 #![forbid(unsafe_code)]
 
+mod border;
 mod close;
 mod decoder;
 mod encode;
@@ -11,6 +12,7 @@ mod header;
 mod mask;
 mod utf8;
 
+pub use border::Border;
 pub use close::{Close, CloseCode};
 pub use decoder::{Decoder, Delivery, Event, Role};
 pub use encode::{encode_close, encode_frame, encode_head, encode_masked_frame};

@@ -1,8 +1,9 @@
 //! Answers that the gateway gives at once: of a step or a target, to a failure, to a
 //! head that broke a rule. They carry what the route's policies put on responses.
 
-use super::dispatch::{Next, Request};
+use super::dispatch::Next;
 use super::failure::Flag;
+use super::request::Request;
 use super::respond::{Answer, FailureAnswer, respond, respond_failure};
 use crate::access::{Ending, Seen};
 use crate::client::Client;

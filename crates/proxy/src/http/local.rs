@@ -2,9 +2,10 @@
 //! frames, handlers. What can be answered at once is; the rest takes the client along.
 
 use super::answers::{answered, failed};
-use super::dispatch::{Next, Request};
+use super::dispatch::Next;
 use super::failure::Flag;
 use super::reply::{ReplyTo, collect};
+use super::request::Request;
 use super::topics::{self, TopicRequest};
 use super::view::wants_websocket;
 use crate::auth::{Credentials, authenticate, basic, bearer};

@@ -2,6 +2,8 @@
 
 use super::answers::refused;
 use super::dispatch::{Next, Resume, dispatch};
+use super::exchange::Done;
+use super::tunnel;
 use crate::client::{Client, Ended, Input};
 use std::future::poll_fn;
 use tidegate_http::HeadScan;
@@ -25,7 +27,10 @@ pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
         let next = dispatch(&client, &mut ready, resume.take());
         client.stash(ready);
         let keep = match next {
-            Next::Exchange(mut exchange) => poll_fn(|cx| exchange.poll(&mut client, cx)).await,
+            Next::Exchange(mut exchange) => match poll_fn(|cx| exchange.poll(&mut client, cx)).await {
+                Done::Over(keep) => keep,
+                Done::Upgraded(behind) => return Box::pin(tunnel::run(client, exchange, behind)).await,
+            },
             Next::Written(keep) => keep,
             Next::Flush(rest, keep) => {
                 let stall = client.worker.plan().plan.limits.stall_timeout_ms;

@@ -1,9 +1,9 @@
 //! Topics over HTTP: POST and PUT publish, GET reads the last value or streams,
 //! DELETE clears. The path is split raw and decoded level by level.
 
-use super::dispatch::Request;
 use super::events;
 use super::reply::ReplyTo;
+use super::request::Request;
 use super::view::query;
 use crate::client::Client;
 use crate::pubsub::{Publisher, Publishing, publish};

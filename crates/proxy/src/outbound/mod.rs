@@ -6,6 +6,7 @@ mod grpc_web;
 mod h2_request;
 mod h2_response;
 mod h2_stream;
+mod heard;
 mod shared;
 mod sources;
 

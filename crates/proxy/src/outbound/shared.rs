@@ -1,11 +1,14 @@
 //! One HTTP/2 connection to an endpoint, shared by the requests of a worker.
 
 use super::h2_stream::H2Stream;
+use super::heard::Heard;
 use super::{Outbound, noop};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use tidegate_upstream::Place;
@@ -71,7 +74,17 @@ pub(super) async fn open(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_BYTES)
         .max_send_buffer_size(SEND_BYTES);
-    let (send, connection) = builder.handshake::<_, Bytes>(io).await.map_err(broken)?;
+    let (io, is_heard) = Heard::new(io);
+    let (send, mut connection) = builder.handshake::<_, Bytes>(io).await.map_err(broken)?;
+    // It counts as open when its settings are there: how many streams it takes, whether
+    // WebSockets too, and that it speaks HTTP/2 at all.
+    poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(broken(error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        Poll::Pending if is_heard.get() => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await?;
     let is_closed = Rc::new(Cell::new(false));
     let closed = Rc::clone(&is_closed);
     tokio::task::spawn_local(async move {

@@ -86,6 +86,8 @@ impl PlanDto {
                 header_count: 100,
                 body_collected_bytes: 1 << 20,
                 websocket_message_bytes: 1 << 20,
+                websocket_idle_ms: 300_000,
+                websocket_lifetime_ms: 0,
                 topic_levels: 128,
                 max_decisions: 1_024,
                 shed_lag_ms: 0,
@@ -354,6 +356,12 @@ pub(crate) struct LimitsDto {
     pub(crate) header_count: usize,
     pub(crate) body_collected_bytes: usize,
     pub(crate) websocket_message_bytes: usize,
+    /// 0: never.
+    #[serde(default)]
+    pub(crate) websocket_idle_ms: u64,
+    /// 0: as long as it likes.
+    #[serde(default)]
+    pub(crate) websocket_lifetime_ms: u64,
     pub(crate) topic_levels: usize,
     pub(crate) max_decisions: usize,
     /// 0: never.

@@ -22,17 +22,34 @@ struct Connection {
     out: Vec<u8>,
     next_id: u64,
     unacked: HashSet<u64>,
+    /// When its time is over, whatever is said; `u64::MAX`: never.
+    ends_at: u64,
+    /// Asked whether it lives, and not heard since.
+    is_asked: bool,
 }
 
 /// Serves the frames of a client that has been upgraded.
 pub(crate) async fn serve(client: Box<Client>, access: Access) {
     let plan = client.worker.plan();
     let subscribed = Subscribed::new(&client, access.clone(), Protocol::WebSocket);
-    client.worker.connections.set_deadline(&client.connection, 0);
+    let ends_at = match plan.plan.limits.websocket_lifetime_ms {
+        0 => u64::MAX,
+        lifetime_ms => client.worker.clock.millis() + lifetime_ms,
+    };
     let publisher = Publisher { session: None, access, peer: client.peer.clone() };
     let decoder = Decoder::new(Role::Server, Delivery::Messages, &plan.plan.bounds);
-    let mut connection =
-        Connection { client, subscribed, decoder, publisher, out: Vec::new(), next_id: 1, unacked: HashSet::new() };
+    let mut connection = Connection {
+        client,
+        subscribed,
+        decoder,
+        publisher,
+        out: Vec::new(),
+        next_id: 1,
+        unacked: HashSet::new(),
+        ends_at,
+        is_asked: false,
+    };
+    connection.rest();
     let carried = connection.client.carried();
     connection.run(carried).await;
     let Connection { client, subscribed, .. } = connection;
@@ -55,10 +72,19 @@ impl Connection {
             match self.wait().await {
                 Ok(Some(ready)) => input = Some(ready),
                 Ok(None) => {}
-                Err(Ended::Asked) => {
-                    encode_close(&mut self.out, 1012, "the gateway restarts");
-                    self.write().await;
-                    return;
+                Err(Ended::Asked) => return self.say_goodbye(1012, "the gateway restarts").await,
+                Err(Ended::TimedOut) if self.client.worker.clock.millis() >= self.ends_at => {
+                    self.client.worker.dropped(Protocol::WebSocket, "lifetime");
+                    return self.say_goodbye(1012, "the connection has lived its time: connect again").await;
+                }
+                Err(Ended::TimedOut) if self.is_asked => {
+                    self.client.worker.dropped(Protocol::WebSocket, "idle");
+                    return self.say_goodbye(1001, "nothing was said for too long").await;
+                }
+                Err(Ended::TimedOut) => {
+                    self.is_asked = true;
+                    encode_frame(&mut self.out, Opcode::Ping, b"");
+                    self.rest();
                 }
                 Err(_) => return,
             }
@@ -73,8 +99,23 @@ impl Connection {
         self.client.deadline(self.client.worker.clock.millis(), stall);
         let out = std::mem::take(&mut self.out);
         let written = self.client.write_all(&out).await.is_ok();
-        self.client.worker.connections.set_deadline(&self.client.connection, 0);
+        self.rest();
         written
+    }
+
+    async fn say_goodbye(&mut self, code: u16, why: &str) {
+        encode_close(&mut self.out, code, why);
+        self.write().await;
+    }
+
+    /// Half of its idle time: then it is asked, and has the other half for its Pong.
+    fn rest(&self) {
+        let limits = &self.client.worker.plan().plan.limits;
+        let now = self.client.worker.clock.millis();
+        let idles_at =
+            if limits.websocket_idle_ms == 0 { u64::MAX } else { now + limits.websocket_idle_ms.div_ceil(2) };
+        let at = idles_at.min(self.ends_at);
+        self.client.worker.connections.set_deadline(&self.client.connection, if at == u64::MAX { 0 } else { at });
     }
 
     /// Bytes of the client, or messages for it (then `None`).
@@ -83,6 +124,9 @@ impl Connection {
             self.client.connection.register(cx.waker());
             if self.client.connection.is_leaving() {
                 return Poll::Ready(Err(Ended::Asked));
+            }
+            if self.client.connection.timed_out.get() {
+                return Poll::Ready(Err(Ended::TimedOut));
             }
             let mut any = false;
             while self.out.len() < 64 << 10 {
@@ -114,6 +158,8 @@ impl Connection {
     /// Takes what was read. `false`: the connection ends.
     async fn take(&mut self, mut input: Input) -> bool {
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
+        self.is_asked = false;
+        self.rest();
         let mut frames = Vec::new();
         let alive = self.decode(&mut input, &mut frames);
         self.client.stash(input);

@@ -1,0 +1,164 @@
+//! An answer's head: interim ones, whether it is tried again, how its body goes on.
+
+use super::{Exchange, Failure, Step};
+use crate::client::Client;
+use crate::http::failure::Flag;
+use crate::http::forward::{self, Again};
+use crate::worker::{HEADROOM, ReadBuffer};
+use std::mem::MaybeUninit;
+use std::task::Context;
+use tidegate_http::{
+    Body, BodyReader, HEADERS_MAX, ResponseContext, ResponseHead, Version, forward_response, parse_response, tokens,
+};
+use tidegate_resilience::Failure as RetryFailure;
+
+impl Exchange {
+    /// Bytes of the upstream stand in `buffer` from [`HEADROOM`] to `end`.
+    pub(super) fn received(
+        &mut self,
+        (client, cx): (&mut Client, &mut Context<'_>),
+        buffer: &mut ReadBuffer,
+        end: usize,
+    ) -> Option<Step> {
+        if self.response.body.is_some() {
+            self.await_body(client);
+            return self.body_received((client, cx), buffer, (HEADROOM, HEADROOM, end));
+        }
+        let mut start = HEADROOM;
+        loop {
+            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let bounds = &self.plan.plan.bounds;
+            let head = match parse_response(&buffer[start..end], bounds, self.facts.to_head, &mut headers) {
+                Err(_) => return Some(Step::Failed(Failure::Flag(Flag::Protocol))),
+                Ok(None) => {
+                    self.response.partial.extend_from_slice(&buffer[start..end]);
+                    return None;
+                }
+                Ok(Some(head)) => head,
+            };
+            let len = head.len;
+            if head.status < 200 && head.status != 101 {
+                // RFC 9110 section 15.2: interim answers go to clients that can read them.
+                if self.facts.version == Version::Http11
+                    && client.write_now(cx, &buffer[start..start + len]).ok() != Some(len)
+                {
+                    return Some(Step::Aborted(Flag::ClientGone));
+                }
+                start += len;
+                continue;
+            }
+            if head.status == 101 {
+                return Some(self.upgraded(client, &head, &buffer[start + len..end]));
+            }
+            if let Some(again) = self.try_again(client, &head) {
+                return Some(Step::Failed(Failure::Again(again)));
+            }
+            let body_start = start + len;
+            let Some(new_head) = self.head_received(client, &head) else {
+                return self.body_received((client, cx), buffer, (start, body_start, end));
+            };
+            if new_head.len() <= body_start {
+                let head_start = body_start - new_head.len();
+                buffer[head_start..body_start].copy_from_slice(&new_head);
+                client.worker.buffers.give_write(new_head);
+                return self.body_received((client, cx), buffer, (head_start, body_start, end));
+            }
+            // A head that outgrew its room goes first and by itself.
+            if let Some(step) = self.write((client, cx), new_head) {
+                return Some(step);
+            }
+            return self.body_received((client, cx), buffer, (body_start, body_start, end));
+        }
+    }
+
+    /// Whether this answer is one that the route's policy tries again for.
+    fn try_again(&mut self, client: &Client, head: &ResponseHead<'_, '_>) -> Option<Again> {
+        if head.status < 400 || self.plan.plan.routes[self.route].steps.retry().is_none() {
+            return None;
+        }
+        let retry_after =
+            head.header("retry-after").and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+        forward::plan_retry(
+            self,
+            client,
+            (RetryFailure::Status(head.status), retry_after.map(|seconds| seconds * 1_000)),
+        )
+    }
+
+    /// The upstream took the upgrade: from here on bytes are passed on, in both directions.
+    fn upgraded(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>, behind: &[u8]) -> Step {
+        if !self.facts.is_upgrade {
+            return Step::Failed(Failure::Flag(Flag::Protocol));
+        }
+        self.response.status = head.status;
+        let mut out = client.worker.buffers.take_write();
+        let context = ResponseContext {
+            version: self.facts.version,
+            keep_alive: true,
+            body: head.body,
+            upgrade: true,
+            edits: &self.facts.response_edits(),
+        };
+        forward_response(&mut out, head, &context);
+        self.response.pending = out;
+        Step::Upgraded(behind.into())
+    }
+
+    /// Decides how the answer goes on. `None`: its head goes on as it came.
+    fn head_received(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>) -> Option<Vec<u8>> {
+        let facts = &mut self.facts;
+        facts.keep_alive &=
+            self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
+        let compression = self.plan.plan.routes[self.route].compress.as_ref();
+        if let (Some(coding), Some(compression)) = (facts.coding, compression)
+            && compression.applies(head, facts)
+        {
+            let edits = facts.response_edits.get_or_insert_default();
+            compression.edit(head, coding, edits);
+            self.response.encoder = compression.encoder(client.worker.id, coding).map(Box::new);
+        }
+        let body = match (head.body, facts.version) {
+            _ if self.response.encoder.is_some() => Body::Chunked,
+            (Body::UntilClose, Version::Http11) => Body::Chunked,
+            (Body::UntilClose | Body::Chunked, Version::Http10) => {
+                facts.keep_alive = false;
+                Body::UntilClose
+            }
+            (body, _) => body,
+        };
+        self.response.status = head.status;
+        self.response.to_chunks = body == Body::Chunked;
+        self.response.upstream_reusable = head.keep_alive && !self.facts.is_upgrade;
+        self.response.kept_ms = kept_ms(head);
+        let extensions = self.plan.plan.bounds.chunk_extensions;
+        self.response.body = Some(BodyReader::new(head.body, extensions));
+        self.await_body(client);
+        if self.request.is_complete {
+            client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
+            self.request.sent = 0;
+        }
+        let context = ResponseContext {
+            version: self.facts.version,
+            keep_alive: self.facts.keep_alive,
+            body,
+            upgrade: false,
+            edits: &self.facts.response_edits(),
+        };
+        let mut out = client.worker.buffers.take_write();
+        if forward_response(&mut out, head, &context) {
+            return Some(out);
+        }
+        client.worker.buffers.give_write(out);
+        None
+    }
+}
+
+/// What `Keep-Alive: timeout=5` says, less a second: a request must not be on its way
+/// when the upstream closes.
+fn kept_ms(head: &ResponseHead<'_, '_>) -> u64 {
+    let value = head.has_hop_by_hop.then(|| head.header("keep-alive")).flatten();
+    let seconds = value.and_then(|value| {
+        tokens(value).find_map(|part| std::str::from_utf8(part).ok()?.strip_prefix("timeout=")?.parse::<u64>().ok())
+    });
+    seconds.map_or(u64::MAX / 2, |seconds| seconds.saturating_sub(1).saturating_mul(1_000))
+}

@@ -1,0 +1,125 @@
+//! The way to the upstream: the head, then the body as it comes, kept whole while it
+//! may be sent again.
+
+use super::{Exchange, Failure};
+use crate::client::{Client, Input};
+use crate::http::failure::Flag;
+use crate::http::forward::{Facts, Link};
+use crate::http::outward;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
+use tidegate_kit::DecodeError;
+use tokio::io::AsyncWrite;
+
+/// A request of at most so many bytes can be sent again.
+const REPLAY_BYTES: usize = 64 << 10;
+
+/// The way to the upstream.
+pub(crate) struct RequestSide {
+    /// The head and what is known of the body; kept whole while it may be sent again.
+    pub(crate) out: Vec<u8>,
+    pub(crate) sent: usize,
+    pub(crate) body: BodyReader,
+    pub(crate) is_chunked: bool,
+    pub(crate) is_complete: bool,
+    pub(crate) is_replayable: bool,
+    /// Bytes that may still come.
+    pub(crate) room: u64,
+}
+
+impl Exchange {
+    /// Sends what is in hand and reads more of the body as long as the upstream takes it.
+    pub(super) fn move_request(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Link::Open { stream, .. } = &mut self.link else { return Ok(()) };
+        let request = &mut self.request;
+        loop {
+            while request.sent < request.out.len() {
+                match Pin::new(&mut *stream).poll_write(cx, &request.out[request.sent..]) {
+                    Poll::Ready(Ok(count)) => request.sent += count,
+                    // An early answer may stand in the socket even so: let it be read.
+                    Poll::Ready(Err(_)) if self.response.body.is_some() => {
+                        (request.sent, request.is_complete) = (request.out.len(), true);
+                    }
+                    Poll::Ready(Err(_)) => return Err(Failure::Flag(Flag::Terminated)),
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            if request.is_complete {
+                if let Some(copy) = self.facts.mirror.take() {
+                    outward::mirror(client, (copy, &self.plan), request);
+                }
+                return Ok(());
+            }
+            if request.out.len() > REPLAY_BYTES {
+                request.out.clear();
+                (request.sent, request.is_replayable) = (0, false);
+            }
+            let input = match client.carried().map_or_else(|| client.poll_input(cx), |input| Poll::Ready(Ok(input))) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(_)) => return Err(Failure::Flag(Flag::ClientGone)),
+                Poll::Ready(Ok(input)) => input,
+            };
+            if client.is_at_end && input.is_empty() {
+                client.worker.buffers.give(input.buffer);
+                return Err(Failure::Flag(Flag::ClientGone));
+            }
+            let now = client.worker.clock.millis();
+            let Facts { timeout_ms, idle_ms, total_ms, .. } = self.facts;
+            match self.response.body {
+                None => client.deadline(now, timeout_ms),
+                // Both streams flow: whoever sends keeps the call alive.
+                Some(_) if idle_ms > 0 && total_ms == 0 => client.deadline(now, idle_ms),
+                Some(_) => {}
+            }
+            request.feed(client, input).map_err(Failure::Body)?;
+        }
+    }
+}
+
+impl RequestSide {
+    /// What was not sent yet.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        out.drain(..self.sent);
+        if out.is_empty() { Vec::new() } else { out }
+    }
+
+    /// Takes bytes of the body; what lies behind it goes back to the client's carry.
+    fn feed(&mut self, client: &mut Client, mut input: Input) -> Result<(), DecodeError> {
+        let result = self.take_body(input.bytes());
+        input.start += result.as_ref().map_or(input.end - input.start, |used| *used);
+        client.stash(input);
+        result.map(|_| ())
+    }
+
+    /// Moves body bytes to `out`, framed for the upstream; how many were used.
+    pub(crate) fn take_body(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        let mut at = 0;
+        loop {
+            let (piece, used) = self.body.next(&bytes[at..])?;
+            at += used;
+            match piece {
+                Piece::Data(data) => {
+                    self.room = self.room.checked_sub(data.len() as u64).ok_or(BODY_TOO_LONG)?;
+                    if self.is_chunked {
+                        put_chunk(&mut self.out, data);
+                    } else {
+                        self.out.extend_from_slice(data);
+                    }
+                }
+                Piece::NeedMore => return Ok(at),
+                Piece::End(trailers) => {
+                    if self.is_chunked {
+                        put_last_chunk(&mut self.out, &trailers);
+                    }
+                    self.is_complete = true;
+                    return Ok(at);
+                }
+            }
+        }
+    }
+}
+
+const BODY_TOO_LONG: DecodeError =
+    DecodeError::close(413, "RFC 9110 section 15.5.14", "the body is longer than this route takes");

@@ -1,0 +1,58 @@
+//! What is known of a request besides its bytes, while it is under way.
+
+use crate::access::Seen;
+use crate::http::edits::ResponseEdits;
+use crate::http::request::Request;
+use tidegate_http::{Coding, Version};
+use tidegate_policy::Edits;
+
+/// What is known of a request besides its bytes.
+pub(crate) struct Facts {
+    pub(crate) started_us: u64,
+    pub(crate) to_head: bool,
+    pub(crate) is_idempotent: bool,
+    pub(crate) is_upgrade: bool,
+    pub(crate) version: Version,
+    pub(crate) keep_alive: bool,
+    /// From the request's end to the response head.
+    pub(crate) timeout_ms: u64,
+    pub(crate) per_try_ms: Option<u64>,
+    /// Without progress of the answer's body; 0: as long as it takes.
+    pub(crate) idle_ms: u64,
+    /// From the request's head to the answer's last byte; 0: as long as it takes.
+    pub(crate) total_ms: u64,
+    /// When the route's time is over, milliseconds of the gateway's clock.
+    pub(crate) ends_at_ms: u64,
+    pub(crate) is_sampled: bool,
+    /// Method and path of a sampled request.
+    pub(crate) line: Option<Box<str>>,
+    pub(crate) retries: u32,
+    /// For the access log.
+    pub(crate) seen: Option<Box<Seen>>,
+    /// The upstream that gets a copy, until it was sent.
+    pub(crate) mirror: Option<usize>,
+    /// How the answer is compressed, if it is one that is.
+    pub(crate) coding: Option<Coding>,
+    /// Bytes that the request's body may have.
+    pub(crate) body_limit: u64,
+    /// Kept only where policies change the response.
+    pub(crate) response_edits: Option<Box<Edits>>,
+    /// What the upstream's hash is taken of, where its strategy takes one.
+    pub(crate) key: Option<Box<[u8]>>,
+}
+
+impl Facts {
+    pub(crate) fn response_edits(&self) -> ResponseEdits<'_> {
+        ResponseEdits(self.response_edits.as_deref())
+    }
+}
+
+/// What a request becomes before it is sent.
+pub(crate) struct Outgoing<'o, 'r> {
+    pub(crate) request: &'o Request<'r>,
+    pub(crate) target: &'o [u8],
+    pub(crate) host: &'o [u8],
+    pub(crate) edits: &'o Edits,
+    pub(crate) route: usize,
+    pub(crate) upstream: usize,
+}

@@ -1,0 +1,107 @@
+//! The connection of an exchange to its upstream: pooled, opened, or refused.
+
+use crate::client::Client;
+use crate::http::exchange::Exchange;
+use crate::http::failure::Flag;
+use crate::outbound::Outbound;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidegate_resilience::Permit;
+use tidegate_upstream::{ConnectError, Connection, Place};
+
+type Connecting = Pin<Box<dyn Future<Output = Result<(Connection<Outbound>, bool), ConnectError>>>>;
+
+/// The connection to the upstream.
+pub(crate) enum Link {
+    /// Being opened, after a wait where it is a retry.
+    Connecting(Connecting),
+    /// Open; `is_reused`: it served a request before.
+    Open { stream: Outbound, place: Option<Place>, is_reused: bool },
+    /// There is none: the gateway answers.
+    Answering,
+    /// There will be none.
+    Refused(Flag),
+    /// Given back or closed.
+    Closed,
+}
+
+impl Link {
+    /// Ready when there is a connection or none is needed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Flag>> {
+        if let Link::Refused(flag) = *self {
+            return Poll::Ready(Err(flag));
+        }
+        let Link::Connecting(connecting) = self else { return Poll::Ready(Ok(())) };
+        let result = std::task::ready!(connecting.as_mut().poll(cx));
+        match result {
+            Ok((Connection { stream, place }, is_reused)) => {
+                *self = Link::Open { stream, place, is_reused };
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                *self = Link::Closed;
+                Poll::Ready(Err(match error {
+                    ConnectError::Refused(_) => Flag::ConnectFailure,
+                    ConnectError::TimedOut => Flag::ConnectTimeout,
+                }))
+            }
+        }
+    }
+
+    /// Waits its time, then for a place among the upstream's connections, then connects.
+    fn connect(
+        acquiring: impl Future<Output = Result<(Connection<Outbound>, bool), ConnectError>> + 'static,
+        (wait_ms, pending): (u64, Permit),
+    ) -> Link {
+        Link::Connecting(Box::pin(async move {
+            let _pending = pending;
+            if wait_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            }
+            acquiring.await
+        }))
+    }
+}
+
+/// Takes a pooled connection or opens one.
+pub(super) fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    let counters = &upstream.counters[usize::from(client.worker.id)];
+    exchange.request.sent = 0;
+    exchange.tried.add(exchange.endpoint);
+    // After a failure a connection of unknown age would only fail again.
+    let side = &plan.upstreams[exchange.upstream];
+    let pool = &side.pools[exchange.endpoint as usize];
+    let pooled = if exchange.facts.retries == 0 { pool.take(client.worker.clock.millis()) } else { None };
+    exchange.link = match (pooled, upstream.endpoints.get(exchange.endpoint)) {
+        (Some(Connection { stream, place }), _) => {
+            counters.reused.add(1);
+            Link::Open { stream, place, is_reused: true }
+        }
+        (None, Some(endpoint)) => {
+            counters.connects.add(1);
+            match upstream.pending.take() {
+                Ok(pending) => {
+                    if upstream.places.is_full() {
+                        // A connection to another endpoint that nobody uses makes room.
+                        let _ = side.pools.iter().any(|pool| pool.make_room());
+                    }
+                    let host = upstream.hosts.get(exchange.endpoint as usize).cloned().unwrap_or_default();
+                    let (sources, worker) = (Rc::clone(pool), Rc::clone(&client.worker));
+                    let (to, dialing) = ((endpoint.address, host), upstream.dialing.clone());
+                    let acquiring = async move { sources.acquire(&worker, to, &dialing).await };
+                    Link::connect(acquiring, (wait_ms, pending))
+                }
+                Err(_) => {
+                    counters.overflow_pending.add(1);
+                    Link::Refused(Flag::Overflow)
+                }
+            }
+        }
+        (None, None) => Link::Refused(Flag::NoHealthy),
+    };
+}

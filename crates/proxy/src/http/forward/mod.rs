@@ -1,0 +1,151 @@
+//! Choosing where a request goes, connecting, trying again, and keeping account.
+
+mod account;
+mod facts;
+mod link;
+mod retry;
+
+pub(crate) use account::{account, failed, opened};
+pub(crate) use facts::{Facts, Outgoing};
+pub(crate) use link::Link;
+pub(crate) use retry::{Again, plan_retry, recover};
+
+use link::open;
+
+use super::edits::RequestEdits;
+use super::exchange::{Exchange, RequestSide, ResponseSide};
+use super::failure::Flag;
+use crate::client::Client;
+use crate::plan::Target;
+use crate::worker::WorkerPlan;
+use std::rc::Rc;
+use tidegate_balance::{EndpointIndex, PickRequest, Tried};
+use tidegate_http::{Body, BodyReader, Hop, RequestContext, forward_request};
+use tidegate_policy::KeyInput;
+use tidegate_resilience::Admission;
+
+/// The upstream whose turn it is in a weighted split. `None`: its share is broken.
+pub(crate) fn choose(plan: &WorkerPlan, target: &Target) -> Option<usize> {
+    let Target::Upstreams { split, stride } = target else { return None };
+    if let [(only, _)] = split[..] {
+        return only;
+    }
+    let total = u64::from(split.last()?.1);
+    let turn = plan.turns.get();
+    plan.turns.set(turn.wrapping_add(1));
+    let at = (turn.wrapping_mul(u64::from(*stride)) % total.max(1)) as u32;
+    split.iter().find(|(_, until)| at < *until)?.0
+}
+
+/// Admits the request to its upstream, picks an endpoint and writes the head. With
+/// it: how many bytes behind the head are used up.
+///
+/// # Errors
+/// The flag to answer with, and milliseconds for `Retry-After`.
+pub(crate) fn start(
+    client: &Client,
+    (outgoing, mut facts): (Outgoing<'_, '_>, Facts),
+) -> Result<(Box<Exchange>, usize), (Flag, u64)> {
+    let Outgoing { request, target, host, edits, route, upstream: index } = outgoing;
+    let plan = request.plan;
+    let upstream = &plan.plan.upstreams[index];
+    let now = facts.started_us / 1_000;
+    if upstream.problem.is_some() {
+        return Err((Flag::Broken, 0));
+    }
+    let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
+        Some(Admission::Reject { retry_after_ms }) => return Err((Flag::Overflow, retry_after_ms)),
+        Some(Admission::Probe) => true,
+        Some(Admission::Admit) | None => false,
+    };
+    let permit = upstream.requests.take().map_err(|_| {
+        upstream.counters[usize::from(client.worker.id)].overflow_requests.add(1);
+        (Flag::Overflow, 1_000)
+    })?;
+    if let Some(key) = &upstream.key {
+        let mut bytes = Vec::new();
+        let input = KeyInput { route: &plan.plan.routes[route].name, hash_key: edits.hash_key() };
+        if key.write(&request.view, &input, &mut bytes) {
+            facts.key = Some(bytes.into());
+        }
+    }
+    let source = request.view.peer.address.ip();
+    let wanted = PickRequest { key: facts.key.as_deref(), source: Some(source), tried: Tried::new(), now_ms: now };
+    let endpoint = pick(plan, index, &wanted).ok_or((Flag::NoHealthy, 1_000))?;
+    if plan.plan.routes[route].steps.retry().is_some() {
+        upstream.budget.record_request(now);
+    }
+    facts.ends_at_ms = now + facts.timeout_ms;
+    let mut out = client.worker.buffers.take_write();
+    let settings = &plan.plan.forward;
+    let (mut id, mut trace) = ([0; 32], [0; 55]);
+    let absent = |name: &str| request.head.header(name).is_none();
+    let hop = Hop {
+        via: settings.via,
+        forwarded: settings.forwarded,
+        request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
+        traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
+    };
+    if let (Some(seen), Some(id)) = (&mut facts.seen, hop.request_id) {
+        seen.request_id = id.into();
+    }
+    let context = RequestContext {
+        target,
+        host,
+        client: client.peer.address.ip(),
+        scheme: if client.names.is_some() { "https" } else { "http" },
+        trusted: client.trust.trusts(client.peer.address.ip()),
+        upgrade: facts.is_upgrade,
+        hop,
+        edits: &RequestEdits(edits),
+    };
+    forward_request(&mut out, request.head, &context);
+    let body = request.head.body;
+    let mut side = RequestSide {
+        out,
+        sent: 0,
+        body: BodyReader::new(body, plan.plan.bounds.chunk_extensions),
+        is_chunked: body == Body::Chunked,
+        is_complete: body == Body::None,
+        is_replayable: true,
+        room: facts.body_limit,
+    };
+    let used = match side.is_complete {
+        true => 0,
+        false => match side.take_body(request.behind) {
+            Ok(used) => used,
+            Err(error) if error.code == Flag::TooLarge.status() => return Err((Flag::TooLarge, 0)),
+            // A malformed body is met again, and answered, when the exchange reads on.
+            Err(_) => 0,
+        },
+    };
+    let mut exchange = Box::new(Exchange {
+        plan: Rc::clone(plan),
+        route,
+        upstream: index,
+        endpoint,
+        tried: Tried::new(),
+        link: Link::Closed,
+        facts,
+        request: side,
+        response: ResponseSide::default(),
+        in_flight: upstream.endpoints.begin(endpoint),
+        is_probe,
+        retry_permit: None,
+        last_flag: None,
+        _permit: permit,
+    });
+    open(&mut exchange, client, 0);
+    set_deadline(&exchange, client, now);
+    Ok((exchange, used))
+}
+
+fn pick(plan: &WorkerPlan, upstream: usize, request: &PickRequest<'_>) -> Option<EndpointIndex> {
+    plan.upstreams[upstream].picker.borrow_mut().pick(request, &plan.plan.upstreams[upstream].endpoints)
+}
+
+/// The time of one try: its own, within what is left of the route's.
+fn set_deadline(exchange: &Exchange, client: &Client, now: u64) {
+    let left = exchange.facts.ends_at_ms.saturating_sub(now).max(1);
+    client.deadline(now, exchange.facts.per_try_ms.unwrap_or(u64::MAX).min(left));
+}

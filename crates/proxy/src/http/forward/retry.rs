@@ -1,0 +1,113 @@
+//! Trying again: where nothing was sent, after the keep-alive race, or by the route's
+//! policy within the upstream's budget.
+
+use super::account::report;
+use super::link::{Link, open};
+use super::{pick, set_deadline};
+use crate::client::Client;
+use crate::http::exchange::{Exchange, Failure, ResponseSide};
+use crate::http::failure::Flag;
+use std::rc::Rc;
+use tidegate_balance::{EndpointIndex, PickRequest};
+use tidegate_resilience::{Failure as RetryFailure, RetryPermit};
+
+/// Tries of a request that nothing was sent for.
+const CONNECT_TRIES: usize = 3;
+
+/// A retry that was decided on.
+#[derive(Debug)]
+pub(crate) struct Again {
+    endpoint: EndpointIndex,
+    wait_ms: u64,
+    permit: Option<RetryPermit>,
+}
+
+/// Tries again where that does no harm. `false`: the failure stands.
+pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure) -> Result<(), Failure> {
+    let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
+    let again = match failure {
+        Failure::Again(again) => {
+            report(exchange, client, false);
+            Some(again)
+        }
+        Failure::Body(_) => return Err(failure),
+        Failure::Flag(flag) => {
+            let kind = match flag {
+                Flag::ConnectFailure | Flag::ConnectTimeout => RetryFailure::Connect,
+                Flag::Terminated => RetryFailure::Reset,
+                Flag::Timeout => RetryFailure::Timeout,
+                _ => return Err(failure),
+            };
+            report(exchange, client, false);
+            let is_race = kind == RetryFailure::Reset && is_reused && exchange.request.is_replayable;
+            if is_race && (exchange.facts.is_idempotent || exchange.request.sent == 0) {
+                // The keep-alive race: the endpoint closed while the request was on its way.
+                Some(Again { endpoint: exchange.endpoint, wait_ms: 0, permit: None })
+            } else {
+                plan_retry(exchange, client, (kind, None))
+            }
+        }
+    };
+    let Some(again) = again else { return Err(failure_of(exchange)) };
+    let now = client.worker.clock.millis();
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    exchange.endpoint = again.endpoint;
+    exchange.in_flight = upstream.endpoints.begin(again.endpoint);
+    exchange.retry_permit = again.permit;
+    exchange.response = ResponseSide::default();
+    exchange.facts.retries += 1;
+    open(exchange, client, again.wait_ms);
+    set_deadline(exchange, client, now + again.wait_ms);
+    Ok(())
+}
+
+/// What a failed exchange ended with, for its answer.
+fn failure_of(exchange: &Exchange) -> Failure {
+    Failure::Flag(exchange.last_flag.unwrap_or(Flag::Terminated))
+}
+
+/// Whether and where a try is made again: by the route's policy and the upstream's
+/// budget, or, where nothing was sent, at another endpoint.
+pub(crate) fn plan_retry(
+    exchange: &mut Exchange,
+    client: &Client,
+    (kind, retry_after): (RetryFailure, Option<u64>),
+) -> Option<Again> {
+    let now = client.worker.clock.millis();
+    let plan = Rc::clone(&exchange.plan);
+    let upstream = &plan.plan.upstreams[exchange.upstream];
+    let policy = plan.plan.routes[exchange.route].steps.retry();
+    let repeatable = exchange.facts.is_idempotent && exchange.request.is_replayable;
+    let tries = exchange.facts.retries + 1;
+    let wanted = policy.is_some_and(|policy| exchange.request.is_replayable && policy.allows(tries, kind, repeatable));
+    let is_free = kind == RetryFailure::Connect && exchange.tried.len() < CONNECT_TRIES.min(upstream.endpoints.len());
+    if (!wanted && !is_free) || now >= exchange.facts.ends_at_ms {
+        return None;
+    }
+    let (mut permit, mut wait_ms) = (None, 0);
+    if let Some(policy) = policy.filter(|_| wanted) {
+        let active: u32 = upstream.endpoints.iter().map(tidegate_balance::Endpoint::active).sum();
+        permit = upstream.budget.take(now, active, policy.share());
+        if permit.is_none() {
+            upstream.counters[usize::from(client.worker.id)].retries[2].add(1);
+            return None;
+        }
+        let unit = (client.worker.random() >> 11) as f64 / (1_u64 << 53) as f64;
+        wait_ms = policy.wait_ms(tries, retry_after, unit);
+        if now + wait_ms >= exchange.facts.ends_at_ms {
+            return None;
+        }
+    }
+    let request = PickRequest {
+        key: exchange.facts.key.as_deref(),
+        source: Some(client.peer.address.ip()),
+        tried: exchange.tried,
+        now_ms: now,
+    };
+    let endpoint = pick(&plan, exchange.upstream, &request)?;
+    if is_free && !wanted && exchange.tried.contains(endpoint) {
+        return None;
+    }
+    Some(Again { endpoint, wait_ms, permit })
+}

@@ -1,0 +1,113 @@
+//! Where a route leads: an answer, files, a topic, a handler, an upstream.
+
+use super::answers::{access_line, answered, failed, keep, note, write};
+use super::dispatch::Next;
+use super::failure::Flag;
+use super::forward::{self, Facts, Outgoing};
+use super::local;
+use super::request::Request;
+use super::respond::respond_canned;
+use super::view::wants_websocket;
+use crate::client::Client;
+use crate::http2;
+use crate::plan::{Plan, Route, Target};
+use tidegate_http::Body;
+use tidegate_route::Captures;
+
+/// Answers a request that its policies let through, or sends it on.
+pub(super) fn to_target(
+    client: &Client,
+    request: &Request<'_>,
+    (index, captures): (usize, &Captures),
+) -> (Next, usize) {
+    let plan = &request.plan.plan;
+    let route = &plan.routes[index];
+    match &route.target {
+        Target::Respond(canned) => {
+            let mut out = client.worker.buffers.take_write();
+            let (keep, used) = keep(client, request);
+            let edits = request.edits.borrow();
+            respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), (&edits, &mut out));
+            note(client, request, (Some(index), canned.status, None, canned.body.len()));
+            (write(client, out, keep), used)
+        }
+        Target::Template(reply) => match reply.render(&request.template_input(captures)) {
+            Some((fields, body)) => answered(client, request, (index, reply.status, &fields, &body)),
+            None => failed(client, request, (index, Flag::Unfit, 0)),
+        },
+        Target::Directory(root) => local::to_directory(client, request, (index, root, captures)),
+        Target::Topic(template) => local::to_topic(client, request, (index, template, captures)),
+        Target::Handler(Some(handler)) => local::to_handler(client, request, (index, *handler)),
+        Target::Handler(None) => failed(client, request, (index, Flag::Broken, 0)),
+        Target::Upstreams { .. } => to_upstream(client, request, (index, route)),
+    }
+}
+
+fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &Route)) -> (Next, usize) {
+    let plan: &Plan = &request.plan.plan;
+    let edits = request.edits.borrow();
+    let upstream = match edits.upstream() {
+        Some(name) => plan.upstreams.iter().position(|upstream| *upstream.name == *name),
+        None => forward::choose(request.plan, &route.target),
+    };
+    let Some(upstream) = upstream else {
+        drop(edits);
+        return failed(client, request, (index, Flag::Broken, 0));
+    };
+    let head = request.head;
+    let body_limit = route.steps.body_limit();
+    if body_limit.is_some_and(|limit| matches!(head.body, Body::Length(length) if length > limit)) {
+        drop(edits);
+        return failed(client, request, (index, Flag::TooLarge, 0));
+    }
+    let timeout = route.steps.timeout();
+    let is_sampled = client.worker.is_sampled(plan.log.sample_every);
+    let facts = Facts {
+        started_us: request.started_us,
+        to_head: request.to_head(),
+        is_idempotent: head.is_idempotent(),
+        is_upgrade: wants_websocket(head),
+        version: head.version,
+        keep_alive: request.keep_alive,
+        timeout_ms: http2::timeout_ms(head.header("content-type"), head.header("grpc-timeout"))
+            .unwrap_or_else(|| timeout.map_or(route.timeout_ms, |timeout| timeout.ms)),
+        per_try_ms: timeout.and_then(|timeout| timeout.per_try_ms),
+        idle_ms: timeout.and_then(|timeout| timeout.idle_ms).unwrap_or(BODY_IDLE_MS),
+        total_ms: timeout.and_then(|timeout| timeout.total_ms).unwrap_or(0),
+        is_sampled,
+        line: is_sampled.then(|| access_line(head).into()),
+        seen: client.worker.seen(request),
+        ends_at_ms: 0,
+        retries: 0,
+        response_edits: None,
+        coding: route.compress.as_ref().and_then(|compression| compression.choose(head)),
+        body_limit: body_limit.unwrap_or(u64::MAX),
+        mirror: route.mirror.filter(|_| !wants_websocket(head)),
+        key: None,
+    };
+    let mut target = Vec::new();
+    let target = match edits.path() {
+        None if *request.view.path == *head.path() => head.target,
+        path => {
+            target.extend_from_slice(path.unwrap_or(request.view.path));
+            if head.target.len() > head.path().len() && memchr::memchr(b'?', &target).is_none() {
+                target.extend_from_slice(&head.target[head.path().len()..]);
+            }
+            &target
+        }
+    };
+    let host = edits.host().unwrap_or(head.authority);
+    let outgoing = Outgoing { request, target, host, edits: &edits, route: index, upstream };
+    let started = forward::start(client, (outgoing, facts));
+    drop(edits);
+    match started {
+        Ok((mut exchange, used)) => {
+            exchange.facts.response_edits = request.take_response_edits();
+            (Next::Exchange(exchange), head.len + used)
+        }
+        Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
+    }
+}
+
+/// Default of a body without progress: as Envoy's streams.
+const BODY_IDLE_MS: u64 = 300_000;
