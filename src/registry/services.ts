@@ -109,21 +109,17 @@ export class ServiceRegistry {
   heartbeat(service: string, id: string, load?: Partial<Load>): Instance {
     const instance = this.#find(service, id)
     const status = instance.status === "unknown" ? "healthy" : instance.status
-    const next = {
+    return this.#change({
       ...instance,
       status,
       lastHeartbeatAt: this.#time(),
       load: load === undefined ? instance.load : toLoad(load),
-    }
-    this.#change(next)
-    return next
+    })
   }
 
   patch(service: string, id: string, changes: InstancePatch): Instance {
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
-    const next: Instance = { ...this.#find(service, id), ...given }
-    this.#change(next)
-    return next
+    return this.#change({ ...this.#find(service, id), ...given })
   }
 
   remove(service: string, id: string, at: number = this.#now()): void {
@@ -204,10 +200,11 @@ export class ServiceRegistry {
     )
   }
 
-  #change(instance: Instance): void {
+  #change(instance: Instance): Instance {
     this.#save(instance)
     const { service, id } = instance
     for (const share of this.#sharers) share({ service, id, instance, at: this.#now() })
+    return instance
   }
 
   #forget(service: string, id: string): void {
