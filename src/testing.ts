@@ -9,6 +9,7 @@ import {
   type AnyPolicy,
   createPolicyMessage,
   fieldsOf,
+  payloadOf,
   policyOf,
   toVerdictRecord,
   type VerdictRecord,
@@ -41,20 +42,32 @@ export interface TestMessage {
   readonly headers?: Readonly<Record<string, string>>
   readonly query?: Readonly<Record<string, string>>
   readonly cookies?: Readonly<Record<string, string>>
+  /** What the broker's hooks know: `{ hook: "connect", username: "ann" }`. */
+  readonly attributes?: Readonly<Record<string, string>>
+  readonly payload?: string | Uint8Array
 }
+
+/** The record that native receives, and the payload that goes beside it. */
+export type TestVerdict = VerdictRecord & { readonly payload?: Buffer }
 
 /**
  * What a use of a policy, `tenant({ header: "x-a" })`, decides on a message, as the
  * record that native receives. Throws what would count as an error there: the policy's
  * own exception, POLICY_VERDICT_INVALID, or POLICY_FIELD_NOT_DECLARED.
  */
-export async function decide(use: object, message: TestMessage = {}): Promise<VerdictRecord> {
+export async function decide(use: object, message: TestMessage = {}): Promise<TestVerdict> {
   const policy = policyOf(use)
   if (policy === null) throw new TidegateError("POLICY_INVALID", "this is no use of a policy; call the policy first")
   const options = optionsOf(use, policy)
   const reads = fieldsOf(policy, options)
   const values = reads.map(({ field, name }) => textOf(message, field, name))
-  return toVerdictRecord(await policy.decide(createPolicyMessage(reads, values), options))
+  const payload = message.payload === undefined ? null : Buffer.from(message.payload as Uint8Array)
+  const verdict = await policy.decide(
+    createPolicyMessage(reads, values, () => payload),
+    options,
+  )
+  const replaced = payloadOf(verdict, reads)
+  return { ...toVerdictRecord(verdict), ...(replaced === null ? {} : { payload: replaced }) }
 }
 
 function optionsOf(use: object, { name }: AnyPolicy): Readonly<Record<string, unknown>> {
@@ -62,7 +75,10 @@ function optionsOf(use: object, { name }: AnyPolicy): Readonly<Record<string, un
 }
 
 function textOf(message: TestMessage, field: string, name: string | null): string | null {
-  if (name === null) return (message as Readonly<Record<string, string | undefined>>)[field] ?? null
+  if (name === null) {
+    const given = (message as unknown as Readonly<Record<string, unknown>>)[field] ?? message.attributes?.[field]
+    return typeof given === "string" ? given : null
+  }
   const { headers = {}, query = {}, cookies = {} } = message
   if (field === "query") return query[name] ?? null
   if (field === "cookie") return cookies[name] ?? null

@@ -9,6 +9,7 @@ import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./addr
 import { checkAlerts } from "./check-alerts.ts"
 import { checkRoutes } from "./check-routes.ts"
 import { checkServices, checkUpstream } from "./check-upstreams.ts"
+import { checkHooks, knowsUsers } from "./hooks.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
 import { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
@@ -38,6 +39,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
     attempt(() => checkUpstream(name, upstream, functions, report))
   attempt(() => checkServices(data, functions, report))
   attempt(() => checkRoutes({ data, functions, report, attempt }))
+  attempt(() => checkHooks(data, functions, report))
   attempt(() => checkNames(data, functions, report))
   attempt(() => checkAcl(data, report))
   attempt(() => checkAlerts(data, report))
@@ -58,9 +60,10 @@ function checkAcl({ auth }: ConfigData, report: Report): void {
   }
 }
 
-function checkListeners({ listeners = [], auth }: ConfigData, report: Report): void {
+function checkListeners(data: ConfigData, report: Report): void {
+  const { listeners = [] } = data
   const seen = new Map<string, number>()
-  const hasUsers = Object.keys(auth?.users ?? {}).length > 0 || auth?.jwt !== undefined || auth?.http !== undefined
+  const hasUsers = knowsUsers(data)
   for (const [index, listener] of listeners.entries()) {
     const at: Path = ["listeners", index]
     const address = parseListener(listener.address)

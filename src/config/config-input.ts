@@ -41,9 +41,19 @@ export interface RouteInput<U extends string> extends Omit<RouteData, "when" | "
 
 type ServiceInput = NonNullable<ConfigData["services"]>[string] | RegistryDefinition
 
+type BrokerData = NonNullable<ConfigData["broker"]>
+
+/** Hooks take policies as routes do. */
+type BrokerInput = Omit<BrokerData, "hooks"> & {
+  readonly hooks?: {
+    readonly [hook in keyof NonNullable<BrokerData["hooks"]>]?: readonly (string | PolicyUse | Policy<never> | object)[]
+  }
+}
+
 /** What a configuration file exports. */
 export interface ConfigInput<U extends string = string>
-  extends Omit<ConfigData, "services" | "upstreams" | "routes" | "policies" | "handlers"> {
+  extends Omit<ConfigData, "services" | "upstreams" | "routes" | "policies" | "handlers" | "broker"> {
+  readonly broker?: BrokerInput
   readonly upstreams?: Readonly<Record<U, UpstreamInput>>
   readonly services?: Readonly<Record<string, ServiceInput>>
   readonly routes?: readonly RouteInput<NoInfer<U>>[]

@@ -4,6 +4,7 @@ import { resolve } from "node:path"
 import type { AccessLogPlan, ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
+import { knowsUsers, normalizeHooks } from "./hooks.ts"
 import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeBridges } from "./normalize-bridges.ts"
@@ -28,7 +29,7 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 ]
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
-  const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", ...broker } = data.broker ?? {}
+  const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", hooks, ...broker } = data.broker ?? {}
   const { redirect, ...mqtt } = data.mqtt ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
   const access = normalizeAuth(data.auth, context)
@@ -56,6 +57,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       sharedSubscriptions,
       ...withDefaults(BROKER, broker),
     },
+    hooks: normalizeHooks(hooks),
     mqtt: {
       redirect: redirect
         ? { to: redirect.to, permanent: redirect.permanent ?? false, always: redirect.when === "always" }
@@ -89,8 +91,6 @@ function normalizeListener(
   listener: ListenerData,
   { data, index, context }: { data: ConfigData; index: number; context: NormalizeContext },
 ): ListenerPlan {
-  const { users, jwt, http } = data.auth ?? {}
-  const hasUsers = Object.keys(users ?? {}).length > 0 || jwt !== undefined || http !== undefined
   const address = parseListener(listener.address) ?? { transport: "tcp", host: "127.0.0.1", port: 0 }
   const { protocols = "detect" } = listener
   return {
@@ -101,7 +101,7 @@ function normalizeListener(
     proxyProtocolFrom: (listener.proxyProtocolFrom ?? []).map(toCidr),
     trustedProxies: (listener.trustedProxies ?? []).map(toCidr),
     // Whoever configured users wants them asked for; else the machine itself may come in.
-    anonymous: listener.anonymous ?? (!hasUsers && isLoopback(address.host)),
+    anonymous: listener.anonymous ?? (!knowsUsers(data) && isLoopback(address.host)),
     unknownTo: listener.unknownTo ?? null,
     tls: address.transport === "udp" ? null : listenerTls(listener, { data, index, context }),
   }

@@ -11,6 +11,7 @@ import type {
   BrokerPlan,
   ClientTlsPlan,
   ForwardPlan,
+  HooksPlan,
   ListenerPlan,
   LogPlan,
   MatchPlan,
@@ -159,6 +160,14 @@ export type NormalizedStep =
   | Exclude<StepPlan, { readonly kind: "script" }>
   | { readonly kind: "policy"; readonly name: string; readonly options: Readonly<Record<string, unknown>> }
 
+/** Policies of each hook of the broker, as written. */
+export type NormalizedHooks = {
+  readonly [hook in keyof HooksPlan]: readonly {
+    readonly name: string
+    readonly options: Readonly<Record<string, unknown>>
+  }[]
+}
+
 export interface NormalizedRoute {
   readonly name: string
   readonly priority: number
@@ -192,6 +201,7 @@ export interface NormalizedConfig {
   readonly registry: NormalizedRegistry | null
   readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
+  readonly hooks: NormalizedHooks
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
   readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">
   readonly coap: Numbers<typeof COAP>

@@ -34,9 +34,30 @@ export type Key =
   | "host"
   | "route"
   | "key"
+  | Attribute
   | { readonly header: string }
   | { readonly query: string }
   | { readonly cookie: string }
+
+/**
+ * What only the hooks of the broker know, and what the handshake of TLS told (`sni`, `subject`). `tenant` is what an
+ * earlier policy said.
+ */
+export type Attribute =
+  | "hook"
+  | "qos"
+  | "retain"
+  | "username"
+  | "password"
+  | "version"
+  | "cleanStart"
+  | "keepAlive"
+  | "sessionExpiry"
+  | "willTopic"
+  | "reason"
+  | "sni"
+  | "subject"
+  | "tenant"
 
 /** A field that a policy reads. */
 export type Field =
@@ -49,6 +70,8 @@ export type Field =
   | "user"
   | "source"
   | "protocol"
+  | "payload"
+  | Attribute
   | { readonly header: string }
   | { readonly query: string }
   | { readonly cookie: string }

@@ -2,7 +2,7 @@
  * What user code sees of a request or message: the facade policies decide on, the
  * message handlers answer, and what subscribers of the API receive. Types only.
  */
-
+import type { Attribute } from "./match.ts"
 /** A message on its way, as a policy sees it: only the fields the policy declared. */
 export interface PolicyMessage {
   readonly protocol: string
@@ -18,12 +18,52 @@ export interface PolicyMessage {
   header(name: string): string | null
   query(name: string): string | null
   cookie(name: string): string | null
+  /** What only the broker's hooks know; see docs/policies.md. */
+  attribute(name: Attribute): string | null
+  /** Of a publish or a delivery; it crosses when it is asked for. */
+  readonly payload: Buffer | null
+  /** The payload as text. */
+  text(): string | null
+  /** The payload as JSON; throws where it is none. */
+  json(): unknown
+}
+
+/** One rule of an identity, as in `auth.acl`. */
+export type OwnRule =
+  | { readonly allow: "publish" | "subscribe" | "all"; readonly topic: string }
+  | { readonly deny: "publish" | "subscribe" | "all"; readonly topic: string }
+
+/** What a verdict changes of a client, a publish, a subscription or a delivery. */
+export interface BrokerChanges {
+  /** The message goes nowhere, and its sender does not notice. */
+  readonly drop?: boolean
+  /** Another topic of a publish; another filter of a subscription. */
+  readonly topic?: string
+  /** Another payload; an object becomes JSON. */
+  readonly payload?: string | Uint8Array | object
+  readonly retain?: boolean
+  /** Highest promise of a subscription. */
+  readonly qos?: 0 | 1 | 2
+  /** Another client identifier (`onConnect`). */
+  readonly clientId?: string
+  /** Who the client is (`onAuthenticate`). */
+  readonly user?: string
+  /** With `user`: everything is allowed to it. */
+  readonly superuser?: boolean
+  /** With `user`: its own rules. */
+  readonly acl?: readonly OwnRule[]
+  /** Whose client it is: later policies read it, keys may be made of it. */
+  readonly tenant?: string
+  /** Longest keep-alive (`onConnect`). */
+  readonly keepAliveS?: number
+  /** Longest session expiry (`onConnect`). */
+  readonly sessionExpiryS?: number
 }
 
 /** What `decide` may return; nothing or `"continue"` lets the message pass unchanged. */
-export interface VerdictChanges {
-  /** Ends the message here: 400 to 599, default 403. */
-  readonly reject?: { readonly status?: number; readonly body?: string } | true
+export interface VerdictChanges extends BrokerChanges {
+  /** Ends the message here: 400 to 599, default 403; for MQTT a reason code of 128 to 255, default by the status. */
+  readonly reject?: { readonly status?: number; readonly reason?: number; readonly body?: string } | true
   readonly setHeaders?: Readonly<Record<string, string>>
   readonly removeHeaders?: readonly string[]
   /** Name of another upstream than the route's. */

@@ -8,6 +8,10 @@ export class FakePolicyPort implements PolicyPort {
   request: Buffer = Buffer.alloc(0)
   readonly replies: { readonly head: unknown; readonly body: Buffer }[] = []
   detached = false
+  /** What `policyPayload` hands out. */
+  payload: Buffer | null = null
+  /** What policies answered with. */
+  readonly payloads: Buffer[] = []
   /** What `upstreams` answers. */
   upstreamList: unknown[] = []
   readonly #rings: readonly Uint8Array[]
@@ -50,6 +54,14 @@ export class FakePolicyPort implements PolicyPort {
       this.#waiting.delete(slot)
       resolve(answer)
     }
+  }
+
+  policyPayload(): Buffer | null {
+    return this.payload
+  }
+
+  policyAnswer(_worker: number, _slot: number, _generation: number, payload: Buffer): void {
+    this.payloads.push(payload)
   }
 
   upstreams(): string {

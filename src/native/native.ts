@@ -60,6 +60,10 @@ export interface PolicyPort {
   /** u32le length of the head, the head as JSON, the body. Empty when the request is gone. */
   handlerRequest(worker: number, slot: number, generation: number): Buffer
   handlerReply(worker: number, slot: number, generation: number, headJson: string, body: Buffer): void
+  /** The payload of a question; null: nobody waits any more. */
+  policyPayload(worker: number, slot: number, generation: number): Buffer | null
+  /** A policy's own payload, ahead of its verdict. */
+  policyAnswer(worker: number, slot: number, generation: number, payload: Buffer): void
   /** Every upstream with its endpoints, as JSON. */
   upstreams(): string
   /** Lets go of the rings; nothing happens where another thread has taken over already. */

@@ -4,6 +4,7 @@
  * parses it with serde. Field for field the same on both sides; `null`, never
  * `undefined`; milliseconds end in `Ms`, bytes in `Bytes`.
  */
+import type { Attribute } from "../model/match.ts"
 
 /** The whole of it. */
 export interface Plan {
@@ -17,6 +18,7 @@ export interface Plan {
   /** TypeScript handlers; routes name them by `name`. */
   readonly handlers: readonly HandlerPlan[]
   readonly broker: BrokerPlan
+  readonly hooks: HooksPlan
   readonly mqtt: MqttPlan
   readonly coap: CoapPlan
   readonly access: AccessPlan
@@ -140,8 +142,11 @@ export interface KeyPlan {
     | "query"
     | "cookie"
     | "hashKey"
+    | Attribute
   /** Header, query parameter or cookie name; null for the rest. */
   readonly name: string | null
+  /** What the key is taken from besides. */
+  readonly also?: readonly KeyPlan[]
 }
 
 export type BalancePlan =
@@ -359,6 +364,8 @@ export interface FieldPlan {
     | "user"
     | "source"
     | "protocol"
+    | "payload"
+    | Attribute
   /** For query, header and cookie. */
   readonly name: string | null
 }
@@ -367,6 +374,17 @@ export interface HandlerPlan {
   readonly name: string
   readonly deadlineMs: number
   readonly maxBodyBytes: number
+}
+
+/** Scripts that the broker's hooks ask, by their place in `Plan.scripts`. */
+export interface HooksPlan {
+  readonly connect: readonly number[]
+  readonly authenticate: readonly number[]
+  readonly authorize: readonly number[]
+  readonly publish: readonly number[]
+  readonly subscribe: readonly number[]
+  readonly deliver: readonly number[]
+  readonly disconnect: readonly number[]
 }
 
 export interface BrokerPlan {

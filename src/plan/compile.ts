@@ -5,7 +5,7 @@
 import type { NormalizedConfig, NormalizedStep } from "../config/index.ts"
 import type { EndpointPlan, HandlerPlan, Plan, RoutePlan, ScriptPlan, StepPlan, UpstreamPlan } from "../native/index.ts"
 import type { Functions } from "../policy/index.ts"
-import { balancerOfRoute, toBalancerPlan, toScriptPlan } from "./script.ts"
+import { balancerOfRoute, toBalancerPlan, toHooks, toScriptPlan } from "./script.ts"
 
 /** Endpoints of one upstream, their names resolved. */
 export interface UpstreamEndpoints {
@@ -29,6 +29,7 @@ export function compile(inputs: PlanInputs): Plan {
     const steps = ordered.map((step) => toStep(step, functions, scripts))
     return { ...route, steps: [...steps, ...toPick(balancerOfRoute(route, config), functions, scripts)] }
   })
+  const hooks = toHooks(config.hooks, functions, scripts)
   return {
     version,
     listeners: config.listeners,
@@ -37,6 +38,7 @@ export function compile(inputs: PlanInputs): Plan {
     scripts,
     handlers: [...functions.handlers.values()].map(toHandler),
     broker: config.broker,
+    hooks,
     mqtt: config.mqtt,
     coap: config.coap,
     access: config.access,

@@ -1,6 +1,6 @@
 /** One use of a TypeScript policy as plan data, and the functions the plan's indexes stand for. */
-import type { NormalizedConfig } from "../config/index.ts"
-import type { Plan, ScriptPlan } from "../native/index.ts"
+import type { NormalizedConfig, NormalizedHooks } from "../config/index.ts"
+import type { HooksPlan, Plan, ScriptPlan } from "../native/index.ts"
 import {
   type AnyPolicy,
   type BalancerDefinition,
@@ -60,7 +60,7 @@ export interface ProgramData {
 
 /** The script table of a plan with each use's options. */
 export function programData(plan: Plan, config: NormalizedConfig, functions: Functions): ProgramData {
-  const uses = config.routes.flatMap((route, index) => {
+  const ofRoutes = config.routes.flatMap((route, index) => {
     const policies = route.steps.filter((step) => step.kind === "policy")
     const ids = (plan.routes[index]?.steps ?? []).filter((step) => step.kind === "script")
     const ordered = [...policies].sort((a, b) => order(functions, a.name) - order(functions, b.name))
@@ -70,6 +70,7 @@ export function programData(plan: Plan, config: NormalizedConfig, functions: Fun
       return { script, options: ordered[place]?.options ?? {}, upstream: place < ordered.length ? null : upstream }
     })
   })
+  const uses = [...ofRoutes, ...hookUses(plan, config, functions)]
   const scripts = plan.scripts.map(({ id, policy, reads }) => {
     const { options = {}, upstream = null } = uses.find(({ script }) => script === id) ?? {}
     return { policy, reads, options, upstream }
@@ -102,4 +103,36 @@ function gone(name: string): AnyPolicy {
       throw new Error(`policy "${name}" is not there any more`)
     },
   }
+}
+
+type Hook = keyof HooksPlan
+type Use = NormalizedHooks[Hook][number]
+
+/** The policies of the broker's hooks, behind those of the routes: adds each use to `scripts` and says where it stands. */
+export function toHooks(hooks: NormalizedConfig["hooks"], functions: Functions, scripts: ScriptPlan[]): HooksPlan {
+  const toPlan = ({ name, options }: Use): number => {
+    const id = scripts.length
+    // The configuration's check has refused names that do not exist.
+    const policy = functions.policies.get(name) ?? { name, decide: () => undefined }
+    scripts.push(toScriptPlan(policy, options, id))
+    return id
+  }
+  const entries = Object.entries(hooks).map(([hook, uses]) => [hook, inOrder(uses, functions).map(toPlan)] as const)
+  return Object.fromEntries(entries) as unknown as HooksPlan
+}
+
+/** The options of each hook's scripts. */
+function hookUses(
+  { hooks }: Plan,
+  config: NormalizedConfig,
+  functions: Functions,
+): { script: number; options: Use["options"]; upstream: null }[] {
+  return (Object.keys(hooks) as Hook[]).flatMap((hook) => {
+    const uses = inOrder(config.hooks[hook], functions)
+    return hooks[hook].map((script, place) => ({ script, options: uses[place]?.options ?? {}, upstream: null }))
+  })
+}
+
+function inOrder(uses: readonly Use[], { policies }: Functions): readonly Use[] {
+  return [...uses].sort((a, b) => (policies.get(a.name)?.order ?? 0) - (policies.get(b.name)?.order ?? 0))
 }

@@ -10,7 +10,8 @@ import { type AnyPolicy, checkName, markPolicy } from "./definition.ts"
 
 /** What a verdict cache remembers and for how long. */
 export interface VerdictCache {
-  readonly by: Key
+  /** Of a list all parts together are the key. */
+  readonly by: Key | readonly Key[]
   /** 1 to 3,600,000. */
   readonly ttlMs: number
   /** Default 10,000 per worker. */

@@ -13,8 +13,12 @@ export const byHeader = (header: string): Key & Field => ({ header: header.toLow
 export const byQuery = (query: string): Key & Field => ({ query })
 export const byCookie = (cookie: string): Key & Field => ({ cookie })
 
-/** A user's key as plan data; `key` is the hash key a policy gave. */
-export function toKeyPlan(key: Key): KeyPlan {
+/** A user's key as plan data; `key` is the hash key a policy gave; of a list all parts count. */
+export function toKeyPlan(key: Key | readonly Key[]): KeyPlan {
+  if (isList(key)) {
+    const [first = "key", ...also] = key
+    return { ...toKeyPlan(first), also: also.map(toKeyPlan) }
+  }
   if (key === "key") return { by: "hashKey", name: null }
   if (typeof key === "string") return { by: key, name: null }
   if ("header" in key) return { by: "header", name: key.header.toLowerCase() }
@@ -32,10 +36,18 @@ export function toFieldPlan(field: Field): FieldPlan {
 /** Everything one use of a policy may read, without doubles: this is copied into its decision records. */
 export function fieldsOf(policy: AnyPolicy, options: Readonly<Record<string, unknown>>): readonly FieldPlan[] {
   const declared = policy.reads?.(options) ?? []
-  const cached = policy.cache === undefined ? [] : fieldOfKey(policy.cache(options).by)
+  const cached = policy.cache === undefined ? [] : keysOf(policy.cache(options).by).flatMap(fieldOfKey)
   const filtered = policy.filter === undefined ? [] : fieldsOfMatch(policy.filter(options))
   const fields = [...ALWAYS, ...declared, ...cached, ...filtered].map(toFieldPlan)
   return [...new Map(fields.map((field) => [`${field.field}:${field.name ?? ""}`, field])).values()]
+}
+
+function isList(key: Key | readonly Key[]): key is readonly Key[] {
+  return Array.isArray(key)
+}
+
+function keysOf(key: Key | readonly Key[]): readonly Key[] {
+  return isList(key) ? key : [key]
 }
 
 function fieldOfKey(key: Key): readonly Field[] {

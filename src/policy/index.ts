@@ -1,4 +1,6 @@
 /** Policies and handlers: declared here, run by `runner.ts` in whatever thread holds it. */
+
+export { payloadOf } from "./broker-verdict.ts"
 export { type BalancedEndpoint, type BalancerDefinition, defineBalancer } from "./define-balancer.ts"
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"

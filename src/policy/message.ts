@@ -3,12 +3,17 @@
  * that was not declared, since it never left the native side.
  */
 import { TidegateError } from "../errors.ts"
+import type { Attribute } from "../model/match.ts"
 import type { PolicyMessage } from "../model/message.ts"
 import type { FieldPlan } from "../native/index.ts"
 
 /** The message of one decision. `values` stand in the order of `reads`. */
-export function createPolicyMessage(reads: readonly FieldPlan[], values: readonly (string | null)[]): PolicyMessage {
-  return new DecisionMessage(reads, values)
+export function createPolicyMessage(
+  reads: readonly FieldPlan[],
+  values: readonly (string | null)[],
+  payload: () => Buffer | null = () => null,
+): PolicyMessage {
+  return new DecisionMessage(reads, values, payload)
 }
 
 /** A class, since one is made for each decision: its accessors are shared. */
@@ -16,9 +21,13 @@ class DecisionMessage implements PolicyMessage {
   readonly #reads: readonly FieldPlan[]
   readonly #values: readonly (string | null)[]
 
-  constructor(reads: readonly FieldPlan[], values: readonly (string | null)[]) {
+  readonly #fetch: () => Buffer | null
+  #payload: Buffer | null | undefined
+
+  constructor(reads: readonly FieldPlan[], values: readonly (string | null)[], fetch: () => Buffer | null) {
     this.#reads = reads
     this.#values = values
+    this.#fetch = fetch
   }
 
   get protocol(): string {
@@ -67,6 +76,25 @@ class DecisionMessage implements PolicyMessage {
 
   cookie(name: string): string | null {
     return this.#find("cookie", name)
+  }
+
+  attribute(name: Attribute): string | null {
+    return this.#find(name, null)
+  }
+
+  get payload(): Buffer | null {
+    // Throws where it was not declared: native did not keep it then.
+    this.#find("payload", null)
+    if (this.#payload === undefined) this.#payload = this.#fetch()
+    return this.#payload
+  }
+
+  text(): string | null {
+    return this.payload?.toString("utf8") ?? null
+  }
+
+  json(): unknown {
+    return JSON.parse(this.text() ?? "null")
   }
 
   #find(field: FieldPlan["field"], name: string | null): string | null {

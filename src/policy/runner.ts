@@ -15,6 +15,7 @@ import {
   SLOT_KIND,
   SLOT_OUTCOME,
 } from "../native/index.ts"
+import { payloadOf } from "./broker-verdict.ts"
 import type { BalancerDefinition } from "./define-balancer.ts"
 import type { HandlerDefinition } from "./define-handler.ts"
 import type { AnyPolicy } from "./definition.ts"
@@ -106,12 +107,13 @@ export class PolicyRunner {
   #decide(worker: number, request: DecisionRequest): void {
     const script = this.#program(request.planVersion)?.scripts[request.index]
     if (script === undefined) return this.#answer(worker, request, SLOT_OUTCOME.threw, "no such policy")
-    const name = script.balance?.balancer.name ?? script.policy.name
+    const name = nameOf(script)
     try {
-      const verdict = this.#run(script, createPolicyMessage(script.reads, request.fields))
-      if (!(verdict instanceof Promise)) return this.#verdict(worker, request, { name, value: verdict })
+      const payload = (): Buffer | null => this.#port?.policyPayload(worker, request.slot, request.generation) ?? null
+      const verdict = this.#run(script, createPolicyMessage(script.reads, request.fields, payload))
+      if (!(verdict instanceof Promise)) return this.#verdict(worker, request, script, verdict)
       verdict.then(
-        (value) => this.#verdict(worker, request, { name, value }),
+        (value) => this.#verdict(worker, request, script, value),
         (error: unknown) => this.#threw(worker, request, `policy "${name}" rejected: ${messageOf(error)}`),
       )
     } catch (error) {
@@ -126,11 +128,14 @@ export class PolicyRunner {
     return picked instanceof Promise ? picked.then((hashKey) => ({ hashKey })) : { hashKey: picked }
   }
 
-  #verdict(worker: number, request: DecisionRequest, { name, value }: { name: string; value: unknown }): void {
+  #verdict(worker: number, request: DecisionRequest, script: Script, value: unknown): void {
     try {
-      this.#answer(worker, request, SLOT_OUTCOME.ok, JSON.stringify(toVerdictRecord(value)))
+      const verdict = JSON.stringify(toVerdictRecord(value))
+      const payload = payloadOf(value, script.reads)
+      if (payload !== null) this.#port?.policyAnswer(worker, request.slot, request.generation, payload)
+      this.#answer(worker, request, SLOT_OUTCOME.ok, verdict)
     } catch (error) {
-      this.#complain(`policy "${name}": ${messageOf(error)}`)
+      this.#complain(`policy "${nameOf(script)}": ${messageOf(error)}`)
       this.#answer(worker, request, SLOT_OUTCOME.invalid, messageOf(error).slice(0, 200))
     }
   }
@@ -182,4 +187,8 @@ export class PolicyRunner {
   #program(version: number): Program | undefined {
     return this.#programs.find(({ planVersion }) => planVersion === version) ?? this.#programs.at(-1)
   }
+}
+
+function nameOf({ balance, policy }: Script): string {
+  return balance?.balancer.name ?? policy.name
 }

@@ -4,6 +4,7 @@
  */
 import { TidegateError } from "../errors.ts"
 import type { VerdictChanges } from "../model/message.ts"
+import { BROKER_FIELDS, type BrokerRecord, toBrokerRecord } from "./broker-verdict.ts"
 
 /** The answer in a decision slot, as JSON. */
 export interface VerdictRecord {
@@ -16,9 +17,19 @@ export interface VerdictRecord {
   hashKey?: string
   path?: string
   noCache?: boolean
+  broker?: BrokerRecord
 }
 
-const FIELDS = new Set(["reject", "setHeaders", "removeHeaders", "upstream", "hashKey", "path", "cache"])
+const FIELDS = new Set([
+  "reject",
+  "setHeaders",
+  "removeHeaders",
+  "upstream",
+  "hashKey",
+  "path",
+  "cache",
+  ...BROKER_FIELDS,
+])
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: a header value must not carry them
 const UNSAFE_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]/
@@ -39,6 +50,8 @@ export function toVerdictRecord(value: unknown): VerdictRecord {
   if (changes.hashKey !== undefined && changes.hashKey !== null) record.hashKey = text("hashKey", changes.hashKey)
   if (changes.path !== undefined) record.path = path(changes.path)
   if (changes.cache === false) record.noCache = true
+  const broker = toBrokerRecord(changes)
+  if (broker !== null) record.broker = broker
   return record
 }
 
@@ -46,7 +59,7 @@ function applyReject(record: VerdictRecord, reject: unknown): void {
   record.action = "reject"
   record.status = 403
   if (reject === true) return
-  if (typeof reject !== "object" || reject === null) return refuse("reject must be true or { status, body }")
+  if (typeof reject !== "object" || reject === null) return refuse("reject must be true or { status, reason, body }")
   const { status = 403, body } = reject as { status?: unknown; body?: unknown }
   if (typeof status !== "number" || !Number.isInteger(status) || status < 400 || status > 599) {
     return refuse("reject.status must be 400 to 599")

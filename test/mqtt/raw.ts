@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { ExecutionContext } from "ava"
 import { generate, type IConnectPacket, type Packet, type Parser, parser } from "mqtt-packet"
 import { createGateway, type Gateway } from "../../src/index.ts"
+import { Scraper } from "../../src/metrics/index.ts"
 
 /** A version of the protocol, as its CONNECT names it. */
 export type Version = 3 | 4 | 5
@@ -34,6 +35,27 @@ export async function start(t: ExecutionContext<unknown>, config: object = {}): 
 /** The port of a gateway's first listener. */
 export const portOf = (gateway: Gateway): number =>
   Number(new URL(`tcp://${gateway.stats().listeners[0]?.address}`).port)
+
+/** What a metric says, its series with these labels added up. */
+export function counted({ gateway }: Target, metric: string, labels: Readonly<Record<string, string>> = {}): number {
+  const fits = Object.entries(labels)
+  const series = new Scraper(gateway.native).scrape().filter((sample) => sample.metric === metric)
+  return series
+    .filter((sample) => fits.every(([name, value]) => sample.labels[name] === value))
+    .reduce((sum, { values }) => sum + (values[0] ?? 0), 0)
+}
+
+/** Sessions as the admin API has them. */
+export interface SessionRow {
+  readonly clientId: string
+  readonly queued: number
+  readonly dropped: number
+  readonly inflight: number
+}
+
+export async function sessions({ gateway }: Target): Promise<readonly SessionRow[]> {
+  return (JSON.parse(await gateway.native.mqttClients("{}")) as { items: SessionRow[] }).items
+}
 
 /** What comes from the server, in order. */
 export class RawClient {

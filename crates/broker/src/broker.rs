@@ -191,6 +191,25 @@ impl Broker {
         Published::New(self.count(outcome))
     }
 
+    /// A publish that is taken and goes nowhere. `once`: its QoS 2 identifier is remembered
+    /// until `pubrel`, as if it went.
+    pub fn swallow<S: Sink>(&mut self, once: Option<(SubscriberId, u16)>, sink: &mut S) -> Published {
+        let max = self.subscribers.limits.max_inbound;
+        if let Some((id, packet_id)) = once
+            && let Some(session) = self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut())
+        {
+            match session.backlog.receive_inbound(packet_id, max) {
+                Some(true) if session.key != 0 => {
+                    sink.append(&Record::Inbound { key: session.key, packet_id, held: true });
+                }
+                Some(true) => {}
+                Some(false) => return Published::Again,
+                None => return Published::New(self.count(Outcome::QuotaExceeded)),
+            }
+        }
+        Published::New(self.count(Outcome::Success))
+    }
+
     fn count(&mut self, outcome: Outcome) -> Outcome {
         let stats = &mut self.subscribers.stats;
         *(if outcome.is_accepted() { &mut stats.accepted } else { &mut stats.refused }) += 1;

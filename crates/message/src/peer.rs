@@ -26,11 +26,13 @@ pub struct Peer {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The user that authenticated, if one did.
     pub user: Option<Box<str>>,
+    /// Whose it is, where a policy said so.
+    pub tenant: Option<Box<str>>,
 }
 
 impl Peer {
     /// A peer of which only the address is known.
     pub const fn new(address: SocketAddr) -> Self {
-        Peer { address, sni: None, certificate: None, user: None }
+        Peer { address, sni: None, certificate: None, user: None, tenant: None }
     }
 }

@@ -25,6 +25,8 @@ pub enum FieldId<'a> {
     ClientId,
     /// Content type.
     ContentType,
+    /// What only the broker knows of what it asks about, by its name.
+    Attribute(&'static str),
 }
 
 /// A request or message as routes and policies see it.

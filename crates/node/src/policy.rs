@@ -56,6 +56,16 @@ impl PolicyPort {
         self.gateway.handler_reply(worker as u16, Asked { slot, generation }, (&head_json, body.to_vec()));
     }
 
+    #[napi(catch_unwind)]
+    pub fn policy_payload(&self, worker: u32, slot: u32, generation: u32) -> Option<Buffer> {
+        self.gateway.policy_payload(worker as u16, Asked { slot, generation }).map(Buffer::from)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn policy_answer(&self, worker: u32, slot: u32, generation: u32, payload: Buffer) {
+        self.gateway.policy_answer(worker as u16, Asked { slot, generation }, payload.to_vec());
+    }
+
     /// Every upstream with its endpoints, as JSON: what a balancer picks from.
     #[napi(catch_unwind)]
     pub fn upstreams(&self) -> String {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tidegate_route::canonical_path;
 
 use crate::Edits;
+use crate::changes::Changes;
 use crate::field::{is_header_name, is_header_value};
 
 /// What a policy decided.
@@ -32,6 +33,10 @@ pub enum DecisionError {
     Header(String),
     /// A path that has no canonical form.
     Path(String),
+    /// A reason code below 0x80 does not refuse.
+    Reason(u8),
+    /// A field of the broker's that holds what it must not.
+    Text(&'static str),
 }
 
 impl fmt::Display for DecisionError {
@@ -41,6 +46,8 @@ impl fmt::Display for DecisionError {
             DecisionError::Status(status) => write!(out, "{status} is no status of an answer"),
             DecisionError::Header(name) => write!(out, "header `{name}` cannot be sent"),
             DecisionError::Path(path) => write!(out, "`{path}` is no canonical path"),
+            DecisionError::Reason(reason) => write!(out, "reason {reason} refuses nothing"),
+            DecisionError::Text(field) => write!(out, "{field} holds what it must not"),
         }
     }
 }
@@ -68,6 +75,7 @@ struct RawDecision {
     hash_key: Option<Box<str>>,
     path: Option<Box<str>>,
     no_cache: Option<bool>,
+    broker: Option<Box<Changes>>,
 }
 
 impl Decision {
@@ -83,7 +91,24 @@ impl Decision {
             Action::Continue => None,
             Action::Reject => Some((answer.status.unwrap_or(403), answer.body.take().unwrap_or_default())),
         };
-        Ok(Decision { reject, cacheable: !answer.no_cache.unwrap_or(false), answer })
+        // A payload that came beside the verdict is not kept with it.
+        let carries = answer.broker.as_ref().is_some_and(|changes| changes.payload);
+        Ok(Decision { reject, cacheable: !carries && !answer.no_cache.unwrap_or(false), answer })
+    }
+
+    /// What it changes of the broker's.
+    pub fn changes(&self) -> Option<&Changes> {
+        self.answer.broker.as_deref()
+    }
+
+    /// Headers to set: user properties of a message.
+    pub fn set_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.answer.set_headers.iter().flatten().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Headers to remove.
+    pub fn remove_headers(&self) -> impl Iterator<Item = &str> {
+        self.answer.remove_headers.iter().flatten().map(|name| &**name)
     }
 
     /// Adds its changes to those of the request.
@@ -107,6 +132,9 @@ impl RawDecision {
     fn check(&self) -> Result<(), DecisionError> {
         if let Some(status) = self.status.filter(|status| !(200..600).contains(status)) {
             return Err(DecisionError::Status(status));
+        }
+        if let Some(changes) = &self.broker {
+            changes.check()?;
         }
         let broken = |(name, value): &&(Box<str>, Box<str>)| !is_header_name(name) || !is_header_value(value);
         if let Some((name, _)) = self.set_headers.iter().flatten().find(broken) {
@@ -163,6 +191,12 @@ mod tests {
             br#"{"action":"continue","removeHeaders":[""]}"#,
             br#"{"action":"continue","path":"p"}"#,
             br#"{"action":"continue","path":"/a/../b"}"#,
+            br#"{"action":"reject","broker":{"reason":16}}"#,
+            br#"{"action":"continue","broker":{"topic":""}}"#,
+            br#"{"action":"continue","broker":{"topic":"a\u0000"}}"#,
+            br#"{"action":"continue","broker":{"qos":3}}"#,
+            br#"{"action":"continue","broker":{"clientId":""}}"#,
+            br#"{"action":"continue","broker":{"payload":"x"}}"#,
         ] {
             assert!(Decision::decode(json).is_err(), "{}", String::from_utf8_lossy(json));
         }

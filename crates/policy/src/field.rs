@@ -21,7 +21,28 @@ pub(crate) enum Field {
     /// The address without the port, as text.
     Source,
     Protocol,
+    /// What only the broker's hooks know, and what the handshake of TLS told.
+    Attribute(&'static str),
 }
+
+/// Names of attributes: of the hook, the CONNECT, the message and the peer.
+const ATTRIBUTES: [&str; 15] = [
+    "hook",
+    "qos",
+    "retain",
+    "username",
+    "password",
+    "version",
+    "cleanStart",
+    "keepAlive",
+    "sessionExpiry",
+    "willTopic",
+    "reason",
+    "sni",
+    "subject",
+    "tenant",
+    "payload",
+];
 
 impl Field {
     /// `None` where it is unknown or lacks its name.
@@ -40,7 +61,7 @@ impl Field {
             "user" => Field::User,
             "source" => Field::Source,
             "protocol" => Field::Protocol,
-            _ => return None,
+            _ => Field::Attribute(ATTRIBUTES.into_iter().find(|name| *name == field)?),
         })
     }
 
@@ -59,8 +80,21 @@ impl Field {
             Field::User => return append(view.peer().user.as_deref().map(str::as_bytes), out),
             Field::Protocol => return append(Some(view.protocol().label().as_bytes()), out),
             Field::Source => return append_address(view, out),
+            Field::Attribute(name) => return append(attribute(view, name), out),
         };
         append(view.field(id), out)
+    }
+}
+
+fn attribute<'v, V: View>(view: &'v V, name: &'static str) -> Option<&'v [u8]> {
+    let peer = view.peer();
+    match name {
+        "sni" => peer.sni.as_deref().map(str::as_bytes),
+        "subject" => peer.certificate.as_ref().map(|certificate| certificate.subject.as_bytes()),
+        "tenant" => peer.tenant.as_deref().map(str::as_bytes),
+        // It does not stand in the record: whoever wants it asks for it.
+        "payload" => None,
+        _ => view.field(FieldId::Attribute(name)),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{KeyPlan, PolicyError};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key {
     by: By,
+    also: Box<[Key]>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +37,7 @@ impl Key {
     /// # Errors
     /// An unknown `by`, or one that lacks its name.
     pub fn compile(plan: &KeyPlan) -> Result<Self, PolicyError> {
+        let also = plan.also.iter().map(Key::compile).collect::<Result<_, _>>()?;
         let by = match plan.by.as_str() {
             "clientIp" => By::ClientIp,
             "route" => By::Route,
@@ -43,20 +45,39 @@ impl Key {
             "method" | "contentType" | "source" | "protocol" => return Err(invalid(plan)),
             field => By::Field(Field::compile(field, plan.name.as_deref()).ok_or_else(|| invalid(plan))?),
         };
-        Ok(Key { by })
+        Ok(Key { by, also })
     }
 
     /// Puts the key's bytes in place of what is in `out`. Says whether the message has
     /// them; one without shares the empty key with all others without.
     pub fn write<V: View>(&self, view: &V, input: &KeyInput<'_>, out: &mut Vec<u8>) -> bool {
         out.clear();
-        match &self.by {
+        if self.also.is_empty() {
+            return self.by.append(view, input, out);
+        }
+        let mut has_any = false;
+        for by in std::iter::once(&self.by).chain(self.also.iter().map(|key| &key.by)) {
+            // Each part behind its length, so that no two lists of parts are one.
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            has_any |= by.append(view, input, out);
+            let len = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+            out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+        }
+        has_any
+    }
+}
+
+impl By {
+    fn append<V: View>(&self, view: &V, input: &KeyInput<'_>, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        match self {
             By::Field(field) => return field.append(view, out),
             By::ClientIp => put_address(view.peer().address.ip(), out),
             By::Route => out.extend_from_slice(input.route.as_bytes()),
             By::HashKey => out.extend_from_slice(input.hash_key.unwrap_or_default()),
         }
-        !out.is_empty()
+        out.len() > before
     }
 }
 

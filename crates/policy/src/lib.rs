@@ -3,6 +3,7 @@
 //! borrowed view comes in, a verdict and a list of edits go out; no I/O, no clock.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod cors;
 mod credentials;
 mod decision;
@@ -18,6 +19,7 @@ mod steps;
 mod template;
 mod verdict_cache;
 
+pub use changes::Changes;
 pub use cors::CorsPlan;
 pub use credentials::{ApiKeyPlan, BasicAuth, BasicAuthPlan};
 pub use decision::{Decision, DecisionError};

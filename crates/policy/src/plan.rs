@@ -130,10 +130,13 @@ pub struct RateLimitPlan {
 /// What a key is taken from.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct KeyPlan {
-    /// `clientIp clientId user topic path host route header query cookie hashKey`.
+    /// `clientIp clientId user topic path host route header query cookie hashKey`, or an attribute.
     pub by: String,
     /// For header, query and cookie.
     pub name: Option<String>,
+    /// What the key is taken from besides.
+    #[serde(default)]
+    pub also: Vec<KeyPlan>,
 }
 
 /// One use of a TypeScript policy.
@@ -171,7 +174,7 @@ pub struct CachePlan {
 /// A field that a policy reads.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct FieldPlan {
-    /// `method host path query header cookie topic clientId contentType user source protocol`.
+    /// `method host path query header cookie topic clientId contentType user source protocol`, or an attribute.
     pub field: String,
     /// For query, header and cookie.
     pub name: Option<String>,

@@ -25,6 +25,8 @@ pub struct Script {
     pub deadline_ms: u64,
     /// What happens then.
     pub fallback: FallbackPlan,
+    /// Whether it may ask for the payload, which stays native until then.
+    pub wants_payload: bool,
     reads: Box<[Field]>,
 }
 
@@ -46,6 +48,7 @@ impl Script {
             cache_key: plan.cache.as_ref().map(|cache| Key::compile(&cache.by)).transpose()?,
             deadline_ms: plan.deadline_ms,
             fallback: plan.fallback,
+            wants_payload: plan.reads.iter().any(|read| read.field == "payload"),
             reads: plan.reads.iter().map(field).collect::<Result<_, _>>()?,
         })
     }

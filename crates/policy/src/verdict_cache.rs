@@ -84,7 +84,7 @@ mod tests {
     use crate::KeyPlan;
 
     fn cache(max_entries: usize) -> VerdictCache {
-        let by = KeyPlan { by: "clientIp".into(), name: None };
+        let by = KeyPlan { by: "clientIp".into(), name: None, also: Vec::new() };
         VerdictCache::new(&CachePlan { by, ttl_ms: 100, max_entries })
     }
 

@@ -112,7 +112,7 @@ fn keys_are_the_bytes_they_name() {
         ("hashKey", None, None),
         ("clientId", None, None),
     ] {
-        let plan = KeyPlan { by: by.into(), name: name.map(str::to_owned) };
+        let plan = KeyPlan { by: by.into(), name: name.map(str::to_owned), also: Vec::new() };
         let mut out = b"old".to_vec();
         let present = Key::compile(&plan).expect("valid").write(&Request::new(), &input, &mut out);
         assert_eq!((present, &out[..]), (key.is_some(), key.unwrap_or_default()), "{by}");

@@ -1,6 +1,7 @@
 //! Decisions of TypeScript policies: the filter, the cache, then the ring. Who asks
 //! waits; everything else goes on. Late answers find nobody and are dropped.
 
+use crate::hooks::Payloads;
 use crate::metrics::{PolicyCounters, PolicyOutcome};
 use crate::plan::Script;
 use crate::worker::{Level, Worker, WorkerPlan};
@@ -106,13 +107,13 @@ impl DecisionTable {
             if question.is_handler {
                 worker.shared.handlers.hand_over(worker.id, asked, ask);
             } else if self.waiters.borrow().contains_key(&asked) {
-                self.redirect(asked, ask());
+                self.redirect(worker, asked, ask());
             }
         }
     }
 
     /// Whoever waits at `from` waits at `to`, or not any more.
-    fn redirect(&self, from: Asked, to: Option<Asked>) {
+    fn redirect(&self, worker: &Worker, from: Asked, to: Option<Asked>) {
         let mut waiters = self.waiters.borrow_mut();
         let Some(waiter) = waiters.get_mut(&from) else { return };
         let waker = waiter.waker.take();
@@ -120,6 +121,7 @@ impl DecisionTable {
         match to {
             Some(to) => {
                 waiter.moved = Some(to);
+                worker.shared.payloads.redirect(worker.id, from, to);
                 self.deadlines.borrow_mut().push(Reverse((deadline_ms, to.slot, to.generation)));
                 waiters.insert(to, Waiter { waker, ..Waiter::until(deadline_ms) });
             }
@@ -223,11 +225,15 @@ pub(crate) fn seek<V: View>(
         }
     }
     let asked = match script.write_record(view, &mut scratch, SLOT_QUESTION_MAX) {
-        true => ask(
-            worker,
-            &Question { is_handler: false, target: script.id, plan: plan.plan.version as u32, bytes: &scratch },
-            now_us / 1_000 + script.deadline_ms,
-        ),
+        true => {
+            let question =
+                Question { is_handler: false, target: script.id, plan: plan.plan.version as u32, bytes: &scratch };
+            let ask = || ask(worker, &question, now_us / 1_000 + script.deadline_ms);
+            match script.wants_payload {
+                true => worker.shared.payloads.ask(worker.id, view.payload(), ask),
+                false => ask(),
+            }
+        }
         false => None,
     };
     worker.buffers.give_write(scratch);
@@ -292,15 +298,16 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Waits for an answer. `Ok(None)`: the policy failed; `Err`: its time is over.
-pub(crate) async fn wait(worker: &Worker, mut asked: Asked) -> Result<Option<Box<[u8]>>, ()> {
-    let _place = Place { waiters: &worker.decisions.waiters, asked };
+/// Waits for an answer; `asked` follows a question to another thread's ring. `Ok(None)`:
+/// the policy failed; `Err`: its time is over.
+async fn wait(worker: &Worker, asked: &mut Asked) -> Result<Option<Box<[u8]>>, ()> {
+    let _place = Place { waiters: &worker.decisions.waiters, asked: *asked };
     poll_fn(|cx| {
         let mut waiters = worker.decisions.waiters.borrow_mut();
-        while let Some(to) = waiters.get(&asked).and_then(|waiter| waiter.moved) {
-            asked = to;
+        while let Some(to) = waiters.get(asked).and_then(|waiter| waiter.moved) {
+            *asked = to;
         }
-        let Some(waiter) = waiters.get_mut(&asked) else { return Poll::Ready(Err(())) };
+        let Some(waiter) = waiters.get_mut(asked) else { return Poll::Ready(Err(())) };
         if let Some(answer) = waiter.answer.take() {
             return Poll::Ready(Ok(answer));
         }
@@ -316,8 +323,24 @@ pub(crate) async fn wait(worker: &Worker, mut asked: Asked) -> Result<Option<Box
 impl Asking {
     /// Waits for the ruling: what was decided, or what the fallback says.
     pub(crate) async fn ruling(self) -> Ruling {
+        self.ruling_and_payload().await.0
+    }
+
+    /// The same, with the payload that the policy put in place of the message's.
+    pub(crate) async fn ruling_and_payload(mut self) -> (Ruling, Option<Vec<u8>>) {
+        let answer = wait(&self.worker, &mut self.asked).await;
+        let payload = self.kept_payload().and_then(|payloads| payloads.take(self.worker.id, self.asked));
+        (self.rule(answer), payload)
+    }
+
+    /// Where its payload is kept, if the policy may ask for one.
+    fn kept_payload(&self) -> Option<&Payloads> {
+        let script = self.plan.plan.scripts[self.script].script.as_ref();
+        script.filter(|script| script.wants_payload).map(|_| &self.worker.shared.payloads)
+    }
+
+    fn rule(&self, answer: Result<Option<Box<[u8]>>, ()>) -> Ruling {
         let entry = &self.plan.plan.scripts[self.script];
-        let answer = wait(&self.worker, self.asked).await;
         let counters = &entry.counters[usize::from(self.worker.id)];
         counters.duration.observe(self.worker.clock.micros().saturating_sub(self.asked_us));
         let decision = match answer {
@@ -356,6 +379,15 @@ impl Asking {
         }
         if let Some(cache) = self.worker.decisions.caches.borrow_mut().get_mut(&script.id) {
             cache.keep(self.worker.clock.millis(), key, Arc::clone(decision));
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        // Whoever asked is gone, or has what there was.
+        if let Some(payloads) = self.kept_payload() {
+            payloads.take(self.worker.id, self.asked);
         }
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     /// Where there is a data directory.
     pub(crate) store: Option<Arc<crate::pubsub::Store>>,
     pub(crate) handlers: HandlerCalls,
+    pub(crate) payloads: crate::hooks::Payloads,
     /// Of this process alone: what keyed hashes of names are made with.
     pub(crate) secret: [u8; 32],
     /// How fast CONNECTs are answered.
@@ -167,6 +168,7 @@ impl Gateway {
             broker,
             store: opened.as_ref().map(|opened| Arc::clone(&opened.store)),
             handlers: HandlerCalls::default(),
+            payloads: crate::hooks::Payloads::default(),
             secret: secret(),
             pace: Default::default(),
             faults: Default::default(),
@@ -346,6 +348,16 @@ impl Gateway {
     pub fn handler_reply(&self, worker: u16, asked: Asked, reply: (&str, Vec<u8>)) {
         self.shared.handlers.reply(worker, asked, reply);
         self.kick(usize::from(worker));
+    }
+
+    /// The payload of a question that a policy may see; `None`: nobody waits any more.
+    pub fn policy_payload(&self, worker: u16, asked: Asked) -> Option<Vec<u8>> {
+        self.shared.payloads.asked(worker, asked)
+    }
+
+    /// A policy's own payload, ahead of its verdict.
+    pub fn policy_answer(&self, worker: u16, asked: Asked, payload: Vec<u8>) {
+        self.shared.payloads.answer(worker, asked, payload);
     }
 
     /// JavaScript has answered questions of that worker.

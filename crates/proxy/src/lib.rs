@@ -13,6 +13,7 @@ mod ends;
 mod files;
 mod gateway;
 mod handle;
+mod hooks;
 mod http;
 mod http2;
 mod inspect;

@@ -4,6 +4,7 @@ import { AlertSchema } from "./alert.ts"
 import { AuthSchema } from "./auth.ts"
 import { BridgesSchema } from "./bridge.ts"
 import { ConfigSourceSchema } from "./config-source.ts"
+import { HooksSchema } from "./hooks.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
 import { RegistrySchema } from "./registry.ts"
@@ -65,6 +66,7 @@ export const ConfigSchema = Exact({
           description: "which member gets a message: in turns, or the same one until it goes",
         }),
       ),
+      hooks: Type.Optional(HooksSchema),
       ...numbers(BROKER),
     }),
   ),

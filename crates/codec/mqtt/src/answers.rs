@@ -31,7 +31,8 @@ impl Session {
 
     fn put_terms(&mut self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
         let settings = &*self.settings;
-        let longest = settings.server_keep_alive;
+        let both = [settings.server_keep_alive, accepted.keep_alive];
+        let longest = both.into_iter().filter(|seconds| *seconds != 0).min().unwrap_or(0);
         if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) {
             // MQTT-3.1.2-21
             self.keep_alive = longest;
@@ -43,6 +44,12 @@ impl Session {
         }
         if let Some((method, data)) = accepted.auth {
             properties.push(Property::AuthMethod(method)).push(Property::AuthData(data));
+        }
+        if let Some(information) = accepted.response_information {
+            properties.push(Property::ResponseInfo(information));
+        }
+        for (name, value) in accepted.user_properties {
+            properties.push(Property::User(name, value));
         }
         if let Some(id) = accepted.assigned_client_id {
             properties.push(Property::AssignedClientId(id));
@@ -63,6 +70,20 @@ impl Session {
     /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
     pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
         goodbye::refuse(self.codec.refusal(), code, None, out);
+        self.state = State::Closed;
+    }
+
+    /// The same with a text for the client, where it takes one of that length.
+    pub fn refuse_because(&mut self, code: u8, why: &str, out: &mut Vec<u8>) {
+        let version = self.codec.refusal();
+        let mut properties = PropertiesBuf::new();
+        // MQTT-3.2.2-19
+        if version.is_v5() && !why.is_empty() && why.len() + 16 <= self.room as usize {
+            properties.push(Property::ReasonString(why));
+        }
+        let code = if reason::in_connack(code) { code } else { reason::NOT_AUTHORIZED };
+        let code = if version.is_v5() { code } else { reason::to_return_code(code) };
+        Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
         self.state = State::Closed;
     }
 

@@ -115,6 +115,11 @@ pub(crate) const fn in_suback(code: u8) -> bool {
     matches!(code, 0..=2 | 0x80 | 0x83 | 0x87 | 0x8f | 0x91 | 0x97 | 0x9e | 0xa1 | 0xa2)
 }
 
+/// A code that refuses a subscription: `code`, or where SUBACK does not know it, 0x87.
+pub const fn for_suback(code: u8) -> u8 {
+    if code >= 0x80 && in_suback(code) { code } else { NOT_AUTHORIZED }
+}
+
 pub(crate) const fn in_unsuback(code: u8) -> bool {
     matches!(code, 0 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8f | 0x91)
 }

@@ -44,4 +44,10 @@ pub struct Accepted<'a> {
     pub session_expiry: Option<u32>,
     /// Method and last data of enhanced authentication.
     pub auth: Option<(&'a str, &'a [u8])>,
+    /// Longest keep-alive of this client, seconds; 0: the server's own terms.
+    pub keep_alive: u16,
+    /// User properties, names and values.
+    pub user_properties: &'a [(Box<str>, Box<str>)],
+    /// What a client that asked for it may begin its response topics with.
+    pub response_information: Option<&'a str>,
 }

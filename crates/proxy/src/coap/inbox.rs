@@ -2,6 +2,7 @@
 //! time, and that it is to leave.
 
 use super::dispatch::Parked;
+use super::resource::Reading;
 use super::waiting::WaitingId;
 use crate::decide::Ruling;
 use crate::handle::{HandlerFailure, HandlerReply};
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use tidegate_broker::Published;
 use tidegate_coap::{Code, ObserverId};
+use tidegate_message::Outcome;
 
 /// What a request has waited for.
 pub(super) enum Finished {
@@ -22,6 +24,8 @@ pub(super) enum Finished {
     Fetched(Result<Fetched, Flag>),
     /// A handler in TypeScript.
     Handled(Result<HandlerReply, HandlerFailure>),
+    /// Whether policies let a topic be read.
+    Readable(Box<Reading>, Result<(), Outcome>),
     /// The other workers know of an observation, by its place.
     Settled(u32, ObserverId),
 }

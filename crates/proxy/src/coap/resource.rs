@@ -5,13 +5,21 @@ use super::dispatch::Call;
 use super::inbox::Finished;
 use super::server::Server;
 use super::streams::protocol_of;
-use super::view::{format_of, type_of};
+use super::view::{CoapView, format_of, type_of};
 use super::waiting::Ticket;
+use crate::hooks::{self, Subscription};
 use crate::pubsub::{Publishing, publish};
+use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Published, has_wildcard, is_topic};
 use tidegate_coap::{Code, Etag, Observe, OptionNumber, etag};
-use tidegate_message::{Message, MessageBuilder, Outcome, Properties, Qos};
+use tidegate_message::{Message, MessageBuilder, Outcome, Peer, Properties, Qos};
+
+/// A request for a topic's values that waits for the hooks.
+pub(super) struct Reading {
+    datagram: Vec<u8>,
+    topic: String,
+}
 
 impl Server {
     /// A request for a topic or filter.
@@ -20,15 +28,53 @@ impl Server {
             return self.refuse(&ticket, Outcome::Unauthenticated);
         }
         match (ticket.exchange.method, ticket.exchange.observe) {
-            (Code::GET, Observe::Register) => self.observe(ticket, call, topic),
-            (Code::GET, Observe::No) if has_wildcard(topic) => {
-                self.answer(&ticket, Code::BAD_REQUEST, b"a filter with + or # is for observing");
+            (Code::GET, Observe::Register | Observe::No) if ticket.plan.plan.hooks.on_subscribe() => {
+                self.ask_to_read(ticket, call, topic);
             }
-            (Code::GET, Observe::No) => self.last_value(&ticket, call, topic),
+            (Code::GET, Observe::Register | Observe::No) => self.read(ticket, call, topic),
             (Code::POST | Code::PUT, _) => self.publish_body(ticket, call, topic),
             (Code::DELETE, _) => self.clear(ticket, call, topic),
             _ => self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b""),
         }
+    }
+
+    /// Observes, or answers with the last value.
+    fn read(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+        match ticket.exchange.observe {
+            Observe::Register => self.observe(ticket, call, topic),
+            _ if has_wildcard(topic) => {
+                self.answer(&ticket, Code::BAD_REQUEST, b"a filter with + or # is for observing");
+            }
+            _ => self.last_value(&ticket, call, topic),
+        }
+    }
+
+    /// Asks the broker's hooks first. What they change of a subscription is not for
+    /// CoAP: its client named the resource.
+    fn ask_to_read(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+        let (worker, access) = (Rc::clone(&self.worker), self.access(ticket.exchange.peer));
+        let (protocol, peer) = (protocol_of(ticket.exchange.transport), Peer::new(ticket.exchange.peer));
+        let reading = Box::new(Reading { datagram: call.datagram.to_vec(), topic: topic.to_owned() });
+        let wanted = Subscription { filter: topic.into(), qos: Qos::AtLeastOnce };
+        self.wait(ticket, async move {
+            let asked = hooks::subscribe(&worker, (protocol, &peer, &access), wanted).await;
+            Finished::Readable(reading, asked.map(drop).map_err(|refusal| refusal.outcome()))
+        });
+    }
+
+    /// Goes on with what waited for the hooks.
+    pub(super) fn asked_to_read(&mut self, ticket: Ticket, reading: &Reading, asked: Result<(), Outcome>) {
+        if let Err(outcome) = asked {
+            return self.refuse(&ticket, outcome);
+        }
+        // It was a message when it came.
+        let transport = ticket.exchange.transport;
+        let Ok(message) = tidegate_coap::Message::decode_as(transport, &reading.datagram, usize::MAX - 1) else {
+            return;
+        };
+        let peer = (protocol_of(transport), Peer::new(ticket.exchange.peer));
+        let call = Call { view: CoapView::new(message, peer, (b"", message.payload)), datagram: &reading.datagram };
+        self.read(ticket, &call, &reading.topic);
     }
 
     pub(super) fn last_value(&mut self, ticket: &Ticket, call: &Call<'_>, topic: &str) {

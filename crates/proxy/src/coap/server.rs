@@ -193,6 +193,7 @@ impl Server {
             Finished::Published(published, code) => self.answer_published(&ticket, published, code),
             Finished::Fetched(result) => self.answer_fetched(&ticket, result),
             Finished::Handled(result) => self.answer_handled(&ticket, result),
+            Finished::Readable(reading, asked) => self.asked_to_read(ticket, &reading, asked),
             Finished::Settled(place, id) => self.begin_observation(&ticket, place, id),
         }
     }

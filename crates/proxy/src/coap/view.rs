@@ -79,7 +79,9 @@ impl View for CoapView<'_> {
             FieldId::Header(name) if name.eq_ignore_ascii_case("accept") => self.accept().map(str::as_bytes),
             FieldId::Header(name) if name.eq_ignore_ascii_case("host") => self.host(),
             FieldId::Header(name) if name.eq_ignore_ascii_case("traceparent") => self.trace(),
-            FieldId::Header(_) | FieldId::Cookie(_) | FieldId::Topic | FieldId::ClientId => None,
+            FieldId::Header(_) | FieldId::Cookie(_) | FieldId::Topic | FieldId::ClientId | FieldId::Attribute(_) => {
+                None
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::reply::ReplyTo;
 use crate::client::Client;
+use crate::hooks::{self, Subscription};
 use crate::pubsub::{Outlet, Queued, StreamQueue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::future::poll_fn;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use tidegate_broker::{Access, Options, SubscriberId};
 use tidegate_http::{Version, put_chunk, put_last_chunk};
-use tidegate_message::{Outcome, Protocol, Qos};
+use tidegate_message::{Outcome, Peer, Protocol, Qos};
 
 /// A comment at least so often shows both ends that the other one lives.
 const ALIVE_MS: u64 = 15_000;
@@ -20,6 +21,8 @@ pub(crate) struct Subscribed {
     worker: Rc<crate::worker::Worker>,
     pub(crate) id: SubscriberId,
     pub(crate) queue: Rc<StreamQueue>,
+    peer: Peer,
+    access: Access,
 }
 
 impl Subscribed {
@@ -29,15 +32,21 @@ impl Subscribed {
         let plan = worker.plan();
         let queue =
             Rc::new(StreamQueue::new(protocol, (plan.plan.broker.max_queued, plan.plan.broker.max_queued_bytes)));
-        let id = worker.hub.broker.borrow_mut().add_subscriber(protocol, access);
+        let id = worker.hub.broker.borrow_mut().add_subscriber(protocol, access.clone());
         worker.hub.outlets.borrow_mut().insert(id, Outlet::Stream(Rc::clone(&queue)));
-        Subscribed { worker, id, queue }
+        Subscribed { worker, id, queue, peer: client.peer.clone(), access }
     }
 
     /// Subscribes, and answers when every worker knows; then retained messages follow.
     pub(crate) async fn subscribe(&self, filter: &str, qos: Qos) -> Result<(), Outcome> {
-        let options = Options { qos, ..Options::default() };
-        let granted = self.worker.with_broker(|broker, sink| broker.subscribe(self.id, filter, options, sink))?;
+        let mut wanted = Subscription { filter: filter.into(), qos };
+        if self.worker.plan.borrow().plan.hooks.on_subscribe() {
+            let who = (self.queue.protocol, &self.peer, &self.access);
+            wanted = hooks::subscribe(&self.worker, who, wanted).await.map_err(|refusal| refusal.outcome())?;
+        }
+        let options = Options { qos: wanted.qos, ..Options::default() };
+        let granted =
+            self.worker.with_broker(|broker, sink| broker.subscribe(self.id, &wanted.filter, options, sink))?;
         self.worker.settled(granted.after).await;
         let now = self.worker.clock.millis();
         self.worker.with_broker(|broker, sink| broker.replay(now, self.id, &granted, sink));

@@ -11,6 +11,7 @@ use super::view::wants_websocket;
 use crate::auth::{Credentials, authenticate, basic, bearer};
 use crate::client::Client;
 use crate::files::{self, FileRequest, relative_path};
+use crate::hooks::{self, HookView};
 use crate::pubsub::Framing;
 use crate::websocket;
 use std::path::Path;
@@ -219,6 +220,26 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
     answered(client, request, (usize::MAX, 404, b"", text))
 }
 
+/// Who sent these credentials: a policy knows first.
+async fn identify(client: &mut Client, credentials: Credentials<'_>) -> Option<Access> {
+    let (worker, plan) = (Rc::clone(&client.worker), client.worker.plan());
+    if !plan.plan.hooks.authenticate.is_empty() {
+        let view = HookView::new(credentials.protocol, &client.peer, None)
+            .with("hook", &b"authenticate"[..])
+            .with("username", credentials.user.as_bytes())
+            .with("password", credentials.password);
+        match hooks::authenticate(&worker, &plan, &view).await {
+            Ok(Some((access, tenant))) => {
+                client.peer.tenant = tenant;
+                return Some(access);
+            }
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+    }
+    authenticate(&worker, credentials).await
+}
+
 impl Local {
     /// Serves it; the client comes back where its connection goes on.
     pub(crate) async fn run(self, mut client: Box<Client>) -> Option<Box<Client>> {
@@ -227,7 +248,7 @@ impl Local {
         if let Some((user, password)) = credentials.as_ref().filter(|_| reply.plan.knows_users()) {
             let (protocol, peer) = (Protocol::Http1, client.peer.address);
             let credentials = Credentials { protocol, client_id: "", user, password, peer };
-            access = authenticate(&client.worker, credentials).await.unwrap_or_default();
+            access = identify(&mut client, credentials).await.unwrap_or_default();
         }
         // Wrong credentials are an error even where none are needed, once there are users.
         let wrong = credentials.is_some() && reply.plan.knows_users() && access.user.is_none();

@@ -6,6 +6,7 @@ use super::reply::ReplyTo;
 use super::request::Request;
 use super::view::query;
 use crate::client::Client;
+use crate::hooks::{self, Subscription};
 use crate::pubsub::{Publisher, Publishing, publish};
 use tidegate_broker::{Access, Published};
 use tidegate_message::{MessageBuilder, Outcome, Properties, Qos};
@@ -163,6 +164,13 @@ async fn send(client: &Client, (request, access): (&TopicRequest, Access), body:
 
 async fn last_value(client: Box<Client>, (topic, reply, access): (&str, ReplyTo, Access)) -> Option<Box<Client>> {
     let worker = &client.worker;
+    if worker.plan().plan.hooks.on_subscribe() {
+        let wanted = Subscription { filter: topic.into(), qos: Qos::AtLeastOnce };
+        if let Err(refusal) = hooks::subscribe(worker, (client.protocol, &client.peer, &access), wanted).await {
+            let outcome = refusal.outcome();
+            return reply.send(client, (status(outcome), b"", outcome.label().as_bytes())).await;
+        }
+    }
     let now = worker.clock.millis();
     let (kept, may) = {
         let broker = worker.hub.broker.borrow();

@@ -32,7 +32,7 @@ impl View for HttpView<'_> {
             FieldId::Header(name) => self.head.header(name),
             FieldId::Cookie(name) => self.head.header("cookie").and_then(|cookies| cookie(cookies, name)),
             FieldId::ContentType => self.head.header("content-type"),
-            FieldId::Topic | FieldId::ClientId => None,
+            FieldId::Topic | FieldId::ClientId | FieldId::Attribute(_) => None,
         }
     }
 }

@@ -5,11 +5,13 @@ use super::relay::{self, Wanted};
 use super::serve::Connection;
 use crate::auth::scram::METHOD;
 use crate::auth::{Claimed, Credentials, authenticate};
+use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
+use crate::worker::WorkerPlan;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
-use tidegate_message::{Outcome, Protocol};
+use tidegate_message::{Outcome, Peer, Protocol};
 use tidegate_mqtt::{Accepted, Connect, Version, reason};
 
 /// A CONNECT on its way to a session.
@@ -26,7 +28,9 @@ pub(crate) struct Connecting {
     wants_method: bool,
     /// What enhanced authentication came to.
     pub(crate) proven: Option<Proven>,
-    is_v5: bool,
+    version: Version,
+    keep_alive: u16,
+    will_topic: Option<Box<str>>,
 }
 
 impl Connecting {
@@ -46,12 +50,14 @@ impl Connecting {
             wants_method: broker.is_none() && connect.auth_method().is_some_and(|method| method != METHOD),
             proven: None,
             relayed: broker.map(|(to, bytes)| (to, connect.version, bytes.to_vec())),
-            is_v5: connect.version.is_v5(),
+            version: connect.version,
+            keep_alive: connect.keep_alive,
+            will_topic: connect.will.as_ref().map(|will| will.topic.into()),
         }
     }
 
     /// Decides and answers. `false`: refused, or the client is gone.
-    pub(crate) async fn run(self, connection: &mut Connection) -> bool {
+    pub(crate) async fn run(mut self, connection: &mut Connection) -> bool {
         let worker = Rc::clone(&connection.client.worker);
         let refuse = |connection: &Connection, code: u8| {
             connection.link.session.borrow_mut().refuse(code, &mut connection.link.out.borrow_mut());
@@ -73,38 +79,30 @@ impl Connecting {
             return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
         }
         let plan = worker.plan();
-        let anonymous = connection.client.trust.anonymous;
-        let id = self.client_id.as_deref().unwrap_or_default();
-        let peer = &connection.client.peer;
-        let claimed = |user: &str| Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan);
-        let access = match (&self.proven, &self.credentials) {
-            (Some(proven), _) => Some(claimed(&proven.user)),
-            (None, Some((user, password))) => {
-                let (protocol, peer) = (Protocol::Mqtt, peer.address);
-                authenticate(&worker, Credentials { protocol, client_id: id, user, password, peer }).await
+        let mut terms = Terms::default();
+        if !plan.plan.hooks.connect.is_empty() {
+            let asked = hooks::connect(&worker, &plan, &self.view(&connection.client.peer, "connect")).await;
+            match asked {
+                Ok(granted) => terms = granted,
+                Err(refusal) => return refuse_because(connection, &refusal),
             }
-            // Who the handshake proved it to be, by its certificate.
-            (None, None) => peer.user.as_deref().map(claimed),
-        };
-        let allowed = match (&self.credentials, &access) {
-            (_, Some(_)) => true,
-            // Wrong credentials are an error even where none are needed, once there are users.
-            (Some(_), None) => !plan.plan.knows_users() && anonymous,
-            (None, None) => anonymous,
-        };
-        if !allowed {
-            if self.credentials.is_none() {
-                worker.counters.auth(Protocol::Mqtt, "no-credentials");
-            }
-            let code = if self.credentials.is_some() { reason::BAD_CREDENTIALS } else { reason::NOT_AUTHORIZED };
-            return refuse(connection, code);
         }
+        if let Some(client_id) = terms.client_id.take() {
+            self.client_id = Some((&*client_id).into());
+        }
+        self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
+        connection.client.peer.tenant = terms.tenant.take();
+        let access = match self.identity(connection, &plan).await {
+            Ok(access) => access,
+            Err(refusal) => return refuse_because(connection, &refusal),
+        };
+        let id = self.client_id.as_deref().unwrap_or_default();
         if let Some((to, version, bytes)) = self.relayed {
             let wanted = Wanted { client_id: id, peer: &connection.client.peer };
             let Some(relay) = relay::open(connection, to, (wanted, version, &bytes)).await else {
                 return refuse(connection, reason::SERVER_UNAVAILABLE);
             };
-            connection.publisher.access = Access { client_id: self.client_id, ..access.unwrap_or_default() };
+            connection.publisher.access = Access { client_id: self.client_id, ..access };
             *connection.client.connection.client_id.borrow_mut() =
                 connection.publisher.access.client_id.as_deref().map(Box::from);
             connection.relay = Some(Box::new(relay));
@@ -114,12 +112,17 @@ impl Connecting {
         }
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
-        let access = Access { client_id: Some(Arc::clone(&client_id)), ..access.unwrap_or_default() };
+        let access = Access { client_id: Some(Arc::clone(&client_id)), ..access };
         if let Some(user) = access.user.as_deref().filter(|user| plan.plan.users.contains_key(*user)) {
             *connection.client.connection.user.borrow_mut() = Some(user.into());
         }
         connection.publisher.access = access.clone();
         connection.client.peer.user = access.user.as_deref().map(Box::from);
+        connection.publisher.peer = connection.client.peer.clone();
+        if !plan.plan.hooks.deliver.is_empty() {
+            // A connection has one CONNECT.
+            let _ = connection.link.peer.set(Box::new(connection.client.peer.clone()));
+        }
         let request = ConnectRequest {
             client_id: Arc::clone(&client_id),
             clean_start: self.clean_start,
@@ -141,17 +144,87 @@ impl Connecting {
             Placed::Refused(Outcome::QuotaExceeded) => return refuse(connection, reason::QUOTA_EXCEEDED),
             Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
         };
-        let asked = if self.is_v5 { self.expiry } else { connected.expiry };
+        let asked = if self.version.is_v5() { self.expiry } else { connected.expiry };
         let accepted = Accepted {
             session_present: connected.present,
             assigned_client_id: assigned.then_some(&*client_id),
             session_expiry: (connected.expiry != asked).then_some(connected.expiry),
             auth: self.proven.as_ref().map(|proven| (METHOD, proven.proof.as_bytes())),
+            keep_alive: terms.keep_alive_s.unwrap_or(0),
+            user_properties: &terms.user_properties,
+            response_information: None,
         };
         accept(connection, &connected, &accepted);
         *connection.client.connection.client_id.borrow_mut() = Some(Box::from(&*client_id));
         true
     }
+}
+
+impl Connecting {
+    /// The CONNECT as hooks see it.
+    fn view<'v>(&'v self, peer: &'v Peer, hook: &'static str) -> HookView<'v> {
+        let version = [&b"3.1"[..], b"3.1.1", b"5"];
+        let version = version[usize::from(self.version >= Version::V311) + usize::from(self.version.is_v5())];
+        let mut view = HookView::new(Protocol::Mqtt, peer, self.client_id.as_deref())
+            .with("hook", hook.as_bytes())
+            .with("version", version)
+            .with("cleanStart", flag(self.clean_start))
+            .with("keepAlive", self.keep_alive.to_string().into_bytes())
+            .with("sessionExpiry", self.expiry.to_string().into_bytes());
+        if let Some((user, password)) = &self.credentials {
+            view = view.with("username", user.as_bytes()).with("password", &password[..]);
+        }
+        match &self.will_topic {
+            Some(topic) => view.with("willTopic", topic.as_bytes()),
+            None => view,
+        }
+    }
+
+    /// Who it is. `Err`: nobody who may come in.
+    async fn identity(&self, connection: &mut Connection, plan: &Rc<WorkerPlan>) -> Result<Access, Refusal> {
+        let worker = Rc::clone(&connection.client.worker);
+        if self.proven.is_none() && !plan.plan.hooks.authenticate.is_empty() {
+            let view = self.view(&connection.client.peer, "authenticate");
+            if let Some((access, tenant)) = hooks::authenticate(&worker, plan, &view).await? {
+                connection.client.peer.tenant = tenant.or(connection.client.peer.tenant.take());
+                return Ok(access);
+            }
+        }
+        let anonymous = connection.client.trust.anonymous;
+        let peer = &connection.client.peer;
+        let claimed = |user: &str| Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan);
+        let access = match (&self.proven, &self.credentials) {
+            (Some(proven), _) => Some(claimed(&proven.user)),
+            (None, Some((user, password))) => {
+                let client_id = self.client_id.as_deref().unwrap_or_default();
+                let (protocol, peer) = (Protocol::Mqtt, peer.address);
+                authenticate(&worker, Credentials { protocol, client_id, user, password, peer }).await
+            }
+            // Who the handshake proved it to be, by its certificate.
+            (None, None) => peer.user.as_deref().map(claimed),
+        };
+        let allowed = match (&self.credentials, &access) {
+            (_, Some(_)) => true,
+            // Wrong credentials are an error even where none are needed, once there are users.
+            (Some(_), None) => !plan.plan.knows_users() && anonymous,
+            (None, None) => anonymous,
+        };
+        if allowed {
+            return Ok(access.unwrap_or_default());
+        }
+        if self.credentials.is_none() {
+            worker.counters.auth(Protocol::Mqtt, "no-credentials");
+        }
+        let code = if self.credentials.is_some() { reason::BAD_CREDENTIALS } else { reason::NOT_AUTHORIZED };
+        Err(Refusal { code, text: "".into() })
+    }
+}
+
+/// CONNACK with what a hook refuses with.
+fn refuse_because(connection: &Connection, refusal: &Refusal) -> bool {
+    let mut session = connection.link.session.borrow_mut();
+    session.refuse_because(refusal.code, &refusal.text, &mut connection.link.out.borrow_mut());
+    false
 }
 
 /// CONNACK, then what waited for the session.

@@ -2,6 +2,7 @@
 
 mod connect;
 mod enhanced;
+mod filters;
 mod pace;
 mod packets;
 mod relay;

@@ -2,15 +2,16 @@
 //! done here; what has to wait leaves as `Later`.
 
 use super::connect::Connecting;
+use super::filters::Grants;
 use super::relay::Wanted;
 use super::serve::Connection;
 use crate::auth::scram::METHOD;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
 use std::pin::Pin;
-use tidegate_broker::{Granted, Leave, Options, Published, Received, Replay};
-use tidegate_message::{Outcome, Protocol, Qos};
-use tidegate_mqtt::{Ack, AckKind, Connect, Event, Incoming, RetainHandling, Subscribe, Unsubscribe, reason};
+use tidegate_broker::{Leave, Options, Published, Received};
+use tidegate_message::Qos;
+use tidegate_mqtt::{Ack, AckKind, Connect, Event, Incoming, Unsubscribe, reason};
 
 /// What became of the bytes in hand.
 pub(crate) enum Handled {
@@ -30,12 +31,9 @@ pub(crate) enum Later {
     /// A publish whose route takes its time.
     Publish(Pin<Box<dyn Future<Output = Published>>>, u16, Qos),
     /// A SUBACK that is due when every worker knows of the interest.
-    Subscribe {
-        packet_id: u16,
-        codes: Vec<u8>,
-        granted: Vec<Granted>,
-        after: u64,
-    },
+    Subscribe(u16, Grants),
+    /// Filters that policies have to be asked about.
+    Asked(u16, Vec<(Box<str>, Options)>),
 }
 
 impl Later {
@@ -47,9 +45,13 @@ impl Later {
                 let published = publishing.await;
                 connection.published((packet_id, qos), published)
             }
-            Later::Subscribe { packet_id, codes, granted, after } => {
-                connection.client.worker.settled(after).await;
-                connection.suback(packet_id, &codes, &granted);
+            Later::Subscribe(packet_id, grants) => {
+                connection.settle(packet_id, grants).await;
+                true
+            }
+            Later::Asked(packet_id, wanted) => {
+                let grants = connection.ask_about(wanted).await;
+                connection.settle(packet_id, grants).await;
                 true
             }
         }
@@ -77,6 +79,7 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
         }
         // What the client may be told stands in the output already.
         Err(error) => {
+            connection.ended = "protocol-error";
             let worker = &connection.client.worker;
             if let Some(id) = connection.link.client_id() {
                 let text = format!("{}: {}", error.rule, error.what);
@@ -144,6 +147,7 @@ impl Connection {
             Event::Ping => Handled::Used(used),
             Event::Disconnect { with_will, session_expiry } => {
                 self.seat.leave = Leave { with_will, expiry: session_expiry };
+                self.ended = "client";
                 Handled::End
             }
             Event::Auth(auth) => self.auth(&auth, used),
@@ -217,58 +221,6 @@ impl Connection {
         Handled::Used(used)
     }
 
-    fn subscribe(&mut self, subscribe: &Subscribe<'_>, used: usize) -> Handled {
-        let Some(id) = self.seat.id else { return Handled::End };
-        let worker = self.client.worker.clone();
-        let (mut codes, mut granted, mut after) = (Vec::new(), Vec::new(), 0);
-        let subscription_id = subscribe.subscription_id().unwrap_or(0);
-        for subscription in subscribe.filters.iter() {
-            let options = Options {
-                qos: subscription.options.qos,
-                no_local: subscription.options.no_local,
-                retain_as_published: subscription.options.retain_as_published,
-                replay: match subscription.options.retain_handling {
-                    RetainHandling::Send => Replay::Always,
-                    RetainHandling::SendIfNew => Replay::IfNew,
-                    RetainHandling::DoNotSend => Replay::Never,
-                },
-                id: subscription_id,
-            };
-            match worker.with_broker(|broker, sink| broker.subscribe(id, subscription.filter, options, sink)) {
-                Ok(grant) => {
-                    codes.push(grant.qos as u8);
-                    after = after.max(grant.after);
-                    granted.push(grant);
-                }
-                // MQTT-3.9.3-2: the code for a filter is its own, the others stand.
-                Err(outcome) => {
-                    if outcome == Outcome::Forbidden {
-                        worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
-                    }
-                    codes.push(refusal(outcome, self.link.session.borrow().version().is_v5()));
-                }
-            }
-        }
-        if worker.hub.broker.borrow().settled() < after {
-            return Handled::Later(Later::Subscribe { packet_id: subscribe.packet_id, codes, granted, after }, used);
-        }
-        self.suback(subscribe.packet_id, &codes, &granted);
-        Handled::Used(used)
-    }
-
-    /// SUBACK, then the retained messages.
-    fn suback(&mut self, packet_id: u16, codes: &[u8], granted: &[Granted]) {
-        self.link.session.borrow_mut().suback(packet_id, codes, &mut self.link.out.borrow_mut());
-        let Some(id) = self.seat.id else { return };
-        let worker = &self.client.worker;
-        self.link.need(worker.hub.keeper.appended());
-        let now = worker.clock.millis();
-        for grant in granted {
-            worker.with_broker(|broker, sink| broker.replay(now, id, grant, sink));
-        }
-        self.mark();
-    }
-
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, used: usize) -> Handled {
         let Some(id) = self.seat.id else { return Handled::End };
         let worker = &self.client.worker;
@@ -280,16 +232,5 @@ impl Connection {
         self.link.need(worker.hub.keeper.appended());
         self.link.session.borrow_mut().unsuback(unsubscribe.packet_id, &codes, &mut self.link.out.borrow_mut());
         Handled::Used(used)
-    }
-}
-
-/// The SUBACK code of a refused filter; 3.1.1 knows one only.
-fn refusal(outcome: Outcome, is_v5: bool) -> u8 {
-    match outcome {
-        _ if !is_v5 => reason::UNSPECIFIED,
-        Outcome::InvalidTopic => reason::TOPIC_FILTER_INVALID,
-        Outcome::Forbidden => reason::NOT_AUTHORIZED,
-        Outcome::QuotaExceeded => reason::QUOTA_EXCEEDED,
-        _ => reason::UNSPECIFIED,
     }
 }

@@ -4,12 +4,14 @@ use super::enhanced::Enhanced;
 use super::packets::{Handled, handle};
 use super::relay::Relay;
 use crate::client::{Client, Input};
+use crate::hooks::{self, HookView};
 use crate::pubsub::{Framing, MqttLink};
 use crate::worker::{Goodbye, READ_BYTES, Worker};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use tidegate_broker::{CloseReason, Leave, SubscriberId};
+use tidegate_message::Protocol;
 use tidegate_mqtt::reason;
 use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
 
@@ -37,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) enhanced: Enhanced,
     /// Its way to a broker of an upstream, where its route leads to one.
     pub(crate) relay: Option<Box<Relay>>,
+    /// How it ended, as policies hear it.
+    pub(crate) ended: &'static str,
     frames: Option<Box<Decoder>>,
     /// Bytes of packets that came in pieces: over WebSocket, and those that a read
     /// buffer does not hold.
@@ -79,6 +83,7 @@ pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Fr
         publisher,
         enhanced: Enhanced::No,
         relay: None,
+        ended: "lost",
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
     });
@@ -102,12 +107,17 @@ impl Connection {
                 }
                 Woken::Gone | Woken::Lost(false) => return,
                 // Not for good: the client may come again, and meets another endpoint.
-                Woken::Lost(true) => return self.say_goodbye(reason::USE_ANOTHER_SERVER),
+                Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
                 Woken::Late if !self.is_late() => {}
-                Woken::Late => return,
-                Woken::Asked => return self.say_goodbye(self.leaving_code()),
-                Woken::Closing(CloseReason::TakenOver) => return self.say_goodbye(reason::SESSION_TAKEN_OVER),
-                Woken::Closing(CloseReason::Administrative) => return self.say_goodbye(reason::ADMINISTRATIVE_ACTION),
+                Woken::Late => {
+                    self.ended = "keep-alive";
+                    return;
+                }
+                Woken::Asked => return self.leave("asked", self.leaving_code()),
+                Woken::Closing(CloseReason::TakenOver) => return self.leave("taken-over", reason::SESSION_TAKEN_OVER),
+                Woken::Closing(CloseReason::Administrative) => {
+                    return self.leave("kicked", reason::ADMINISTRATIVE_ACTION);
+                }
             }
             if self.client.worker.hub.links.is_congested() {
                 self.client.worker.hub.links.uncongested().await;
@@ -343,6 +353,26 @@ impl Connection {
         }
     }
 
+    /// Says goodbye; `ended` is what policies hear.
+    fn leave(&mut self, ended: &'static str, code: u8) {
+        self.ended = ended;
+        self.say_goodbye(code);
+    }
+
+    /// Tells `onDisconnect` of a client that had come in.
+    fn tell_policies(&self) {
+        let worker = &self.client.worker;
+        let plan = worker.plan();
+        if plan.plan.hooks.disconnect.is_empty() || (self.seat.id.is_none() && self.relay.is_none()) {
+            return;
+        }
+        let client_id = self.publisher.access.client_id.as_deref();
+        let view = HookView::new(Protocol::Mqtt, &self.publisher.peer, client_id)
+            .with("hook", &b"disconnect"[..])
+            .with("reason", self.ended.as_bytes());
+        hooks::disconnected(worker, &plan, &view);
+    }
+
     fn say_goodbye(&mut self, code: u8) {
         let plan = self.client.worker.plan();
         match plan.plan.mqtt.redirect.as_ref().filter(|_| code == reason::SERVER_SHUTTING_DOWN) {
@@ -364,6 +394,7 @@ impl Connection {
     async fn finish(self: Box<Self>) {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
+        self.tell_policies();
         drop(self.seat);
         if self.link.is_slow.replace(false) {
             worker.counters.slow.sub(1);

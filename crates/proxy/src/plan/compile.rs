@@ -52,6 +52,7 @@ pub(crate) struct Plan {
     /// A hash that no password has: what an unknown user is compared with.
     pub(crate) no_user: String,
     pub(crate) broker: BrokerDto,
+    pub(crate) hooks: crate::hooks::Hooks,
     pub(crate) mqtt: MqttDto,
     pub(crate) coap: CoapDto,
     pub(crate) bounds: Limits,
@@ -77,7 +78,10 @@ pub(crate) struct AuthService {
 impl Plan {
     /// Whether somebody may come in by name and password.
     pub(crate) fn knows_users(&self) -> bool {
-        !self.users.is_empty() || self.tokens.is_some() || self.auth_service.is_some()
+        !self.users.is_empty()
+            || self.tokens.is_some()
+            || self.auth_service.is_some()
+            || !self.hooks.authenticate.is_empty()
     }
 }
 
@@ -270,6 +274,7 @@ pub(crate) fn compile(
             .map(|UserDto { name, hash, scram }| (name, Credentials { hash, scram }))
             .collect(),
         broker: dto.broker,
+        hooks: dto.hooks,
         mqtt: dto.mqtt,
         coap: dto.coap,
         limits: dto.limits,

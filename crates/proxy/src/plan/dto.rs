@@ -19,6 +19,8 @@ pub(crate) struct PlanDto {
     pub(crate) scripts: Vec<ScriptPlan>,
     pub(crate) handlers: Vec<HandlerDto>,
     pub(crate) broker: BrokerDto,
+    #[serde(default)]
+    pub(crate) hooks: crate::hooks::Hooks,
     pub(crate) mqtt: MqttDto,
     pub(crate) coap: CoapDto,
     pub(crate) access: AccessDto,
@@ -53,6 +55,7 @@ impl PlanDto {
                 sys_interval_s: 0,
                 shared_subscriptions: SharedSubscriptions::Fair,
             },
+            hooks: Default::default(),
             mqtt: MqttDto {
                 max_sessions: 100_000,
                 max_packet_bytes: 1 << 20,

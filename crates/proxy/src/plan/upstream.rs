@@ -84,7 +84,7 @@ impl Upstream {
         }
         let key = match &dto.balance {
             BalancePlan::ConsistentHash { key, .. } | BalancePlan::Chosen { key } => {
-                match Key::compile(&KeyPlan { by: key.by.clone(), name: key.name.clone() }) {
+                match Key::compile(&KeyPlan { by: key.by.clone(), name: key.name.clone(), also: Vec::new() }) {
                     Ok(key) => Some(key),
                     Err(error) => {
                         problem = Some(error.to_string().into());

@@ -3,12 +3,13 @@
 
 use crate::ends::WriteEnd;
 use crate::worker::{Connection, Level, Worker};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use tidegate_broker::CloseReason;
+use tidegate_message::Peer;
 use tidegate_mqtt::{Session, Settings};
 use tidegate_websocket::{Opcode, encode_head};
 
@@ -38,6 +39,8 @@ pub(crate) struct MqttLink {
     framing: Framing,
     write: Rc<WriteEnd>,
     pub(crate) connection: Rc<Connection>,
+    /// Who it is, where policies for deliveries may ask.
+    pub(crate) peer: OnceCell<Box<Peer>>,
     /// It reads too slowly, and that was said.
     pub(crate) is_slow: Cell<bool>,
     pub(crate) is_marked: Cell<bool>,
@@ -66,6 +69,7 @@ impl MqttLink {
             framing,
             write,
             connection,
+            peer: OnceCell::new(),
             is_slow: Cell::new(false),
             is_marked: Cell::new(false),
             is_blocked: Cell::new(false),

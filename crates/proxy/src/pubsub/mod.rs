@@ -22,12 +22,13 @@ pub(crate) use flush::{Flusher, flush};
 pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
 pub(crate) use outlet::{Outlet, Outlets};
-pub(crate) use publish::{Publisher, Publishing, publish};
+pub(crate) use publish::{Publisher, Publishing, builder, go_on, publish, swallow};
 pub(crate) use queue::{Queued, StreamQueue};
 pub(crate) use sink::HubSink;
 pub(crate) use sys::SysTopics;
 pub(crate) use trace::{Line, Traces, Watch};
 
+use crate::hooks::Held;
 use crate::plan::{Plan, SharedSubscriptions};
 use crate::worker::Worker;
 use std::cell::RefCell;
@@ -56,6 +57,8 @@ pub(crate) struct Hub {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) sys: SysTopics,
     pub(crate) traces: Traces,
+    /// Deliveries that wait for a policy.
+    pub(crate) held: Held,
     pub(crate) settings: RefCell<Arc<Settings>>,
     /// A fan-out's packet, encoded once; its buffer is used again.
     pub(crate) encoded: RefCell<Encoded>,
@@ -76,6 +79,7 @@ impl Hub {
             checkpoints: Checkpoints::default(),
             sys: SysTopics::default(),
             traces: Traces::default(),
+            held: Held::default(),
             settings: RefCell::default(),
             encoded: RefCell::default(),
             discards: RefCell::default(),
@@ -87,6 +91,7 @@ impl Hub {
     /// Takes a plan's bounds up.
     pub(crate) fn adopt(&self, plan: &Plan) {
         self.broker.borrow_mut().set_limits(broker_limits(plan));
+        self.held.is_on.set(!plan.hooks.deliver.is_empty());
         *self.settings.borrow_mut() = Arc::new(Settings {
             limits: plan.bounds,
             receive_maximum: plan.mqtt.receive_maximum,

@@ -3,13 +3,14 @@
 
 use super::Outlet;
 use crate::decide::{Ruling, Sought, seek};
+use crate::hooks::{self, Fate};
 use crate::plan::{Route, Target};
 use crate::worker::{Worker, WorkerPlan};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use tidegate_broker::{Access, Origin, Published, SubscriberId};
-use tidegate_message::{FieldId, Message, MessageBuilder, Outcome, Peer, Protocol, View};
+use tidegate_message::{FieldId, Message, MessageBuilder, Outcome, Peer, Protocol, Qos, View};
 use tidegate_policy::{Context, Edits, Place, Template, TemplateInput, Verdict};
 use tidegate_route::{Captures, valid_topic};
 
@@ -38,21 +39,41 @@ pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, message: Messa
     counters.messages_in[message.qos as usize].add(1);
     counters.message_bytes_in.add(message.payload.len() as u64);
     let plan = worker.plan.borrow();
+    if !plan.plan.hooks.on_publish() && !plan.plan.table.has_topics() {
+        drop(plan);
+        return kept(worker, publisher, message);
+    }
+    let plan = Rc::clone(&plan);
+    if plan.plan.hooks.on_publish()
+        && let Some(publishing) = hooks::intercept_publish(worker, &plan, (publisher, &message))
+    {
+        return publishing;
+    }
+    go_on(worker, &plan, (publisher, message))
+}
+
+/// What no hook is in the way of any more: routes, then the broker.
+pub(crate) fn go_on(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (publisher, message): (&Publisher, MessageBuilder<'_>),
+) -> Publishing {
     if plan.plan.table.has_topics() {
         let view = TopicView::of(&message, publisher);
         let mut found = Vec::new();
         plan.plan.table.topics(message.topic, &view, &mut found);
         if !found.is_empty() {
-            let plan = Rc::clone(&plan);
+            let (worker, plan) = (Rc::clone(worker), Rc::clone(plan));
             return match message.build() {
-                Some(message) => {
-                    Publishing::Later(Box::pin(routed(Rc::clone(worker), plan, (publisher.clone(), message, found))))
-                }
+                Some(message) => Publishing::Later(Box::pin(routed(worker, plan, (publisher.clone(), message, found)))),
                 None => Publishing::Done(Published::New(Outcome::InvalidTopic)),
             };
         }
     }
-    drop(plan);
+    kept(worker, publisher, message)
+}
+
+fn kept(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Publishing {
     let before = worker.hub.keeper.appended();
     let published = to_broker(worker, publisher, message);
     let after = worker.hub.keeper.appended();
@@ -94,8 +115,15 @@ fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder
     published
 }
 
+/// A policy took a message away: its sender is told that it was taken.
+pub(crate) fn swallow(worker: &Rc<Worker>, publisher: &Publisher, message: &Message) -> Published {
+    worker.dropped(message.protocol, "policy");
+    let once = publisher.session.filter(|_| message.qos == Qos::ExactlyOnce);
+    worker.with_broker(|broker, sink| broker.swallow(once, sink))
+}
+
 /// The same message once more.
-pub(super) fn builder(message: &Message) -> MessageBuilder<'_> {
+pub(crate) fn builder(message: &Message) -> MessageBuilder<'_> {
     MessageBuilder {
         topic: message.topic(),
         payload: message.payload(),
@@ -115,11 +143,16 @@ async fn routed(
 ) -> Published {
     for index in &found {
         let route = &plan.plan.routes[*index];
-        let verdict = policies(&worker, &plan, (route, &publisher, &mut message)).await;
-        count(&worker, route, (message.protocol, verdict.unwrap_or(Outcome::Success)));
-        if let Some(refused) = verdict {
-            worker.counters.of(message.protocol).refused.add(1);
-            return Published::New(refused);
+        let fate = policies(&worker, &plan, (route, &publisher, &mut message)).await;
+        let outcome = if let Fate::Refused(refused) = fate { refused } else { Outcome::Success };
+        count(&worker, route, (message.protocol, outcome));
+        match fate {
+            Fate::GoesOn => {}
+            Fate::Dropped => return swallow(&worker, &publisher, &message),
+            Fate::Refused(refused) => {
+                worker.counters.of(message.protocol).refused.add(1);
+                return Published::New(refused);
+            }
         }
     }
     let published = to_broker(&worker, &publisher, builder(&message));
@@ -139,14 +172,15 @@ async fn routed(
     Published::New(outcome)
 }
 
-/// Runs a route's policies. `Some`: the message is refused.
+/// Runs a route's policies.
 async fn policies(
     worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
     (route, publisher, message): (&Route, &Publisher, &mut Message),
-) -> Option<Outcome> {
+) -> Fate {
+    let refused = Fate::Refused;
     if route.problem.is_some() {
-        return Some(Outcome::Internal);
+        return refused(Outcome::Internal);
     }
     let (mut edits, mut scratch, mut step) = (Edits::new(), Vec::new(), 0);
     while !route.steps.is_empty() {
@@ -161,33 +195,35 @@ async fn policies(
             now_ns: worker.clock.micros() * 1_000,
             ran: step,
         };
-        let ruling = match route.steps.run_from(step, &view, &mut context) {
+        let (ruling, payload) = match route.steps.run_from(step, &view, &mut context) {
             Verdict::Continue => break,
             Verdict::Respond(answer) if answer.status < 400 => break,
             // A login is HTTP's; over other protocols nobody can have passed it.
-            Verdict::Respond(_) | Verdict::Login { .. } => return Some(Outcome::Forbidden),
-            Verdict::Limited { .. } => return Some(Outcome::QuotaExceeded),
-            Verdict::Unfit => return Some(Outcome::InvalidTopic),
+            Verdict::Respond(_) | Verdict::Login { .. } => return refused(Outcome::Forbidden),
+            Verdict::Limited { .. } => return refused(Outcome::QuotaExceeded),
+            Verdict::Unfit => return refused(Outcome::InvalidTopic),
             Verdict::Script { script, next } => {
                 step = next;
                 match seek(worker, plan, (script as usize, &view, &route.name, &edits)) {
                     Sought::Skipped => continue,
-                    Sought::Ruled(ruling) => ruling,
-                    Sought::Asking(asking) => asking.ruling().await,
+                    Sought::Ruled(ruling) => (ruling, None),
+                    Sought::Asking(asking) => asking.ruling_and_payload().await,
                 }
             }
         };
         match ruling {
             Ruling::Continue | Ruling::Known(..) => {}
-            Ruling::Refuse | Ruling::Stranger(_) => return Some(Outcome::Busy),
-            Ruling::Decided(decision) => match &decision.reject {
-                Some((429, _)) => return Some(Outcome::QuotaExceeded),
-                Some(_) => return Some(Outcome::Forbidden),
-                None => decision.apply(&mut edits),
-            },
+            Ruling::Refuse | Ruling::Stranger(_) => return refused(Outcome::Busy),
+            Ruling::Decided(decision) => {
+                decision.apply(&mut edits);
+                match hooks::judge((&decision, payload.as_deref()), message) {
+                    Fate::GoesOn => {}
+                    other => return other,
+                }
+            }
         }
     }
-    rewrite(&edits, message)
+    rewrite(&edits, message).map_or(Fate::GoesOn, Fate::Refused)
 }
 
 /// A rewritten topic. `Some`: it is none.

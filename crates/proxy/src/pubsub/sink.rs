@@ -16,7 +16,7 @@ const OBSERVED_MAX: usize = 65_536;
 
 /// The sink of one call of the broker.
 pub(crate) struct HubSink<'w> {
-    worker: &'w Worker,
+    worker: &'w Rc<Worker>,
     outlets: RefMut<'w, Outlets>,
     encoded: RefMut<'w, Encoded>,
     now: u64,
@@ -26,7 +26,7 @@ pub(crate) struct HubSink<'w> {
 }
 
 impl<'w> HubSink<'w> {
-    pub(crate) fn new(worker: &'w Worker) -> Self {
+    pub(crate) fn new(worker: &'w Rc<Worker>) -> Self {
         HubSink {
             worker,
             outlets: worker.hub.outlets.borrow_mut(),
@@ -34,6 +34,84 @@ impl<'w> HubSink<'w> {
             now: worker.clock.millis(),
             last: std::ptr::null(),
             prepared: None,
+        }
+    }
+
+    /// The way out to a subscriber.
+    pub(crate) fn outlet(&self, to: SubscriberId) -> Option<Outlet> {
+        self.outlets.get(to).cloned()
+    }
+
+    /// Sends what a policy let pass. What it made of a message is no message of others.
+    pub(crate) fn send_now(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
+        self.send_out(to, message, delivery);
+        self.last = std::ptr::null();
+    }
+
+    /// A policy did not let it pass: as if the client had taken it.
+    pub(crate) fn withhold(&mut self, to: SubscriberId, message: &Message, delivery: &Delivery<'_>) {
+        let Some(outlet) = self.outlet(to) else { return };
+        if let Outlet::Mqtt(link) = &outlet {
+            self.trace((link, message, delivery), ("dropped", Some("policy")));
+        }
+        self.worker.dropped(message.protocol, "policy");
+        if delivery.packet_id != 0 {
+            self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
+        }
+    }
+
+    fn send_out(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
+        let Some(outlet) = self.outlets.get(to).cloned() else { return };
+        match outlet {
+            Outlet::Mqtt(link) => {
+                let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
+                if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
+                    self.worker.name_slow(&link);
+                    self.trace((&link, message, &delivery), ("dropped", Some("slow-consumer")));
+                    return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
+                }
+                self.trace((&link, message, &delivery), ("out", None));
+                link.need(self.worker.hub.keeper.needs());
+                if self.deliver_mqtt(&link, message, &delivery) {
+                    self.count(Protocol::Mqtt, message, delivery.qos);
+                } else {
+                    self.worker.dropped(Protocol::Mqtt, "packet-too-large");
+                    if delivery.packet_id != 0 {
+                        self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
+                    }
+                }
+                self.worker.hub.flusher.mark(&link);
+            }
+            Outlet::Stream(queue) => {
+                let queued = Queued { message: Arc::clone(message), qos: delivery.qos, retain: delivery.retain };
+                let dropped = queue.push(queued);
+                self.count(queue.protocol, message, delivery.qos);
+                if dropped > 0 {
+                    self.worker.counters.dropped(queue.protocol, "slow-consumer", u64::from(dropped));
+                }
+            }
+            Outlet::Coap(observer) => {
+                let mut observed = self.worker.observed.borrow_mut();
+                if observed.len() >= OBSERVED_MAX {
+                    return self.worker.dropped(Protocol::Coap, "coap-queue-full");
+                }
+                observed.push_back((observer, Arc::clone(message)));
+                drop(observed);
+                self.worker.wake_coap();
+                self.count(Protocol::Coap, message, delivery.qos);
+            }
+            Outlet::Api(subscription) => {
+                self.count(Protocol::Internal, message, delivery.qos);
+                self.worker.event(&EventRecord {
+                    kind: EventKind::Message,
+                    a: subscription,
+                    b: 0,
+                    c: 0,
+                    time: (self.worker.clock.epoch_ms() + self.now) as f64,
+                    d: 0.0,
+                    text: &message_json(message, &delivery),
+                });
+            }
         }
     }
 
@@ -100,60 +178,12 @@ impl<'w> HubSink<'w> {
 
 impl Sink for HubSink<'_> {
     fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
-        let Some(outlet) = self.outlets.get(to).cloned() else { return };
-        match outlet {
-            Outlet::Mqtt(link) => {
-                let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
-                if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
-                    self.worker.name_slow(&link);
-                    self.trace((&link, message, &delivery), ("dropped", Some("slow-consumer")));
-                    return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
-                }
-                self.trace((&link, message, &delivery), ("out", None));
-                link.need(self.worker.hub.keeper.needs());
-                if self.deliver_mqtt(&link, message, &delivery) {
-                    self.count(Protocol::Mqtt, message, delivery.qos);
-                } else {
-                    self.worker.dropped(Protocol::Mqtt, "packet-too-large");
-                    if delivery.packet_id != 0 {
-                        self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
-                    }
-                }
-                self.worker.hub.flusher.mark(&link);
-            }
-            Outlet::Stream(queue) => {
-                let queued = Queued { message: Arc::clone(message), qos: delivery.qos, retain: delivery.retain };
-                let dropped = queue.push(queued);
-                self.count(queue.protocol, message, delivery.qos);
-                if dropped > 0 {
-                    self.worker.counters.dropped(queue.protocol, "slow-consumer", u64::from(dropped));
-                }
-            }
-            Outlet::Coap(observer) => {
-                let mut observed = self.worker.observed.borrow_mut();
-                if observed.len() >= OBSERVED_MAX {
-                    return self.worker.dropped(Protocol::Coap, "coap-queue-full");
-                }
-                observed.push_back((observer, Arc::clone(message)));
-                drop(observed);
-                self.worker.wake_coap();
-                self.count(Protocol::Coap, message, delivery.qos);
-            }
-            Outlet::Api(subscription) => {
-                self.count(Protocol::Internal, message, delivery.qos);
-                self.worker.event(&EventRecord {
-                    kind: EventKind::Message,
-                    a: subscription,
-                    b: 0,
-                    c: 0,
-                    time: (self.worker.clock.epoch_ms() + self.now) as f64,
-                    d: 0.0,
-                    text: &message_json(message, &delivery),
-                });
-            }
+        let worker = self.worker;
+        if worker.hub.held.is_on.get() && crate::hooks::intercept(self, worker, (to, message, &delivery)) {
+            return;
         }
+        self.send_out(to, message, delivery);
     }
-
     fn release(&mut self, to: SubscriberId, packet_id: u16) {
         if let Some(Outlet::Mqtt(link)) = self.outlets.get(to).cloned() {
             link.session.borrow_mut().pubrel(packet_id, true, &mut link.out.borrow_mut());

@@ -1,0 +1,138 @@
+//! `onDeliver`: each message on its way to a subscriber of any protocol. While a verdict is due, what
+//! comes behind it for the same subscriber waits too, so that order stays: QoS 1 and 2
+//! within their window, QoS 0 up to `broker.maxQueued`.
+
+use super::view::HookView;
+use super::{Decided, Refusal, Standing, changed, look};
+use crate::pubsub::{HubSink, Outlet};
+use crate::worker::{Worker, WorkerPlan};
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_broker::{Delivery, SubscriberId};
+use tidegate_message::{Message, Peer, Protocol, Qos};
+
+/// A delivery that waits.
+struct Waiting {
+    message: Arc<Message>,
+    qos: Qos,
+    packet_id: u16,
+    dup: bool,
+    retain: bool,
+    ids: SmallVec<[u32; 2]>,
+}
+
+impl Waiting {
+    fn new(message: &Arc<Message>, delivery: &Delivery<'_>) -> Self {
+        let Delivery { qos, packet_id, dup, retain, subscription_ids } = *delivery;
+        Waiting { message: Arc::clone(message), qos, packet_id, dup, retain, ids: subscription_ids.into() }
+    }
+
+    fn delivery(&self) -> Delivery<'_> {
+        let Waiting { qos, packet_id, dup, retain, .. } = *self;
+        Delivery { qos, packet_id, dup, retain, subscription_ids: &self.ids }
+    }
+}
+
+/// What waits on one worker, by subscriber.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Whether the plan has policies for deliveries.
+    pub(crate) is_on: Cell<bool>,
+    queues: RefCell<HashMap<SubscriberId, VecDeque<Waiting>>>,
+}
+
+/// Takes a delivery that a policy has to be asked about, or that stands behind one.
+/// `false`: it goes out now.
+pub(crate) fn intercept(
+    sink: &mut HubSink<'_>,
+    worker: &Rc<Worker>,
+    (to, message, delivery): (SubscriberId, &Arc<Message>, &Delivery<'_>),
+) -> bool {
+    let held = &worker.hub.held;
+    let waiting = Waiting::new(message, delivery);
+    if let Some(queue) = held.queues.borrow_mut().get_mut(&to) {
+        // What waits for an acknowledgement has its window.
+        if waiting.qos == Qos::AtMostOnce && queue.len() >= worker.plan.borrow().plan.broker.max_queued {
+            worker.dropped(message.protocol, "slow-consumer");
+        } else {
+            queue.push_back(waiting);
+        }
+        return true;
+    }
+    let plan = worker.plan();
+    let Some(standing) = seek(worker, &plan, (sink.outlet(to), &waiting, 0)) else { return false };
+    held.queues.borrow_mut().insert(to, VecDeque::new());
+    tokio::task::spawn_local(drain(Rc::clone(worker), (to, waiting, standing)));
+    true
+}
+
+fn seek(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (outlet, waiting, at): (Option<Outlet>, &Waiting, usize),
+) -> Option<Standing> {
+    let unknown = Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+    let (protocol, client_id, peer) = match &outlet {
+        Some(Outlet::Mqtt(link)) => {
+            (Protocol::Mqtt, link.client_id(), link.peer.get().map_or(&unknown, |peer| &**peer))
+        }
+        Some(Outlet::Stream(queue)) => (queue.protocol, None, &unknown),
+        Some(Outlet::Coap(_)) => (Protocol::Coap, None, &unknown),
+        Some(Outlet::Api(_)) => (Protocol::Internal, None, &unknown),
+        None => return None,
+    };
+    let view = HookView::new(protocol, peer, client_id.as_deref())
+        .with_delivery(&waiting.message, (waiting.qos as u8, waiting.retain))
+        .with("hook", &b"deliver"[..]);
+    look(worker, plan, (&plan.plan.hooks.deliver, at, &view))
+}
+
+/// Asks about one delivery after the other until none waits.
+async fn drain(worker: Rc<Worker>, (to, first, standing): (SubscriberId, Waiting, Standing)) {
+    let (mut waiting, mut standing) = (first, Some(standing));
+    loop {
+        let plan = worker.plan();
+        let mut passes = true;
+        while let Some(here) = standing.take() {
+            let at = here.at + 1;
+            passes = match here.decided().await {
+                Ok(decided) => decided.is_none_or(|decided| judge(&decided, &mut waiting)),
+                Err(()) => false,
+            };
+            if passes {
+                let outlet = worker.hub.outlets.borrow().get(to).cloned();
+                standing = seek(&worker, &plan, (outlet, &waiting, at));
+            }
+        }
+        worker.with_broker(|_, sink| match passes {
+            true => sink.send_now(to, &waiting.message, waiting.delivery()),
+            false => sink.withhold(to, &waiting.message, &waiting.delivery()),
+        });
+        let mut queues = worker.hub.held.queues.borrow_mut();
+        match queues.get_mut(&to).and_then(VecDeque::pop_front) {
+            Some(next) => waiting = next,
+            None => {
+                queues.remove(&to);
+                return;
+            }
+        }
+        drop(queues);
+        let (plan, outlet) = (worker.plan(), worker.hub.outlets.borrow().get(to).cloned());
+        standing = seek(&worker, &plan, (outlet, &waiting, 0));
+    }
+}
+
+/// Whether it is delivered, with what the decision changes.
+fn judge(decided: &Decided, waiting: &mut Waiting) -> bool {
+    let drops = decided.decision.changes().is_some_and(|changes| changes.drop);
+    if drops || Refusal::of(&decided.decision, 0x87).is_some() {
+        return false;
+    }
+    if let Some(changed) = changed(&decided.decision, &waiting.message, decided.payload.as_deref()) {
+        waiting.message = Arc::new(changed);
+    }
+    true
+}

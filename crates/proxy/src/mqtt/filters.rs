@@ -1,0 +1,119 @@
+//! SUBSCRIBE: each filter asked about, granted or refused for itself, then the SUBACK and what
+//! is retained.
+
+use super::packets::{Handled, Later};
+use super::serve::Connection;
+use crate::hooks::{self, Subscription};
+use std::rc::Rc;
+use tidegate_broker::{Granted, Options, Replay};
+use tidegate_message::{Outcome, Protocol};
+use tidegate_mqtt::{RetainHandling, Subscribe, reason};
+
+/// What a SUBSCRIBE came to, filter by filter.
+#[derive(Default)]
+pub(crate) struct Grants {
+    codes: Vec<u8>,
+    granted: Vec<Granted>,
+    /// The interest that every worker has to know of.
+    after: u64,
+}
+
+impl Connection {
+    pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, used: usize) -> Handled {
+        let worker = &self.client.worker;
+        let id = subscribe.subscription_id().unwrap_or(0);
+        let wanted = subscribe.filters.iter().map(|wanted| (wanted.filter, options(&wanted.options, id)));
+        if worker.plan.borrow().plan.hooks.on_subscribe() {
+            let wanted = wanted.map(|(filter, options)| (filter.into(), options)).collect();
+            return Handled::Later(Later::Asked(subscribe.packet_id, wanted), used);
+        }
+        let mut grants = Grants::default();
+        wanted.for_each(|(filter, options)| self.grant(filter, options, &mut grants));
+        if self.client.worker.hub.broker.borrow().settled() < grants.after {
+            return Handled::Later(Later::Subscribe(subscribe.packet_id, grants), used);
+        }
+        self.suback(subscribe.packet_id, &grants);
+        Handled::Used(used)
+    }
+
+    /// Asks the hooks about each filter.
+    pub(super) async fn ask_about(&mut self, wanted: Vec<(Box<str>, Options)>) -> Grants {
+        let mut grants = Grants::default();
+        for (filter, options) in wanted {
+            let worker = Rc::clone(&self.client.worker);
+            let who = (Protocol::Mqtt, &self.publisher.peer, &self.publisher.access);
+            match hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos }).await {
+                Ok(Subscription { filter, qos }) => self.grant(&filter, Options { qos, ..options }, &mut grants),
+                Err(refusal) => {
+                    worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
+                    let is_v5 = self.link.session.borrow().version().is_v5();
+                    grants.codes.push(if is_v5 { reason::for_suback(refusal.code) } else { reason::UNSPECIFIED });
+                }
+            }
+        }
+        grants
+    }
+
+    fn grant(&mut self, filter: &str, options: Options, grants: &mut Grants) {
+        let Some(id) = self.seat.id else { return };
+        let worker = &self.client.worker;
+        match worker.with_broker(|broker, sink| broker.subscribe(id, filter, options, sink)) {
+            Ok(granted) => {
+                grants.codes.push(granted.qos as u8);
+                grants.after = grants.after.max(granted.after);
+                grants.granted.push(granted);
+            }
+            // MQTT-3.9.3-2: the code for a filter is its own, the others stand.
+            Err(outcome) => {
+                if outcome == Outcome::Forbidden {
+                    worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
+                }
+                grants.codes.push(refusal(outcome, self.link.session.borrow().version().is_v5()));
+            }
+        }
+    }
+
+    /// Answers when every worker knows.
+    pub(super) async fn settle(&mut self, packet_id: u16, grants: Grants) {
+        self.client.worker.settled(grants.after).await;
+        self.suback(packet_id, &grants);
+    }
+
+    /// SUBACK, then the retained messages.
+    fn suback(&mut self, packet_id: u16, grants: &Grants) {
+        self.link.session.borrow_mut().suback(packet_id, &grants.codes, &mut self.link.out.borrow_mut());
+        let Some(id) = self.seat.id else { return };
+        let worker = &self.client.worker;
+        self.link.need(worker.hub.keeper.appended());
+        let now = worker.clock.millis();
+        for grant in &grants.granted {
+            worker.with_broker(|broker, sink| broker.replay(now, id, grant, sink));
+        }
+        self.mark();
+    }
+}
+
+fn options(given: &tidegate_mqtt::Options, id: u32) -> Options {
+    Options {
+        qos: given.qos,
+        no_local: given.no_local,
+        retain_as_published: given.retain_as_published,
+        replay: match given.retain_handling {
+            RetainHandling::Send => Replay::Always,
+            RetainHandling::SendIfNew => Replay::IfNew,
+            RetainHandling::DoNotSend => Replay::Never,
+        },
+        id,
+    }
+}
+
+/// The SUBACK code of a refused filter; 3.1.1 knows one only.
+fn refusal(outcome: Outcome, is_v5: bool) -> u8 {
+    match outcome {
+        _ if !is_v5 => reason::UNSPECIFIED,
+        Outcome::InvalidTopic => reason::TOPIC_FILTER_INVALID,
+        Outcome::Forbidden => reason::NOT_AUTHORIZED,
+        Outcome::QuotaExceeded => reason::QUOTA_EXCEEDED,
+        _ => reason::UNSPECIFIED,
+    }
+}

@@ -1,0 +1,53 @@
+/** `broker.hooks`: names of policies with their options, by hook. */
+import type { HooksPlan } from "../native/index.ts"
+import type { Functions } from "../policy/index.ts"
+import type { Report } from "./check.ts"
+import { didYouMean } from "./nearest.ts"
+import type { NormalizedHooks } from "./normalized.ts"
+import type { ConfigData } from "./schema/index.ts"
+
+type HooksData = NonNullable<NonNullable<ConfigData["broker"]>["hooks"]>
+type Use = NonNullable<HooksData["onConnect"]>[number]
+
+/** What the configuration calls a hook, and what the plan does. */
+export const HOOKS = [
+  ["onConnect", "connect"],
+  ["onAuthenticate", "authenticate"],
+  ["onAuthorize", "authorize"],
+  ["onPublish", "publish"],
+  ["onSubscribe", "subscribe"],
+  ["onDeliver", "deliver"],
+  ["onDisconnect", "disconnect"],
+] as const satisfies readonly (readonly [keyof HooksData, keyof HooksPlan])[]
+
+export function normalizeHooks(hooks: HooksData = {}): NormalizedHooks {
+  const entries = HOOKS.map(([given, name]) => [name, (hooks[given] ?? []).flatMap(usesOf)] as const)
+  return Object.fromEntries(entries) as unknown as NormalizedHooks
+}
+
+/** Names that are no policies. */
+export function checkHooks({ broker }: ConfigData, { policies }: Functions, report: Report): void {
+  for (const [hook] of HOOKS) {
+    for (const [index, use] of (broker?.hooks?.[hook] ?? []).entries()) {
+      for (const { name } of usesOf(use)) {
+        if (policies.has(name)) continue
+        const hint = didYouMean(name, policies.keys())
+        report(["broker", "hooks", hook, index], `policy "${name}" does not exist${hint}; hooks take policies only`)
+      }
+    }
+  }
+}
+
+/** Whether somebody may come in by name and password. */
+export function knowsUsers({ auth, broker }: ConfigData): boolean {
+  const { users = {}, jwt, http } = auth ?? {}
+  const isAsked = (broker?.hooks?.onAuthenticate ?? []).length > 0
+  return isAsked || Object.keys(users).length > 0 || jwt !== undefined || http !== undefined
+}
+
+function usesOf(use: Use): NormalizedHooks["connect"] {
+  if (typeof use === "string") return [{ name: use, options: {} }]
+  return Object.entries(use).map(([name, options]) => {
+    return { name, options: (options ?? {}) as Readonly<Record<string, unknown>> }
+  })
+}
