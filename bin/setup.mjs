@@ -66,10 +66,18 @@ function installPackages() {
   if (existsSync(stamp)) touch(stamp)
 }
 
+/** DTLS where its library can be built: bindings are made with clang, the library by cmake. */
+export function nativeFeatures(crate) {
+  const builds = has("clang") && has("cmake") && (has("ninja") || has("make"))
+  return builds ? ["--features", `${crate}/dtls`] : []
+}
+
 /** cargo knows what is up to date; the copy is a rename, since the old file may be in use. */
 function buildNative() {
   say("building the native addon")
-  run("cargo", ["build", "--quiet", "--profile", "ci", "-p", "tidegate-node"])
+  const features = nativeFeatures("tidegate-node")
+  if (features.length === 0) say("without DTLS, which needs clang, cmake and ninja or make")
+  run("cargo", ["build", "--quiet", "--profile", "ci", "-p", "tidegate-node", ...features])
   const target = process.env.CARGO_TARGET_DIR ?? join(root, "target")
   const built = join(target, "ci", LIBRARY[process.platform] ?? LIBRARY.linux)
   const addon = join(root, `tidegate.${platformName()}.node`)

@@ -2,7 +2,7 @@
 // cargo profile as the addon, so that dependencies compile once. Arguments go to ava.
 import { existsSync } from "node:fs"
 import { join } from "node:path"
-import { has, root, run, setup } from "./setup.mjs"
+import { has, nativeFeatures, root, run, setup } from "./setup.mjs"
 
 const TOOLS = {
   mosquitto_pub: "mosquitto-clients",
@@ -18,7 +18,8 @@ if (missing.length > 0) {
     `tests that need ${missing.map(([tool]) => tool).join(", ")} are skipped; apt-get install ${packages.join(" ")}\n`,
   )
 }
-run("cargo", ["test", "--quiet", "--workspace", "--exclude", "tidegate-node", "--profile", "ci"])
+const features = nativeFeatures("tidegate-proxy")
+run("cargo", ["test", "--quiet", "--workspace", "--exclude", "tidegate-node", "--profile", "ci", ...features])
 const ava = join(root, "node_modules", "ava", "entrypoints", "cli.mjs")
 if (!existsSync(ava)) throw new Error("ava is not installed; delete node_modules and try again")
 run(process.execPath, [ava, ...process.argv.slice(2)])

@@ -78,7 +78,9 @@ function checkListeners(data: ConfigData, report: Report): void {
     const first = address.port === 0 ? undefined : seen.get(key)
     if (first !== undefined) report([...at, "address"], `${key} is already taken by listeners[${first}]`)
     seen.set(key, index)
-    if (!isLoopback(address.host) && !hasUsers && listener.anonymous !== true) {
+    // DTLS asks everybody who he is, and without it topics are refused.
+    const asks = hasUsers || listener.dtls !== undefined
+    if (!isLoopback(address.host) && !asks && listener.anonymous !== true) {
       report(at, `${key} can be reached from other machines: add auth.users, or say "anonymous: true" here`)
     }
     checkListener(listener, address.transport, at, report)
@@ -96,9 +98,18 @@ function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Pat
     report([...at, "unknownTo"], `"${listener.unknownTo}" is not HOST:PORT`)
   }
   if (transport === "udp" && typeof listener.tls === "object") report([...at, "tls"], "a udp listener has no TLS")
-  if (transport !== "udp" || listener.protocols === undefined || listener.protocols === "detect") return
-  const wrong = listener.protocols.filter((protocol) => protocol !== "coap")
-  if (wrong.length > 0) report([...at, "protocols"], `a udp listener speaks coap, not ${wrong.join(", ")}`)
+  if (transport === "tcp" && listener.dtls !== undefined) report([...at, "dtls"], "a tcp listener has no DTLS")
+  checkDatagrams(listener, transport, at, report)
+}
+
+function checkDatagrams(listener: ListenerData, transport: "tcp" | "udp", at: Path, report: Report): void {
+  const { protocols, dtls } = listener
+  if (transport !== "udp" || protocols === undefined || protocols === "detect") return
+  const wrong = protocols.filter((protocol) => protocol !== "coap" && protocol !== "dtls")
+  if (wrong.length > 0) report([...at, "protocols"], `a udp listener speaks coap and dtls, not ${wrong.join(", ")}`)
+  if (protocols.includes("dtls") !== (dtls !== undefined)) {
+    report([...at, "protocols"], 'names "dtls" where "dtls" says its keys, and only there')
+  }
 }
 
 function checkAdmin({ admin }: ConfigData, report: Report): void {

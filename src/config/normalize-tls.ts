@@ -45,12 +45,12 @@ export function normalizeClientTls(
   return { ca: files(ca, context), serverName, certificate, verify, minVersion, alpn }
 }
 
-function files(given: string | readonly string[] | undefined, { folder }: NormalizeContext): string[] {
+export function files(given: string | readonly string[] | undefined, { folder }: NormalizeContext): string[] {
   return [given ?? []].flat().map((file) => resolve(folder, file))
 }
 
 /** The native side checks again what it loads; here the problem gets its place in the configuration. */
-function checkedPair(pair: PairPlan, at: Path, { folder, report }: NormalizeContext): PairPlan {
+export function checkedPair(pair: PairPlan, at: Path, { folder, report }: NormalizeContext): PairPlan {
   const found = { cert: resolve(folder, pair.cert), key: resolve(folder, pair.key) }
   try {
     const certificate = new X509Certificate(readFileSync(found.cert))

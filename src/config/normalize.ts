@@ -9,6 +9,7 @@ import { normalizeAlert } from "./normalize-alert.ts"
 import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-auth.ts"
 import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeConfigSource } from "./normalize-config-source.ts"
+import { normalizeDtls } from "./normalize-dtls.ts"
 import { normalizeRegistry } from "./normalize-registry.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
@@ -20,7 +21,7 @@ import { BROKER, COAP, DRAIN, LIMITS, MQTT, withDefaults } from "./schema/number
 
 const ALL: Readonly<Record<"tcp" | "udp", readonly ProtocolName[]>> = {
   tcp: ["http1", "http2", "websocket", "mqtt", "coap-tcp", "tls"],
-  udp: ["coap"],
+  udp: ["coap", "dtls"],
 }
 
 const DEFAULT_LISTENERS: readonly ListenerData[] = [
@@ -104,6 +105,7 @@ function normalizeListener(
     anonymous: listener.anonymous ?? (!knowsUsers(data) && isLoopback(address.host)),
     unknownTo: listener.unknownTo ?? null,
     tls: address.transport === "udp" ? null : listenerTls(listener, { data, index, context }),
+    dtls: listener.dtls === undefined ? null : normalizeDtls(listener.dtls, ["listeners", index, "dtls"], context),
   }
 }
 

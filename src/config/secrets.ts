@@ -24,7 +24,7 @@ export function resolveSecret(secret: SecretData, folder: string): { value: stri
   }
 }
 
-const SECRET_KEYS = new Set(["token", "readToken", "password", "hash", "secret", "key", "psk"])
+const SECRET_KEYS = new Set(["token", "readToken", "password", "hash", "secret", "keyHex"])
 
 /** Maps of a name to something secret. */
 const SECRET_MAPS = new Set(["users", "keys"])
@@ -39,7 +39,9 @@ export function redact(value: unknown, parent = ""): unknown {
   if (value === null || typeof value !== "object") return value
   const entries = Object.entries(value).map(([key, inner]: [string, unknown]) => {
     const hides =
-      typeof inner === "string" && (SECRET_KEYS.has(key) ? key !== "key" : SECRET_MAPS.has(parent) && key !== "name")
+      typeof inner === "string" &&
+      // Elsewhere `key` names a file, or what to hash by.
+      (SECRET_KEYS.has(key) || (SECRET_MAPS.has(parent) && key !== "name") || (parent === "psk" && key === "key"))
     return [key, hides ? HIDDEN : redact(inner, key)] as const
   })
   return Object.fromEntries(entries)

@@ -24,6 +24,8 @@ export const METRICS = {
   tidegate_publishes_total: "publishes the broker took or refused, wills included",
   tidegate_deliveries_total: "deliveries due (matched) and handed to a connection (delivered)",
   tidegate_slow_clients: "MQTT connections that read too slowly",
+  tidegate_dtls_sessions: "DTLS sessions, those in their handshake too",
+  tidegate_dtls_handshakes_total: "DTLS handshakes that ended well",
   tidegate_subscriptions: "subscriptions of all subscribers",
   tidegate_mqtt_sessions: "sessions, by state",
   tidegate_retained_messages: "retained messages",

@@ -27,7 +27,7 @@ export interface Plan {
   readonly forward: ForwardPlan
 }
 
-export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "internal"
+export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "dtls" | "internal"
 
 export interface ListenerPlan {
   /** Stable name: the address as configured, `tcp://127.0.0.1:7000`. */
@@ -47,6 +47,21 @@ export interface ListenerPlan {
   readonly unknownTo: string | null
   /** How it speaks TLS, on the same port; null: not at all. */
   readonly tls: ServerTlsPlan | null
+  /** How it speaks DTLS beside CoAP; null: not at all. */
+  readonly dtls: DtlsPlan | null
+}
+
+export interface DtlsPlan {
+  readonly psk: readonly {
+    /** `*` stands for any run of characters. */
+    readonly identity: string
+    readonly keyHex: string
+    /** Whether each identity has a key of its own, made of this one. */
+    readonly derived: boolean
+  }[]
+  readonly certificate: PairPlan | null
+  readonly clientAuth: { readonly ca: readonly string[]; readonly mode: "request" | "require" } | null
+  readonly connectionId: boolean
 }
 
 /** PEM files. */
@@ -443,6 +458,10 @@ export interface CoapPlan {
   readonly maxObservers: number
   readonly maxObserversPerClient: number
   readonly dedupEntries: number
+  readonly maxSessions: number
+  readonly maxHandshakes: number
+  readonly maxHandshakesPerS: number
+  readonly sessionIdleMs: number
   readonly ackTimeoutMs: number
   readonly maxRetransmit: number
 }

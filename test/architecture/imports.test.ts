@@ -53,6 +53,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
   store: ["message", "broker"],
   ring: ["message"],
   tls: ["message"],
+  dtls: [],
   listener: ["message", "detect"],
   upstream: ["codec/kit", "codec/http", "balance", "resilience", "message"],
   proxy: [
@@ -71,6 +72,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
     "store",
     "ring",
     "tls",
+    "dtls",
     "listener",
     "upstream",
   ],
@@ -92,6 +94,7 @@ const PURE = [
   "policy",
   "broker",
   "tls",
+  "dtls",
 ]
 
 function sources(folder: string, ending: string): string[] {

@@ -3,7 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import test from "ava"
-import { loadConfig, loadData, redact } from "../../src/config/index.ts"
+import { HIDDEN, loadConfig, loadData, redact } from "../../src/config/index.ts"
 import { TidegateError } from "../../src/errors.ts"
 import { consistentHash, defineConfig, definePolicy, handler, http, path, retry, tcp } from "../../src/index.ts"
 
@@ -204,4 +204,26 @@ test("never throws anything but a coded error, whatever stands in a configuratio
     }
   }
   t.is(tcp().tcp, true)
+})
+
+test("says what is wrong with dtls", async (t) => {
+  const found = await problemsOf(`listeners:
+  - { address: "tcp://127.0.0.1:0", dtls: { psk: [{ identity: a, key: b }] } }
+  - { address: "udp://127.0.0.1:0", protocols: [dtls] }
+`)
+  t.regex(found.join("\n"), /a tcp listener has no DTLS/)
+  t.regex(found.join("\n"), /"dtls" where "dtls" says its keys/)
+  const deeper = await problemsOf(`listeners:
+  - { address: "udp://127.0.0.1:5684", dtls: {} }
+  - { address: "udp://127.0.0.1:5685", dtls: { psk: [{ identity: a, key: "${"k".repeat(33)}" }] } }
+`)
+  t.regex(deeper.join("\n"), /proves nothing/)
+  t.regex(deeper.join("\n"), /longer than 32 bytes/)
+})
+
+test("hides the keys of dtls and shows its files", (t) => {
+  const psk = [{ identity: "a", key: "b", keyHex: "62" }]
+  t.deepEqual(redact({ dtls: { psk, key: "file.pem" } }), {
+    dtls: { psk: [{ identity: "a", key: HIDDEN, keyHex: HIDDEN }], key: "file.pem" },
+  })
 })

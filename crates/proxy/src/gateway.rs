@@ -4,7 +4,7 @@
 
 use crate::handle::HandlerCalls;
 use crate::metrics::{Registry, Scraper};
-use crate::plan::{ListenerDto, Plan, PlanDto, Problem, Transport, compile};
+use crate::plan::{ListenerDto, Plan, PlanDto, Problem, TermsError, Transport, compile};
 use crate::recover;
 use crate::worker::{Clock, Control, Listening, Started, spawn};
 use arc_swap::ArcSwap;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     /// How fast CONNECTs are answered.
     pub(crate) pace: crate::mqtt::Pace,
     pub(crate) faults: crate::pubsub::Faults,
+    /// DTLS records on their way to the worker that has their session.
+    pub(crate) strays: crate::coap::Strays,
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
 }
@@ -155,7 +157,7 @@ impl Gateway {
             ));
         }
         let registry = Registry::new(workers);
-        let (empty, _) = compile(PlanDto::empty(), None, &registry).map_err(tls_error)?;
+        let (empty, _) = compile(PlanDto::empty(), None, &registry).map_err(terms_error)?;
         let empty = Arc::new(empty);
         let (clock, broker) = (Clock::start(), tidegate_broker::Shared::new(SharedLimits::default()));
         let opened = data_dir.map(|folder| recover::open(&folder, (&clock, workers), &broker)).transpose()?;
@@ -172,6 +174,7 @@ impl Gateway {
             secret: secret(),
             pace: Default::default(),
             faults: Default::default(),
+            strays: Default::default(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });
@@ -222,7 +225,7 @@ impl Gateway {
         let before = self.shared.plan.load_full();
         let (plan, problems) =
             compile(PlanDto { listeners: listeners.clone(), ..dto }, Some(&before), &self.shared.registry)
-                .map_err(tls_error)?;
+                .map_err(terms_error)?;
         let mut new = Vec::new();
         for listener in listeners.iter().filter(|listener| !bound.contains_key(&listener.name)) {
             new.push((Arc::new(listener.clone()), self.bind(listener)?));
@@ -427,9 +430,12 @@ impl Drop for Gateway {
     }
 }
 
-/// Certificates that cannot be used.
-fn tls_error(cause: tidegate_tls::TlsError) -> GatewayError {
-    error("TLS_INVALID", cause.to_string())
+/// Keys or certificates that cannot be used.
+fn terms_error(cause: TermsError) -> GatewayError {
+    match cause {
+        TermsError::Tls(cause) => error("TLS_INVALID", cause.to_string()),
+        TermsError::Dtls(listener, cause) => error("TLS_INVALID", format!("{listener}: {cause}")),
+    }
 }
 
 fn closed() -> GatewayError {

@@ -1,9 +1,10 @@
 /** `listeners` and `admin`: where the gateway can be reached. */
 import Type from "typebox"
+import { DtlsSchema } from "./dtls.ts"
 import { ServerTlsSchema } from "./tls.ts"
 import { Exact, Secret } from "./values.ts"
 
-const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls"] as const
+const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls", "dtls"] as const
 
 export const ListenerSchema = Exact({
   address: Type.String({ description: "tcp://HOST:PORT or udp://HOST:PORT; IPv6 in brackets; port 0: any free one" }),
@@ -20,6 +21,7 @@ export const ListenerSchema = Exact({
   ),
   trustedProxies: Type.Optional(Type.Array(Type.String(), { description: "CIDRs whose X-Forwarded-* is kept" })),
   unknownTo: Type.Optional(Type.String({ description: "HOST:PORT that unknown openings are spliced to" })),
+  dtls: Type.Optional(DtlsSchema),
   tls: Type.Optional(Type.Union([Type.Literal(false, { description: "none here" }), ServerTlsSchema])),
 })
 

@@ -68,6 +68,10 @@ export const COAP = {
   maxObservers: [100_000, 0, 10_000_000, "observations in total"],
   maxObserversPerClient: [100, 0, 100_000, "observations of one client"],
   dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],
+  maxSessions: [100_000, 0, 10_000_000, "DTLS sessions; new clients are shed, not those that are there"],
+  maxHandshakes: [1_024, 1, 1_000_000, "DTLS handshakes under way"],
+  maxHandshakesPerS: [1_000, 1, 1_000_000, "DTLS handshakes that begin in a second"],
+  sessionIdleMs: [86_400_000, 1_000, 31_536_000_000, "a silent DTLS session is kept"],
   ackTimeoutMs: [2_000, 100, 60_000, "before the first retransmission"],
   maxRetransmit: [4, 0, 20, "retransmissions"],
 } as const satisfies Record<string, NumberRow>

@@ -87,9 +87,14 @@ impl Endpoint {
     /// A connection is gone, and with it what it observed (RFC 8323 section 7.4).
     pub fn close_stream(&mut self, peer: SocketAddr) {
         if self.streams.remove(&peer).is_some() {
-            let observed = self.peers.get(peer).map(|peer| peer.observers.clone()).unwrap_or_default();
-            observed.into_iter().for_each(|observer| self.end(observer, GoneReason::Timeout));
+            self.forget_peer(peer);
         }
+    }
+
+    /// Ends what a peer observes that is known to be gone.
+    pub fn forget_peer(&mut self, peer: SocketAddr) {
+        let observed = self.peers.get(peer).map(|peer| peer.observers.clone()).unwrap_or_default();
+        observed.into_iter().for_each(|observer| self.end(observer, GoneReason::Timeout));
     }
 
     /// Takes a message as the stream carries it, whole.

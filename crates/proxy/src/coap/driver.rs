@@ -1,6 +1,7 @@
 //! One socket and its server: reads what is there, lets the server work, writes once.
 
 use super::inbox::Inbox;
+use super::secure::Secure;
 use super::server::{Listener, Server};
 use crate::plan::ListenerDto;
 use crate::worker::{Level, Worker};
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tidegate_dtls::looks_like_dtls;
 use tidegate_listener::{BATCH, Datagrams};
 use tidegate_message::Protocol;
 use tokio::time::{Instant, Sleep};
@@ -23,6 +25,7 @@ struct Driver {
     number: u32,
     datagrams: Datagrams,
     server: Server,
+    secure: Secure,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends; 0: it does not matter.
     armed_at: u64,
@@ -47,10 +50,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
     };
     let number = worker.coap.enter();
+    let secure = Secure::new(&worker, &listener);
     let server = Server::new(worker, (Listener::new(&listener), number));
     let _leave = Leave(Rc::clone(&server.inbox));
     let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
-    let mut driver = Driver { number, datagrams, server, sleep, armed_at: 0, rest_until: 0 };
+    let mut driver = Driver { number, datagrams, server, secure, sleep, armed_at: 0, rest_until: 0 };
     let running = tokio::task::spawn_local(poll_fn(move |cx| driver.poll(cx)));
     // Its end, if it has one, is this task's.
     let _ = running.await;
@@ -70,16 +74,21 @@ impl Driver {
         self.server.worker.coap.register(self.number, cx.waker());
         self.server.now_ms = self.server.worker.clock.millis();
         let is_leaving = self.server.inbox.is_leaving();
+        self.secure.adopt();
         let has_more = self.receive(cx);
+        self.secure.take_strays(&mut self.server, cx);
         if is_leaving {
             self.server.leave();
         }
         self.server.take_finished();
         self.server.handle_timeouts();
+        self.secure.handle_timeouts(self.server.now_ms);
         self.server.take_observed();
         self.server.worker.coap.set_waiting(self.number, self.server.waiting.len());
         self.flush();
         if self.server.is_done() {
+            self.secure.leave();
+            self.flush();
             return Poll::Ready(());
         }
         if has_more || self.arm(cx).is_ready() {
@@ -106,7 +115,10 @@ impl Driver {
             for index in 0..count {
                 // One that was cut is too large by its length, which the server sees.
                 if let Some((peer, datagram, _)) = self.datagrams.received(index) {
-                    self.server.handle(peer, datagram);
+                    match looks_like_dtls(datagram) {
+                        true => self.secure.handle(&mut self.server, (peer, datagram)),
+                        false => self.server.handle(peer, datagram),
+                    }
                 }
             }
             if count < BATCH {
@@ -118,14 +130,18 @@ impl Driver {
     }
 
     fn flush(&mut self) {
+        let now_ms = self.server.now_ms;
         let outbox = self.server.endpoint.outbox();
-        if outbox.is_empty() {
-            return;
-        }
         for (to, datagram) in outbox.iter() {
-            self.datagrams.queue(to, |out| out.extend_from_slice(datagram));
+            if !self.secure.seal(now_ms, (to, datagram)) {
+                self.datagrams.queue(to, |out| out.extend_from_slice(datagram));
+            }
         }
         outbox.clear();
+        self.secure.flush(&mut self.server, &mut self.datagrams);
+        if !self.datagrams.has_queued() {
+            return;
+        }
         let lost = self.datagrams.flush();
         if lost > 0 {
             self.server.worker.counters.dropped(Protocol::Coap, "coap-send-full", lost as u64);
@@ -135,7 +151,10 @@ impl Driver {
     /// Ready: something is due already.
     fn arm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let rest = (self.rest_until > self.server.now_ms).then_some(self.rest_until);
-        let Some(due) = self.server.next_timeout().into_iter().chain(rest).min() else { return Poll::Pending };
+        let Some(due) = self.server.next_timeout().into_iter().chain(rest).chain(self.secure.next_timeout()).min()
+        else {
+            return Poll::Pending;
+        };
         if due != self.armed_at {
             self.armed_at = due;
             let wait = Duration::from_millis(due.saturating_sub(self.server.worker.clock.millis()));

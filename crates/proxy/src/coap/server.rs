@@ -33,17 +33,20 @@ pub(super) struct Listener {
     trusted: Vec<ipnet::IpNet>,
     /// Whether peers need not say who they are: CoAP without security cannot.
     pub(super) anonymous: bool,
+    /// Whether it takes messages without security.
+    is_plain: bool,
 }
 
 impl Listener {
     pub(super) fn new(listener: &ListenerDto) -> Self {
         let trusted = listener.trusted_proxies.iter().filter_map(|network| network.parse().ok()).collect();
-        Listener { trusted, anonymous: listener.anonymous }
+        let is_plain = listener.protocols.iter().any(|protocol| protocol == Protocol::Coap.label());
+        Listener { trusted, anonymous: listener.anonymous, is_plain }
     }
 
     /// Of streams, whose addresses TCP has proven.
     pub(super) const fn of_streams(anonymous: bool) -> Self {
-        Listener { trusted: Vec::new(), anonymous }
+        Listener { trusted: Vec::new(), anonymous, is_plain: true }
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -92,8 +95,20 @@ impl Server {
 
     /// Takes a datagram.
     pub(super) fn handle(&mut self, peer: SocketAddr, datagram: &[u8]) {
-        let arrival = Arrival { now_ms: self.now_ms, peer, trusted: self.listener.trusts(peer.ip()) };
-        match self.endpoint.handle_datagram(&arrival, datagram) {
+        if !self.listener.is_plain {
+            return self.worker.dropped(Protocol::Coap, "coap-plain");
+        }
+        let trusted = self.listener.trusts(peer.ip());
+        self.take_datagram(&Arrival { now_ms: self.now_ms, peer, trusted }, datagram);
+    }
+
+    /// Takes what a record carried; its cookie and its keys have proven the address.
+    pub(super) fn handle_secured(&mut self, name: SocketAddr, plaintext: &[u8]) {
+        self.take_datagram(&Arrival { now_ms: self.now_ms, peer: name, trusted: true }, plaintext);
+    }
+
+    fn take_datagram(&mut self, arrival: &Arrival, datagram: &[u8]) {
+        match self.endpoint.handle_datagram(arrival, datagram) {
             Event::Request(request) => self.handle_request(&request, datagram),
             Event::Handled(handled) => self.count(Protocol::Coap, handled),
             Event::Closing => {}
@@ -103,15 +118,23 @@ impl Server {
     /// A connection has come.
     pub(super) fn open_stream(&mut self, peer: SocketAddr, transport: Transport, access: Access) {
         if access.user.is_some() {
-            self.logged_in.insert(peer, access);
+            self.log_in(peer, access);
         }
         self.endpoint.open_stream(peer, transport);
     }
 
     /// A connection is gone, and what it observed with it.
     pub(super) fn close_stream(&mut self, peer: SocketAddr) {
-        self.logged_in.remove(&peer);
+        self.log_out(peer);
         self.endpoint.close_stream(peer);
+    }
+
+    pub(super) fn log_in(&mut self, peer: SocketAddr, access: Access) {
+        self.logged_in.insert(peer, access);
+    }
+
+    pub(super) fn log_out(&mut self, peer: SocketAddr) {
+        self.logged_in.remove(&peer);
     }
 
     /// Takes a message of a stream. `false`: the connection ends.

@@ -5,6 +5,7 @@ use super::dispatch::Call;
 use super::inbox::Finished;
 use super::kept::Whole;
 use super::server::Server;
+use super::view::CoapView;
 use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
@@ -160,9 +161,10 @@ fn target(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
 }
 
 /// RFC 8323 section 8: what the URI of a request over a stream begins with.
-const fn scheme(protocol: Protocol) -> &'static [u8] {
-    match protocol {
+fn scheme(view: &CoapView<'_>) -> &'static [u8] {
+    match view.protocol {
         Protocol::CoapTcp => b"coap+tcp",
+        _ if tidegate_dtls::is_name(&view.peer.address) => b"coaps",
         _ => b"coap",
     }
 }
@@ -184,7 +186,7 @@ fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
         ("If-None-Match", has(OptionNumber::IF_NONE_MATCH)),
         ("traceparent", call.view.trace()),
         ("X-Forwarded-For", Some(peer.as_bytes())),
-        ("X-Forwarded-Proto", Some(scheme(call.view.protocol))),
+        ("X-Forwarded-Proto", Some(scheme(&call.view))),
         ("X-Forwarded-Host", call.view.host()),
     ];
     for (name, value) in own {

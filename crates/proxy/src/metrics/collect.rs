@@ -39,6 +39,8 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
             let labels = [("protocol", "mqtt"), ("listener", "all"), ("outcome", "refused-rate")];
             count(into, "tidegate_connections_total", &labels, worker.refused_rate.value());
         }
+        gauge(into, "tidegate_dtls_sessions", &[], worker.dtls_sessions.value() as f64);
+        count(into, "tidegate_dtls_handshakes_total", &[], worker.dtls_handshakes.value());
         gauge(into, "tidegate_subscriptions", &[], worker.subscriptions.value() as f64);
         let publishes = [("accepted", &worker.publishes_accepted), ("refused", &worker.publishes_refused)];
         for (outcome, counter) in publishes {

@@ -126,6 +126,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) sessions_connected: Counter,
     pub(crate) sessions_disconnected: Counter,
     pub(crate) subscriptions: Counter,
+    pub(crate) dtls_sessions: Counter,
+    pub(crate) dtls_handshakes: Counter,
     /// MQTT connections that read too slowly.
     pub(crate) slow: Counter,
     /// CONNECTs that came too fast.

@@ -3,7 +3,7 @@
 
 use super::brokers::Brokers;
 use super::dto::*;
-use super::{Trust, Upstream};
+use super::{TermsError, Trust, Upstream};
 use crate::access::AccessSink;
 use crate::auth::Tokens;
 use crate::compress::Compression;
@@ -15,7 +15,6 @@ use tidegate_http::reason;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
 use tidegate_route::{RouteSpec, RouteTable};
-use tidegate_tls::TlsError;
 
 /// Something in the plan that does not work; the rest does.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -182,7 +181,7 @@ pub(crate) fn compile(
     dto: PlanDto,
     before: Option<&Plan>,
     registry: &Registry,
-) -> Result<(Plan, Vec<Problem>), TlsError> {
+) -> Result<(Plan, Vec<Problem>), TermsError> {
     let mut listeners = HashMap::new();
     for listener in &dto.listeners {
         let known = before.and_then(|plan| plan.listeners.get(&listener.name));

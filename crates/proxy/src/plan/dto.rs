@@ -5,6 +5,7 @@ use crate::access::AccessLogDto;
 use serde::Deserialize;
 use tidegate_balance::BalancePlan;
 use tidegate_broker::{Action, Rule};
+use tidegate_dtls::DtlsPlan;
 use tidegate_policy::{ScriptPlan, StepPlan};
 use tidegate_route::MatchPlan;
 use tidegate_tls::{ClientPlan, ServerPlan};
@@ -73,6 +74,10 @@ impl PlanDto {
                 max_observers: 10_000,
                 max_observers_per_client: 100,
                 dedup_entries: 16_384,
+                max_sessions: 100_000,
+                max_handshakes: 1_024,
+                max_handshakes_per_s: 1_000,
+                session_idle_ms: 86_400_000,
                 ack_timeout_ms: 2_000,
                 max_retransmit: 4,
             },
@@ -117,6 +122,8 @@ pub(crate) struct ListenerDto {
     pub(crate) anonymous: bool,
     pub(crate) unknown_to: Option<String>,
     pub(crate) tls: Option<ServerPlan>,
+    #[serde(default)]
+    pub(crate) dtls: Option<DtlsPlan>,
 }
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,6 +273,10 @@ pub(crate) struct CoapDto {
     pub(crate) max_observers: usize,
     pub(crate) max_observers_per_client: usize,
     pub(crate) dedup_entries: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) max_handshakes: usize,
+    pub(crate) max_handshakes_per_s: u32,
+    pub(crate) session_idle_ms: u64,
     pub(crate) ack_timeout_ms: u64,
     pub(crate) max_retransmit: u32,
 }

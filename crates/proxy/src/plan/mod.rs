@@ -11,5 +11,5 @@ mod upstream;
 pub use compile::Problem;
 pub(crate) use compile::{AuthService, Canned, Plan, Route, Script, Target, compile};
 pub(crate) use dto::{Durability, JwtDto, JwtKeyDto, ListenerDto, PlanDto, SharedSubscriptions, Transport};
-pub(crate) use trust::Trust;
+pub(crate) use trust::{TermsError, Trust};
 pub(crate) use upstream::Upstream;

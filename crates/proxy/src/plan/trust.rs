@@ -5,6 +5,7 @@ use super::dto::ListenerDto;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tidegate_dtls::{DtlsError, Terms};
 use tidegate_http::RequestHead;
 use tidegate_message::Protocol;
 use tidegate_tls::{ServerTerms, TlsError};
@@ -23,6 +24,22 @@ pub(crate) struct Trust {
     pub(crate) unknown_to: Option<SocketAddr>,
     /// How it speaks TLS; `None`: it does not.
     pub(crate) tls: Option<Arc<ServerTerms>>,
+    /// How it speaks DTLS; `None`: it does not.
+    pub(crate) dtls: Option<Arc<Terms>>,
+}
+
+/// Why a listener's terms cannot be used.
+#[derive(Debug)]
+pub(crate) enum TermsError {
+    Tls(TlsError),
+    /// With the listener's name.
+    Dtls(String, DtlsError),
+}
+
+impl From<TlsError> for TermsError {
+    fn from(cause: TlsError) -> Self {
+        TermsError::Tls(cause)
+    }
 }
 
 impl Trust {
@@ -30,10 +47,12 @@ impl Trust {
     ///
     /// # Errors
     /// The file of certificates that cannot be used.
-    pub(crate) fn new(listener: &ListenerDto, before: Option<&Trust>) -> Result<Trust, TlsError> {
+    pub(crate) fn new(listener: &ListenerDto, before: Option<&Trust>) -> Result<Trust, TermsError> {
         let networks = |list: &[String]| list.iter().filter_map(|text| network(text)).collect();
         let known = |name: &String| Protocol::ALL.into_iter().find(|protocol| protocol.label() == name);
         let known_terms = before.and_then(|before| before.tls.as_ref());
+        let known_dtls = before.and_then(|before| before.dtls.as_ref());
+        let dtls = listener.dtls.as_ref().map(|plan| Terms::load(plan, known_dtls)).transpose();
         Ok(Trust {
             trusted_proxies: networks(&listener.trusted_proxies),
             proxy_protocol_from: networks(&listener.proxy_protocol_from),
@@ -41,6 +60,7 @@ impl Trust {
             anonymous: listener.anonymous,
             unknown_to: listener.unknown_to.as_ref().and_then(|address| address.parse().ok()),
             tls: listener.tls.as_ref().map(|plan| ServerTerms::load(plan, known_terms)).transpose()?,
+            dtls: dtls.map_err(|cause| TermsError::Dtls(listener.name.clone(), cause))?,
         })
     }
 }

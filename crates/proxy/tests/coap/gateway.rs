@@ -65,6 +65,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         },
         "coap": {
             "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "dedupEntries": 1024,
+            "maxSessions": 100, "maxHandshakes": 10, "maxHandshakesPerS": 100, "sessionIdleMs": 60_000,
             "ackTimeoutMs": 2000, "maxRetransmit": 4,
         },
         "access": { "users": [], "superusers": [], "jwt": null, "http": null, "acl": [] },

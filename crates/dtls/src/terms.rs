@@ -1,0 +1,67 @@
+//! What a listener proves and asks for, read from its files once and shared by workers.
+
+use std::sync::Arc;
+
+use crate::cookie::CookieKey;
+use crate::engine;
+use crate::psk::PskTable;
+use crate::{ClientAuthMode, DtlsError, DtlsPlan};
+
+/// Loaded terms.
+pub struct Terms {
+    pub(crate) plan: DtlsPlan,
+    pub(crate) psk: PskTable,
+    /// The chain and its key, PEM with a closing NUL, as the library wants it.
+    pub(crate) certificate: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) authorities: Vec<Vec<u8>>,
+    pub(crate) client_auth: Option<ClientAuthMode>,
+    pub(crate) cookies: CookieKey,
+}
+
+impl std::fmt::Debug for Terms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+impl Terms {
+    /// Reads and checks the files of a plan. Terms whose content is that of `before`
+    /// are those, so that sessions do not notice.
+    ///
+    /// # Errors
+    /// What is wrong, or that this build has no DTLS.
+    pub fn load(plan: &DtlsPlan, before: Option<&Arc<Terms>>) -> Result<Arc<Terms>, DtlsError> {
+        let pem = |path: &String| match std::fs::read(path) {
+            Ok(mut bytes) => {
+                bytes.push(0);
+                Ok(bytes)
+            }
+            Err(cause) => Err(DtlsError::File { path: path.clone(), cause }),
+        };
+        let pair = plan.certificate.as_ref();
+        let certificate = pair.map(|pair| Ok::<_, DtlsError>((pem(&pair.cert)?, pem(&pair.key)?))).transpose()?;
+        let authorities = plan.client_auth.iter().flat_map(|auth| &auth.ca).map(pem).collect::<Result<_, _>>()?;
+        let fresh = |before: &&Arc<Terms>| {
+            before.plan == *plan && before.certificate == certificate && before.authorities == authorities
+        };
+        if let Some(before) = before.filter(fresh) {
+            return Ok(Arc::clone(before));
+        }
+        let terms = Terms {
+            psk: PskTable::new(&plan.psk),
+            client_auth: plan.client_auth.as_ref().map(|auth| auth.mode),
+            cookies: match before {
+                Some(before) => before.cookies,
+                None => CookieKey::random().map_err(|_| engine::no_randomness())?,
+            },
+            plan: plan.clone(),
+            certificate,
+            authorities,
+        };
+        if terms.psk.is_empty() && terms.certificate.is_none() {
+            return Err(DtlsError::NothingToProve);
+        }
+        engine::check(&terms)?;
+        Ok(Arc::new(terms))
+    }
+}

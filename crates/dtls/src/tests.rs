@@ -1,0 +1,271 @@
+//! A server's sessions and clients of the same library, on a clock and a network made
+//! of function calls.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::engine::client::Client;
+use crate::sessions::{Bounds, Event, Handled, Sessions};
+use crate::{DtlsPlan, PskPlan, Terms};
+
+const BOUNDS: Bounds = Bounds { sessions: 4, handshakes: 3, handshakes_per_s: 100, idle_ms: 100_000 };
+
+fn at(port: u16) -> SocketAddr {
+    ([192, 0, 2, 1], port).into()
+}
+
+fn terms(connection_id: bool) -> Arc<Terms> {
+    let psk = PskPlan { identity: "plant-*".into(), key_hex: "736563726574".into(), derived: false };
+    let plan = DtlsPlan { psk: vec![psk], certificate: None, client_auth: None, connection_id };
+    Terms::load(&plan, None).expect("terms")
+}
+
+struct Net {
+    server: Sessions,
+    now: u64,
+    opened: Vec<(SocketAddr, Option<Arc<str>>)>,
+    data: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+impl Net {
+    fn new() -> Net {
+        let server = Sessions::new(&terms(true), (3, BOUNDS)).expect("sessions");
+        Net { server, now: 1_000_000, opened: Vec::new(), data: Vec::new() }
+    }
+
+    fn give(&mut self, from: SocketAddr, datagram: &[u8]) -> Handled {
+        let (opened, data) = (&mut self.opened, &mut self.data);
+        self.server.handle(self.now, (from, datagram), &mut |event| match event {
+            Event::Opened { name, identity } => opened.push((name, identity)),
+            Event::Data { name, plaintext } => data.push((name, plaintext.to_vec())),
+        })
+    }
+
+    fn take(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        std::iter::from_fn(|| self.server.poll_output()).collect()
+    }
+
+    /// Carries datagrams until the client is done or fails.
+    fn connect(&mut self, from: SocketAddr, client: &mut Client) -> Result<SocketAddr, i32> {
+        let mut done = client.shake_hands(&[])?;
+        for _ in 0..10 {
+            for datagram in client.take_output() {
+                self.give(from, &datagram);
+            }
+            if done {
+                return Ok(self.opened.last().expect("opened").0);
+            }
+            for (to, datagram) in self.take() {
+                assert_eq!(to, from);
+                done = client.shake_hands(&datagram)?;
+            }
+        }
+        Err(0)
+    }
+}
+
+fn client() -> Client {
+    Client::new(("plant-7", b"secret"), true)
+}
+
+#[test]
+fn a_client_with_the_key_gets_in_under_its_identity_and_both_ways_carry_data() {
+    let mut net = Net::new();
+    let mut client = client();
+    let name = net.connect(at(1), &mut client).expect("connected");
+    assert_eq!(net.opened, [(name, Some(Arc::from("plant-7")))]);
+    let record = client.write(b"ping");
+    assert_eq!(net.give(at(1), &record), Handled::Taken);
+    assert_eq!(net.data, [(name, b"ping".to_vec())]);
+    assert!(net.server.seal(net.now, name, b"pong"));
+    let (to, record) = net.take().pop().expect("a record");
+    assert_eq!((to, client.read(&record)), (at(1), Some(b"pong".to_vec())));
+}
+
+#[test]
+fn nothing_is_kept_before_the_cookie_has_come_back() {
+    let mut net = Net::new();
+    let mut hellos = Vec::new();
+    for port in 1..200 {
+        let mut client = client();
+        client.shake_hands(&[]).expect("begun");
+        hellos = client.take_output();
+        assert_eq!(net.give(at(port), &hellos[0]), Handled::Taken);
+    }
+    assert!(net.server.is_empty());
+    assert!(net.take().iter().all(|(_, answer)| answer.len() <= hellos[0].len()), "no amplification");
+}
+
+#[test]
+fn a_cookie_of_another_address_is_worth_nothing() {
+    let mut net = Net::new();
+    let mut client = client();
+    client.shake_hands(&[]).expect("begun");
+    net.give(at(1), &client.take_output()[0]);
+    let (_, verify) = net.take().pop().expect("asked");
+    client.shake_hands(&verify).expect("goes on");
+    let second = client.take_output().pop().expect("a hello with the cookie");
+    net.give(at(2), &second);
+    assert!(net.server.is_empty());
+    net.give(at(1), &second);
+    assert_eq!(net.server.len(), 1);
+}
+
+#[test]
+fn an_identity_that_nobody_has_and_a_wrong_key_do_not_get_in() {
+    let mut net = Net::new();
+    let mut unknown = Client::new(("stranger", b"secret"), true);
+    assert!(net.connect(at(1), &mut unknown).is_err());
+    assert_eq!(net.server.poll_closed(), Some((at(1), "dtls-unknown-identity")));
+    let mut wrong = Client::new(("plant-7", b"guess"), true);
+    assert!(net.connect(at(2), &mut wrong).is_err());
+    assert!(net.opened.is_empty());
+    net.now += 31_000;
+    net.server.handle_timeout(net.now);
+    assert!(net.server.is_empty());
+}
+
+#[test]
+fn a_client_goes_on_from_another_address_without_a_handshake() {
+    let mut net = Net::new();
+    let mut client = client();
+    let name = net.connect(at(1), &mut client).expect("connected");
+    let first = client.write(b"one");
+    net.give(at(1), &first);
+    let moved = client.write(b"two");
+    assert_eq!(moved[0], 25, "with the connection id");
+    net.give(at(9), &moved);
+    assert_eq!(net.data, [(name, b"one".to_vec()), (name, b"two".to_vec())]);
+    assert!(net.server.seal(net.now, name, b"here"));
+    let (to, record) = net.take().pop().expect("a record");
+    assert_eq!((to, client.read(&record)), (at(9), Some(b"here".to_vec())));
+}
+
+#[test]
+fn an_address_is_believed_only_after_a_record_that_is_authentic_and_newer() {
+    let mut net = Net::new();
+    let mut client = client();
+    let name = net.connect(at(1), &mut client).expect("connected");
+    let (old, new) = (client.write(b"old"), client.write(b"new"));
+    net.give(at(1), &new);
+    let mut forged = client.write(b"forged");
+    let genuine = forged.clone();
+    *forged.last_mut().expect("a tag") ^= 1;
+    net.give(at(6), &forged);
+    // A record that was held back, sent from elsewhere.
+    net.give(at(7), &old);
+    // And one that was here already.
+    net.give(at(8), &new);
+    net.server.seal(net.now, name, b"x");
+    assert_eq!(net.take().pop().expect("a record").0, at(1));
+    assert_eq!(net.data.len(), 2, "neither forged nor replayed");
+    net.give(at(9), &genuine);
+    net.server.seal(net.now, name, b"x");
+    assert_eq!(net.take().pop().expect("a record").0, at(9));
+}
+
+#[test]
+fn a_record_of_another_workers_session_says_whose_it_is() {
+    let mut net = Net::new();
+    let mut client = client();
+    net.connect(at(1), &mut client).expect("connected");
+    let record = client.write(b"x");
+    let mut other = Sessions::new(&terms(true), (4, BOUNDS)).expect("sessions");
+    assert_eq!(other.handle(net.now, (at(9), &record), &mut |_| {}), Handled::Strayed(3));
+}
+
+#[test]
+fn new_peers_are_shed_where_there_are_too_many_and_old_ones_stay() {
+    let mut net = Net::new();
+    let mut clients: Vec<Client> = (0..4).map(|_| client()).collect();
+    for (port, client) in (1..).zip(&mut clients) {
+        net.connect(at(port), client).expect("connected");
+    }
+    let mut fifth = client();
+    fifth.shake_hands(&[]).expect("begun");
+    net.give(at(5), &fifth.take_output()[0]);
+    let (_, verify) = net.take().pop().expect("asked");
+    fifth.shake_hands(&verify).expect("goes on");
+    assert_eq!(net.give(at(5), &fifth.take_output()[0]), Handled::Dropped("dtls-sessions-full"));
+    let record = clients[0].write(b"still here");
+    net.give(at(1), &record);
+    assert_eq!(net.data.len(), 1);
+    // Silence makes room.
+    net.now += BOUNDS.idle_ms + 1;
+    net.server.handle_timeout(net.now);
+    assert!(net.server.is_empty());
+}
+
+#[test]
+fn handshakes_under_way_are_bounded() {
+    let mut net = Net::new();
+    let mut outcomes = Vec::new();
+    for port in 1..=4 {
+        let mut client = client();
+        client.shake_hands(&[]).expect("begun");
+        net.give(at(port), &client.take_output()[0]);
+        let (_, verify) = net.take().pop().expect("asked");
+        client.shake_hands(&verify).expect("goes on");
+        outcomes.push(net.give(at(port), &client.take_output()[0]));
+        net.take();
+    }
+    assert_eq!(outcomes[2..], [Handled::Taken, Handled::Dropped("dtls-handshakes-full")]);
+}
+
+#[test]
+fn a_client_that_begins_anew_takes_the_place_of_its_old_session() {
+    let mut net = Net::new();
+    let plain = || Client::new(("plant-7", b"secret"), false);
+    let (mut before, mut after) = (plain(), plain());
+    let first = net.connect(at(1), &mut before).expect("connected");
+    let second = net.connect(at(1), &mut after).expect("connected again");
+    assert_ne!(first, second);
+    assert_eq!(net.server.poll_closed(), Some((first, "dtls-replaced")));
+    assert!(!net.server.seal(net.now, first, b"x") && net.server.seal(net.now, second, b"x"));
+}
+
+#[test]
+fn whoever_gets_the_address_of_a_client_that_has_moved_does_not_end_its_session() {
+    let mut net = Net::new();
+    let (mut moved, mut other) = (client(), client());
+    let first = net.connect(at(1), &mut moved).expect("connected");
+    net.connect(at(1), &mut other).expect("connected");
+    let record = moved.write(b"from elsewhere");
+    net.give(at(2), &record);
+    assert_eq!(net.data, [(first, b"from elsewhere".to_vec())]);
+    let record = other.write(b"from there");
+    net.give(at(1), &record);
+    assert_eq!(net.data.len(), 2);
+}
+
+#[test]
+fn a_lost_flight_is_sent_again_by_time() {
+    let mut net = Net::new();
+    let mut client = client();
+    client.shake_hands(&[]).expect("begun");
+    net.give(at(1), &client.take_output()[0]);
+    let (_, verify) = net.take().pop().expect("asked");
+    client.shake_hands(&verify).expect("goes on");
+    net.give(at(1), &client.take_output()[0]);
+    let lost = net.take();
+    net.now += 1_100;
+    net.server.handle_timeout(net.now);
+    assert_eq!(net.take().len(), lost.len());
+}
+
+#[test]
+fn hostile_datagrams_change_nothing() {
+    let mut net = Net::new();
+    let mut client = client();
+    net.connect(at(1), &mut client).expect("connected");
+    let record = client.write(b"good");
+    for index in 0..record.len() {
+        let mut broken = record.clone();
+        broken[index] ^= 0x55;
+        net.give(at(1), &broken);
+        net.give(at(1), &record[..index]);
+    }
+    assert!(net.data.is_empty());
+    net.give(at(1), &record);
+    assert_eq!(net.data.len(), 1);
+}

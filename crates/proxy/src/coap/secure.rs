@@ -1,0 +1,187 @@
+//! DTLS of one socket: records come in, what they carry goes to the server under the
+//! session's name, which stays when the peer's address changes; what is for a name is
+//! sealed. A record of another worker's session is handed over: the kernel deals by
+//! address, and the peer's is a new one.
+
+use super::server::Server;
+use crate::plan::ListenerDto;
+use crate::worker::{Level, Worker};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tidegate_broker::Access;
+use tidegate_dtls::{Bounds, Event, Handled, Sessions, Terms, is_name};
+use tidegate_listener::Datagrams;
+use tidegate_message::Protocol;
+use tokio::sync::mpsc;
+
+/// Records that wait for another worker; beyond, they are lost, as on the way.
+const STRAYS_MAX: usize = 1_024;
+
+/// A record and where it came from.
+type Stray = (SocketAddr, Box<[u8]>);
+
+/// The ways to the workers of each listener. Locked only where a record has strayed.
+#[derive(Default)]
+pub(crate) struct Strays(Mutex<HashMap<(String, u8), mpsc::Sender<Stray>>>);
+
+/// DTLS of one socket.
+pub(super) struct Secure {
+    worker: Rc<Worker>,
+    listener: String,
+    /// `None`: the listener speaks none.
+    sessions: Option<Sessions>,
+    terms: Option<Arc<Terms>>,
+    strays: mpsc::Receiver<Stray>,
+    /// The plan that the terms are from.
+    version: u64,
+    /// Sessions, as the counters know them.
+    told: u64,
+}
+
+impl Secure {
+    pub(super) fn new(worker: &Rc<Worker>, listener: &ListenerDto) -> Self {
+        let (way, strays) = mpsc::channel(STRAYS_MAX);
+        worker.shared.strays.0.lock().insert((listener.name.clone(), worker.id as u8), way);
+        let (worker, listener) = (Rc::clone(worker), listener.name.clone());
+        let mut secure = Secure { worker, listener, sessions: None, terms: None, strays, version: u64::MAX, told: 0 };
+        secure.adopt();
+        secure
+    }
+
+    /// Takes the terms of the plan that is in force; sessions keep those that they began with.
+    pub(super) fn adopt(&mut self) {
+        let plan = self.worker.plan();
+        if plan.plan.version == self.version {
+            return;
+        }
+        self.version = plan.plan.version;
+        // A listener that is not in the plan any more has the terms that it began with.
+        let Some(trust) = plan.plan.listeners.get(&self.listener) else { return };
+        self.terms.clone_from(&trust.dtls);
+        let Some(terms) = &self.terms else { return };
+        let bounds = bounds(&self.worker);
+        let adopted = match &mut self.sessions {
+            Some(sessions) => sessions.adopt(terms, bounds),
+            None => Sessions::new(terms, (self.worker.id as u8, bounds)).map(|new| self.sessions = Some(new)),
+        };
+        if let Err(cause) = adopted {
+            self.worker.log(Level::Error, &format!("{}: dtls stays as it was: {cause}", self.listener));
+        }
+    }
+
+    /// Takes a record.
+    pub(super) fn handle(&mut self, server: &mut Server, (from, datagram): (SocketAddr, &[u8])) {
+        // Without terms nothing begins; what is there goes on.
+        let Some(sessions) = self.sessions.as_mut().filter(|sessions| self.terms.is_some() || !sessions.is_empty())
+        else {
+            return self.worker.dropped(Protocol::Coap, "dtls-off");
+        };
+        let handled = sessions.handle(server.now_ms, (from, datagram), &mut |event| match event {
+            Event::Opened { name, identity } => server.open_secured(name, identity),
+            Event::Data { name, plaintext } => server.handle_secured(name, plaintext),
+        });
+        match handled {
+            Handled::Taken => {}
+            Handled::Dropped(reason) => self.worker.dropped(Protocol::Coap, reason),
+            Handled::Strayed(worker) => self.pass_on(worker, (from, datagram.into())),
+        }
+    }
+
+    fn pass_on(&self, worker: u8, stray: Stray) {
+        let way = self.worker.shared.strays.0.lock().get(&(self.listener.clone(), worker)).cloned();
+        if way.is_none_or(|way| way.try_send(stray).is_err()) {
+            self.worker.dropped(Protocol::Coap, "dtls-strayed");
+        }
+    }
+
+    /// Takes what strayed to other workers.
+    pub(super) fn take_strays(&mut self, server: &mut Server, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some((from, datagram))) = self.strays.poll_recv(cx) {
+            self.handle(server, (from, &datagram));
+        }
+    }
+
+    /// Seals what is for a session. `false`: it is for an address.
+    pub(super) fn seal(&mut self, now_ms: u64, (to, plaintext): (SocketAddr, &[u8])) -> bool {
+        let Some(sessions) = self.sessions.as_mut().filter(|_| is_name(&to)) else { return false };
+        if !sessions.seal(now_ms, to, plaintext) {
+            self.worker.dropped(Protocol::Coap, "dtls-gone");
+        }
+        true
+    }
+
+    /// Tells the server who is gone, and queues what the sessions want to send.
+    pub(super) fn flush(&mut self, server: &mut Server, datagrams: &mut Datagrams) {
+        let Some(sessions) = &mut self.sessions else { return };
+        while let Some((peer, reason)) = sessions.poll_closed() {
+            if reason != "dtls-closed" {
+                self.worker.dropped(Protocol::Coap, reason);
+            }
+            server.close_secured(peer);
+        }
+        while let Some((to, datagram)) = sessions.poll_output() {
+            datagrams.queue(to, |out| out.extend_from_slice(&datagram));
+        }
+        // Other sockets of the worker have theirs.
+        let counter = &self.worker.counters.dtls_sessions;
+        let told = std::mem::replace(&mut self.told, sessions.len() as u64);
+        counter.set(counter.value() + self.told - told);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        self.sessions.as_ref()?.next_timeout()
+    }
+
+    pub(super) fn handle_timeouts(&mut self, now_ms: u64) {
+        if let Some(sessions) = &mut self.sessions {
+            sessions.handle_timeout(now_ms);
+        }
+    }
+
+    /// Says goodbye to everybody.
+    pub(super) fn leave(&mut self) {
+        if let Some(sessions) = &mut self.sessions {
+            sessions.leave();
+        }
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.worker.shared.strays.0.lock().remove(&(self.listener.clone(), self.worker.id as u8));
+        let counter = &self.worker.counters.dtls_sessions;
+        counter.set(counter.value() - self.told);
+    }
+}
+
+fn bounds(worker: &Worker) -> Bounds {
+    let plan = worker.plan();
+    let coap = &plan.plan.coap;
+    let workers = worker.shared.registry.workers.len().max(1);
+    Bounds {
+        sessions: coap.max_sessions.div_ceil(workers),
+        handshakes: coap.max_handshakes.div_ceil(workers),
+        handshakes_per_s: coap.max_handshakes_per_s.div_ceil(workers as u32),
+        idle_ms: coap.session_idle_ms,
+    }
+}
+
+impl Server {
+    /// A handshake has ended well: who it is counts for topics.
+    fn open_secured(&mut self, name: SocketAddr, identity: Option<Arc<str>>) {
+        self.worker.counters.dtls_handshakes.add(1);
+        if identity.is_some() {
+            self.log_in(name, Access { user: identity, ..Access::default() });
+        }
+    }
+
+    /// A session is gone, and what it observed with it.
+    fn close_secured(&mut self, name: SocketAddr) {
+        self.log_out(name);
+        self.endpoint.forget_peer(name);
+    }
+}

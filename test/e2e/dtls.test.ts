@@ -1,0 +1,160 @@
+/** CoAP over DTLS: libcoap with OpenSSL and GnuTLS, openssl, and Californium with a connection id behind a NAT. */
+import { spawn, spawnSync } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import ava from "ava"
+import { createNat } from "./nat.ts"
+import { has, type Running, run, runGateway } from "./run-gateway.ts"
+
+const test = ava.serial
+const folder = mkdtempSync(join(tmpdir(), "tidegate-dtls-"))
+const pem = (name: string): string => join(folder, `${name}.pem`)
+const psk = [
+  { identity: "plant-*", key: "secret" },
+  { identity: "fleet-*", key: "hex:6d6173746572", derived: true },
+]
+const config = (dtls: object): object => ({
+  listeners: [{ address: "udp://127.0.0.1:0", anonymous: false, protocols: ["coap", "dtls"], dtls }],
+  auth: {
+    acl: [
+      { user: "plant-1", deny: "publish", topic: "forbidden/#" },
+      { allow: "all", topic: "#" },
+    ],
+  },
+})
+let gateway: Running
+let isBuilt = true
+
+ava.before(async () => {
+  const made = (name: string, ...more: string[]): number | null =>
+    spawnSync("openssl", [
+      ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-keyout", pem(`${name}-key`), "-out", pem(name), "-subj", `/CN=${name}`, "-x509", ...more],
+    ]).status
+  for (const name of ["server", "device", "stranger"]) made(name)
+  try {
+    const clientAuth = { ca: pem("device"), mode: "request" }
+    gateway = await runGateway(config({ psk, cert: pem("server"), key: pem("server-key"), clientAuth }))
+  } catch (error) {
+    // A clone without clang and cmake: the refusal says what to install.
+    if (process.env.CI || !/this build has no DTLS: install clang/.test(String(error))) throw error
+    isBuilt = false
+  }
+})
+ava.after.always(async () => {
+  await gateway?.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const url = (path: string): string => `coaps://127.0.0.1:${gateway.udpPort}${path}`
+
+for (const library of ["openssl", "gnutls"]) {
+  const program = `coap-client-${library}`
+  if (!has(program, "libcoap3-bin")) continue
+  const client = (identity: string, key: string, ...args: string[]) =>
+    run(program, ["-B", "4", "-u", identity, "-k", key, ...args])
+
+  test(`${program} gets in with its key, publishes and reads`, async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    await client("plant-1", "secret", "-m", "put", "-e", "21.5", url("/t/dtls/a"))
+    t.is((await client("plant-1", "secret", url("/t/dtls/a"))).out.trim(), "21.5")
+  })
+
+  test(`${program} publishes and reads a body of many blocks`, async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    const body = "0123456789".repeat(500)
+    await client("plant-1", "secret", "-m", "put", "-e", body, url("/t/dtls/large"))
+    t.is((await client("plant-1", "secret", url("/t/dtls/large"))).out.trim(), body)
+  })
+
+  test(`${program} is refused with an identity or a key that is none`, async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    await client("plant-1", "secret", "-m", "put", "-e", "secret", url("/t/dtls/kept"))
+    t.notRegex((await client("stranger", "secret", url("/t/dtls/kept"))).out, /^secret/m)
+    t.notRegex((await client("plant-1", "guess", url("/t/dtls/kept"))).out, /^secret/m)
+    const metrics = await (await fetch(`${gateway.admin}/metrics`)).text()
+    t.regex(metrics, /tidegate_dropped_total\{protocol="coap",reason="dtls-unknown-identity"\} [1-9]/)
+  })
+
+  test(`${program} is held to the rules of its identity`, async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    t.regex((await client("plant-1", "secret", "-m", "put", "-e", "x", url("/t/forbidden/a"))).out, /4\.03/)
+    t.is((await client("plant-2", "secret", "-m", "put", "-e", "x", url("/t/forbidden/a"))).out.trim(), "")
+  })
+}
+
+if (has("coap-client-notls", "libcoap3-bin")) {
+  test("without DTLS topics of the same port answer 4.01", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    t.regex((await run("coap-client-notls", [url("/t/dtls/a").replace("coaps", "coap")])).out, /4\.01/)
+  })
+}
+
+if (has("openssl", "openssl")) {
+  const handshake = (...args: string[]) =>
+    run("timeout", ["4", "openssl", "s_client", "-dtls1_2", "-connect", `127.0.0.1:${gateway.udpPort}`, ...args])
+
+  test("openssl takes the certificate, and one of a client that is believed", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    t.regex((await handshake("-CAfile", pem("server"))).out, /Verify return code: 0/)
+    const shown = await handshake("-cert", pem("device"), "-key", pem("device-key"))
+    t.regex(shown.out, /Cipher is ECDHE-ECDSA-AES/)
+  })
+
+  test("new keys hold from the next handshake on, without a restart", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    const next = await runGateway(config({ psk }))
+    t.teardown(() => next.stop())
+    const get = (key: string) =>
+      run("coap-client-openssl", ["-B", "3", "-u", "plant-1", "-k", key, `coaps://127.0.0.1:${next.udpPort}/t/none`])
+    t.regex((await get("secret")).out, /4\.04/)
+    next.configure(config({ psk: [{ identity: "plant-1", key: "changed" }] }))
+    for (const end = Date.now() + 8_000; Date.now() < end && !/4\.04/.test((await get("changed")).out); )
+      await sleep(50)
+    t.regex((await get("changed")).out, /4\.04/)
+    t.notRegex((await get("secret")).out, /4\.04/)
+  })
+}
+
+const java = ["java", "mvn"].every((program) => spawnSync("which", [program]).status === 0)
+if (java) {
+  const home = fileURLToPath(new URL("californium", import.meta.url))
+  const jars = fileURLToPath(new URL("../../node_modules/.cache/californium", import.meta.url))
+
+  test("Californium goes on behind a NAT that changes, and its observation too", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    if (!existsSync(jars)) {
+      await run("mvn", ["-q", "-f", home, "dependency:copy-dependencies", `-DoutputDirectory=${jars}`], 100_000)
+    }
+    // Every fifth datagram comes twice, some late.
+    const nat = await createNat(gateway.udpPort, (index) => (index % 5 === 0 ? [0, 3] : index % 7 === 0 ? [5] : [0]))
+    const to = `coaps://127.0.0.1:${nat.port}`
+    const client = spawn("java", ["-cp", `${jars}/*`, join(home, "Client.java"), to, "plant-9", "secret"])
+    t.teardown(() => {
+      client.kill()
+      nat.close()
+    })
+    let out = ""
+    client.stdout.on("data", (data) => {
+      out += data
+    })
+    const tell = async (line: string, answer: RegExp): Promise<void> => {
+      client.stdin.write(`${line}\n`)
+      for (const end = Date.now() + 20_000; Date.now() < end && !answer.test(out); ) await sleep(20)
+      t.regex(out, answer, line)
+    }
+    const handshakes = async (): Promise<string | undefined> =>
+      /tidegate_dtls_handshakes_total (\d+)/.exec(await (await fetch(`${gateway.admin}/metrics`)).text())?.[1]
+    await tell("put /t/nat/a first", /put 2.04/)
+    await tell("observe /t/nat/a", /observed 2.05 first/)
+    const before = await handshakes()
+    for (const round of [1, 2, 3, 4, 5, 6]) {
+      await nat.rebind()
+      await tell(`put /t/nat/a round${round}`, new RegExp(`observed 2.05 round${round}`))
+    }
+    t.is(await handshakes(), before, "no further handshake")
+  })
+}
