@@ -46,6 +46,7 @@ export {
   type RegistryInstance,
 } from "./policy/index.ts"
 export {
+  certificate,
   clientId,
   handler,
   header,

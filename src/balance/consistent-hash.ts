@@ -6,7 +6,7 @@ import { options, strategy } from "./strategy.ts"
 
 const SIZES = { ring: 1_024, maglev: 65_537 } as const
 
-const simpleKey = Type.Enum(["clientIp", "clientId", "user", "topic", "path", "host", "key"])
+const simpleKey = Type.Enum(["clientIp", "clientId", "user", "certificate", "topic", "path", "host", "key"])
 
 export const consistentHashStrategy = strategy({
   name: "consistentHash",

@@ -29,6 +29,7 @@ export function normalizeServerTls(data: ServerTlsData, at: Path, context: Norma
             ca: files(clientAuth.ca, context),
             crl: files(clientAuth.crl, context),
             mode: clientAuth.mode ?? "require",
+            user: clientAuth.user ?? null,
           },
     sessionTickets,
     alpn,

@@ -76,7 +76,14 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       sampleEvery: data.log?.sampleEvery ?? 0,
       access: normalizeAccessLog(data.log?.access, context.folder),
     },
-    forward: { via: true, forwarded: false, requestId: true, traceparent: false, ...data.forward },
+    forward: {
+      via: true,
+      forwarded: false,
+      requestId: true,
+      traceparent: false,
+      clientCertificate: "none",
+      ...data.forward,
+    },
     configSource: normalizeConfigSource(data.configSource, context),
     dataDir: dataDir === false ? null : resolve(context.folder, dataDir),
   })

@@ -22,6 +22,18 @@ export interface Match {
   /** CIDR or address of the peer. */
   readonly source?: string | readonly string[]
   readonly sni?: string
+  /** `true`: a valid certificate was shown; `false`: none was. */
+  readonly certificate?: boolean | CertificateMatch
+}
+
+/** A valid certificate was shown, and everything given holds for it. */
+export interface CertificateMatch {
+  /** `CN=device-1, O=Plant`. */
+  readonly subject?: TextMatch
+  /** Any one of its alternative names: DNS, mail, URI, address. */
+  readonly name?: TextMatch
+  /** SHA-256 in hexadecimal digits, with or without colons. */
+  readonly fingerprint?: string
 }
 
 /** Where a key is taken from: hashing, rate limits, verdict caches. */
@@ -29,6 +41,7 @@ export type Key =
   | "clientIp"
   | "clientId"
   | "user"
+  | "certificate"
   | "topic"
   | "path"
   | "host"
@@ -68,6 +81,7 @@ export type Field =
   | "clientId"
   | "contentType"
   | "user"
+  | "certificate"
   | "source"
   | "protocol"
   | "payload"

@@ -3,6 +3,16 @@
  * message handlers answer, and what subscribers of the API receive. Types only.
  */
 import type { Attribute } from "./match.ts"
+
+/** A client's certificate; only valid ones come this far. */
+export interface MessageCertificate {
+  /** SHA-256, lower-case hexadecimal digits. */
+  readonly fingerprint: string
+  /** `CN=device-1, O=Plant`. */
+  readonly subject: string
+  readonly names: readonly { readonly kind: "dns" | "mail" | "uri" | "address"; readonly name: string }[]
+}
+
 /** A message on its way, as a policy sees it: only the fields the policy declared. */
 export interface PolicyMessage {
   readonly protocol: string
@@ -13,6 +23,8 @@ export interface PolicyMessage {
   readonly clientId: string | null
   readonly contentType: string | null
   readonly user: string | null
+  /** The certificate that the client showed; declared as `"certificate"`. */
+  readonly certificate: MessageCertificate | null
   /** Address of the peer without its port. */
   readonly source: string | null
   header(name: string): string | null

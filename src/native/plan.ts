@@ -78,6 +78,8 @@ export interface ServerTlsPlan {
     readonly ca: readonly string[]
     readonly crl: readonly string[]
     readonly mode: "request" | "require"
+    /** What of a certificate is the user's name; null: it names none. */
+    readonly user: "commonName" | "subject" | "dns" | "mail" | "uri" | "fingerprint" | null
   } | null
   readonly sessionTickets: boolean
   /** In the order of preference. */
@@ -149,6 +151,7 @@ export interface KeyPlan {
     | "clientIp"
     | "clientId"
     | "user"
+    | "certificate"
     | "topic"
     | "path"
     | "host"
@@ -230,6 +233,17 @@ export interface MatchPlan {
   /** CIDRs. */
   readonly source: readonly string[]
   readonly sni: string | null
+  readonly certificate: CertificateMatchPlan | null
+}
+
+/** A condition on the certificate that a client showed; `shown: false`: it showed none. */
+export interface CertificateMatchPlan {
+  readonly shown: boolean
+  readonly subject: TextPlan | null
+  /** Any one of the alternative names. */
+  readonly name: TextPlan | null
+  /** SHA-256, lower-case hexadecimal digits. */
+  readonly fingerprint: string | null
 }
 
 /** `exact` `/a`; `prefix` `/a` (from `/a/**`: matches `/a`, `/a/` and below); `template` `/a/{id}`; `regex` anchored. */
@@ -377,6 +391,7 @@ export interface FieldPlan {
     | "clientId"
     | "contentType"
     | "user"
+    | "certificate"
     | "source"
     | "protocol"
     | "payload"
@@ -554,6 +569,8 @@ export interface ForwardPlan {
   readonly requestId: boolean
   /** Begin a trace where there is none. */
   readonly traceparent: boolean
+  /** How the upstream is told of the client's certificate. */
+  readonly clientCertificate: "none" | "xfcc" | "rfc9440"
 }
 
 export interface AccessLogPlan {

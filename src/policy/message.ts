@@ -4,7 +4,7 @@
  */
 import { TidegateError } from "../errors.ts"
 import type { Attribute } from "../model/match.ts"
-import type { PolicyMessage } from "../model/message.ts"
+import type { MessageCertificate, PolicyMessage } from "../model/message.ts"
 import type { FieldPlan } from "../native/index.ts"
 
 /** The message of one decision. `values` stand in the order of `reads`. */
@@ -60,6 +60,18 @@ class DecisionMessage implements PolicyMessage {
 
   get user(): string | null {
     return this.#find("user", null)
+  }
+
+  get certificate(): MessageCertificate | null {
+    const text = this.#find("certificate", null)
+    if (text === null) return null
+    const [fingerprint = "", subject = "", ...lines] = text.split("\n")
+    const names = lines.map((line) => {
+      const colon = line.indexOf(":")
+      const kind = line.slice(0, colon) as MessageCertificate["names"][number]["kind"]
+      return { kind, name: line.slice(colon + 1) }
+    })
+    return { fingerprint, subject, names }
   }
 
   get source(): string | null {

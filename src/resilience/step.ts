@@ -7,7 +7,7 @@ export const Ms = (description: string) => Type.Integer({ minimum: 1, maximum: 3
 export const Percent = (description: string) => Type.Number({ minimum: 0, maximum: 100, description })
 
 export const KeySchema = Type.Union([
-  Type.Enum(["clientIp", "clientId", "user", "topic", "path", "host", "route", "key"]),
+  Type.Enum(["clientIp", "clientId", "user", "certificate", "topic", "path", "host", "route", "key"]),
   Type.Object({ header: Type.String({ minLength: 1 }) }, { additionalProperties: false }),
   Type.Object({ query: Type.String({ minLength: 1 }) }, { additionalProperties: false }),
   Type.Object({ cookie: Type.String({ minLength: 1 }) }, { additionalProperties: false }),

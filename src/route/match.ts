@@ -2,7 +2,7 @@
  * Match builders: the same data as in YAML, with completion in the editor and a way to
  * add conditions. `path("/api/**").withHeader("x-tenant")` is `{ path, header }`.
  */
-import type { Match, TextMatch } from "../model/match.ts"
+import type { CertificateMatch, Match, TextMatch } from "../model/match.ts"
 
 /** A condition; each `with*` gives a new one that must hold as well. */
 export class MatchBuilder implements Match {
@@ -16,6 +16,7 @@ export class MatchBuilder implements Match {
   declare readonly protocol?: string | readonly string[]
   declare readonly source?: string | readonly string[]
   declare readonly sni?: string
+  declare readonly certificate?: boolean | CertificateMatch
 
   constructor(match: Match) {
     Object.assign(this, match)
@@ -61,6 +62,11 @@ export class MatchBuilder implements Match {
   withSni(sni: string): MatchBuilder {
     return new MatchBuilder({ ...this, sni })
   }
+
+  /** A valid client certificate was shown, or, by `false`, none was. */
+  withCertificate(certificate: boolean | CertificateMatch = true): MatchBuilder {
+    return new MatchBuilder({ ...this, certificate })
+  }
 }
 
 const none = new MatchBuilder({})
@@ -80,3 +86,5 @@ export const protocol = (...values: string[]): MatchBuilder => none.withProtocol
 /** CIDRs or addresses of the peer. */
 export const source = (...cidrs: string[]): MatchBuilder => none.withSource(...cidrs)
 export const sni = (name: string): MatchBuilder => none.withSni(name)
+/** A valid client certificate was shown, or, by `false`, none was. */
+export const certificate = (wanted: boolean | CertificateMatch = true): MatchBuilder => none.withCertificate(wanted)

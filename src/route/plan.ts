@@ -1,8 +1,8 @@
 /** A user's condition as plan data, and what is wrong with it where it cannot become any. */
 import { createHash } from "node:crypto"
 import { isIP } from "node:net"
-import type { Match, TextMatch } from "../model/match.ts"
-import type { MatchPlan, PathPlan, ProtocolName, TextPlan, ValuePlan } from "../native/index.ts"
+import type { CertificateMatch, Match, TextMatch } from "../model/match.ts"
+import type { CertificateMatchPlan, MatchPlan, PathPlan, ProtocolName, TextPlan, ValuePlan } from "../native/index.ts"
 
 /** Names a condition may use for protocols; `http` stands for both versions. */
 export const PROTOCOLS: Readonly<Record<string, readonly ProtocolName[]>> = {
@@ -37,6 +37,7 @@ export function toMatchPlan(match: Match): MatchPlan {
     clientId: match.clientId === undefined ? null : toTextPlan(match.clientId),
     source: list(match.source).map(toCidr),
     sni: match.sni?.toLowerCase() ?? null,
+    certificate: match.certificate === undefined ? null : toCertificatePlan(match.certificate),
   }
 }
 
@@ -61,6 +62,13 @@ export function matchFaults(match: Match): readonly MatchFault[] {
   if (match.clientId !== undefined) fault("clientId", textFault(match.clientId))
   for (const [name, value] of Object.entries(match.header ?? {})) fault(`header.${name}`, valueFault(value))
   for (const [name, value] of Object.entries(match.query ?? {})) fault(`query.${name}`, valueFault(value))
+  if (typeof match.certificate === "object") {
+    const { subject, name, fingerprint } = match.certificate
+    if (subject !== undefined) fault("certificate.subject", textFault(subject))
+    if (name !== undefined) fault("certificate.name", textFault(name))
+    if (fingerprint !== undefined && !/^[0-9a-f]{64}$/.test(toFingerprint(fingerprint)))
+      fault("certificate.fingerprint", `"${fingerprint}" is no SHA-256: 64 hexadecimal digits`)
+  }
   for (const cidr of list(match.source)) fault("source", cidrFault(cidr))
   for (const name of list(match.protocol)) {
     if (!Object.hasOwn(PROTOCOLS, name)) fault("protocol", `"${name}" is none of ${Object.keys(PROTOCOLS).join(", ")}`)
@@ -130,6 +138,21 @@ function pathFault(value: TextMatch): string | null {
     .split("/")
     .find((segment) => /[{}]/.test(segment) && !/^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(segment))
   return broken === undefined ? null : `"${broken}" must be a whole segment like {id}`
+}
+
+function toCertificatePlan(wanted: NonNullable<Match["certificate"]>): CertificateMatchPlan {
+  const { subject, name, fingerprint } = typeof wanted === "object" ? wanted : ({} as CertificateMatch)
+  return {
+    shown: wanted !== false,
+    subject: subject === undefined ? null : toTextPlan(subject),
+    name: name === undefined ? null : toTextPlan(name),
+    fingerprint: fingerprint === undefined ? null : toFingerprint(fingerprint),
+  }
+}
+
+/** As openssl prints it or as it is. */
+function toFingerprint(text: string): string {
+  return text.replaceAll(":", "").toLowerCase()
 }
 
 function valueFault(value: TextMatch | true): string | null {

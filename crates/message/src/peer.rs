@@ -3,15 +3,53 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A client certificate that was verified.
+/// A client certificate that was verified. No text of it has control characters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientCertificate {
     /// `CN=device-1, O=Plant`.
     pub subject: Box<str>,
-    /// Alternative names: DNS, mail, URI, address.
-    pub names: Box<[Box<str>]>,
+    /// The subject's common name, where it has one and no more.
+    pub common_name: Option<Box<str>>,
+    /// Subject alternative names, in their order.
+    pub names: Box<[AlternativeName]>,
     /// SHA-256 of the certificate, lower-case hex.
     pub fingerprint: Box<str>,
+    /// The certificate itself, DER.
+    pub der: Box<[u8]>,
+}
+
+/// A subject alternative name (RFC 5280 section 4.2.1.6).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlternativeName {
+    /// What it names.
+    pub kind: NameKind,
+    /// As the certificate has it; addresses in their usual form.
+    pub text: Box<str>,
+}
+
+/// Kinds of alternative names; others are not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NameKind {
+    /// A host.
+    Dns,
+    /// A mailbox.
+    Mail,
+    /// A URI, such as a SPIFFE id.
+    Uri,
+    /// An IP address.
+    Address,
+}
+
+impl NameKind {
+    /// The kind in configuration, keys and records.
+    pub const fn label(self) -> &'static str {
+        match self {
+            NameKind::Dns => "dns",
+            NameKind::Mail => "mail",
+            NameKind::Uri => "uri",
+            NameKind::Address => "address",
+        }
+    }
 }
 
 /// The other end: its address as believed after PROXY protocol, and what it

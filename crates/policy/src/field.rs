@@ -18,6 +18,8 @@ pub(crate) enum Field {
     Header(Box<str>),
     Cookie(Box<str>),
     User,
+    /// Fingerprint, subject, then each name as `dns:a.example`, a line each.
+    Certificate,
     /// The address without the port, as text.
     Source,
     Protocol,
@@ -59,6 +61,7 @@ impl Field {
             "header" => Field::Header(named()?),
             "cookie" => Field::Cookie(named()?),
             "user" => Field::User,
+            "certificate" => Field::Certificate,
             "source" => Field::Source,
             "protocol" => Field::Protocol,
             _ => Field::Attribute(ATTRIBUTES.into_iter().find(|name| *name == field)?),
@@ -78,6 +81,7 @@ impl Field {
             Field::Header(name) => FieldId::Header(name),
             Field::Cookie(name) => FieldId::Cookie(name),
             Field::User => return append(view.peer().user.as_deref().map(str::as_bytes), out),
+            Field::Certificate => return append_certificate(view, out),
             Field::Protocol => return append(Some(view.protocol().label().as_bytes()), out),
             Field::Source => return append_address(view, out),
             Field::Attribute(name) => return append(attribute(view, name), out),
@@ -101,6 +105,19 @@ fn attribute<'v, V: View>(view: &'v V, name: &'static str) -> Option<&'v [u8]> {
 fn append(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(value.unwrap_or_default());
     value.is_some()
+}
+
+fn append_certificate<V: View>(view: &V, out: &mut Vec<u8>) -> bool {
+    let Some(shown) = &view.peer().certificate else { return false };
+    out.extend_from_slice(shown.fingerprint.as_bytes());
+    out.push(b'\n');
+    out.extend_from_slice(shown.subject.as_bytes());
+    for name in &shown.names {
+        for part in ["\n", name.kind.label(), ":", &name.text] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    true
 }
 
 fn append_address<V: View>(view: &V, out: &mut Vec<u8>) -> bool {

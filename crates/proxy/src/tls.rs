@@ -41,6 +41,10 @@ pub(crate) fn established(client: &mut Client, tls: &Tls) {
         client.peer.sni = session.server_name().map(String::into_boxed_str);
         client.peer.certificate = session.client_certificate().map(Arc::new);
     });
+    let user_from = client.trust.tls.as_ref().and_then(|terms| terms.user_from);
+    if let (Some(from), Some(certificate)) = (user_from, &client.peer.certificate) {
+        client.peer.user = from.user(certificate).map(Box::from);
+    }
     client.names = tls.names();
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use tidegate_message::{FieldId, Protocol, View};
 
+use crate::certificate::CertificatePattern;
 use crate::host::HostPattern;
 use crate::path::PathPattern;
 use crate::text::TextPattern;
@@ -31,6 +32,7 @@ pub(crate) struct Rest {
     pub(crate) client_id: Option<TextPattern>,
     source: Box<[IpNet]>,
     sni: Option<HostPattern>,
+    certificate: Option<CertificatePattern>,
 }
 
 /// A text condition on a named field.
@@ -93,6 +95,7 @@ impl Rest {
             client_id: client_id.transpose()?,
             source: plan.source.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
             sni: plan.sni.as_deref().map(HostPattern::compile).transpose()?,
+            certificate: plan.certificate.as_ref().map(CertificatePattern::compile).transpose()?,
         })
     }
 
@@ -128,7 +131,12 @@ impl Rest {
             return Some("source address differs");
         }
         let sni = |pattern: &HostPattern| view.peer().sni.as_deref().is_some_and(|sni| pattern.matches(sni.as_bytes()));
-        (!self.sni.as_ref().is_none_or(sni)).then_some("server name differs")
+        if !self.sni.as_ref().is_none_or(sni) {
+            return Some("server name differs");
+        }
+        let shown = view.peer().certificate.as_deref();
+        (!self.certificate.as_ref().is_none_or(|pattern| pattern.matches(shown)))
+            .then_some("client certificate differs")
     }
 
     fn has_method(&self, method: Option<&[u8]>) -> bool {

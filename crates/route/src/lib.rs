@@ -5,6 +5,7 @@
 
 mod canonical;
 mod captures;
+mod certificate;
 mod condition;
 mod error;
 mod explain;
@@ -23,6 +24,6 @@ pub use captures::Captures;
 pub use condition::Condition;
 pub use error::RouteError;
 pub use explain::Candidate;
-pub use spec::{MatchPlan, PathPlan, RouteSpec, TextKind, TextPlan, ValuePlan};
+pub use spec::{CertificatePlan, MatchPlan, PathPlan, RouteSpec, TextKind, TextPlan, ValuePlan};
 pub use table::RouteTable;
 pub use topic::{filter_matches, valid_filter, valid_topic};

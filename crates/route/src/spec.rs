@@ -39,6 +39,22 @@ pub struct MatchPlan {
     pub source: Vec<String>,
     /// Server name of the TLS ClientHello; may start with `*.`.
     pub sni: Option<String>,
+    /// Condition on the client's certificate.
+    pub certificate: Option<CertificatePlan>,
+}
+
+/// A condition on the certificate that a client showed and proved. Everything given must hold.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatePlan {
+    /// `false`: none was shown, and nothing else is asked.
+    pub shown: bool,
+    /// `CN=device-1, O=Plant`.
+    pub subject: Option<TextPlan>,
+    /// Any one of the alternative names.
+    pub name: Option<TextPlan>,
+    /// SHA-256, lower-case hexadecimal digits.
+    pub fingerprint: Option<String>,
 }
 
 /// A condition on the path.

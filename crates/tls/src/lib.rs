@@ -19,5 +19,6 @@ pub use client::{ClientPlan, ClientTerms};
 pub use dev::{DevPair, dev_authority, dev_certificate};
 pub use error::TlsError;
 pub use names::Names;
+pub use peer::UserFrom;
 pub use server::{ClientAuthMode, ClientAuthPlan, Expiry, PairPlan, ServerPlan, ServerTerms, VersionPlan};
 pub use session::{Fault, Session};

@@ -3,6 +3,7 @@
 
 use crate::TlsError;
 use crate::certificate::Certificate;
+use crate::peer::UserFrom;
 use crate::pem::File;
 use crate::provider::{provider, ticketer};
 use crate::resolver::ByName;
@@ -63,6 +64,9 @@ pub struct ClientAuthPlan {
     pub crl: Vec<String>,
     /// Request or require.
     pub mode: ClientAuthMode,
+    /// What of a certificate is the user's name; `None`: it names none.
+    #[serde(default)]
+    pub user: Option<UserFrom>,
 }
 
 /// TLS of a listener as the plan carries it.
@@ -96,6 +100,8 @@ pub struct ServerTerms {
     pub(crate) config: Arc<ServerConfig>,
     /// The certificates' ends.
     pub expiries: Vec<Expiry>,
+    /// What of a client's certificate is the user's name.
+    pub user_from: Option<UserFrom>,
     content: u64,
     client_auth: u64,
     ticketer: Option<Arc<dyn ProducesTickets>>,
@@ -156,7 +162,8 @@ impl ServerTerms {
             Some(ticketer) => config.ticketer = Arc::clone(ticketer),
             None => config.send_tls13_tickets = 0,
         }
-        Ok(Arc::new(ServerTerms { config: Arc::new(config), expiries, content, client_auth, ticketer }))
+        let user_from = plan.client_auth.as_ref().and_then(|auth| auth.user);
+        Ok(Arc::new(ServerTerms { config: Arc::new(config), expiries, user_from, content, client_auth, ticketer }))
     }
 }
 

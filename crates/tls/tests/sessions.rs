@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tidegate_tls::{
     ClientAuthMode, ClientAuthPlan, ClientPlan, ClientTerms, Fault, PairPlan, ServerPlan, ServerTerms, Session,
-    VersionPlan,
+    UserFrom, VersionPlan,
 };
 
 struct Authority {
@@ -131,7 +131,7 @@ fn a_client_certificate_is_required_or_requested_and_its_fields_are_read() {
     let authority = Authority::new("mutual");
     let other = Authority::new("stranger");
     let own = authority.issue("server", &["a.test"]);
-    let auth = |mode| Some(ClientAuthPlan { ca: vec![authority.path("ca.pem")], crl: Vec::new(), mode });
+    let auth = |mode| Some(ClientAuthPlan { ca: vec![authority.path("ca.pem")], crl: Vec::new(), mode, user: None });
     let required = loaded(&server(vec![own.clone()], auth(ClientAuthMode::Require)));
     let requested = loaded(&server(vec![own], auth(ClientAuthMode::Request)));
     let nobody = ClientTerms::load(&client(&authority, "a.test")).expect("good terms");
@@ -141,7 +141,10 @@ fn a_client_certificate_is_required_or_requested_and_its_fields_are_read() {
     let device = ClientTerms::load(&shows(authority.issue("device", &["device-1"]))).expect("good terms");
     let (session, _) = shake(&required, &device, 500).expect("a handshake");
     let shown = session.client_certificate().expect("shown");
-    assert_eq!((&*shown.names, shown.fingerprint.len()), (&["device-1".into()][..], 64));
+    let names: Vec<_> = shown.names.iter().map(|name| (name.kind.label(), &*name.text)).collect();
+    assert_eq!((&*names, shown.fingerprint.len()), (&[("dns", "device-1")][..], 64));
+    assert_eq!(UserFrom::Dns.user(&shown), Some("device-1"));
+    assert_eq!((UserFrom::Mail.user(&shown), UserFrom::Fingerprint.user(&shown)), (None, Some(&*shown.fingerprint)));
     let stranger = ClientTerms::load(&shows(other.issue("stranger", &["device-1"]))).expect("good terms");
     assert!(shake(&requested, &stranger, 500).is_err(), "what is shown must be valid even where nothing must be");
 }

@@ -107,6 +107,11 @@ export const ConfigSchema = Exact({
       forwarded: Type.Optional(Type.Boolean({ description: "Forwarded (RFC 7239); default only where one came" })),
       requestId: Type.Optional(Type.Boolean({ description: "X-Request-Id where there is none; default true" })),
       traceparent: Type.Optional(Type.Boolean({ description: "begin a trace where there is none; default false" })),
+      clientCertificate: Type.Optional(
+        Type.Enum(["none", "xfcc", "rfc9440"], {
+          description: "X-Forwarded-Client-Cert, or Client-Cert (RFC 9440); default none",
+        }),
+      ),
     }),
   ),
   tracing: Type.Optional(Later),

@@ -17,6 +17,16 @@ export const MatchSchema = Exact({
   protocol: Type.Optional(OneOrMany),
   source: Type.Optional(OneOrMany),
   sni: Type.Optional(Type.String({ minLength: 1 })),
+  certificate: Type.Optional(
+    Type.Union([
+      Type.Boolean({ description: "whether a valid one was shown" }),
+      Exact({
+        subject: Type.Optional(Text),
+        name: Type.Optional(Text),
+        fingerprint: Type.Optional(Type.String({ minLength: 1 })),
+      }),
+    ]),
+  ),
 })
 
 export const RespondSchema = Exact({

@@ -17,6 +17,11 @@ const ClientAuthSchema = Exact({
   mode: Type.Optional(
     Type.Enum(["require", "request"], { description: "default require; request: a certificate may be shown" }),
   ),
+  user: Type.Optional(
+    Type.Enum(["commonName", "subject", "dns", "mail", "uri", "fingerprint"], {
+      description: "what of a certificate is the user's name; default: it names none",
+    }),
+  ),
 })
 
 export const ServerTlsSchema = Exact({

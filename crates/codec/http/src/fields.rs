@@ -55,6 +55,7 @@ pub fn classify(name: &str) -> FieldClass {
     let Some(first) = name.as_bytes().first() else { return FieldClass::HopByHop };
     let is = |known: &str| name.eq_ignore_ascii_case(known);
     let hop = match first | 0x20 {
+        b'c' if is_client_cert(name) => return FieldClass::Identity,
         b'c' => is("connection"),
         b'k' => is("keep-alive"),
         b'p' => is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate"),
@@ -65,6 +66,18 @@ pub fn classify(name: &str) -> FieldClass {
         _ => false,
     };
     if hop { FieldClass::HopByHop } else { FieldClass::EndToEnd }
+}
+
+/// `Client-Cert` and `Client-Cert-Chain`: RFC 9440 section 2.4 has whoever terminates TLS strip them.
+fn is_client_cert(name: &str) -> bool {
+    let is = |known: &str| {
+        name.len() == known.len()
+            && name
+                .bytes()
+                .zip(known.bytes())
+                .all(|(byte, wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
+    };
+    is("client-cert") || is("client-cert-chain")
 }
 
 fn identity(name: &str) -> FieldClass {
@@ -112,6 +125,9 @@ mod tests {
             "x-user-id",
             "Forwarded",
             "X-Tidegate-Route",
+            "Client-Cert",
+            "client_cert_chain",
+            "X-Forwarded-Client-Cert",
         ] {
             assert_eq!(classify(name), FieldClass::Identity, "{name}");
         }

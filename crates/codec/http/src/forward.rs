@@ -2,11 +2,13 @@
 //! of policies applied, forwarding fields added. Header case is kept.
 
 use crate::body::Body;
+use crate::certificate::CertificateHeader;
 use crate::fields::{Field, FieldClass, classify, has_token};
 use crate::request::{RequestHead, Version};
 use crate::response::ResponseHead;
 use std::io::Write;
 use std::net::IpAddr;
+use tidegate_message::ClientCertificate;
 
 /// What policies want changed in a head.
 pub trait HeadEdits {
@@ -67,6 +69,8 @@ pub struct Hop<'c> {
     pub request_id: Option<&'c [u8]>,
     /// `traceparent` of a request that has none.
     pub traceparent: Option<&'c [u8]>,
+    /// The client's certificate, in the form that the upstream is told of it.
+    pub certificate: Option<(CertificateHeader, &'c ClientCertificate)>,
 }
 
 /// Appends the request head for the upstream. The body is framed as it came.
@@ -81,6 +85,7 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
             FieldClass::Identity if !context.trusted => continue,
             FieldClass::Identity if header.name.eq_ignore_ascii_case("x-forwarded-for") => continue,
             FieldClass::Identity if header.name.eq_ignore_ascii_case("forwarded") => continue,
+            FieldClass::Identity if context.hop.certificate.is_some() && tells_of_certificate(header.name) => continue,
             FieldClass::Identity => {}
         }
         if !plain && (touches(context.edits, header.name) || names_header(head, header.name)) {
@@ -127,8 +132,13 @@ fn put_earlier(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, (trusted, name): (
     }
 }
 
+/// What a proxy before says of its own client's certificate gives way to the one that was shown here.
+fn tells_of_certificate(name: &str) -> bool {
+    ["x-forwarded-client-cert", "client-cert", "client-cert-chain"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 fn put_hop<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
-    let Hop { via, forwarded, request_id, traceparent } = context.hop;
+    let Hop { via, forwarded, request_id, traceparent, certificate } = context.hop;
     if forwarded || context.trusted && head.header("forwarded").is_some() {
         out.extend_from_slice(b"Forwarded: ");
         put_earlier(out, head, (context.trusted, "forwarded"));
@@ -150,6 +160,9 @@ fn put_hop<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestCo
     }
     if let Some(trace) = traceparent {
         put(out, &[b"traceparent: ", trace, b"\r\n"]);
+    }
+    if let Some((header, certificate)) = certificate {
+        header.put(certificate, out);
     }
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod certificate;
 mod chunked;
 mod coding;
 mod conditions;
@@ -17,6 +18,7 @@ mod response;
 mod status;
 
 pub use body::{Body, BodyReader, Piece};
+pub use certificate::CertificateHeader;
 pub use chunked::{put_chunk, put_last_chunk};
 pub use coding::{Coding, preferred_coding};
 pub use conditions::{Condition, Conditions, Validators};

@@ -8,7 +8,7 @@ use super::reply::{ReplyTo, collect};
 use super::request::Request;
 use super::topics::{self, TopicRequest};
 use super::view::wants_websocket;
-use crate::auth::{Credentials, authenticate, basic, bearer};
+use crate::auth::{Claimed, Credentials, authenticate, basic, bearer};
 use crate::client::Client;
 use crate::files::{self, FileRequest, relative_path};
 use crate::hooks::{self, HookView};
@@ -249,6 +249,10 @@ impl Local {
             let (protocol, peer) = (Protocol::Http1, client.peer.address);
             let credentials = Credentials { protocol, client_id: "", user, password, peer };
             access = identify(&mut client, credentials).await.unwrap_or_default();
+        }
+        if let (None, Some(user)) = (&credentials, &client.peer.user) {
+            // Who the handshake proved it to be, by its certificate.
+            access = Claimed { user: (&**user).into(), ..Claimed::default() }.access(&reply.plan);
         }
         // Wrong credentials are an error even where none are needed, once there are users.
         let wrong = credentials.is_some() && reply.plan.knows_users() && access.user.is_none();

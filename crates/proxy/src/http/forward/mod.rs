@@ -84,6 +84,7 @@ pub(crate) fn start(
         via: settings.via,
         forwarded: settings.forwarded,
         request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
+        certificate: settings.client_certificate.header().zip(client.peer.certificate.as_deref()),
         traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
     };
     if let (Some(seen), Some(id)) = (&mut facts.seen, hop.request_id) {
