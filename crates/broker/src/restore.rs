@@ -88,7 +88,8 @@ impl Broker {
         stats.disconnected += 1;
         stats.queued += session.backlog.queued() as u64;
         stats.queued_bytes += session.backlog.queued_bytes();
-        stats.moved -= session.backlog.queued() as i64;
+        // Due anew: what this process counts begins here.
+        stats.matched += session.backlog.queued() as u64;
         let access = Access { user, client_id: Some(client_id.clone()), ..Access::default() };
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.by_client.insert(client_id, id.slot);
