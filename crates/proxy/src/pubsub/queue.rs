@@ -41,7 +41,7 @@ pub(crate) struct StreamQueue {
     bytes: Cell<usize>,
     max: (usize, usize),
     /// The subscriber's protocol, for the counters.
-    protocol: Protocol,
+    pub(crate) protocol: Protocol,
     waker: Cell<Option<Waker>>,
     undelivered: Rc<Undelivered>,
     counters: Arc<WorkerCounters>,
