@@ -52,10 +52,6 @@ impl Upstream {
                 None
             }
         };
-        if dto.protocol == "mqtt" && tls.is_some() {
-            // Never in the clear where TLS was asked for.
-            problem = problem.or_else(|| Some("brokers are not spoken to over TLS yet".into()));
-        }
         let dialing = Dialing {
             wire: if matches!(dto.protocol.as_str(), "h2" | "h2c") { Wire::Http2 } else { Wire::Http1 },
             tls,
