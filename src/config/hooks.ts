@@ -38,12 +38,11 @@ export function checkHooks({ broker }: ConfigData, { policies }: Functions, repo
   }
 }
 
-/** Whether somebody may come in as somebody. */
+/** Whether somebody may come in by name and password. */
 export function knowsUsers({ auth, broker }: ConfigData): boolean {
-  const { users = {}, ...others } = auth ?? {}
+  const { users = {}, jwt, http } = auth ?? {}
   const isAsked = (broker?.hooks?.onAuthenticate ?? []).length > 0
-  const ways = [others.jwt, others.http, others.database]
-  return isAsked || Object.keys(users).length > 0 || ways.some((way) => way !== undefined)
+  return isAsked || Object.keys(users).length > 0 || jwt !== undefined || http !== undefined
 }
 
 function usesOf(use: Use): NormalizedHooks["connect"] {

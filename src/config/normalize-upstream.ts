@@ -13,7 +13,14 @@ import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
 import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
 
 /** What is offered to an upstream over TLS. */
-const ALPN = { any: ["h2", "http/1.1"], http1: ["http/1.1"], h2: ["h2"], h2c: ["h2"], mqtt: ["mqtt"] } as const
+const ALPN = {
+  any: ["h2", "http/1.1"],
+  http1: ["http/1.1"],
+  h2: ["h2"],
+  h2c: ["h2"],
+  mqtt: ["mqtt"],
+  coap: ["coap"],
+} as const
 
 type EndpointData = NonNullable<UpstreamData["endpoints"]>[number]
 type ServiceData = Static<typeof InstanceSchema>

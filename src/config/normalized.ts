@@ -50,7 +50,7 @@ export interface NormalizedHealth {
   /** Of a grpc check; empty: the whole server. */
   readonly service: string
   /** How the upstream is spoken to. */
-  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   readonly tls: ClientTlsPlan | null
   /** Empty: 200 to 399. */
   readonly status: readonly number[]
@@ -67,7 +67,7 @@ export interface NormalizedHealth {
 
 export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly name: string
-  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   readonly tls: ClientTlsPlan | null
   readonly balance: BalancePlan
   /** Name of the function that picks endpoints; null: native does. */
@@ -201,11 +201,9 @@ export interface NormalizedConfig {
   readonly registry: NormalizedRegistry | null
   readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
-  /** Users in a database, or null. */
-  readonly accounts: { readonly file: string; readonly table: string } | null
   readonly hooks: NormalizedHooks
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
-  readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect" | "responseInformation">
+  readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">
   readonly coap: Numbers<typeof COAP>
   readonly access: AccessPlan
   readonly limits: Numbers<typeof LIMITS>

@@ -99,7 +99,7 @@ export interface ClientTlsPlan {
 
 export interface UpstreamPlan {
   readonly name: string
-  readonly protocol: "http1" | "h2c" | "h2" | "mqtt"
+  readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   /** How it is spoken to over TLS; null: in the clear. */
   readonly tls: ClientTlsPlan | null
   readonly balance: BalancePlan
@@ -454,8 +454,6 @@ export interface MqttPlan {
   readonly serverKeepAliveS: number
   readonly maxSessionExpiryS: number
   readonly connectTimeoutMs: number
-  /** What response topics may begin with, `%c` for the client id; null: nothing is said. */
-  readonly responseInformation: string | null
   /** CONNECTs answered in a second, beyond 0x9F; 0: no bound. */
   readonly maxConnectsPerS: number
   readonly redirect: RedirectPlan | null
@@ -475,6 +473,8 @@ export interface CoapPlan {
   readonly maxObservers: number
   readonly maxObserversPerClient: number
   readonly dedupEntries: number
+  readonly nstart: number
+  readonly cacheEntries: number
   readonly maxSessions: number
   readonly maxHandshakes: number
   readonly maxHandshakesPerS: number

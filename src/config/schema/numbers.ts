@@ -68,6 +68,8 @@ export const COAP = {
   maxObservers: [100_000, 0, 10_000_000, "observations in total"],
   maxObserversPerClient: [100, 0, 100_000, "observations of one client"],
   dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],
+  nstart: [1, 1, 1_024, "requests to one endpoint of an upstream that are not acknowledged or answered, per worker"],
+  cacheEntries: [256, 0, 65_536, "answers of upstreams a worker keeps for their Max-Age; 0: none"],
   maxSessions: [100_000, 0, 10_000_000, "DTLS sessions; new clients are shed, not those that are there"],
   maxHandshakes: [1_024, 1, 1_000_000, "DTLS handshakes under way"],
   maxHandshakesPerS: [1_000, 1, 1_000_000, "DTLS handshakes that begin in a second"],

@@ -88,8 +88,9 @@ export const UpstreamSchema = Exact({
     ),
   ),
   protocol: Type.Optional(
-    Type.Enum(["http1", "h2c", "h2", "mqtt"], {
-      description: "default http1, with tls what is agreed on; mqtt: brokers that clients are proxied to",
+    Type.Enum(["http1", "h2c", "h2", "mqtt", "coap"], {
+      description:
+        "default http1, with tls what is agreed on; mqtt: brokers that clients are proxied to; coap: over UDP",
     }),
   ),
   balance: Type.Optional(BalanceSchema),

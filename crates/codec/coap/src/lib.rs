@@ -28,8 +28,10 @@ mod path;
 mod peers;
 mod reply;
 mod request;
+mod requester;
 mod stream;
 mod token;
+mod transfer;
 mod uploads;
 
 pub use block::Block;
@@ -50,5 +52,7 @@ pub use option::{OptionNumber, OptionRef, Options};
 pub use option_list::OptionList;
 pub use outbox::Outbox;
 pub use reply::Reply;
+pub use requester::{Requester, RequesterConfig};
 pub use stream::STREAM_MESSAGE_MAX;
 pub use token::Token;
+pub use transfer::{Answer, Failure};

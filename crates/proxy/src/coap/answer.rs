@@ -33,8 +33,13 @@ impl Server {
 
     /// A status of HTTP with its body.
     pub(super) fn answer_status(&mut self, ticket: &Ticket, (status, content_type): (u16, Option<&[u8]>), body: &[u8]) {
-        self.put_content_type(content_type.and_then(|value| std::str::from_utf8(value).ok()));
         let code = Code::from_status(status, ticket.exchange.method);
+        self.answer_coded(ticket, (code, content_type), body);
+    }
+
+    /// A code with a body and its media type.
+    pub(super) fn answer_coded(&mut self, ticket: &Ticket, (code, content_type): (Code, Option<&[u8]>), body: &[u8]) {
+        self.put_content_type(content_type.and_then(|value| std::str::from_utf8(value).ok()));
         if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS)
             && !self.options.contains(OptionNumber::MAX_AGE)
         {

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::rc::Rc;
-use tidegate_coap::{Exchange, OptionNumber};
+use tidegate_coap::{Code, Exchange, OptionNumber};
 
 /// Answers of one socket, and their bytes; the oldest go first.
 const ANSWERS_MAX: usize = 64;
@@ -28,6 +28,8 @@ pub(super) struct Continuation {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Whole {
     pub(super) status: u16,
+    /// The code as a CoAP upstream said it.
+    pub(super) code: Option<Code>,
     pub(super) content_type: Option<Box<[u8]>>,
     pub(super) max_age: Option<u32>,
     pub(super) body: Vec<u8>,

@@ -26,3 +26,4 @@ pub(crate) use discovery::visible_paths;
 pub(crate) use driver::serve;
 pub(crate) use secure::Strays;
 pub(crate) use sockets::Sockets;
+pub(crate) use view::{format_of, type_of};

@@ -9,6 +9,8 @@ use super::view::CoapView;
 use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
+use crate::outbound::Wire;
+use crate::outbound::coap::{ASKED_BY_COAP, CODE_FIELD, NO_HOP_LIMIT};
 use std::rc::Rc;
 use tidegate_coap::{Code, Message, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
@@ -27,15 +29,16 @@ impl Server {
             None => choose(&plan, &route.target),
         };
         let Some(upstream) = upstream else { return self.fail(&ticket, (Flag::Broken, 0)) };
+        let wire = plan.plan.upstreams[upstream].dialing.wire;
         let mut key = Vec::new();
         let input = KeyInput { route: &route.name, hash_key: edits.hash_key() };
         let keyed =
             plan.plan.upstreams[upstream].key.as_ref().is_some_and(|own| own.write(&call.view, &input, &mut key));
         let request = Fetch {
-            method: http_method(ticket.exchange.method),
+            method: http_method(ticket.exchange.method, wire),
             target: target(call, edits),
             host: edits.host().or(call.view.host()).unwrap_or_default().to_vec(),
-            fields: fields(call, edits),
+            fields: fields(call, edits, wire),
             body: call.body().to_vec(),
             source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
@@ -75,14 +78,17 @@ impl Server {
         if let Some(seconds) = answer.max_age {
             self.options.push_uint(OptionNumber::MAX_AGE, seconds);
         }
-        self.answer_status(ticket, (answer.status, answer.content_type.as_deref()), &answer.body);
+        let code = answer.code.unwrap_or(Code::from_status(answer.status, ticket.exchange.method));
+        self.answer_coded(ticket, (code, answer.content_type.as_deref()), &answer.body);
     }
 
     pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
         match result {
             Ok(fetched) => {
                 let (content_type, max_age) = (fetched.field("content-type").map(Box::from), max_age(&fetched));
-                let answer = Whole { status: fetched.status, content_type, max_age, body: fetched.body };
+                let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+                let status = fetched.status;
+                let answer = Whole { status, code: code.map(Code), content_type, max_age, body: fetched.body };
                 self.answer_and_keep(ticket, answer);
             }
             Err(flag) => self.fail(ticket, (flag, 0)),
@@ -123,7 +129,7 @@ impl Server {
             Ok(reply) => {
                 let typed = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
                 let content_type = typed.map(|(_, value)| value.as_bytes().into());
-                let answer = Whole { status: reply.status, content_type, max_age: None, body: reply.body };
+                let answer = Whole { status: reply.status, code: None, content_type, max_age: None, body: reply.body };
                 self.answer_and_keep(ticket, answer);
             }
             Err(HandlerFailure::Unavailable) => self.fail(ticket, (Flag::NoDecision, 1_000)),
@@ -146,8 +152,14 @@ fn barred(request: &Message<'_>) -> Option<(Code, &'static [u8])> {
 }
 
 /// RFC 8132 section 5: iPATCH is PATCH that may be repeated; the others keep their names.
-fn http_method(method: Code) -> &'static str {
-    if method == Code::IPATCH { "PATCH" } else { method.method().unwrap_or("GET") }
+fn http_method(method: Code, wire: Wire) -> &'static str {
+    if method == Code::IPATCH && wire == Wire::Coap {
+        "IPATCH"
+    } else if method == Code::IPATCH {
+        "PATCH"
+    } else {
+        method.method().unwrap_or("GET")
+    }
 }
 
 fn target(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
@@ -170,7 +182,7 @@ fn scheme(view: &CoapView<'_>) -> &'static [u8] {
 }
 
 /// Every value is one that cannot break a line: the view sees to it.
-fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
+fn fields(call: &Call<'_>, edits: &Edits, wire: Wire) -> Vec<u8> {
     let mut fields = Vec::new();
     let mut put = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
@@ -193,6 +205,10 @@ fn fields(call: &Call<'_>, edits: &Edits) -> Vec<u8> {
         if let Some(value) = value.filter(|_| !edits.drops_request_header(name.as_bytes())) {
             put(name.as_bytes(), value);
         }
+    }
+    if wire == Wire::Coap {
+        let hops = call.message().uint(OptionNumber::HOP_LIMIT).map(|hops| hops.saturating_sub(1).to_string());
+        put(ASKED_BY_COAP.as_bytes(), hops.as_deref().unwrap_or(NO_HOP_LIMIT).as_bytes());
     }
     edits.request_headers().for_each(|(name, value)| put(name, value));
     fields
@@ -237,6 +253,8 @@ mod tests {
 
     #[test]
     fn methods_have_their_http_names() {
-        assert_eq!([Code::GET, Code::PATCH, Code::IPATCH].map(http_method), ["GET", "PATCH", "PATCH"]);
+        let over = |wire| [Code::GET, Code::PATCH, Code::IPATCH].map(|method| http_method(method, wire));
+        assert_eq!(over(Wire::Http1), ["GET", "PATCH", "PATCH"]);
+        assert_eq!(over(Wire::Coap), ["GET", "PATCH", "IPATCH"]);
     }
 }

@@ -97,12 +97,12 @@ pub(super) fn accepted(message: &Message<'_>) -> Option<u16> {
 
 /// The media type of a Content-Format. One without a name keeps its number (RFC 8075
 /// section 6.2).
-pub(super) fn type_of(format: u16) -> Cow<'static, str> {
+pub(crate) fn type_of(format: u16) -> Cow<'static, str> {
     media_type(format).map_or_else(|| Cow::Owned(format!("{NUMBERED}{format}")), Cow::Borrowed)
 }
 
 /// The Content-Format of a media type; `None`: CoAP has no number for it.
-pub(super) fn format_of(media_type: &str) -> Option<u16> {
+pub(crate) fn format_of(media_type: &str) -> Option<u16> {
     match media_type.strip_prefix(NUMBERED) {
         Some(number) => number.parse().ok(),
         None => tidegate_coap::content_format(media_type),

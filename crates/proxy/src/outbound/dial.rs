@@ -2,7 +2,7 @@
 //! HTTP/2 where it was agreed on or configured.
 
 use super::shared::{self, SharedH2};
-use super::{Outbound, TlsSocket};
+use super::{Outbound, TlsSocket, coap};
 use crate::ends::Tls;
 use crate::worker::Worker;
 use std::cell::RefCell;
@@ -23,6 +23,8 @@ use tokio::net::TcpStream;
 pub(crate) enum Wire {
     /// HTTP/1.1, or what TLS agrees on where both are offered.
     Http1,
+    /// CoAP over UDP (RFC 7252).
+    Coap,
     /// HTTP/2: agreed on in TLS, known beforehand without.
     Http2,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Dialing {
     pub(crate) tls: Option<Arc<ClientTerms>>,
     pub(crate) timeout: Duration,
     pub(crate) max_streams: usize,
+    /// Whose answers those that are kept are.
+    pub(crate) upstream: Arc<str>,
 }
 
 /// Opens one; all of it within the connect timeout.
@@ -45,6 +49,9 @@ pub(super) async fn dial(
     (address, host): (SocketAddr, &str),
     (dialing, shared): (&Dialing, &RefCell<Vec<SharedH2>>),
 ) -> Result<Outbound, ConnectError> {
+    if dialing.wire == Wire::Coap {
+        return Ok(Outbound::Coap(coap::open(worker, (&dialing.upstream, address))));
+    }
     if dialing.wire == Wire::Http1 && dialing.tls.is_none() {
         return Ok(Outbound::Plain(connect(address, dialing.timeout).await?));
     }
@@ -69,7 +76,7 @@ async fn open(
     let agreed = secured.tls.with_session(|session| session.alpn() == Some(b"h2"));
     match (agreed, dialing.wire) {
         (true, _) => shared::open(secured, (shared, max, "https")).await.map_err(ConnectError::Refused),
-        (false, Wire::Http1) => Ok(Outbound::Tls(Box::new(secured))),
+        (false, Wire::Http1 | Wire::Coap) => Ok(Outbound::Tls(Box::new(secured))),
         (false, Wire::Http2) => {
             Err(ConnectError::Refused(io::Error::new(io::ErrorKind::Unsupported, "the upstream speaks no HTTP/2")))
         }
@@ -77,11 +84,7 @@ async fn open(
 }
 
 /// The handshake. An upstream that does not prove its name is not spoken to.
-pub(crate) async fn secure(
-    worker: Rc<Worker>,
-    (socket, host): (TcpStream, &str),
-    terms: &ClientTerms,
-) -> io::Result<TlsSocket> {
+async fn secure(worker: Rc<Worker>, (socket, host): (TcpStream, &str), terms: &ClientTerms) -> io::Result<TlsSocket> {
     let broken = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let session = Session::client(terms, host).map_err(|fault| broken(fault.to_string()))?;
     let mut secured = TlsSocket { socket, tls: Tls::new(session), worker };

@@ -1,6 +1,7 @@
 //! Connections to upstreams as exchanges see them: bytes of HTTP/1.1, whatever stands
 //! beneath: a socket, TLS on it, or a stream of a shared HTTP/2 connection.
 
+pub(crate) mod coap;
 mod dial;
 mod grpc_web;
 mod h2_request;
@@ -10,7 +11,7 @@ mod heard;
 mod shared;
 mod sources;
 
-pub(crate) use dial::{Dialing, Wire, secure};
+pub(crate) use dial::{Dialing, Wire};
 pub(crate) use sources::Sources;
 
 use crate::ends::Tls;
@@ -21,7 +22,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tidegate_upstream::Reusable;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 /// One way to an upstream.
@@ -30,6 +31,8 @@ pub(crate) enum Outbound {
     Tls(Box<TlsSocket>),
     /// Serves one request.
     H2(Box<H2Stream>),
+    /// Serves one request, too.
+    Coap(DuplexStream),
 }
 
 /// A socket with TLS on it.
@@ -52,7 +55,7 @@ impl Reusable for Outbound {
             // A ticket that came meanwhile looks like an unasked answer: such a connection
             // is closed, which costs a handshake and no request.
             Outbound::Tls(tls) => tls.socket.is_quiet() && !tls.tls.has_plain(),
-            Outbound::H2(_) => false,
+            Outbound::H2(_) | Outbound::Coap(_) => false,
         }
     }
 }
@@ -93,6 +96,7 @@ impl AsyncRead for Outbound {
             Outbound::Plain(socket) => Pin::new(socket).poll_read(cx, read),
             Outbound::Tls(socket) => Pin::new(&mut **socket).poll_read(cx, read),
             Outbound::H2(stream) => stream.poll_read(cx, read),
+            Outbound::Coap(pipe) => Pin::new(pipe).poll_read(cx, read),
         }
     }
 }
@@ -103,6 +107,7 @@ impl AsyncWrite for Outbound {
             Outbound::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Outbound::Tls(socket) => Pin::new(&mut **socket).poll_write(cx, bytes),
             Outbound::H2(stream) => stream.poll_write(cx, bytes),
+            Outbound::Coap(pipe) => Pin::new(pipe).poll_write(cx, bytes),
         }
     }
 
@@ -115,6 +120,8 @@ impl AsyncWrite for Outbound {
             Outbound::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Outbound::Tls(socket) => Pin::new(&mut **socket).poll_shutdown(cx),
             Outbound::H2(stream) => Poll::Ready(stream.end(cx)),
+            // Half a pipe is whole to us: the request says where it ends.
+            Outbound::Coap(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Sources {
 
     /// Gives a connection back; a stream has served its request and is gone.
     pub(crate) fn give(&self, connection: Connection<Outbound>, until: u64) {
-        if !matches!(connection.stream, Outbound::H2(_)) {
+        if !matches!(connection.stream, Outbound::H2(_) | Outbound::Coap(_)) {
             self.pool.give(connection, until);
         }
     }
@@ -59,7 +59,7 @@ impl Sources {
         // Who waits behind the first one finds its connection and needs none.
         let _turn = match dialing.wire {
             Wire::Http2 => Some(self.turn.lock().await),
-            Wire::Http1 => None,
+            Wire::Http1 | Wire::Coap => None,
         };
         if let Some(stream) = self.stream() {
             return Ok((stream, true));

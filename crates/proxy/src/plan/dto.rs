@@ -69,13 +69,14 @@ impl PlanDto {
                 connect_timeout_ms: 5_000,
                 max_connects_per_s: 0,
                 redirect: None,
-                response_information: None,
             },
             coap: CoapDto {
                 max_block_bytes: 1 << 20,
                 max_observers: 10_000,
                 max_observers_per_client: 100,
                 dedup_entries: 16_384,
+                nstart: 1,
+                cache_entries: 256,
                 max_sessions: 100_000,
                 max_handshakes: 1_024,
                 max_handshakes_per_s: 1_000,
@@ -258,9 +259,6 @@ pub(crate) struct MqttDto {
     pub(crate) connect_timeout_ms: u64,
     pub(crate) max_connects_per_s: u64,
     pub(crate) redirect: Option<RedirectDto>,
-    /// What response topics may begin with; `%c` stands for the client identifier.
-    #[serde(default)]
-    pub(crate) response_information: Option<String>,
 }
 
 /// Where clients are sent instead.
@@ -278,6 +276,8 @@ pub(crate) struct CoapDto {
     pub(crate) max_observers: usize,
     pub(crate) max_observers_per_client: usize,
     pub(crate) dedup_entries: usize,
+    pub(crate) nstart: usize,
+    pub(crate) cache_entries: usize,
     pub(crate) max_sessions: usize,
     pub(crate) max_handshakes: usize,
     pub(crate) max_handshakes_per_s: u32,

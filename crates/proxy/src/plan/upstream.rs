@@ -52,11 +52,23 @@ impl Upstream {
                 None
             }
         };
+        if dto.protocol == "mqtt" && tls.is_some() {
+            // Never in the clear where TLS was asked for.
+            problem = problem.or_else(|| Some("brokers are not spoken to over TLS yet".into()));
+        }
+        if dto.protocol == "coap" && tls.is_some() {
+            problem = problem.or_else(|| Some("CoAP upstreams are not spoken to over DTLS yet".into()));
+        }
         let dialing = Dialing {
-            wire: if matches!(dto.protocol.as_str(), "h2" | "h2c") { Wire::Http2 } else { Wire::Http1 },
+            wire: match dto.protocol.as_str() {
+                "h2" | "h2c" => Wire::Http2,
+                "coap" => Wire::Coap,
+                _ => Wire::Http1,
+            },
             tls,
             timeout: Duration::from_millis(dto.connect_timeout_ms),
             max_streams: dto.max_streams as usize,
+            upstream: dto.name.as_str().into(),
         };
         let content = format!("{:?} {} {:?}", dto.protocol, dto.max_streams, dto.tls);
         let hosts = dto.endpoints.iter().map(|endpoint| endpoint.host.as_str().into()).collect();

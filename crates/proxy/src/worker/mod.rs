@@ -23,6 +23,7 @@ use crate::gateway::Shared;
 use crate::http::Request;
 use crate::metrics::WorkerCounters;
 use crate::outbound::Sources;
+use crate::outbound::coap::CoapClients;
 use crate::plan::Plan;
 use crate::pubsub::Hub;
 use std::cell::{Cell, RefCell};
@@ -104,6 +105,8 @@ pub(crate) struct Worker {
     pub(crate) observed: RefCell<VecDeque<(u32, Arc<Message>)>>,
     /// The CoAP sockets that these are for.
     pub(crate) coap: Sockets,
+    /// Endpoints that are asked by CoAP.
+    pub(crate) coap_clients: CoapClients,
     edits: RefCell<Vec<Edits>>,
     events: RefCell<Option<EventRing>>,
     random: Cell<u64>,
@@ -234,12 +237,6 @@ impl Worker {
     /// Counts a dropped message.
     pub(crate) fn dropped(&self, protocol: Protocol, reason: &'static str) {
         self.counters.dropped(protocol, reason, 1);
-    }
-
-    /// Counts a delivery that the broker had handed over.
-    pub(crate) fn undelivered(&self, protocol: Protocol, reason: &'static str) {
-        self.hub.undelivered.lose(1);
-        self.dropped(protocol, reason);
     }
 }
 

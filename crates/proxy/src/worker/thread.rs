@@ -8,6 +8,7 @@ use crate::decide::{self, DecisionTable};
 use crate::gateway::Shared;
 use crate::inspect_mqtt::{self, ClientRow};
 use crate::listen;
+use crate::outbound::coap::CoapClients;
 use crate::plan::{Durability, Plan};
 use crate::pubsub::{self, Between, Hub, Keeper, Links, Store};
 use crate::recover::restore_here;
@@ -92,6 +93,7 @@ async fn run(started: Started) {
         api: RefCell::default(),
         observed: RefCell::default(),
         coap: Sockets::default(),
+        coap_clients: CoapClients::default(),
         edits: RefCell::default(),
         random: Cell::new(fastrand::u64(1..)),
         until_sample: Cell::new(0),
@@ -190,6 +192,7 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     let adopted = Rc::new(WorkerPlan::adopt(worker, plan));
     worker.plan.replace(adopted);
     worker.decisions.forget_verdicts();
+    worker.coap_clients.limit(worker.plan().plan.coap.cache_entries);
     worker.verified.forget();
     let plan = worker.plan();
     worker.hub.adopt(&plan.plan);
@@ -279,8 +282,7 @@ fn tell_sessions(worker: &Worker) {
     let broker = worker.hub.broker.borrow();
     let stats = broker.stats();
     let counters = &worker.counters;
-    let (waiting, lost) = (worker.hub.undelivered.waiting.get(), worker.hub.undelivered.lost.get());
-    counters.queued.set(stats.queued + waiting);
+    counters.queued.set(stats.queued);
     counters.sessions_connected.set(stats.connected as u64);
     counters.sessions_disconnected.set(stats.disconnected as u64);
     counters.subscriptions.set(stats.subscriptions as u64);
@@ -288,5 +290,5 @@ fn tell_sessions(worker: &Worker) {
     counters.publishes_accepted.set(stats.accepted);
     counters.publishes_refused.set(stats.refused);
     counters.matched.set(stats.matched);
-    counters.delivered.set(stats.delivered.saturating_sub(waiting + lost));
+    counters.delivered.set(stats.delivered);
 }

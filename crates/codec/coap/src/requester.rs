@@ -1,0 +1,273 @@
+//! The client's side of the message layer towards one endpoint (RFC 7252 sections 4 and
+//! 5): requests go in, datagrams come out, answers come back whole. Confirmable, sent
+//! again with doubled waits, at most NSTART at once; bodies in blocks both ways (RFC
+//! 7959); an Echo that is asked for is given (RFC 9175).
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use crate::transfer::Transfer;
+use crate::{Answer, Code, Failure, Message, OptionList, Token, Type, encode_empty};
+
+/// How long a response is waited for after its acknowledgement: EXCHANGE_LIFETIME.
+const SEPARATE_MS: u64 = 247_000;
+/// Message ids of the endpoint's that are acknowledged again without being looked at.
+const RECENT: usize = 32;
+
+/// Times and bounds towards an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct RequesterConfig {
+    /// First wait for an acknowledgement, milliseconds.
+    pub ack_timeout_ms: u64,
+    /// How often a message is sent again.
+    pub max_retransmit: u32,
+    /// Requests that are neither acknowledged nor answered at once (RFC 7252 section 4.7).
+    pub nstart: usize,
+    /// Largest answer that is put together, bytes.
+    pub max_body: usize,
+    /// Options of one message.
+    pub max_options: usize,
+    /// For message ids, tokens and waits.
+    pub seed: u64,
+}
+
+/// What an outstanding message waits for.
+#[derive(Debug)]
+enum State {
+    /// Its turn.
+    Queued,
+    /// An acknowledgement; then it is sent again.
+    Sent { message_id: u16, tries: u32, wait_ms: u64, due: u64, bytes: Vec<u8> },
+    /// Its response, which comes as a message of its own.
+    Acknowledged { until: u64 },
+}
+
+#[derive(Debug)]
+struct Exchange {
+    id: u64,
+    state: State,
+    transfer: Transfer,
+}
+
+/// The requests to one endpoint.
+#[derive(Debug)]
+pub struct Requester {
+    config: RequesterConfig,
+    exchanges: HashMap<Token, Exchange, RandomState>,
+    queue: VecDeque<Token>,
+    in_flight: usize,
+    next_id: u16,
+    random: u64,
+    recent: VecDeque<u16>,
+    outbox: VecDeque<Vec<u8>>,
+    done: VecDeque<(u64, Result<Answer, Failure>)>,
+}
+
+impl Requester {
+    /// No request yet.
+    pub fn new(config: RequesterConfig) -> Self {
+        Requester {
+            exchanges: HashMap::default(),
+            queue: VecDeque::new(),
+            in_flight: 0,
+            next_id: (config.seed >> 16) as u16,
+            random: config.seed | 1,
+            recent: VecDeque::new(),
+            outbox: VecDeque::new(),
+            done: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Begins a request; its answer comes under `id`. The options are without those of
+    /// the message layer: Block1, Block2, Size1, Echo.
+    pub fn request(&mut self, now_ms: u64, id: u64, (method, options, body): (Code, OptionList, Vec<u8>)) {
+        let transfer = Transfer::new((method, options, body), self.config.max_body);
+        self.enqueue(now_ms, Exchange { id, state: State::Queued, transfer });
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn forget(&mut self, now_ms: u64, id: u64) {
+        let token = self.exchanges.iter().find(|(_, exchange)| exchange.id == id).map(|(token, _)| *token);
+        if let Some(token) = token {
+            self.take(token);
+            self.start_queued(now_ms);
+        }
+    }
+
+    /// The next datagram to be sent.
+    pub fn poll_output(&mut self) -> Option<Vec<u8>> {
+        self.outbox.pop_front()
+    }
+
+    /// The next request that is over.
+    pub fn poll_done(&mut self) -> Option<(u64, Result<Answer, Failure>)> {
+        self.done.pop_front()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.exchanges.is_empty()
+    }
+
+    /// When [`Requester::handle_timeout`] is to be called, milliseconds.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let due = |exchange: &Exchange| match exchange.state {
+            State::Queued => None,
+            State::Sent { due, .. } => Some(due),
+            State::Acknowledged { until } => Some(until),
+        };
+        self.exchanges.values().filter_map(due).min()
+    }
+
+    /// Sends again what was not acknowledged, and gives up what never is.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        let mut over = Vec::new();
+        for (token, exchange) in &mut self.exchanges {
+            match &mut exchange.state {
+                State::Sent { tries, wait_ms, due, bytes, .. } if *due <= now_ms => {
+                    if *tries >= self.config.max_retransmit {
+                        over.push(*token);
+                        continue;
+                    }
+                    *tries += 1;
+                    *wait_ms *= 2;
+                    *due = now_ms + *wait_ms;
+                    self.outbox.push_back(bytes.clone());
+                }
+                State::Acknowledged { until } if *until <= now_ms => over.push(*token),
+                _ => {}
+            }
+        }
+        for token in over {
+            self.finish(token, Err(Failure::Timeout));
+        }
+        self.start_queued(now_ms);
+    }
+
+    /// Takes a datagram of the endpoint.
+    pub fn handle_datagram(&mut self, now_ms: u64, datagram: &[u8]) {
+        let Ok(message) = Message::decode(datagram, self.config.max_options) else { return };
+        let is_response = message.code.is_response();
+        match message.kind {
+            Type::Reset => self.fail(message.message_id, Failure::Reset),
+            Type::Acknowledgement if message.code == Code::EMPTY => self.acknowledged(now_ms, message.message_id),
+            Type::Acknowledgement | Type::NonConfirmable if is_response => self.answered(now_ms, &message),
+            Type::Confirmable if is_response => self.answered_separately(now_ms, &message),
+            // RFC 7252 section 4.2: a ping, or what a client has no context for.
+            Type::Confirmable => self.reply_empty(Type::Reset, message.message_id),
+            _ => {}
+        }
+        self.start_queued(now_ms);
+    }
+
+    fn answered_separately(&mut self, now_ms: u64, message: &Message<'_>) {
+        if self.recent.contains(&message.message_id) {
+            return self.reply_empty(Type::Acknowledgement, message.message_id);
+        }
+        if !self.exchanges.contains_key(&message.token) {
+            return self.reply_empty(Type::Reset, message.message_id);
+        }
+        self.reply_empty(Type::Acknowledgement, message.message_id);
+        self.recent.push_back(message.message_id);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        self.answered(now_ms, message);
+    }
+
+    fn reply_empty(&mut self, kind: Type, message_id: u16) {
+        let mut bytes = Vec::with_capacity(4);
+        encode_empty(&mut bytes, kind, message_id);
+        self.outbox.push_back(bytes);
+    }
+
+    fn find_sent(&self, message_id: u16) -> Option<Token> {
+        let names =
+            |exchange: &Exchange| matches!(&exchange.state, State::Sent { message_id: own, .. } if *own == message_id);
+        self.exchanges.iter().find(|(_, exchange)| names(exchange)).map(|(token, _)| *token)
+    }
+
+    fn fail(&mut self, message_id: u16, failure: Failure) {
+        if let Some(token) = self.find_sent(message_id) {
+            self.finish(token, Err(failure));
+        }
+    }
+
+    fn acknowledged(&mut self, now_ms: u64, message_id: u16) {
+        let token = self.find_sent(message_id);
+        if let Some(exchange) = token.and_then(|token| self.exchanges.get_mut(&token)) {
+            exchange.state = State::Acknowledged { until: now_ms + SEPARATE_MS };
+            self.in_flight -= 1;
+        }
+    }
+
+    /// A response: the token says to what (RFC 7252 section 5.3.2); one in an
+    /// acknowledgement has to name the message, too.
+    fn answered(&mut self, now_ms: u64, message: &Message<'_>) {
+        if message.kind == Type::Acknowledgement && self.find_sent(message.message_id) != Some(message.token) {
+            return;
+        }
+        let Some(mut exchange) = self.take(message.token) else { return };
+        match exchange.transfer.handle(message) {
+            Some(result) => self.done.push_back((exchange.id, result)),
+            None => {
+                exchange.state = State::Queued;
+                self.enqueue(now_ms, exchange);
+            }
+        }
+    }
+
+    fn finish(&mut self, token: Token, result: Result<Answer, Failure>) {
+        if let Some(exchange) = self.take(token) {
+            self.done.push_back((exchange.id, result));
+        }
+    }
+
+    fn take(&mut self, token: Token) -> Option<Exchange> {
+        let exchange = self.exchanges.remove(&token)?;
+        match exchange.state {
+            State::Sent { .. } => self.in_flight -= 1,
+            State::Queued => self.queue.retain(|own| *own != token),
+            State::Acknowledged { .. } => {}
+        }
+        Some(exchange)
+    }
+
+    /// Each message has a token of its own that nobody can guess.
+    fn enqueue(&mut self, now_ms: u64, exchange: Exchange) {
+        let token = loop {
+            let bytes = self.random().to_be_bytes();
+            match Token::new(&bytes) {
+                Some(token) if !self.exchanges.contains_key(&token) => break token,
+                _ => {}
+            }
+        };
+        self.exchanges.insert(token, exchange);
+        self.queue.push_back(token);
+        self.start_queued(now_ms);
+    }
+
+    fn start_queued(&mut self, now_ms: u64) {
+        while self.in_flight < self.config.nstart.max(1) {
+            let Some(token) = self.queue.pop_front() else { return };
+            let message_id = self.next_id;
+            self.next_id = message_id.wrapping_add(1);
+            // RFC 7252 section 4.2: between ACK_TIMEOUT and 1.5 times it.
+            let wait_ms = self.config.ack_timeout_ms + self.random() % (self.config.ack_timeout_ms / 2 + 1);
+            let Some(exchange) = self.exchanges.get_mut(&token) else { continue };
+            let bytes = exchange.transfer.encode(message_id, token);
+            self.outbox.push_back(bytes.clone());
+            exchange.state = State::Sent { message_id, tries: 0, wait_ms, due: now_ms + wait_ms, bytes };
+            self.in_flight += 1;
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}

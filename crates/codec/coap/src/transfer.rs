@@ -1,0 +1,176 @@
+//! One request as a client makes it: the blocks of its body, then those of its answer
+//! (RFC 7959), and the one more try that an Echo takes (RFC 9175 section 2.3).
+
+use crate::{Block, Code, Head, Message, OptionList, OptionNumber, Token, Type, encode};
+
+/// Block of a request's body: 1,024 bytes, unless the endpoint wants smaller ones.
+const SZX: u8 = 6;
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its code.
+    pub code: Code,
+    /// Its options, without those of blocks.
+    pub options: OptionList,
+    /// Its whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The endpoint has no context for the request, or does not speak CoAP.
+    Reset,
+    /// Nothing came.
+    Timeout,
+    /// The answer is longer than what is put together.
+    TooLarge,
+    /// Its blocks do not fit each other, or it has a critical option that is not known.
+    Broken,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    method: Code,
+    options: OptionList,
+    body: Vec<u8>,
+    max_body: usize,
+    /// Bytes of the body that the endpoint has, and the size of its blocks.
+    sent: usize,
+    szx: u8,
+    /// What came of the answer, its blocks' size, and what it said of itself.
+    collected: Vec<u8>,
+    wanted: Option<u8>,
+    etag: Option<Vec<u8>>,
+    echo: Option<Vec<u8>>,
+}
+
+impl Transfer {
+    pub(crate) fn new((method, options, body): (Code, OptionList, Vec<u8>), max_body: usize) -> Self {
+        Transfer {
+            method,
+            options,
+            body,
+            max_body,
+            sent: 0,
+            szx: SZX,
+            collected: Vec::new(),
+            wanted: None,
+            etag: None,
+            echo: None,
+        }
+    }
+
+    fn block_size(&self) -> usize {
+        Block { num: 0, more: false, szx: self.szx }.size()
+    }
+
+    /// The message that is to be sent now.
+    pub(crate) fn encode(&self, message_id: u16, token: Token) -> Vec<u8> {
+        let mut added = OptionList::new();
+        let mut payload: &[u8] = &self.body;
+        let size = self.block_size();
+        if self.body.len() > size || self.sent > 0 {
+            let end = (self.sent + size).min(self.body.len());
+            payload = &self.body[self.sent.min(end)..end];
+            let block = Block { num: (self.sent / size) as u32, more: end < self.body.len(), szx: self.szx };
+            // Once the endpoint has it all, only its answer is asked for (section 3.3).
+            if self.wanted.is_none() {
+                added.push_uint(OptionNumber::BLOCK1, block.to_uint());
+                if self.sent == 0 {
+                    added.push_uint(OptionNumber::SIZE1, self.body.len() as u32);
+                }
+            } else {
+                payload = b"";
+            }
+        }
+        if let Some(szx) = self.wanted {
+            let size = Block { num: 0, more: false, szx }.size();
+            let block = Block { num: (self.collected.len() / size) as u32, more: false, szx };
+            added.push_uint(OptionNumber::BLOCK2, block.to_uint());
+        }
+        if let Some(echo) = &self.echo {
+            added.push(OptionNumber::ECHO, echo);
+        }
+        let head = Head { kind: Type::Confirmable, code: self.method, message_id, token };
+        let mut out = Vec::with_capacity(64 + payload.len());
+        encode(&mut out, &head, [&self.options, &added], payload);
+        out
+    }
+
+    /// Takes a response. `None`: another message is to be sent.
+    pub(crate) fn handle(&mut self, message: &Message<'_>) -> Option<Result<Answer, Failure>> {
+        if message.bad_option().is_some() {
+            return Some(Err(Failure::Broken));
+        }
+        let block1 = message.block(OptionNumber::BLOCK1).flatten();
+        match (message.code, block1) {
+            (Code::CONTINUE, Some(block)) if self.wanted.is_none() => return self.go_on(block),
+            (Code::CONTINUE, _) => return Some(Err(Failure::Broken)),
+            // Section 2.9.3: smaller blocks, from the beginning.
+            (Code::REQUEST_ENTITY_TOO_LARGE, Some(block)) if self.sent == 0 && block.szx < self.szx => {
+                self.szx = block.szx;
+                return None;
+            }
+            _ => {}
+        }
+        if let (Code::UNAUTHORIZED, Some(echo), None) = (message.code, message.option(OptionNumber::ECHO), &self.echo) {
+            self.echo = Some(echo.value.to_vec());
+            self.sent = 0;
+            return None;
+        }
+        match message.block(OptionNumber::BLOCK2) {
+            Some(None) => Some(Err(Failure::Broken)),
+            Some(Some(block)) if message.code.class() == 2 => self.collect(message, block),
+            _ => self.done(message, message.payload.to_vec()),
+        }
+    }
+
+    /// The endpoint has one more block, and may want smaller ones from now on.
+    fn go_on(&mut self, block: Block) -> Option<Result<Answer, Failure>> {
+        let size = self.block_size();
+        if block.num as usize != self.sent / size && block.offset() != self.sent {
+            return Some(Err(Failure::Broken));
+        }
+        self.sent += size;
+        self.szx = self.szx.min(block.szx);
+        match self.sent < self.body.len() {
+            true => None,
+            false => Some(Err(Failure::Broken)),
+        }
+    }
+
+    fn collect(&mut self, message: &Message<'_>, block: Block) -> Option<Result<Answer, Failure>> {
+        let etag = message.option(OptionNumber::ETAG).map(|option| option.value.to_vec());
+        // Section 2.4: another tag is another representation.
+        if block.offset() != self.collected.len() || (self.wanted.is_some() && self.etag != etag) {
+            return Some(Err(Failure::Broken));
+        }
+        if self.collected.len() + message.payload.len() > self.max_body {
+            return Some(Err(Failure::TooLarge));
+        }
+        if block.more && message.payload.len() != block.size() {
+            return Some(Err(Failure::Broken));
+        }
+        self.collected.extend_from_slice(message.payload);
+        if block.more {
+            (self.wanted, self.etag) = (Some(block.szx), etag);
+            return None;
+        }
+        let body = std::mem::take(&mut self.collected);
+        self.done(message, body)
+    }
+
+    fn done(&self, message: &Message<'_>, body: Vec<u8>) -> Option<Result<Answer, Failure>> {
+        if body.len() > self.max_body {
+            return Some(Err(Failure::TooLarge));
+        }
+        let mut options = OptionList::new();
+        let of_layer = [OptionNumber::BLOCK1, OptionNumber::BLOCK2, OptionNumber::SIZE1, OptionNumber::SIZE2];
+        for option in message.options().filter(|option| !of_layer.contains(&option.number)) {
+            options.push(option.number, option.value);
+        }
+        Some(Ok(Answer { code: message.code, options, body }))
+    }
+}

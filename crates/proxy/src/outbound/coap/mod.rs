@@ -1,0 +1,104 @@
+//! Upstreams that speak CoAP: an exchange writes a request of HTTP/1.1 into a pipe and
+//! reads its answer there; at the other end the request goes to the endpoint as CoAP (RFC
+//! 8075). So balancing, retries, breakers and timeouts are those of every upstream.
+
+mod cache;
+mod clients;
+mod to_coap;
+mod to_http;
+
+pub(crate) use clients::CoapClients;
+pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT};
+pub(crate) use to_http::CODE_FIELD;
+
+use crate::worker::Worker;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tidegate_coap::Failure;
+use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_request};
+use tidegate_message::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// Bytes between an exchange and its task.
+const PIPE_BYTES: usize = 64 << 10;
+/// Bytes of a head, which our own policies may have made longer than a client's.
+const HEAD_BYTES: usize = 1 << 20;
+
+/// A way to an endpoint; it serves one request.
+pub(super) fn open(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr)) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    let (worker, upstream) = (Rc::clone(worker), Box::from(upstream));
+    tokio::task::spawn_local(async move {
+        // What fails is seen by the exchange as a connection that ends.
+        let _ = serve(&worker, (&upstream, address), theirs).await;
+    });
+    ours
+}
+
+async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut pipe: DuplexStream) -> io::Result<()> {
+    let max_body = worker.plan().plan.bounds.body_collected;
+    let Some((head, body)) = read_request(&mut pipe, max_body).await? else {
+        return pipe.write_all(to_http::TOO_LARGE).await;
+    };
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let Ok(Some(parsed)) = parse_request(&head, &bounds(), &mut headers) else { return Ok(()) };
+    let request = match to_coap::translate(&parsed, body) {
+        Ok(request) => request,
+        Err(refusal) => return pipe.write_all(refusal).await,
+    };
+    let key = cache::key(upstream, &request);
+    let now = worker.clock.millis();
+    let mut sent = request.clone();
+    let (fresh, stale) = worker.coap_clients.cached(now, key);
+    let answer = match fresh {
+        Some(answer) => Ok(answer),
+        None => {
+            to_coap::validate(&mut sent, stale.as_deref());
+            let asked = CoapClients::ask(worker, address, sent).await;
+            asked.map(|answer| worker.coap_clients.keep(worker.clock.millis(), key, (answer, stale)))
+        }
+    };
+    match answer {
+        Ok(answer) => pipe.write_all(&to_http::answer(&request, &answer)).await,
+        // Nothing came, and nobody knows what the endpoint did: as a connection that breaks.
+        Err(Failure::Timeout) => Ok(()),
+        Err(failure) => pipe.write_all(to_http::failed(failure)).await,
+    }
+}
+
+fn bounds() -> Limits {
+    Limits { header_line: HEAD_BYTES, header_total: HEAD_BYTES, header_count: HEADERS_MAX, ..Limits::default() }
+}
+
+/// Head and body of the request in the pipe. `None`: the body is too long to be put together.
+async fn read_request(pipe: &mut DuplexStream, max_body: usize) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut bytes = Vec::new();
+    let (len, mut reader) = loop {
+        if pipe.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        if let Some(head) = parse_request(&bytes, &bounds(), &mut headers).map_err(|_| invalid())? {
+            break (head.len, BodyReader::new(head.body, Limits::default().chunk_extensions));
+        }
+    };
+    let mut rest = bytes.split_off(len);
+    let mut body = Vec::new();
+    loop {
+        let (piece, used) = reader.next(&rest).map_err(|_| invalid())?;
+        match piece {
+            Piece::Data(data) if body.len() + data.len() > max_body => return Ok(None),
+            Piece::Data(data) => body.extend_from_slice(data),
+            Piece::End(_) => return Ok(Some((bytes, body))),
+            Piece::NeedMore => {}
+        }
+        let is_short = matches!(piece, Piece::NeedMore);
+        rest.drain(..used);
+        if is_short && pipe.read_buf(&mut rest).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A request of HTTP as one of CoAP (RFC 8075 sections 5.3 and 6, RFC 7252 section 10.2).
+
+use crate::coap::format_of;
+use tidegate_coap::{Answer, Code, OptionList, OptionNumber};
+use tidegate_http::RequestHead;
+
+/// Set by our own server of CoAP, which no client of HTTP can: its value is the hops that
+/// are left, or that the request names none. The answer then says its code as it came.
+pub(crate) const ASKED_BY_COAP: &str = "X-Tidegate-Coap";
+/// A request without Hop-Limit.
+pub(crate) const NO_HOP_LIMIT: &str = "-";
+
+/// Longest value of a path or query option (RFC 7252 section 5.10).
+const OPTION_MAX: usize = 255;
+/// Lengths of entity tags (section 5.10.6).
+const ETAG_MAX: usize = 8;
+
+const NOT_IMPLEMENTED: &[u8] = b"HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const URI_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// A request as it leaves.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    pub(super) method: Code,
+    pub(super) options: OptionList,
+    pub(super) body: Vec<u8>,
+    /// Only the head of the answer is wanted.
+    pub(super) is_head: bool,
+    pub(super) is_asked_by_coap: bool,
+}
+
+/// Translates; an error is the answer that says why it cannot be.
+pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Outgoing, &'static [u8]> {
+    let method = match head.method {
+        "GET" | "HEAD" => Code::GET,
+        "POST" => Code::POST,
+        "PUT" => Code::PUT,
+        "DELETE" => Code::DELETE,
+        "FETCH" => Code::FETCH,
+        "PATCH" => Code::PATCH,
+        "IPATCH" => Code::IPATCH,
+        _ => return Err(NOT_IMPLEMENTED),
+    };
+    let mut options = OptionList::new();
+    put_target(&mut options, head.target)?;
+    let text = |name| head.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+    if let Some(kind) = text("content-type").filter(|_| !body.is_empty()) {
+        options.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(loose_format(kind)));
+    }
+    if let Some(format) = text("accept").and_then(wanted) {
+        options.push_uint(OptionNumber::ACCEPT, u32::from(format));
+    }
+    put_conditions(&mut options, method, (text("if-match"), text("if-none-match")));
+    if let Some(trace) = text("traceparent") {
+        options.push(OptionNumber::TRACEPARENT, trace.as_bytes());
+    }
+    let asked = text(ASKED_BY_COAP);
+    if let Some(hops) = asked.and_then(|hops| hops.parse::<u8>().ok()) {
+        options.push_uint(OptionNumber::HOP_LIMIT, u32::from(hops));
+    }
+    Ok(Outgoing { method, options, body, is_head: head.method == "HEAD", is_asked_by_coap: asked.is_some() })
+}
+
+/// Asks whether what is kept is still valid.
+pub(super) fn validate(request: &mut Outgoing, stale: Option<&Answer>) {
+    if let Some(etag) = stale.and_then(|answer| answer.options.get(OptionNumber::ETAG)) {
+        request.options.push(OptionNumber::ETAG, etag);
+    }
+}
+
+/// RFC 7252 section 6.4: segments and parameters, each without its escapes.
+fn put_target(options: &mut OptionList, target: &[u8]) -> Result<(), &'static [u8]> {
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let path = parts.next().unwrap_or_default();
+    let mut put = |number, part: &[u8]| {
+        let value = unescaped(part).ok_or(BAD_REQUEST)?;
+        if value.len() > OPTION_MAX {
+            return Err(URI_TOO_LONG);
+        }
+        options.push(number, &value);
+        Ok(())
+    };
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    if !path.is_empty() {
+        path.split(|byte| *byte == b'/').try_for_each(|segment| put(OptionNumber::URI_PATH, segment))?;
+    }
+    match parts.next().filter(|query| !query.is_empty()) {
+        Some(query) => query.split(|byte| *byte == b'&').try_for_each(|part| put(OptionNumber::URI_QUERY, part)),
+        None => Ok(()),
+    }
+}
+
+fn unescaped(part: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut out = Vec::with_capacity(part.len());
+    let mut bytes = part.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => digit(*bytes.next()?)? << 4 | digit(*bytes.next()?)?,
+            byte => *byte,
+        });
+    }
+    Some(out)
+}
+
+/// RFC 8075 section 6.3: a type without a number becomes the next best one.
+fn loose_format(kind: &str) -> u16 {
+    let bare = kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase();
+    let loose = || match bare.as_str() {
+        _ if bare.ends_with("+json") => 50,
+        _ if bare.ends_with("+xml") || bare == "text/xml" => 41,
+        _ if bare.ends_with("+cbor") => 60,
+        _ if bare.starts_with("text/") => 0,
+        _ => 42,
+    };
+    format_of(kind).or_else(|| format_of(&bare)).unwrap_or_else(loose)
+}
+
+/// The first type of `Accept` that has a number; CoAP can ask for one only, and where
+/// anything will do for none.
+fn wanted(accept: &str) -> Option<u16> {
+    let kinds = accept.split(',').map(str::trim);
+    let mut refused = kinds.filter(|kind| !kind.replace(' ', "").ends_with(";q=0"));
+    let first = refused.next()?;
+    let bare = |kind: &str| kind.split(";q=").next().unwrap_or(kind).trim().to_owned();
+    if first.starts_with("*/*") {
+        return None;
+    }
+    std::iter::once(first).chain(refused).find_map(|kind| format_of(&bare(kind)))
+}
+
+fn put_conditions(options: &mut OptionList, method: Code, (matched, unmatched): (Option<&str>, Option<&str>)) {
+    let mut put = |number, value: &[u8]| {
+        options.push(number, value);
+    };
+    match matched {
+        Some("*") => put(OptionNumber::IF_MATCH, b""),
+        Some(tags) => etags(tags).for_each(|tag| put(OptionNumber::IF_MATCH, &tag)),
+        None => {}
+    }
+    match unmatched {
+        Some("*") if method != Code::GET => put(OptionNumber::IF_NONE_MATCH, b""),
+        // Section 5.10.6.2: a GET with tags asks for validation.
+        Some(tags) if method == Code::GET => etags(tags).for_each(|tag| put(OptionNumber::ETAG, &tag)),
+        _ => {}
+    }
+}
+
+/// Tags as `to_http` writes them: digits in quotes.
+fn etags(list: &str) -> impl Iterator<Item = Vec<u8>> {
+    list.split(',').filter_map(|tag| {
+        let digits = tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?;
+        let escaped: Vec<u8> = digits.as_bytes().chunks(2).flat_map(|pair| [b"%", pair].concat()).collect();
+        unescaped(&escaped).filter(|bytes| (1..=ETAG_MAX).contains(&bytes.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::MaybeUninit;
+    use tidegate_http::parse_request;
+    use tidegate_message::Limits;
+
+    fn of(request: &str, body: &[u8]) -> Result<Outgoing, &'static [u8]> {
+        let mut headers = [const { MaybeUninit::uninit() }; 32];
+        let head = parse_request(request.as_bytes(), &Limits::default(), &mut headers).expect("valid").expect("whole");
+        translate(&head, body.to_vec())
+    }
+
+    fn options(outgoing: &Outgoing) -> Vec<(u16, Vec<u8>)> {
+        outgoing.options.iter().map(|(number, value)| (number, value.to_vec())).collect()
+    }
+
+    #[test]
+    fn path_and_query_become_options_without_escapes() {
+        let outgoing = of("GET /a%2Fb//c?x=1&y=%C3%A9 HTTP/1.1\r\nHost: h\r\n\r\n", b"").expect("translated");
+        let expected: Vec<(u16, Vec<u8>)> = vec![
+            (11, b"a/b".to_vec()),
+            (11, b"".to_vec()),
+            (11, b"c".to_vec()),
+            (15, b"x=1".to_vec()),
+            (15, "y=é".as_bytes().to_vec()),
+        ];
+        assert_eq!(options(&outgoing), expected);
+        assert!(options(&of("GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"").expect("translated")).is_empty());
+    }
+
+    #[test]
+    fn types_become_numbers_loosely() {
+        for (kind, number) in [
+            ("application/json", 50),
+            ("application/json; charset=utf-8", 50),
+            ("text/plain", 0),
+            ("text/html", 0),
+            ("application/vnd.x+json", 50),
+            ("application/senml+cbor", 112),
+            ("application/coap-payload;cf=4711", 4_711),
+            ("image/webp", 42),
+        ] {
+            assert_eq!(loose_format(kind), number, "{kind}");
+        }
+        assert_eq!(wanted("text/html, application/json;q=0.9, */*;q=0.1"), Some(50));
+        assert_eq!(
+            (wanted("*/*"), wanted("text/html"), wanted("application/cbor;q=0, text/plain")),
+            (None, None, Some(0))
+        );
+    }
+
+    #[test]
+    fn conditions_cross_with_our_tags() {
+        let get =
+            of("GET /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"0102\", \"zz\", W/\"ff\"\r\n\r\n", b"").expect("fits");
+        assert_eq!(options(&get)[..2], [(4, vec![1, 2]), (4, vec![0xff])]);
+        let put = of("PUT /a HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\nContent-Length: 0\r\n\r\n", b"").expect("fits");
+        assert_eq!(options(&put)[0], (5, vec![]));
+        let put = of("PUT /a HTTP/1.1\r\nHost: h\r\nIf-Match: \"0a\"\r\nContent-Length: 0\r\n\r\n", b"").expect("fits");
+        assert_eq!(options(&put)[0], (1, vec![10]));
+    }
+
+    #[test]
+    fn what_coap_cannot_say_is_refused() {
+        assert_eq!(of("OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n", b"").err(), Some(NOT_IMPLEMENTED));
+        let long = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(256));
+        assert_eq!(of(&long, b"").err(), Some(URI_TOO_LONG));
+        assert_eq!(of("GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", b"").err(), Some(BAD_REQUEST));
+    }
+}
