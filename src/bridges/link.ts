@@ -4,8 +4,9 @@
  * queue of a broken line is the session's: here on the gateway's own disk. Two clients a
  * side, because one that waits for an acknowledgement would not read the one it waits for.
  */
+import { readFileSync } from "node:fs"
 import type { IClientOptions, IPublishPacket, MqttClient } from "mqtt"
-import type { Bridge, BridgeLogin, BridgeTopics } from "../model/bridge.ts"
+import type { Bridge, BridgeLogin, BridgeTls, BridgeTopics } from "../model/bridge.ts"
 
 type Mqtt = Pick<typeof import("mqtt"), "connect">
 type Side = "localPrefix" | "remotePrefix"
@@ -21,11 +22,11 @@ export function openLink(
   bridge: Bridge,
   { local, complain }: { readonly local: string; readonly complain: (text: string) => void },
 ): () => Promise<void> {
-  const here = { url: local, id: `bridge-${bridge.name}`, login: bridge.local }
-  const there = { url: bridge.to, id: bridge.clientId, login: bridge.remote }
+  const here = { url: local, id: `bridge-${bridge.name}`, login: bridge.local, tls: {} }
+  const there = { url: bridge.to, id: bridge.clientId, login: bridge.remote, tls: secured(bridge.tls) }
   const clients: MqttClient[] = []
-  const open = ({ url, id, login }: typeof here, receives: boolean): MqttClient => {
-    const client = mqtt.connect(url, options(receives ? id : `${id}-send`, login, receives))
+  const open = ({ url, id, login, tls }: End, receives: boolean): MqttClient => {
+    const client = mqtt.connect(url, { ...options(receives ? id : `${id}-send`, login, receives), ...tls })
     let said = ""
     client.on("error", (error) => {
       // Once for each reason: it is tried again every few seconds.
@@ -48,6 +49,25 @@ export function openLink(
   }
   return async () => {
     await Promise.all(clients.map((client) => client.endAsync(true)))
+  }
+}
+
+/** One end of a bridge. */
+interface End {
+  readonly url: string
+  readonly id: string
+  readonly login: BridgeLogin
+  readonly tls: IClientOptions
+}
+
+/** Certificates as mqtt.js takes them; who does not prove its name is not spoken to. */
+function secured({ ca, cert, key, serverName }: BridgeTls): IClientOptions {
+  return {
+    rejectUnauthorized: true,
+    ...(ca !== null && { ca: readFileSync(ca) }),
+    ...(cert !== null && { cert: readFileSync(cert) }),
+    ...(key !== null && { key: readFileSync(key) }),
+    ...(serverName !== null && { servername: serverName }),
   }
 }
 

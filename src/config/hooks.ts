@@ -38,11 +38,12 @@ export function checkHooks({ broker }: ConfigData, { policies }: Functions, repo
   }
 }
 
-/** Whether somebody may come in by name and password. */
+/** Whether somebody may come in as somebody. */
 export function knowsUsers({ auth, broker }: ConfigData): boolean {
-  const { users = {}, jwt, http } = auth ?? {}
+  const { users = {}, ...others } = auth ?? {}
   const isAsked = (broker?.hooks?.onAuthenticate ?? []).length > 0
-  return isAsked || Object.keys(users).length > 0 || jwt !== undefined || http !== undefined
+  const ways = [others.jwt, others.http, others.database]
+  return isAsked || Object.keys(users).length > 0 || ways.some((way) => way !== undefined)
 }
 
 function usesOf(use: Use): NormalizedHooks["connect"] {

@@ -1,5 +1,6 @@
 /** `bridges` with their defaults. */
-import type { Bridge, BridgeLogin, BridgeTopics } from "../model/bridge.ts"
+import { resolve } from "node:path"
+import type { Bridge, BridgeLogin, BridgeTls, BridgeTopics } from "../model/bridge.ts"
 import { type NormalizeContext, readSecret } from "./normalize-auth.ts"
 import type { Path } from "./path.ts"
 import type { ConfigData, SecretData } from "./schema/index.ts"
@@ -19,12 +20,18 @@ export function normalizeBridges(data: ConfigData["bridges"], context: Normalize
       name: bridge.name,
       to: bridge.to,
       clientId: bridge.clientId ?? bridge.name,
+      tls: toTls(bridge.tls, context.folder),
       remote: toLogin(bridge, path, context),
       local: toLogin(bridge.local ?? {}, [...path, "local"], context),
       out: (bridge.out ?? []).map(toTopics),
       in: (bridge.in ?? []).map(toTopics),
     }
   })
+}
+
+function toTls(tls: BridgeData["tls"], folder: string): BridgeTls {
+  const file = (name: string | undefined): string | null => (name === undefined ? null : resolve(folder, name))
+  return { ca: file(tls?.ca), cert: file(tls?.cert), key: file(tls?.key), serverName: tls?.serverName ?? null }
 }
 
 function toLogin(

@@ -31,7 +31,8 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 
 export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", hooks, ...broker } = data.broker ?? {}
-  const { redirect, ...mqtt } = data.mqtt ?? {}
+  const { redirect, responseInformation = null, ...mqtt } = data.mqtt ?? {}
+  const { database } = data.auth ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
   const access = normalizeAuth(data.auth, context)
   const routeContext: RouteContext = {
@@ -63,10 +64,15 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       redirect: redirect
         ? { to: redirect.to, permanent: redirect.permanent ?? false, always: redirect.when === "always" }
         : null,
+      responseInformation,
       ...withDefaults(MQTT, mqtt),
     },
     coap: withDefaults(COAP, data.coap),
     access,
+    accounts:
+      database === undefined
+        ? null
+        : { file: resolve(context.folder, database.file), table: database.table ?? "users" },
     bridges: normalizeBridges(data.bridges, context),
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),

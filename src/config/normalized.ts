@@ -201,9 +201,11 @@ export interface NormalizedConfig {
   readonly registry: NormalizedRegistry | null
   readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
+  /** Users in a database, or null. */
+  readonly accounts: { readonly file: string; readonly table: string } | null
   readonly hooks: NormalizedHooks
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
-  readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect">
+  readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect" | "responseInformation">
   readonly coap: Numbers<typeof COAP>
   readonly access: AccessPlan
   readonly limits: Numbers<typeof LIMITS>

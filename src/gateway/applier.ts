@@ -9,6 +9,7 @@ import type { Endpoint } from "../model/service.ts"
 import { type Applied, type NativeGateway, type Plan, toTidegateError } from "../native/index.ts"
 import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
 import { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "../registry/index.ts"
+import type { Accounts } from "./accounts.ts"
 import type { PolicyHost } from "./policy-host.ts"
 import { stampOf, tlsFiles } from "./tls-files.ts"
 
@@ -30,6 +31,7 @@ export interface ApplierOptions {
   readonly host: PolicyHost
   readonly source: EndpointSource
   readonly lookup?: Lookup
+  readonly accounts: Accounts
 }
 
 export class Applier {
@@ -50,7 +52,7 @@ export class Applier {
   /** The same configuration again, if its endpoints or the files it names are others by now; else null. */
   async refresh(loaded: LoadedConfig): Promise<AppliedPlan | null> {
     const endpoints = await this.#endpoints(loaded)
-    const files = await stampOf(tlsFiles(loaded.config))
+    const files = await this.#stamp(loaded)
     if (shapeOf(endpoints) === this.#shape && files === this.#files) return null
     // A pair that does not fit is complained about once, not at every look.
     this.#files = files
@@ -58,9 +60,10 @@ export class Applier {
   }
 
   async #apply(loaded: LoadedConfig, endpoints: Map<string, UpstreamEndpoints>): Promise<AppliedPlan> {
-    const files = await stampOf(tlsFiles(loaded.config))
-    const { native, host } = this.#options
-    const { config, functions } = loaded
+    const files = await this.#stamp(loaded)
+    const { native, host, accounts } = this.#options
+    const config = accounts.into(loaded.config)
+    const { functions } = loaded
     const version = this.#version + 1
     const plan = compile({ version, config, functions, endpoints })
     const prepared = await host.prepare(programData(plan, config, functions), functions)
@@ -75,6 +78,11 @@ export class Applier {
       await prepared.rollback()
       throw toTidegateError(error)
     }
+  }
+
+  /** What tells one state of the files and users that a configuration names from the next. */
+  async #stamp({ config }: LoadedConfig): Promise<string> {
+    return `${this.#options.accounts.stamp(config)}\n${await stampOf(tlsFiles(config))}`
   }
 
   async #endpoints({ config }: LoadedConfig): Promise<Map<string, UpstreamEndpoints>> {

@@ -8,6 +8,7 @@ import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/ind
 import { Scraper } from "../metrics/index.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
+import { Accounts } from "./accounts.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
@@ -82,7 +83,8 @@ function assemble(
     changed: ({ name, state, value, at }) => hub.emit({ type: "alert", time: at, name, state, value }),
   })
   const tlsFiles = new TlsFiles(() => changed("endpoints"), complain)
-  const applier = new Applier({ native, host, source: endpoints })
+  const accounts = new Accounts(() => changed("endpoints"), complain)
+  const applier = new Applier({ native, host, source: endpoints, accounts })
   // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
   const timers = [
     setInterval(() => registry.sweep(), SWEEP_MS),
@@ -103,6 +105,7 @@ function assemble(
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
     tlsFiles.close()
+    accounts.close()
     alerts.close()
     await bridges.close()
     sources.close()

@@ -13,12 +13,21 @@ export interface BridgeLogin {
   readonly password: string | null
 }
 
+/** Files, as absolute paths; null: not given. */
+export interface BridgeTls {
+  readonly ca: string | null
+  readonly cert: string | null
+  readonly key: string | null
+  readonly serverName: string | null
+}
+
 export interface Bridge {
   readonly name: string
-  /** `mqtt://host:port`. */
+  /** `mqtt://host:port`, `mqtts://host:port`. */
   readonly to: string
   readonly clientId: string
   readonly remote: BridgeLogin
+  readonly tls: BridgeTls
   readonly local: BridgeLogin
   readonly out: readonly BridgeTopics[]
   readonly in: readonly BridgeTopics[]

@@ -454,6 +454,8 @@ export interface MqttPlan {
   readonly serverKeepAliveS: number
   readonly maxSessionExpiryS: number
   readonly connectTimeoutMs: number
+  /** What response topics may begin with, `%c` for the client id; null: nothing is said. */
+  readonly responseInformation: string | null
   /** CONNECTs answered in a second, beyond 0x9F; 0: no bound. */
   readonly maxConnectsPerS: number
   readonly redirect: RedirectPlan | null

@@ -17,13 +17,16 @@ export interface Mosquitto {
 
 export const hasMosquitto = spawnSync("mosquitto", ["-h"]).error === undefined
 
-/** Ends when the test does. */
-export async function mosquitto(t: ExecutionContext<unknown>): Promise<Mosquitto> {
+/** Ends when the test does; `lines` go into its configuration. */
+export async function mosquitto(t: ExecutionContext<unknown>, lines: readonly string[] = []): Promise<Mosquitto> {
   if (!hasMosquitto) throw new Error("mosquitto is not installed: apt-get install mosquitto")
   const folder = mkdtempSync(join(tmpdir(), "mosquitto-"))
   const port = await freePort()
   const file = join(folder, "mosquitto.conf")
-  writeFileSync(file, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`)
+  writeFileSync(
+    file,
+    `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n${lines.join("\n")}\n`,
+  )
   let child: ChildProcess | null = null
   const broker: Mosquitto = {
     port,

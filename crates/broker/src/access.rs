@@ -15,6 +15,8 @@ pub struct Access {
     pub is_superuser: bool,
     /// Rules that came with its identity; they are asked before those of all.
     pub rules: Option<Arc<[Rule]>>,
+    /// When the identity ends, seconds since 1970; `None`: it does not.
+    pub until: Option<u64>,
 }
 
 /// What a rule is about.

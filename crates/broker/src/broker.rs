@@ -258,7 +258,9 @@ impl Broker {
         sink: &mut S,
     ) -> Outcome {
         let (topic, retain, promised) = (message.topic, message.retain, message.qos != Qos::AtMostOnce);
-        if self.shared.is_full() && ((retain && !is_own(topic)) || (promised && self.is_kept(topic))) {
+        // What clears a retained message makes room.
+        let keeps = retain && !message.payload.is_empty() && !is_own(topic);
+        if self.shared.is_full() && (keeps || (promised && self.is_kept(topic))) {
             return Outcome::QuotaExceeded;
         }
         let mut once = Once::Parts(message);

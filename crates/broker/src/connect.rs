@@ -175,6 +175,16 @@ impl Broker {
         Connected { id, present: false, expiry }
     }
 
+    /// A client has proven itself again: what its identity brings may be another.
+    pub fn renew_access<S: Sink>(&mut self, id: SubscriberId, access: Access, sink: &mut S) {
+        if let Some(slot) = self.subscribers.get_mut(id) {
+            slot.access = access;
+            // Routes know the access of before.
+            self.tree.generation += 1;
+            self.tell(id.slot, sink);
+        }
+    }
+
     /// The session in `slot`, which is detached, serves a new connection.
     pub(crate) fn reopen<S: Sink>(
         &mut self,

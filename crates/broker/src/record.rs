@@ -3,6 +3,7 @@
 //! nothing out that depends on one before it is kept. Sessions that end with their
 //! connection make no records.
 
+use crate::access::Rule;
 use crate::session::Will;
 use crate::subscribers::Options;
 use std::sync::Arc;
@@ -29,6 +30,16 @@ pub enum Record<'a> {
         ends_at: Option<u64>,
         /// Whether a connection serves it.
         connected: bool,
+    },
+    /// What its identity brought, behind the session it belongs to; a session without one
+    /// is nobody in particular.
+    Identity {
+        /// Whose.
+        key: u64,
+        /// Everything is allowed to it.
+        is_superuser: bool,
+        /// Its own rules.
+        rules: Option<&'a [Rule]>,
     },
     /// Its will, or that it has none; when the will is due.
     Will {
@@ -164,6 +175,10 @@ pub struct StoredSession {
     pub client_id: Arc<str>,
     /// The user it belongs to.
     pub user: Option<Arc<str>>,
+    /// Everything is allowed to it.
+    pub is_superuser: bool,
+    /// Rules that its identity brought.
+    pub rules: Option<Arc<[Rule]>>,
     /// Session expiry, seconds.
     pub expiry: u32,
     /// When it ends, on the gateway's clock; `None`: `expiry` from now on.

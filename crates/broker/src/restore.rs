@@ -33,6 +33,10 @@ impl Broker {
         let epoch = if is_arriving { 0 } else { session.epoch };
         let (client_id, user) = (&*session.client_id, owner.access.user.as_deref());
         sink.append(&Record::Session { key, client_id, user, epoch, expiry, ends_at, connected });
+        let (is_superuser, rules) = (owner.access.is_superuser, owner.access.rules.as_deref());
+        if is_superuser || rules.is_some() {
+            sink.append(&Record::Identity { key, is_superuser, rules });
+        }
         sink.append(&Record::Will { key, will: session.will.as_deref(), due_at: session.will_at });
     }
 
@@ -72,7 +76,8 @@ impl Broker {
 
     /// Makes a session of what was kept. Its messages go out when its client comes back.
     pub fn restore<S: Sink>(&mut self, now: u64, stored: StoredSession, sink: &mut S) {
-        let StoredSession { client_id, user, expiry, ends_at, will, filters, deliveries, inbound } = stored;
+        let StoredSession { client_id, user, is_superuser, rules, expiry, ends_at, will, filters, deliveries, inbound } =
+            stored;
         let epoch = self.shared.directory.restore(&client_id, self.worker);
         let after = |seconds: u32| now.saturating_add(u64::from(seconds) * 1_000);
         let mut session = Session::new(client_id.clone(), epoch);
@@ -88,8 +93,9 @@ impl Broker {
         stats.disconnected += 1;
         stats.queued += session.backlog.queued() as u64;
         stats.queued_bytes += session.backlog.queued_bytes();
-        stats.moved -= session.backlog.queued() as i64;
-        let access = Access { user, client_id: Some(client_id.clone()), ..Access::default() };
+        // Due anew: what this process counts begins here.
+        stats.matched += session.backlog.queued() as u64;
+        let access = Access { user, client_id: Some(client_id.clone()), is_superuser, rules, until: None };
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.by_client.insert(client_id, id.slot);
         self.tell(id.slot, sink);

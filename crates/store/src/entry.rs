@@ -2,7 +2,7 @@
 
 use crate::stored::{StoredMessage, StoredWill};
 use serde::{Deserialize, Serialize};
-use tidegate_broker::{Options, Record, Replay};
+use tidegate_broker::{Action, Options, Record, Replay, Rule};
 
 /// One change. New kinds go to the end: the number of a kind is what stands on disk.
 #[derive(Serialize, Deserialize, Debug)]
@@ -103,6 +103,39 @@ pub(crate) enum Entry<'a> {
     Undelay {
         id: u64,
     },
+    /// What the identity of a session brought.
+    Identity {
+        key: u64,
+        is_superuser: bool,
+        #[serde(borrow)]
+        rules: Option<Vec<StoredRule<'a>>>,
+    },
+}
+
+/// A rule of an identity.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct StoredRule<'a> {
+    /// 0: publish, 1: subscribe, 2: both.
+    action: u8,
+    allow: bool,
+    topic: &'a str,
+}
+
+impl<'a> StoredRule<'a> {
+    fn new(rule: &'a Rule) -> Self {
+        StoredRule { action: rule.action as u8, allow: rule.allow, topic: &rule.topic }
+    }
+
+    /// `None`: there is no such action.
+    pub(crate) fn rule(&self) -> Option<Rule> {
+        let action = match self.action {
+            0 => Action::Publish,
+            1 => Action::Subscribe,
+            2 => Action::All,
+            _ => return None,
+        };
+        Some(Rule { user: None, client_id: None, action, topic: self.topic.into(), allow: self.allow })
+    }
 }
 
 /// Options of a subscription in few bytes.
@@ -149,6 +182,10 @@ impl<'a> Entry<'a> {
         match *record {
             Record::Session { key, client_id, user, epoch, expiry, ends_at, connected } => {
                 Entry::Session { key, client_id, user, epoch, expiry, ends_at: wall(ends_at), connected }
+            }
+            Record::Identity { key, is_superuser, rules } => {
+                let rules = rules.map(|rules| rules.iter().map(StoredRule::new).collect());
+                Entry::Identity { key, is_superuser, rules }
             }
             Record::Will { key, will, due_at } => {
                 Entry::Will { key, will: will.map(StoredWill::new), due_at: wall(due_at) }

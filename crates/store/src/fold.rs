@@ -1,12 +1,12 @@
 //! From the entries of all logs to what is live: the session of a client with the
 //! highest epoch, wherever it stood; messages that had not reached their worker's log.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, StoredRule};
 use crate::stored::since;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use tidegate_broker::{Options, StoredDelayed, StoredDelivery, StoredSession, Will, matches, split_share};
+use tidegate_broker::{Options, Rule, StoredDelayed, StoredDelivery, StoredSession, Will, matches, split_share};
 use tidegate_message::{Message, Qos};
 
 /// Ids of recovered messages: no worker gives such ones.
@@ -46,6 +46,8 @@ struct Session {
     worker: u16,
     client_id: Arc<str>,
     user: Option<Arc<str>>,
+    is_superuser: bool,
+    rules: Option<Arc<[Rule]>>,
     epoch: u64,
     expiry: u32,
     ends_at: Option<u64>,
@@ -117,10 +119,21 @@ impl Fold {
                 session.worker = worker;
                 session.client_id = client_id.into();
                 session.user = user.map(Into::into);
+                // What it brought stands behind it, where it brought something.
+                (session.is_superuser, session.rules) = (false, None);
                 (session.epoch, session.expiry) = (epoch, expiry);
                 session.ends_at = ends_at.filter(|_| !connected).map(|at| since(at, epoch_ms));
                 let known = self.epochs.entry(client_id.into()).or_default();
                 *known = epoch.max(*known);
+            }
+            Entry::Identity { key, is_superuser, rules } => {
+                let rules = match rules {
+                    Some(rules) => Some(rules.iter().map(StoredRule::rule).collect::<Option<_>>()?),
+                    None => None,
+                };
+                if let Some(session) = self.sessions.get_mut(&(worker, key)) {
+                    (session.is_superuser, session.rules) = (is_superuser, rules);
+                }
             }
             Entry::Retain { sequence, message } => {
                 let message = Arc::new(message.message(epoch_ms)?);
@@ -312,6 +325,8 @@ impl Session {
         StoredSession {
             client_id: self.client_id,
             user: self.user,
+            is_superuser: self.is_superuser,
+            rules: self.rules,
             expiry: self.expiry,
             ends_at: self.ends_at,
             will: self.will,

@@ -29,6 +29,10 @@ pub struct LogOptions {
 /// Garbage that may gather before a checkpoint is worth it, in segments.
 const IDLE_SEGMENTS: u64 = 4;
 
+/// Looks for room, about ten a second, between two checkpoints of a log that is full: what
+/// was acknowledged or cleared meanwhile is superfluous, and nothing else makes room.
+const FULL_TURNS: u32 = 50;
+
 /// An append-only log.
 pub struct Log {
     folder: PathBuf,
@@ -51,6 +55,7 @@ pub struct Log {
     /// The next flush begins a new segment.
     rolls: bool,
     is_full: bool,
+    full_turns: u32,
     /// Files with bytes that may not be on the disk itself.
     dirty: Vec<Arc<File>>,
     /// The first segment of the last checkpoint that is whole, if older ones still stand.
@@ -79,6 +84,7 @@ impl Log {
             outbox: Outbox::default(),
             rolls: false,
             is_full: false,
+            full_turns: 0,
             dirty: Vec::new(),
             covered: None,
             checkpoint_at: 0,
@@ -215,6 +221,7 @@ impl Log {
     /// Looks whether a full log has room again.
     pub fn retry(&mut self) {
         if self.is_full {
+            self.full_turns += 1;
             self.prepare();
         }
     }
@@ -244,7 +251,11 @@ impl Log {
     /// Whether most of the log is superfluous.
     pub const fn wants_checkpoint(&self) -> bool {
         let idle = IDLE_SEGMENTS * self.options.segment_bytes as u64;
-        self.bodies.is_none() && self.covered.is_none() && self.bytes > 2 * self.live_bytes + idle
+        let is_worth_it = match self.is_full {
+            true => self.full_turns >= FULL_TURNS && self.bytes > self.live_bytes,
+            false => self.bytes > 2 * self.live_bytes + idle,
+        };
+        self.bodies.is_none() && self.covered.is_none() && is_worth_it
     }
 
     /// From now on all that is live is said again, between what goes on.
@@ -253,7 +264,7 @@ impl Log {
     /// What waited could not be written; nothing began.
     pub fn begin_checkpoint(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.rolls = true;
+        (self.rolls, self.full_turns) = (true, 0);
         // A spare has a number already: it comes first.
         self.checkpoint_at = self.spare.as_ref().map_or(self.next_segment, |spare| spare.number);
         (self.last_body, self.bodies, self.checkpoint_bytes) = (0, Some(HashSet::new()), 0);

@@ -287,3 +287,30 @@ fn a_log_without_room_says_so_before_a_write_fails_and_recovers() {
     generation.commit().expect("a folder of ours");
     assert_eq!(reopen(&folder).sessions[0].deliveries.len(), number as usize);
 }
+
+#[test]
+fn a_log_that_is_full_of_what_is_superfluous_asks_for_a_checkpoint_and_has_room_then() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    log.limit(40 << 10);
+    session(&mut log, (1, 1), "pump");
+    let text = message("t/1", &[1; 1_000]);
+    let mut number = 0;
+    while !log.is_full() {
+        number += 1;
+        queue(&mut log, (1, number, number), &text);
+        log.flush().expect("the segment was claimed before");
+    }
+    assert!(!log.wants_checkpoint(), "not at once");
+    (0..100).for_each(|_| log.retry());
+    assert!(log.wants_checkpoint());
+    log.begin_checkpoint().expect("room for it");
+    session(&mut log, (1, 1), "pump");
+    log.flush().expect("room");
+    log.end_checkpoint();
+    log.discard_covered();
+    log.retry();
+    assert!(!log.is_full());
+    assert!(!log.wants_checkpoint());
+}

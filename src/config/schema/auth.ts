@@ -20,6 +20,14 @@ export const AuthSchema = Exact({
       { description: "name to the argon2id hash that `tidegate passwd` prints, or to that and a SCRAM verifier" },
     ),
   ),
+  database: Type.Optional(
+    Exact({
+      file: Type.String({ minLength: 1, description: "SQLite" }),
+      table: Type.Optional(
+        Type.String({ minLength: 1, default: "users", description: "name, password, scram, superuser, acl" }),
+      ),
+    }),
+  ),
   superusers: Type.Optional(
     Type.Array(Type.String({ minLength: 1 }), { description: "users to whom everything is allowed" }),
   ),

@@ -14,9 +14,17 @@ const Topics = Exact({
 const Login = { username: Type.Optional(Type.String()), password: Type.Optional(Secret) }
 
 const body = {
-  to: Type.String({ pattern: "^(mqtt|ws)://[^/?#]+.*$", description: "the other broker, mqtt://host:port" }),
+  to: Type.String({ pattern: "^(mqtts?|wss?)://[^/?#]+.*$", description: "the other broker, mqtt://host:port" }),
   clientId: Type.Optional(Type.String({ minLength: 1, description: "there; default: the bridge's name" })),
   ...Login,
+  tls: Type.Optional(
+    Exact({
+      ca: Type.Optional(Type.String({ minLength: 1, description: "file; default: the authorities of Node" })),
+      cert: Type.Optional(Type.String({ minLength: 1, description: "file of the bridge's own certificate" })),
+      key: Type.Optional(Type.String({ minLength: 1, description: "file" })),
+      serverName: Type.Optional(Type.String({ minLength: 1, description: "default: the host of `to`" })),
+    }),
+  ),
   local: Type.Optional(Exact(Login, "the user of the bridge here, where users are asked for")),
   out: Type.Optional(Type.Array(Topics, { description: "from here to there" })),
   in: Type.Optional(Type.Array(Topics, { description: "from there to here" })),

@@ -79,6 +79,13 @@ export const ConfigSchema = Exact({
           permanent: Type.Optional(Type.Boolean({ default: false, description: "0x9D instead of 0x9C" })),
         }),
       ),
+      responseInformation: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 1_024,
+          description: "what a client that asks may begin its response topics with; %c is its client id",
+        }),
+      ),
       ...numbers(MQTT),
     }),
   ),

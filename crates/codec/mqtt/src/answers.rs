@@ -43,7 +43,10 @@ impl Session {
             properties.push(Property::SessionExpiry(expiry));
         }
         if let Some((method, data)) = accepted.auth {
-            properties.push(Property::AuthMethod(method)).push(Property::AuthData(data));
+            properties.push(Property::AuthMethod(method));
+            if !data.is_empty() {
+                properties.push(Property::AuthData(data));
+            }
         }
         if let Some(information) = accepted.response_information {
             properties.push(Property::ResponseInfo(information));

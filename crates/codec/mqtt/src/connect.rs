@@ -191,6 +191,12 @@ impl<'a> Connect<'a> {
         self.properties.find(|property| if let Property::AuthData(data) = property { Some(data) } else { None })
     }
 
+    /// Whether the client asks what its response topics may begin with (MQTT-3.1.2-28).
+    pub fn wants_response_information(&self) -> bool {
+        let pick = |property| if let Property::RequestResponseInfo(wanted) = property { Some(wanted) } else { None };
+        self.properties.find(pick).unwrap_or(false)
+    }
+
     /// The enhanced authentication the client asks for (section 4.12).
     pub fn auth_method(&self) -> Option<&'a str> {
         self.properties.find(|property| if let Property::AuthMethod(name) = property { Some(name) } else { None })

@@ -131,3 +131,5 @@ pub(crate) const fn in_disconnect(code: u8) -> bool {
 pub(crate) const fn in_auth(code: u8) -> bool {
     matches!(code, SUCCESS | CONTINUE_AUTHENTICATION | REAUTHENTICATE)
 }
+/// The time that the connection was granted is over.
+pub const MAXIMUM_CONNECT_TIME: u8 = 0xa0;

@@ -60,7 +60,7 @@ pub(crate) async fn ask(worker: &Rc<Worker>, service: &AuthService, credentials:
         return None;
     };
     let user = body.get("user").and_then(Value::as_str).unwrap_or(credentials.user).into();
-    let claimed = Claimed { user, is_superuser: body.get("superuser") == Some(&Value::Bool(true)), rules };
+    let claimed = Claimed { user, is_superuser: body.get("superuser") == Some(&Value::Bool(true)), rules, until: None };
     worker.verified.remember(digest, claimed.clone(), now + service.cache_ms);
     count("service");
     Some(claimed.access(&plan.plan))

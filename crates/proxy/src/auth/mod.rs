@@ -11,7 +11,7 @@ mod token;
 pub use hash::hash_password;
 pub(crate) use passwords::{Verified, basic, bearer, verify};
 pub(crate) use rules::Claimed;
-pub(crate) use token::Tokens;
+pub(crate) use token::{TOKEN_METHOD, Tokens};
 
 use crate::worker::Worker;
 use std::net::SocketAddr;

@@ -14,12 +14,14 @@ pub(crate) struct Claimed {
     pub(crate) user: Arc<str>,
     pub(crate) is_superuser: bool,
     pub(crate) rules: Option<Arc<[Rule]>>,
+    /// Seconds since 1970.
+    pub(crate) until: Option<u64>,
 }
 
 impl Claimed {
     pub(crate) fn access(self, plan: &Plan) -> Access {
         let is_superuser = self.is_superuser || plan.superusers.contains(&*self.user);
-        Access { user: Some(self.user), client_id: None, is_superuser, rules: self.rules }
+        Access { user: Some(self.user), client_id: None, is_superuser, rules: self.rules, until: self.until }
     }
 
     /// Rules as `auth.acl` has them: `[{ "allow": "publish", "topic": "a/#" }, { "deny": "all", ... }]`.

@@ -25,6 +25,9 @@ struct Key {
     algorithms: &'static [Algorithm],
 }
 
+/// The method of enhanced authentication whose data is a token.
+pub(crate) const TOKEN_METHOD: &str = "JWT";
+
 /// The keys and what is asked of a token. The default has no keys: no token is right.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -107,7 +110,8 @@ impl Tokens {
             Some(list) => Some(Claimed::rules(list).ok_or("bad-token")?),
         };
         let is_superuser = claims.get("superuser") == Some(&Value::Bool(true));
-        Ok(Claimed { user: user.ok_or("bad-token")?.into(), is_superuser, rules })
+        let until = claims.get("exp").and_then(Value::as_f64).map(|seconds| seconds as u64);
+        Ok(Claimed { user: user.ok_or("bad-token")?.into(), is_superuser, rules, until })
     }
 }
 
@@ -169,6 +173,7 @@ mod tests {
         assert!(looks_like_one(token.as_bytes()));
         let claimed = tokens(None, None).verify(token.as_bytes()).expect("right");
         assert_eq!((&*claimed.user, claimed.rules.map(|rules| rules.len())), ("ann", Some(1)));
+        assert_eq!(claimed.until, Some(4_000_000_000));
     }
 
     #[test]

@@ -123,11 +123,11 @@ impl Server {
 
     fn deliver(&mut self, place: u32, message: &Arc<Message>) {
         let Some(observation) = self.observations.get(place) else {
-            return self.worker.dropped(Protocol::Coap, "coap-gone");
+            return self.worker.undelivered(Protocol::Coap, "coap-gone");
         };
         if observation.pending.is_some() {
             if !observation.collect(message) {
-                self.worker.dropped(Protocol::Coap, "coap-observe-full");
+                self.worker.undelivered(Protocol::Coap, "coap-observe-full");
             }
             return;
         }
@@ -150,8 +150,8 @@ impl Server {
         self.options.clear();
         match notified {
             Notified::Sent | Notified::Queued => {}
-            Notified::Replaced => self.worker.dropped(Protocol::Coap, "coap-replaced"),
-            Notified::Gone => self.worker.dropped(Protocol::Coap, "coap-gone"),
+            Notified::Replaced => self.worker.undelivered(Protocol::Coap, "coap-replaced"),
+            Notified::Gone => self.worker.undelivered(Protocol::Coap, "coap-gone"),
         }
     }
 

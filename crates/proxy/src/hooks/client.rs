@@ -72,7 +72,8 @@ pub(crate) async fn authenticate(
             return Err(Refusal { code: NOT_AUTHORIZED, text: "the policy's rules are none".into() });
         }
         worker.counters.auth(view.protocol, "policy");
-        let claimed = Claimed { user: (&**user).into(), is_superuser: changes.superuser, rules: rules.flatten() };
+        let claimed =
+            Claimed { user: (&**user).into(), is_superuser: changes.superuser, rules: rules.flatten(), until: None };
         return Ok(Some((claimed.access(&plan.plan), changes.tenant.clone())));
     }
     Ok(None)

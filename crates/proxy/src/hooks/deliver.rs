@@ -56,7 +56,7 @@ pub(crate) fn intercept(
     if let Some(queue) = held.queues.borrow_mut().get_mut(&to) {
         // What waits for an acknowledgement has its window.
         if waiting.qos == Qos::AtMostOnce && queue.len() >= worker.plan.borrow().plan.broker.max_queued {
-            worker.dropped(message.protocol, "slow-consumer");
+            worker.undelivered(message.protocol, "slow-consumer");
         } else {
             queue.push_back(waiting);
         }

@@ -8,6 +8,7 @@ use crate::pubsub::{Outlet, Queued, StreamQueue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use tidegate_broker::{Access, Options, SubscriberId};
 use tidegate_http::{Version, put_chunk, put_last_chunk};
@@ -30,8 +31,9 @@ impl Subscribed {
     pub(crate) fn new(client: &Client, access: Access, protocol: Protocol) -> Self {
         let worker = Rc::clone(&client.worker);
         let plan = worker.plan();
-        let queue =
-            Rc::new(StreamQueue::new(protocol, (plan.plan.broker.max_queued, plan.plan.broker.max_queued_bytes)));
+        let max = (plan.plan.broker.max_queued, plan.plan.broker.max_queued_bytes);
+        let told = (Rc::clone(&worker.hub.undelivered), Arc::clone(&worker.counters));
+        let queue = Rc::new(StreamQueue::new(protocol, max, told));
         let id = worker.hub.broker.borrow_mut().add_subscriber(protocol, access.clone());
         worker.hub.outlets.borrow_mut().insert(id, Outlet::Stream(Rc::clone(&queue)));
         Subscribed { worker, id, queue, peer: client.peer.clone(), access }

@@ -3,7 +3,6 @@
 use super::enhanced::Proven;
 use super::relay::{self, Wanted};
 use super::serve::Connection;
-use crate::auth::scram::METHOD;
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
@@ -31,6 +30,7 @@ pub(crate) struct Connecting {
     version: Version,
     keep_alive: u16,
     will_topic: Option<Box<str>>,
+    wants_response_information: bool,
 }
 
 impl Connecting {
@@ -47,11 +47,13 @@ impl Connecting {
             receive_maximum: connect.receive_maximum(),
             will,
             credentials: connect.user_name.map(|user| (user.to_owned(), connect.password.unwrap_or_default().to_vec())),
-            wants_method: broker.is_none() && connect.auth_method().is_some_and(|method| method != METHOD),
+            wants_method: broker.is_none()
+                && connect.auth_method().is_some_and(|method| super::enhanced::method(method).is_none()),
             proven: None,
             relayed: broker.map(|(to, bytes)| (to, connect.version, bytes.to_vec())),
             version: connect.version,
             keep_alive: connect.keep_alive,
+            wants_response_information: connect.wants_response_information(),
             will_topic: connect.will.as_ref().map(|will| will.topic.into()),
         }
     }
@@ -145,14 +147,16 @@ impl Connecting {
             Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
         };
         let asked = if self.version.is_v5() { self.expiry } else { connected.expiry };
+        let information = plan.plan.mqtt.response_information.as_deref().filter(|_| self.wants_response_information);
+        let information = information.map(|information| information.replace("%c", &client_id));
         let accepted = Accepted {
             session_present: connected.present,
             assigned_client_id: assigned.then_some(&*client_id),
             session_expiry: (connected.expiry != asked).then_some(connected.expiry),
-            auth: self.proven.as_ref().map(|proven| (METHOD, proven.proof.as_bytes())),
+            auth: self.proven.as_ref().map(|proven| (proven.method, proven.proof.as_bytes())),
             keep_alive: terms.keep_alive_s.unwrap_or(0),
             user_properties: &terms.user_properties,
-            response_information: None,
+            response_information: information.as_deref(),
         };
         accept(connection, &connected, &accepted);
         *connection.client.connection.client_id.borrow_mut() = Some(Box::from(&*client_id));
@@ -192,16 +196,22 @@ impl Connecting {
         }
         let anonymous = connection.client.trust.anonymous;
         let peer = &connection.client.peer;
-        let claimed = |user: &str| Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan);
+        let certified = || {
+            let user = peer.user.as_deref()?;
+            worker.counters.auth(Protocol::Mqtt, "certificate");
+            Some(Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan))
+        };
         let access = match (&self.proven, &self.credentials) {
-            (Some(proven), _) => Some(claimed(&proven.user)),
+            (Some(proven), _) => Some(proven.access.clone()),
+            // A name alone proves nothing; a certificate does.
+            (None, Some((_, password))) if password.is_empty() && peer.user.is_some() => certified(),
             (None, Some((user, password))) => {
                 let client_id = self.client_id.as_deref().unwrap_or_default();
                 let (protocol, peer) = (Protocol::Mqtt, peer.address);
                 authenticate(&worker, Credentials { protocol, client_id, user, password, peer }).await
             }
             // Who the handshake proved it to be, by its certificate.
-            (None, None) => peer.user.as_deref().map(claimed),
+            (None, None) => certified(),
         };
         let allowed = match (&self.credentials, &access) {
             (_, Some(_)) => true,
@@ -234,15 +244,8 @@ fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepte
     connection.seat.id = Some(connected.id);
     connection.link.need(worker.hub.keeper.appended());
     worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
-    let deadline = {
-        let mut session = connection.link.session.borrow_mut();
-        session.connack(accepted, &mut connection.link.out.borrow_mut());
-        session.deadline()
-    };
-    match deadline {
-        Some(deadline) => connection.client.deadline(now, deadline.saturating_sub(now)),
-        None => worker.connections.set_deadline(&connection.client.connection, 0),
-    }
+    connection.link.session.borrow_mut().connack(accepted, &mut connection.link.out.borrow_mut());
+    connection.limit_to(connection.publisher.access.until);
     worker.with_broker(|broker, sink| broker.resume(now, connected.id, sink));
     connection.mark();
 }

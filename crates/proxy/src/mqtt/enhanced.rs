@@ -1,13 +1,42 @@
 //! Enhanced authentication (MQTT 5 section 4.12): AUTH packets between CONNECT and
-//! CONNACK, and again while connected. One method: SCRAM-SHA-256.
+//! CONNACK, and again while connected. Methods: SCRAM-SHA-256, and JWT, a token in one step.
 
 use super::connect::Connecting;
 use super::packets::{Handled, Later};
 use super::serve::Connection;
 use crate::auth::scram::{Exchange, METHOD, Verifier};
+use crate::auth::{Claimed, TOKEN_METHOD};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use std::sync::Arc;
+use std::rc::Rc;
+use tidegate_broker::Access;
+use tidegate_message::Protocol;
 use tidegate_mqtt::{Auth, PropertiesBuf, Property, reason};
+
+/// A method of enhanced authentication.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Method {
+    Scram,
+    /// The data is a token, in one step; again while connected with the next one.
+    Token,
+}
+
+/// The method of that name.
+pub(crate) fn method(name: &str) -> Option<Method> {
+    match name {
+        METHOD => Some(Method::Scram),
+        TOKEN_METHOD => Some(Method::Token),
+        _ => None,
+    }
+}
+
+impl Method {
+    const fn name(self) -> &'static str {
+        match self {
+            Method::Scram => METHOD,
+            Method::Token => TOKEN_METHOD,
+        }
+    }
+}
 
 /// Where a connection stands with it.
 #[derive(Default)]
@@ -18,18 +47,30 @@ pub(crate) enum Enhanced {
     /// The client's last message is due; with the CONNECT that waits for it.
     Asked(Box<Exchange>, Option<Box<Connecting>>),
     /// Done; it may be done again.
-    Done,
+    Done(Method),
 }
 
 /// Who a client turned out to be, and the server's proof.
 pub(crate) struct Proven {
-    pub(crate) user: Arc<str>,
+    pub(crate) access: Access,
+    pub(crate) method: &'static str,
     pub(crate) proof: String,
 }
 
 impl Connection {
     /// Begins with the data of a CONNECT.
-    pub(crate) fn begin_enhanced(&mut self, connecting: Box<Connecting>, data: &[u8], used: usize) -> Handled {
+    pub(crate) fn begin_enhanced(
+        &mut self,
+        mut connecting: Box<Connecting>,
+        (method, data): (Method, &[u8]),
+        used: usize,
+    ) -> Handled {
+        if method == Method::Token {
+            let Some(access) = self.token(data) else { return self.refuse_enhanced(reason::NOT_AUTHORIZED) };
+            self.enhanced = Enhanced::Done(method);
+            connecting.proven = Some(Proven { access, method: method.name(), proof: String::new() });
+            return Handled::Later(Later::Connect(connecting), used);
+        }
         match self.ask(data) {
             Some(exchange) => {
                 self.enhanced = Enhanced::Asked(exchange, Some(connecting));
@@ -42,28 +83,25 @@ impl Connection {
     /// Handles an AUTH.
     pub(crate) fn auth(&mut self, auth: &Auth<'_>, used: usize) -> Handled {
         // MQTT-4.12.0-5: the method stays the same.
-        let is_ours = auth.method() == Some(METHOD);
+        let named = auth.method().and_then(method);
         let data = auth.data().unwrap_or_default();
-        match (std::mem::take(&mut self.enhanced), auth.reason) {
-            (Enhanced::Asked(exchange, connecting), reason::CONTINUE_AUTHENTICATION) if is_ours => {
+        match (std::mem::take(&mut self.enhanced), named, auth.reason) {
+            (Enhanced::Asked(exchange, connecting), Some(Method::Scram), reason::CONTINUE_AUTHENTICATION) => {
                 let Some((user, proof)) = exchange.finish(data) else {
                     return self.refuse_enhanced(reason::NOT_AUTHORIZED);
                 };
-                self.enhanced = Enhanced::Done;
+                self.enhanced = Enhanced::Done(Method::Scram);
+                let plan = self.client.worker.plan();
+                let access = Claimed { user, ..Claimed::default() }.access(&plan.plan);
                 match connecting {
                     Some(mut connecting) => {
-                        connecting.proven = Some(Proven { user, proof });
+                        connecting.proven = Some(Proven { access, method: METHOD, proof });
                         Handled::Later(Later::Connect(connecting), used)
                     }
-                    // MQTT-4.12.1-1: who it is stays the same, too.
-                    None if self.publisher.access.user.as_ref() == Some(&user) => {
-                        self.put_auth(reason::SUCCESS, &proof);
-                        Handled::Used(used)
-                    }
-                    None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
+                    None => self.renew((Method::Scram, &proof), access, used),
                 }
             }
-            (Enhanced::Done, reason::REAUTHENTICATE) if is_ours => match self.ask(data) {
+            (Enhanced::Done(Method::Scram), Some(Method::Scram), reason::REAUTHENTICATE) => match self.ask(data) {
                 Some(exchange) => {
                     self.enhanced = Enhanced::Asked(exchange, None);
                     Handled::Used(used)
@@ -71,7 +109,59 @@ impl Connection {
                 // MQTT-4.12.1-2
                 None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
             },
+            (Enhanced::Done(Method::Token), Some(Method::Token), reason::REAUTHENTICATE) => {
+                self.enhanced = Enhanced::Done(Method::Token);
+                match self.token(data) {
+                    Some(access) => self.renew((Method::Token, ""), access, used),
+                    None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
+                }
+            }
             _ => self.refuse_enhanced(reason::PROTOCOL_ERROR),
+        }
+    }
+
+    /// A client has proven itself again: what its identity brings now counts from now on.
+    fn renew(&mut self, (method, proof): (Method, &str), access: Access, used: usize) -> Handled {
+        // MQTT-4.12.1-1: who it is stays the same, too.
+        if self.publisher.access.user != access.user {
+            return self.refuse_enhanced(reason::NOT_AUTHORIZED);
+        }
+        let access = Access { client_id: self.publisher.access.client_id.clone(), ..access };
+        self.limit_to(access.until);
+        if let Some(id) = self.seat.id {
+            let renewed = access.clone();
+            self.client.worker.with_broker(|broker, sink| broker.renew_access(id, renewed, sink));
+        }
+        self.publisher.access = access;
+        self.put_auth((method, reason::SUCCESS), proof);
+        Handled::Used(used)
+    }
+
+    /// The connection ends with its identity.
+    pub(crate) fn limit_to(&mut self, until: Option<u64>) {
+        let worker = Rc::clone(&self.client.worker);
+        let now = worker.clock.millis();
+        self.expires_at = until.map(|until| until.saturating_mul(1_000).saturating_sub(worker.clock.epoch_ms()));
+        let deadline = self.link.session.borrow().deadline();
+        match self.expires_at.into_iter().chain(deadline).min() {
+            Some(deadline) => self.client.deadline(now, deadline.saturating_sub(now)),
+            None => worker.connections.set_deadline(&self.client.connection, 0),
+        }
+    }
+
+    /// Who a token says it is.
+    fn token(&self, token: &[u8]) -> Option<Access> {
+        let worker = &self.client.worker;
+        let plan = worker.plan();
+        match plan.plan.tokens.as_ref()?.verify(token) {
+            Ok(claimed) => {
+                worker.counters.auth(Protocol::Mqtt, "token");
+                Some(claimed.access(&plan.plan))
+            }
+            Err(why) => {
+                worker.counters.auth(Protocol::Mqtt, why);
+                None
+            }
         }
     }
 
@@ -84,13 +174,16 @@ impl Connection {
         let find = |user: &str| plan.plan.users.get(user)?.scram.as_deref().and_then(Verifier::parse);
         let secret = &worker.shared.secret;
         let (exchange, answer) = Exchange::begin(data, find, (secret, &STANDARD_NO_PAD.encode(nonce)))?;
-        self.put_auth(reason::CONTINUE_AUTHENTICATION, &answer);
+        self.put_auth((Method::Scram, reason::CONTINUE_AUTHENTICATION), &answer);
         Some(Box::new(exchange))
     }
 
-    fn put_auth(&self, reason: u8, data: &str) {
+    fn put_auth(&self, (method, reason): (Method, u8), data: &str) {
         let mut properties = PropertiesBuf::new();
-        properties.push(Property::AuthMethod(METHOD)).push(Property::AuthData(data.as_bytes()));
+        properties.push(Property::AuthMethod(method.name()));
+        if !data.is_empty() {
+            properties.push(Property::AuthData(data.as_bytes()));
+        }
         let auth = Auth { reason, properties: properties.properties() };
         self.link.session.borrow_mut().auth(&auth, &mut self.link.out.borrow_mut());
     }

@@ -2,10 +2,10 @@
 //! done here; what has to wait leaves as `Later`.
 
 use super::connect::Connecting;
+use super::enhanced;
 use super::filters::Grants;
 use super::relay::Wanted;
 use super::serve::Connection;
-use crate::auth::scram::METHOD;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
 use std::pin::Pin;
@@ -133,9 +133,9 @@ impl Connection {
             Event::Connect(connect) => {
                 let broker = self.broker_of(&connect).map(|to| (to, whole));
                 let connecting = Box::new(Connecting::new(&connect, broker));
-                match connect.auth_method() {
-                    Some(METHOD) if broker.is_none() => {
-                        self.begin_enhanced(connecting, connect.auth_data().unwrap_or_default(), used)
+                match connect.auth_method().and_then(enhanced::method) {
+                    Some(method) if broker.is_none() => {
+                        self.begin_enhanced(connecting, (method, connect.auth_data().unwrap_or_default()), used)
                     }
                     _ => Handled::Later(Later::Connect(connecting), used),
                 }

@@ -3,9 +3,11 @@
 //! access rules forbid is answered here and never arrives there.
 
 use super::serve::Connection;
+use crate::outbound::{Dialing, secure};
 use crate::plan::Plan;
 use crate::pubsub::MqttLink;
 use crate::worker::Worker;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tidegate_balance::{InFlight, PickRequest, Tried};
@@ -15,9 +17,7 @@ use tidegate_message::{FieldId, Limits, Peer, Protocol, Qos, View};
 use tidegate_mqtt::{AckKind, MqttCodec, Packet, Publish, Subscribe, Version, put_ack, reason};
 use tidegate_policy::KeyInput;
 use tidegate_resilience::Permit;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::AbortHandle;
 
 /// Endpoints that are tried for one CONNECT.
@@ -47,9 +47,13 @@ impl View for Wanted<'_> {
     }
 }
 
+/// The two directions of a connection to a broker, in the clear or over TLS.
+type Read = Box<dyn AsyncRead + Unpin>;
+type Write = Box<dyn AsyncWrite + Unpin>;
+
 /// One client's way to its broker.
 pub(crate) struct Relay {
-    write: OwnedWriteHalf,
+    write: Write,
     codec: MqttCodec,
     version: Version,
     gathered: Vec<u8>,
@@ -94,13 +98,13 @@ pub(crate) async fn open(
         let Some(endpoint) = picked else { break };
         let Some(known) = target.endpoints.get(endpoint) else { break };
         counters.connects.add(1);
-        let Some(stream) = dial((known.address, target.dialing.timeout), connect).await else {
+        let host = target.hosts.get(endpoint as usize).cloned().unwrap_or_default();
+        let Some((read, write)) = dial(worker, (known.address, &host), (&target.dialing, connect)).await else {
             plan.upstreams[upstream].picker.borrow_mut().on_failure(endpoint);
             tried.add(endpoint);
             continue;
         };
         counters.codes.add(200);
-        let (read, write) = stream.into_split();
         let reader = Reader {
             worker: Rc::clone(worker),
             link: Rc::clone(&connection.link),
@@ -122,10 +126,27 @@ pub(crate) async fn open(
     None
 }
 
-async fn dial(to: (std::net::SocketAddr, Duration), connect: &[u8]) -> Option<TcpStream> {
-    let mut stream = tidegate_upstream::connect(to.0, to.1).await.ok()?;
-    stream.write_all(connect).await.ok()?;
-    Some(stream)
+async fn dial(
+    worker: &Rc<Worker>,
+    (address, host): (SocketAddr, &str),
+    (dialing, connect): (&Dialing, &[u8]),
+) -> Option<(Read, Write)> {
+    let opening = async {
+        let stream = tidegate_upstream::connect(address, dialing.timeout).await.ok()?;
+        let (read, mut write): (Read, Write) = match &dialing.tls {
+            None => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Some(terms) => {
+                let (read, write) = tokio::io::split(secure(Rc::clone(worker), (stream, host), terms).await.ok()?);
+                (Box::new(read), Box::new(write))
+            }
+        };
+        write.write_all(connect).await.ok()?;
+        Some((read, write))
+    };
+    tokio::time::timeout(dialing.timeout, opening).await.ok().flatten()
 }
 
 /// The other direction: from the broker to the client.
@@ -137,7 +158,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, mut read: OwnedReadHalf) {
+    async fn run(mut self, mut read: Read) {
         let bound = self.worker.plan().plan.broker.max_queued_bytes;
         let mut bytes = Vec::new();
         while let Ok(1..) = read.read_buf(&mut bytes).await {

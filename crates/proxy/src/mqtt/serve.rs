@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) enhanced: Enhanced,
     /// Its way to a broker of an upstream, where its route leads to one.
     pub(crate) relay: Option<Box<Relay>>,
+    /// When its identity ends, on the worker's clock.
+    pub(crate) expires_at: Option<u64>,
     /// How it ended, as policies hear it.
     pub(crate) ended: &'static str,
     frames: Option<Box<Decoder>>,
@@ -83,6 +85,7 @@ pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Fr
         publisher,
         enhanced: Enhanced::No,
         relay: None,
+        expires_at: None,
         ended: "lost",
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
@@ -108,6 +111,7 @@ impl Connection {
                 Woken::Gone | Woken::Lost(false) => return,
                 // Not for good: the client may come again, and meets another endpoint.
                 Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
+                Woken::Late if self.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
                 Woken::Late if !self.is_late() => {}
                 Woken::Late => {
                     self.ended = "keep-alive";
@@ -159,13 +163,19 @@ impl Connection {
         .await
     }
 
+    /// Whether the time of its identity is over.
+    fn has_expired(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= self.client.worker.clock.millis())
+    }
+
     /// Whether the client has really been silent too long; otherwise a new deadline is set.
     fn is_late(&mut self) -> bool {
         let now = self.client.worker.clock.millis();
         let mut session = self.link.session.borrow_mut();
         let late = !session.is_connected() || session.handle_timeout(now, &mut self.link.out.borrow_mut());
         if !late {
-            let next = session.deadline().map_or(0, |deadline| deadline.saturating_sub(now));
+            let next = self.expires_at.into_iter().chain(session.deadline()).min();
+            let next = next.map_or(0, |deadline| deadline.saturating_sub(now));
             self.client.connection.timed_out.set(false);
             if next > 0 {
                 self.client.deadline(now, next);

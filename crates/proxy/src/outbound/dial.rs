@@ -84,7 +84,11 @@ async fn open(
 }
 
 /// The handshake. An upstream that does not prove its name is not spoken to.
-async fn secure(worker: Rc<Worker>, (socket, host): (TcpStream, &str), terms: &ClientTerms) -> io::Result<TlsSocket> {
+pub(crate) async fn secure(
+    worker: Rc<Worker>,
+    (socket, host): (TcpStream, &str),
+    terms: &ClientTerms,
+) -> io::Result<TlsSocket> {
     let broken = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let session = Session::client(terms, host).map_err(|fault| broken(fault.to_string()))?;
     let mut secured = TlsSocket { socket, tls: Tls::new(session), worker };

@@ -69,6 +69,7 @@ impl PlanDto {
                 connect_timeout_ms: 5_000,
                 max_connects_per_s: 0,
                 redirect: None,
+                response_information: None,
             },
             coap: CoapDto {
                 max_block_bytes: 1 << 20,
@@ -259,6 +260,9 @@ pub(crate) struct MqttDto {
     pub(crate) connect_timeout_ms: u64,
     pub(crate) max_connects_per_s: u64,
     pub(crate) redirect: Option<RedirectDto>,
+    /// What response topics may begin with; `%c` stands for the client identifier.
+    #[serde(default)]
+    pub(crate) response_information: Option<String>,
 }
 
 /// Where clients are sent instead.

@@ -52,11 +52,8 @@ impl Upstream {
                 None
             }
         };
-        if dto.protocol == "mqtt" && tls.is_some() {
-            // Never in the clear where TLS was asked for.
-            problem = problem.or_else(|| Some("brokers are not spoken to over TLS yet".into()));
-        }
         if dto.protocol == "coap" && tls.is_some() {
+            // Never in the clear where DTLS was asked for.
             problem = problem.or_else(|| Some("CoAP upstreams are not spoken to over DTLS yet".into()));
         }
         let dialing = Dialing {

@@ -23,7 +23,7 @@ pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
 pub(crate) use outlet::{Outlet, Outlets};
 pub(crate) use publish::{Publisher, Publishing, builder, go_on, publish, swallow};
-pub(crate) use queue::{Queued, StreamQueue};
+pub(crate) use queue::{Queued, StreamQueue, Undelivered};
 pub(crate) use sink::HubSink;
 pub(crate) use sys::SysTopics;
 pub(crate) use trace::{Line, Traces, Watch};
@@ -64,6 +64,7 @@ pub(crate) struct Hub {
     pub(crate) encoded: RefCell<Encoded>,
     /// Deliveries that their client does not take: packet ids to give back.
     pub(crate) discards: RefCell<Vec<(SubscriberId, u16)>>,
+    pub(crate) undelivered: Rc<Undelivered>,
     claims: RefCell<HashMap<u64, Claim>>,
     unsettled: RefCell<Vec<Waker>>,
 }
@@ -83,6 +84,7 @@ impl Hub {
             settings: RefCell::default(),
             encoded: RefCell::default(),
             discards: RefCell::default(),
+            undelivered: Rc::default(),
             claims: RefCell::default(),
             unsettled: RefCell::default(),
         }

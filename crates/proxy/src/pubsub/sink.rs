@@ -54,7 +54,7 @@ impl<'w> HubSink<'w> {
         if let Outlet::Mqtt(link) = &outlet {
             self.trace((link, message, delivery), ("dropped", Some("policy")));
         }
-        self.worker.dropped(message.protocol, "policy");
+        self.worker.undelivered(message.protocol, "policy");
         if delivery.packet_id != 0 {
             self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
         }
@@ -68,14 +68,14 @@ impl<'w> HubSink<'w> {
                 if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
                     self.worker.name_slow(&link);
                     self.trace((&link, message, &delivery), ("dropped", Some("slow-consumer")));
-                    return self.worker.dropped(Protocol::Mqtt, "slow-consumer");
+                    return self.worker.undelivered(Protocol::Mqtt, "slow-consumer");
                 }
                 self.trace((&link, message, &delivery), ("out", None));
                 link.need(self.worker.hub.keeper.needs());
                 if self.deliver_mqtt(&link, message, &delivery) {
                     self.count(Protocol::Mqtt, message, delivery.qos);
                 } else {
-                    self.worker.dropped(Protocol::Mqtt, "packet-too-large");
+                    self.worker.undelivered(Protocol::Mqtt, "packet-too-large");
                     if delivery.packet_id != 0 {
                         self.worker.hub.discards.borrow_mut().push((to, delivery.packet_id));
                     }
@@ -84,16 +84,12 @@ impl<'w> HubSink<'w> {
             }
             Outlet::Stream(queue) => {
                 let queued = Queued { message: Arc::clone(message), qos: delivery.qos, retain: delivery.retain };
-                let dropped = queue.push(queued);
-                self.count(queue.protocol, message, delivery.qos);
-                if dropped > 0 {
-                    self.worker.counters.dropped(queue.protocol, "slow-consumer", u64::from(dropped));
-                }
+                queue.push(queued);
             }
             Outlet::Coap(observer) => {
                 let mut observed = self.worker.observed.borrow_mut();
                 if observed.len() >= OBSERVED_MAX {
-                    return self.worker.dropped(Protocol::Coap, "coap-queue-full");
+                    return self.worker.undelivered(Protocol::Coap, "coap-queue-full");
                 }
                 observed.push_back((observer, Arc::clone(message)));
                 drop(observed);

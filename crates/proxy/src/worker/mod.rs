@@ -238,6 +238,12 @@ impl Worker {
     pub(crate) fn dropped(&self, protocol: Protocol, reason: &'static str) {
         self.counters.dropped(protocol, reason, 1);
     }
+
+    /// Counts a delivery that the broker had handed over.
+    pub(crate) fn undelivered(&self, protocol: Protocol, reason: &'static str) {
+        self.hub.undelivered.lose(1);
+        self.dropped(protocol, reason);
+    }
 }
 
 fn put_hex(out: &mut [u8], mut value: u64) {

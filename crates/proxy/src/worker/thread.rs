@@ -282,7 +282,8 @@ fn tell_sessions(worker: &Worker) {
     let broker = worker.hub.broker.borrow();
     let stats = broker.stats();
     let counters = &worker.counters;
-    counters.queued.set(stats.queued);
+    let (waiting, lost) = (worker.hub.undelivered.waiting.get(), worker.hub.undelivered.lost.get());
+    counters.queued.set(stats.queued + waiting);
     counters.sessions_connected.set(stats.connected as u64);
     counters.sessions_disconnected.set(stats.disconnected as u64);
     counters.subscriptions.set(stats.subscriptions as u64);
@@ -290,5 +291,5 @@ fn tell_sessions(worker: &Worker) {
     counters.publishes_accepted.set(stats.accepted);
     counters.publishes_refused.set(stats.refused);
     counters.matched.set(stats.matched);
-    counters.delivered.set(stats.delivered);
+    counters.delivered.set(stats.delivered.saturating_sub(waiting + lost));
 }
