@@ -4,6 +4,9 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { createProgram } from "../dist/cli/main.js"
+import { ConfigSchema } from "../dist/config/schema/index.js"
+import { ERROR_CODES } from "../dist/errors.js"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "../dist/config/schema/numbers.js"
 
 const SECTIONS = [
@@ -83,9 +86,93 @@ ${rows.join("\n")}
 `
 }
 
+// docs/reference: every key of the schema, every command, every error code.
+const cell = (text) => String(text).replaceAll("|", "\\|").replaceAll("\n", " ").replaceAll("<", "&lt;")
+
+function typeOf(schema) {
+  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``
+  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${value}\``).join(", ")
+  if (schema.type === "array") return `list of ${schema.items ? typeOf(schema.items) : "anything"}`
+  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(typeOf))].join(" or ")
+  if (schema.type === "object" && schema.patternProperties) return "object by name"
+  return schema.type ?? "anything"
+}
+
+/** Rows of an object's keys, those inside of them behind it; a key that has been seen at the same depth is not repeated. */
+function keys(schema, at, rows) {
+  for (const form of schema.anyOf ?? [schema]) {
+    if (form.type === "array" && form.items) keys(form.items, `${at}[]`, rows)
+    for (const inner of Object.values(form.patternProperties ?? {})) keys(inner, `${at}.<name>`, rows)
+    for (const [name, inner] of Object.entries(form.properties ?? {})) {
+      const path = at === "" ? name : `${at}.${name}`
+      if (rows.has(path)) continue
+      const bounds = inner.minimum === undefined ? "" : `${number(inner.minimum)} to ${number(inner.maximum ?? Infinity)}`
+      const standard = inner.default === undefined ? "" : `\`${inner.default}\``
+      rows.set(path, `| \`${path}\` | ${cell(typeOf(inner))} | ${standard} | ${bounds} | ${cell(inner.description ?? "")} |`)
+      keys(inner, path, rows)
+    }
+  }
+  return rows
+}
+
+function configReference() {
+  const rows = [...keys(ConfigSchema, "", new Map())]
+  const groups = Map.groupBy ? Map.groupBy(rows, ([path]) => path.split(/[.[]/)[0]) : grouped(rows)
+  const parts = [...groups].map(([name, list]) => {
+    return `\n## \`${name}\`\n\n| key | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n${list.map(([, row]) => row).join("\n")}\n`
+  })
+  return `# Every configuration key
+
+From the schema that a configuration is checked with; what the keys mean together is in [configuration.md](../configuration.md). \`<name>\` is a name of
+yours, \`[]\` each entry of a list. An empty default: there is none, or the text says it.
+
+Written by \`node docs/generate.mjs\`.
+${parts.join("")}`
+}
+
+function grouped(rows) {
+  const groups = new Map()
+  for (const row of rows) {
+    const [name] = row[0].split(/[.[]/)
+    groups.set(name, [...(groups.get(name) ?? []), row])
+  }
+  return groups
+}
+
+async function commandReference() {
+  const program = await createProgram()
+  const parts = []
+  const add = (command, names) => {
+    const title = [...names, command.name()].join(" ")
+    const lines = command.createHelp().formatHelp(command, Object.assign(command.createHelp(), { helpWidth: 120 }))
+    parts.push(`\n## ${title}\n\n\`\`\`\n${lines.trimEnd()}\n\`\`\`\n`)
+    for (const child of command.commands) if (child.name() !== "help") add(child, [...names, command.name()])
+  }
+  for (const command of program.commands) if (command.name() !== "help") add(command, ["tidegate"])
+  return `# Every command\n\nAs \`--help\` prints them; exit codes, signals and environment are in [cli.md](../cli.md).\n\nWritten by \`node docs/generate.mjs\`.\n${parts.join("")}`
+}
+
+function errorReference() {
+  const rows = Object.entries(ERROR_CODES).map(([code, { exit, text }]) => `| \`${code}\` | ${exit} | ${cell(text)} |`)
+  return `# Every error code
+
+A \`TidegateError\` has \`code\`, \`message\`, \`hint\` (what to do about it, or null) and \`problems\` (of a configuration: path, message, line). The command line ends
+with the exit code: 1 the user's input, 2 the environment, 70 our fault. Codes are never reused.
+
+Written by \`node docs/generate.mjs\` from \`src/errors.ts\`.
+
+| code | exit | what |
+| --- | --- | --- |
+${rows.join("\n")}
+`
+}
+
 const PAGES = [
   ["limits.md", HEAD + SECTIONS.map(section).join("")],
   ["mqtt-conformance.md", conformance()],
+  ["reference/config.md", configReference()],
+  ["reference/commands.md", await commandReference()],
+  ["reference/errors.md", errorReference()],
 ]
 
 for (const [name, wanted] of PAGES) {

@@ -19,10 +19,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   cert: async () => (await import("./cert.ts")).addCert,
 }
 
-/** Runs the command line; sets the exit code. */
-export async function main(argv: readonly string[]): Promise<void> {
-  // A reader that has seen enough, `| head`, is no fault.
-  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 2))
+/** The program with one command, or with all of them. */
+export async function createProgram(name = ""): Promise<Command> {
   const program = new Command("tidegate")
     .description("The IoT gateway: MQTT, CoAP, HTTP and WebSocket on one port")
     .version(
@@ -30,8 +28,16 @@ export async function main(argv: readonly string[]): Promise<void> {
     )
     .showHelpAfterError()
     .exitOverride()
-  const asked = COMMANDS[argv[2] ?? ""]
+  const asked = COMMANDS[name]
   for (const load of asked === undefined ? Object.values(COMMANDS) : [asked]) (await load())(program)
+  return program
+}
+
+/** Runs the command line; sets the exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that has seen enough, `| head`, is no fault.
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 2))
+  const program = await createProgram(argv[2])
   try {
     await program.parseAsync([...argv])
   } catch (error) {
