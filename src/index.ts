@@ -4,6 +4,7 @@ export {
   basicAuth,
   bodyLimit,
   breaker,
+  bulkhead,
   compress,
   consistentHash,
   cors,

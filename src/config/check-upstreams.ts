@@ -18,6 +18,8 @@ export function checkUpstream(name: string, upstream: UpstreamData, functions: F
     const parsed = parseHostPort(address)
     if (parsed === null || parsed.port === 0) report([...at, "endpoints", index], `"${address}" is not HOST:PORT`)
   }
+  if (upstream.proxyProtocol !== undefined && (upstream.protocol ?? "http1") !== "http1")
+    report([...at, "proxyProtocol"], "only with http1: what clients share belongs to none of them")
   if (typeof balance === "object" && Object.keys(balance).length !== 1)
     report([...at, "balance"], "say exactly one strategy")
   if (typeof balance === "object" && balance.consistentHash !== undefined) {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto"
 import type { HeaderPlan } from "../native/index.ts"
 import {
+  type BulkheadOptions,
   type RateLimitOptions,
   type RetryOptions,
   type TimeoutOptions,
@@ -51,6 +52,7 @@ const BUILD: Readonly<Record<string, Build>> = {
     idleMs: idleMs ?? null,
     totalMs: totalMs ?? null,
   }),
+  bulkhead: ({ max }: BulkheadOptions) => ({ kind: "bulkhead", max }),
   breaker: () => null,
   rateLimit: (options: RateLimitOptions, { owner }) => toRateLimitStep(options, owner) as NormalizedStep,
   setHeader: (headers: Record<string, string>) => ({ kind: "setHeader", headers: toHeaders(headers) }),

@@ -40,18 +40,22 @@ export function normalizeUpstream(
     outlier,
     adaptive,
     tls,
+    proxyProtocol,
     ...rest
   } = data
   // h2 is HTTP/2 in TLS; in the clear it is called h2c.
   const secured = tls === undefined && protocol !== "h2" ? null : (tls ?? true)
   const at = ["upstreams", name, "tls"]
+  // A connection that names its client is no one else's: HTTP/2 is not asked for.
+  const alpn = ALPN[protocol ?? (proxyProtocol === undefined ? "any" : "http1")]
   const wire = {
     protocol: protocol ?? "http1",
-    tls: secured === null ? null : normalizeClientTls(secured, { at, context, alpn: ALPN[protocol ?? "any"] }),
+    tls: secured === null ? null : normalizeClientTls(secured, { at, context, alpn }),
   }
   return {
     name,
     ...wire,
+    proxyProtocol: proxyProtocol ?? null,
     balance: toBalancePlan(balance),
     balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),

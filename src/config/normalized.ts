@@ -69,6 +69,7 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly name: string
   readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   readonly tls: ClientTlsPlan | null
+  readonly proxyProtocol: "v1" | "v2" | null
   readonly balance: BalancePlan
   /** Name of the function that picks endpoints; null: native does. */
   readonly balancer: string | null

@@ -102,6 +102,8 @@ export interface UpstreamPlan {
   readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   /** How it is spoken to over TLS; null: in the clear. */
   readonly tls: ClientTlsPlan | null
+  /** The PROXY header that each connection begins with; null: none. */
+  readonly proxyProtocol: "v1" | "v2" | null
   readonly balance: BalancePlan
   readonly endpoints: readonly EndpointPlan[]
   /** Below this share of healthy endpoints health is ignored. Percent, default 50. */
@@ -340,6 +342,8 @@ export type StepPlan =
       readonly maxKeys: number
     }
   | { readonly kind: "retry"; readonly retry: RetryPlan }
+  /** Requests of the route at its upstreams at once; beyond: 503. */
+  | { readonly kind: "bulkhead"; readonly max: number }
   | {
       readonly kind: "timeout"
       readonly ms: number
@@ -557,6 +561,10 @@ export interface LimitsPlan {
   readonly shedLagMs: number
   /** Above so much resident memory requests are turned away; 0: never. */
   readonly shedMemoryBytes: number
+  /** A worker that uses so much of a core turns requests away; 0: never. */
+  readonly shedCpuPercent: number
+  /** New connections of one address in a second; 0: as they come. */
+  readonly maxConnectsPerSourcePerS: number
   /** Streams at the same time on one HTTP/2 connection. */
   readonly http2Streams: number
   readonly http2ResetsPerSecond: number

@@ -54,6 +54,7 @@ export const BUILT_IN_STEPS = [
   "basicAuth",
   "compress",
   "bodyLimit",
+  "bulkhead",
   "rewrite",
   "respond",
 ] as const

@@ -80,6 +80,12 @@ pub enum StepPlan {
         retry: RetryPlan,
     },
     /// Deadline of the request.
+    /// At most so many of the route's requests at its upstreams at once.
+    Bulkhead {
+        /// At least 1.
+        max: u32,
+    },
+    /// Deadlines.
     Timeout {
         /// Until the response head, milliseconds.
         ms: u64,

@@ -96,6 +96,7 @@ pub struct Context<'a> {
 pub struct Steps {
     steps: Box<[Step]>,
     retry: Option<Arc<RetryPolicy>>,
+    bulkhead: Option<u32>,
     timeout: Option<Timeout>,
     compress: Option<CompressPlan>,
     body_limit: Option<u64>,
@@ -139,6 +140,7 @@ impl Steps {
             match plan {
                 // These belong to the route as a whole; the last one counts.
                 StepPlan::Retry { retry } => compiled.retry = Some(Arc::new(RetryPolicy::new(retry.clone()))),
+                StepPlan::Bulkhead { max } => compiled.bulkhead = Some(*max),
                 StepPlan::Timeout { ms, per_try_ms, idle_ms, total_ms } => {
                     let (ms, per_try_ms, idle_ms, total_ms) = (*ms, *per_try_ms, *idle_ms, *total_ms);
                     compiled.timeout = Some(Timeout { ms, per_try_ms, idle_ms, total_ms });
@@ -165,6 +167,11 @@ impl Steps {
     /// Deadlines other than the route's own.
     pub const fn timeout(&self) -> Option<Timeout> {
         self.timeout
+    }
+
+    /// How many requests may be at the upstreams at once.
+    pub const fn bulkhead(&self) -> Option<u32> {
+        self.bulkhead
     }
 
     /// Which answers are compressed.
@@ -224,9 +231,11 @@ impl Step {
                 Step::Rewrite(Box::new(Rewrite { path, host, topic: template(topic, Place::Topic)? }))
             }
             // Taken out by `Steps::compile`.
-            StepPlan::Retry { .. } | StepPlan::Timeout { .. } | StepPlan::Compress(_) | StepPlan::BodyLimit { .. } => {
-                Step::RemoveHeader(Box::default())
-            }
+            StepPlan::Bulkhead { .. }
+            | StepPlan::Retry { .. }
+            | StepPlan::Timeout { .. }
+            | StepPlan::Compress(_)
+            | StepPlan::BodyLimit { .. } => Step::RemoveHeader(Box::default()),
         })
     }
 

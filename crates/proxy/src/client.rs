@@ -2,10 +2,12 @@
 //! only what could not be used at once is kept here.
 
 use crate::ends::{ReadEnd, WriteEnd};
+use crate::metrics::ListenerCounters;
 use crate::plan::Trust;
 use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -48,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) names: Option<Arc<Names>>,
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
+    /// Where it came to, where its own end does not tell: a stream's connection does.
+    pub(crate) local: Option<SocketAddr>,
     /// The client has sent everything it ever will.
     pub(crate) is_at_end: bool,
     /// Its place among the admitted, held as long as it lives; a stream shares its connection's.
@@ -168,6 +172,11 @@ impl Client {
         }
     }
 
+    /// Its address, and the one that it came to.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.peer.address, self.local.or_else(|| self.write.local_addr())?))
+    }
+
     /// Tells the client that nothing more comes from us.
     pub(crate) fn end(&self) {
         self.write.end();
@@ -198,12 +207,16 @@ impl Client {
 
     /// From now on it is counted under that protocol.
     pub(crate) fn becomes(&self, protocol: Protocol) {
-        let counters = &self.worker.counters;
+        let counters = self.counters();
         if let Some(before) = self.connection.protocol.replace(Some(protocol)) {
             counters.of(before).open.sub(1);
         }
         counters.of(protocol).accepted.add(1);
         counters.of(protocol).open.add(1);
+    }
+
+    fn counters(&self) -> &ListenerCounters {
+        &self.trust.counters[usize::from(self.worker.id)]
     }
 
     /// Sets the connection's deadline, milliseconds from `now`.
@@ -249,12 +262,11 @@ impl Drop for Client {
         if !self.connection.is_stream.get() {
             self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
         }
-        let counters = &self.worker.counters;
         if let Some(protocol) = self.connection.protocol.get() {
-            counters.of(protocol).open.sub(1);
+            self.counters().of(protocol).open.sub(1);
         }
         if std::thread::panicking() {
-            counters.panics.add(1);
+            self.worker.counters.panics.add(1);
         }
     }
 }

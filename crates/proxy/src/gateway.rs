@@ -232,7 +232,9 @@ impl Gateway {
         }
         let plan = Arc::new(plan);
         let version = plan.version;
-        self.shared.admission.limit(plan.limits.max_connections, plan.limits.max_connections_per_source);
+        let limits = &plan.limits;
+        let per_source = (limits.max_connections_per_source, limits.max_connects_per_source_per_s);
+        self.shared.admission.limit(limits.max_connections, per_source);
         self.ask(|reply| Control::Apply(Arc::clone(&plan), reply))?;
         self.shared.broker.set_acl(Acl::new(rules).with_own(has_own));
         self.shared.broker.set_limits(SharedLimits {

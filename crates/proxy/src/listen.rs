@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_listener::Refusal;
 use tidegate_message::{Peer, Protocol};
 use tidegate_ring::EventKind;
 use tokio::net::{TcpListener, TcpStream};
@@ -55,10 +54,9 @@ pub(crate) async fn accept(
 fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (stream, peer): (TcpStream, SocketAddr)) {
     // A listener that is not in the plan any more has the terms that it began with.
     let Some(trust) = worker.plan().plan.listeners.get(&**name).or(first.as_ref()).cloned() else { return };
-    let permit = match worker.shared.admission.admit(peer.ip()) {
+    let permit = match worker.shared.admission.admit(peer.ip(), worker.clock.micros()) {
         Ok(permit) => permit,
-        Err(Refusal::Total) => return worker.counters.refused_total.add(1),
-        Err(Refusal::Source) => return worker.counters.refused_source.add(1),
+        Err(refusal) => return trust.counters[usize::from(worker.id)].refuse(refusal),
     };
     let (read, write) = stream.into_split();
     let connection = worker.connections.open(name, peer, worker.clock.millis());
@@ -74,6 +72,7 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         protocol: Protocol::Http1,
         names: None,
         carry: Vec::new(),
+        local: None,
         is_at_end: false,
         _permit: Some(permit),
     });

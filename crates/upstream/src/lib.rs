@@ -5,7 +5,9 @@
 mod connect;
 mod places;
 mod pool;
+mod proxy_header;
 
 pub use connect::{ConnectError, connect};
 pub use places::{Place, Places};
 pub use pool::{Connection, Pool, PoolKey, Reusable};
+pub use proxy_header::ProxyVersion;

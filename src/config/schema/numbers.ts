@@ -30,8 +30,15 @@ export const LIMITS = {
   http2Streams: [128, 1, 100_000, "streams at the same time on one HTTP/2 connection"],
   http2ResetsPerSecond: [100, 1, 1_000_000, "streams that an HTTP/2 client takes back"],
   http2ControlPerSecond: [1_000, 10, 1_000_000, "PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames"],
+  maxConnectsPerSourcePerS: [
+    0,
+    0,
+    10_000_000,
+    "new connections in a second from one address, refused before TLS; 0: as they come",
+  ],
   maxDecisions: [512, 1, 512, "policy decisions that wait in one worker"],
   shedLagMs: [0, 0, 60_000, "a worker that is so late turns requests away with 503; 0: never"],
+  shedCpuPercent: [0, 0, 100, "a worker that uses so much of a core turns requests away with 503; 0: never"],
   shedMemoryBytes: [0, 0, 1_099_511_627_776, "above it, resident, requests are turned away with 503; 0: never"],
 } as const satisfies Record<string, NumberRow>
 

@@ -1,6 +1,6 @@
 /** `routes`: conditions, targets and the steps between them. */
 import Type from "typebox"
-import { BreakerSchema, RateLimitSchema, RetrySchema, TimeoutSchema } from "../../resilience/index.ts"
+import { BreakerSchema, BulkheadSchema, RateLimitSchema, RetrySchema, TimeoutSchema } from "../../resilience/index.ts"
 import { ApiKeySchema, BasicAuthSchema, BodyLimitSchema, CompressSchema, CorsSchema } from "./steps.ts"
 import { Exact, OneOrMany, Text, Texts } from "./values.ts"
 
@@ -67,6 +67,7 @@ const Names = Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String(
 export const STEP_SCHEMAS = {
   retry: RetrySchema,
   timeout: TimeoutSchema,
+  bulkhead: BulkheadSchema,
   breaker: BreakerSchema,
   rateLimit: RateLimitSchema,
   setHeader: Texts,
@@ -91,6 +92,7 @@ export const STEP_SCHEMAS = {
 const stepProperties = {
   retry: Type.Optional(STEP_SCHEMAS.retry),
   timeout: Type.Optional(STEP_SCHEMAS.timeout),
+  bulkhead: Type.Optional(STEP_SCHEMAS.bulkhead),
   breaker: Type.Optional(STEP_SCHEMAS.breaker),
   rateLimit: Type.Optional(STEP_SCHEMAS.rateLimit),
   setHeader: Type.Optional(STEP_SCHEMAS.setHeader),

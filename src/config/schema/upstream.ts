@@ -99,6 +99,9 @@ export const UpstreamSchema = Exact({
   adaptive: Type.Optional(AdaptiveSchema),
   outlier: Type.Optional(Type.Union([Type.Literal(false), OutlierSchema])),
   tls: Type.Optional(ClientTlsSchema),
+  proxyProtocol: Type.Optional(
+    Type.Enum(["v1", "v2"], { description: "each connection begins with whose it is, and serves that client alone" }),
+  ),
   ...numbers(UPSTREAM),
 })
 

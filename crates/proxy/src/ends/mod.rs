@@ -13,6 +13,7 @@ use socket2::SockRef;
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -74,6 +75,14 @@ impl WriteEnd {
 
     pub(crate) const fn pipe(pipe: Rc<Pipe>) -> Self {
         WriteEnd { to: To::Pipe(pipe), tls: OnceCell::new() }
+    }
+
+    /// The address that the peer came to.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.to {
+            To::Socket(half) => half.as_ref()?.local_addr().ok(),
+            To::Pipe(_) => None,
+        }
     }
 
     /// From now on what is written is encrypted.

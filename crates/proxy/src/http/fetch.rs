@@ -3,7 +3,7 @@
 //! counted as a forwarded request is.
 
 use super::failure::Flag;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Towards};
 use crate::plan::Upstream;
 use crate::worker::{Level, Worker, WorkerPlan};
 use std::io::Write;
@@ -183,8 +183,13 @@ impl Try<'_> {
             counters.overflow_pending.add(1);
             return Err(Failed { flag: Flag::Overflow, again: false });
         };
-        let to = (known.address, upstream.hosts.get(endpoint as usize).cloned().unwrap_or_default());
-        match pool.acquire(self.worker, to, &upstream.dialing).await {
+        let to = Towards {
+            address: known.address,
+            host: upstream.hosts.get(endpoint as usize).cloned().unwrap_or_default(),
+            // Nobody's but the gateway's own.
+            preamble: upstream.dialing.proxy.map_or_else(Vec::new, |version| version.header(None)),
+        };
+        match pool.acquire(self.worker, &to, &upstream.dialing).await {
             Ok(acquired) => Ok(acquired),
             Err(_) => {
                 self.tried.add(endpoint);

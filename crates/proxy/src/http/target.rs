@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::http2;
 use crate::plan::{Plan, Route, Target};
 use tidegate_http::Body;
+use tidegate_resilience::Concurrency;
 use tidegate_route::Captures;
 
 /// Answers a request that its policies let through, or sends it on.
@@ -60,6 +61,15 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         drop(edits);
         return failed(client, request, (index, Flag::TooLarge, 0));
     }
+    let bulkhead = match route.bulkhead.as_ref().map(Concurrency::take) {
+        None => None,
+        Some(Ok(permit)) => Some(permit),
+        Some(Err(_)) => {
+            drop(edits);
+            client.worker.dropped(request.view.protocol, "bulkhead");
+            return failed(client, request, (index, Flag::Overflow, 1_000));
+        }
+    };
     let timeout = route.steps.timeout();
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
@@ -81,6 +91,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         retries: 0,
         response_edits: None,
         coding: route.compress.as_ref().and_then(|compression| compression.choose(head)),
+        _bulkhead: bulkhead,
         body_limit: body_limit.unwrap_or(u64::MAX),
         mirror: route.mirror.filter(|_| !wants_websocket(head)),
         key: None,

@@ -34,6 +34,7 @@ pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
         connection: Rc::clone(&client.connection),
         trust: Arc::clone(&client.trust),
         peer: client.peer.clone(),
+        local: client.write.local_addr(),
         names: client.names.clone(),
         verdict: Rc::clone(&verdict),
         streams: Default::default(),

@@ -16,6 +16,7 @@ use http::Request;
 use slab::Slab;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Parent {
     pub(super) connection: Rc<Connection>,
     pub(super) trust: Arc<Trust>,
     pub(super) peer: Peer,
+    /// Where it came to.
+    pub(super) local: Option<SocketAddr>,
     pub(super) names: Option<Arc<Names>>,
     pub(super) verdict: Rc<Verdict>,
     /// The streams that are open.
@@ -103,6 +106,7 @@ fn open(parent: &Parent, pipe: Rc<Pipe>) -> Box<Client> {
         protocol: Protocol::Http2,
         names: parent.names.clone(),
         carry: Vec::new(),
+        local: parent.local,
         is_at_end: false,
         _permit: None,
     })

@@ -16,11 +16,6 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         for (outcome, counter) in detect {
             count(into, "tidegate_detect_total", &[("protocol", "none"), ("outcome", outcome)], counter.value());
         }
-        let refused = [("refused-total", &worker.refused_total), ("refused-source", &worker.refused_source)];
-        for (outcome, counter) in refused {
-            let labels = [("protocol", "none"), ("listener", "all"), ("outcome", outcome)];
-            count(into, "tidegate_connections_total", &labels, counter.value());
-        }
         for (outcome, counter) in [("success", &worker.handshakes), ("failure", &worker.failed_handshakes)] {
             count(into, "tidegate_tls_handshakes_total", &[("outcome", outcome)], counter.value());
         }
@@ -35,10 +30,6 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
         gauge(into, "tidegate_delayed_messages", &[], worker.delayed.value() as f64);
         gauge(into, "tidegate_slow_clients", &[], worker.slow.value() as f64);
-        if worker.refused_rate.value() > 0 {
-            let labels = [("protocol", "mqtt"), ("listener", "all"), ("outcome", "refused-rate")];
-            count(into, "tidegate_connections_total", &labels, worker.refused_rate.value());
-        }
         gauge(into, "tidegate_dtls_sessions", &[], worker.dtls_sessions.value() as f64);
         count(into, "tidegate_dtls_handshakes_total", &[], worker.dtls_handshakes.value());
         gauge(into, "tidegate_subscriptions", &[], worker.subscriptions.value() as f64);
@@ -61,6 +52,7 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
             count(into, "tidegate_dropped_total", &labels, dropped);
         }
     }
+    listeners(shared, into);
     routes(shared, into);
     upstreams(shared, into);
     policies(shared, into);
@@ -95,18 +87,6 @@ fn protocols(worker: &super::WorkerCounters, into: &mut Scraper) {
     for protocol in Protocol::ALL {
         let counters = worker.of(protocol);
         let name = protocol.label();
-        let accepted = counters.accepted.value();
-        if accepted > 0 {
-            gauge(
-                into,
-                "tidegate_connections",
-                &[("protocol", name), ("listener", "all")],
-                counters.open.value() as f64,
-            );
-            let labels = [("protocol", name), ("listener", "all"), ("outcome", "accepted")];
-            count(into, "tidegate_connections_total", &labels, accepted);
-            count(into, "tidegate_detect_total", &[("protocol", name), ("outcome", "detected")], accepted);
-        }
         for (direction, by_qos) in [("in", &counters.messages_in), ("out", &counters.messages_out)] {
             for (qos, counter) in ["0", "1", "2"].into_iter().zip(by_qos).filter(|(_, counter)| counter.value() > 0) {
                 let labels = [("protocol", name), ("direction", direction), ("qos", qos)];
@@ -121,6 +101,32 @@ fn protocols(worker: &super::WorkerCounters, into: &mut Scraper) {
         }
         if counters.refused.value() > 0 {
             count(into, "tidegate_refused_total", &[("protocol", name)], counters.refused.value());
+        }
+    }
+}
+
+fn listeners(shared: &Shared, into: &mut Scraper) {
+    for (listener, workers) in shared.registry.listeners.lock().iter() {
+        for counters in workers.iter() {
+            for protocol in Protocol::ALL {
+                let (name, connected) = (protocol.label(), counters.of(protocol));
+                let accepted = connected.accepted.value();
+                if accepted > 0 {
+                    let labels = [("protocol", name), ("listener", &**listener)];
+                    gauge(into, "tidegate_connections", &labels, connected.open.value() as f64);
+                    let labels = [("protocol", name), ("listener", &**listener), ("outcome", "accepted")];
+                    count(into, "tidegate_connections_total", &labels, accepted);
+                    count(into, "tidegate_detect_total", &[("protocol", name), ("outcome", "detected")], accepted);
+                }
+            }
+            for (outcome, refused) in counters.refused() {
+                let labels = [("protocol", "none"), ("listener", &**listener), ("outcome", outcome)];
+                count(into, "tidegate_connections_total", &labels, refused);
+            }
+            if counters.refused_rate.value() > 0 {
+                let labels = [("protocol", "mqtt"), ("listener", &**listener), ("outcome", "refused-rate")];
+                count(into, "tidegate_connections_total", &labels, counters.refused_rate.value());
+            }
         }
     }
 }

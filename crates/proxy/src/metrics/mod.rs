@@ -3,11 +3,13 @@
 
 mod collect;
 mod counter;
+mod listener;
 mod registry;
 mod scrape;
 
 pub(crate) use collect::collect;
 pub(crate) use counter::{Counter, Histogram};
+pub(crate) use listener::ListenerCounters;
 pub(crate) use registry::{
     POLICY_OUTCOMES, PerWorker, PolicyCounters, PolicyOutcome, ProtocolCounters, RETRY_OUTCOMES, Registry,
     RouteCounters, UpstreamCounters, WorkerCounters,

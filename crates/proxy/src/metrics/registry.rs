@@ -1,7 +1,7 @@
 //! Which counters there are: per worker, per route, per upstream. Those of routes
 //! and upstreams are found by name when a plan is compiled and outlive the plan.
 
-use super::{Counter, Histogram};
+use super::{Counter, Histogram, ListenerCounters};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -93,8 +93,6 @@ pub(crate) const RETRY_OUTCOMES: [&str; 3] = ["success", "failure", "budget"];
 /// What a worker did for one protocol of the front.
 #[derive(Default, Debug)]
 pub(crate) struct ProtocolCounters {
-    pub(crate) open: Counter,
-    pub(crate) accepted: Counter,
     pub(crate) messages_in: [Counter; 3],
     pub(crate) messages_out: [Counter; 3],
     pub(crate) message_bytes_in: Counter,
@@ -115,8 +113,6 @@ pub(crate) struct WorkerCounters {
     pub(crate) not_accepted: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) failed_handshakes: Counter,
-    pub(crate) refused_total: Counter,
-    pub(crate) refused_source: Counter,
     pub(crate) panics: Counter,
     pub(crate) dropped: Dropped,
     /// How attempts to come in ended, and what the rules forbade.
@@ -130,8 +126,6 @@ pub(crate) struct WorkerCounters {
     pub(crate) dtls_handshakes: Counter,
     /// MQTT connections that read too slowly.
     pub(crate) slow: Counter,
-    /// CONNECTs that came too fast.
-    pub(crate) refused_rate: Counter,
     /// Publishes that wait for their time.
     pub(crate) delayed: Counter,
     pub(crate) publishes_accepted: Counter,
@@ -194,6 +188,7 @@ pub(crate) struct Registry {
     pub(crate) routes: Mutex<HashMap<Box<str>, PerWorker<RouteCounters>>>,
     pub(crate) upstreams: Mutex<HashMap<Box<str>, PerWorker<UpstreamCounters>>>,
     pub(crate) policies: Mutex<HashMap<Box<str>, PerWorker<PolicyCounters>>>,
+    pub(crate) listeners: Mutex<HashMap<Box<str>, PerWorker<ListenerCounters>>>,
     /// Rate limits, which outlive plans as counters do.
     pub(crate) limits: Mutex<tidegate_policy::LimitRegistry>,
 }
@@ -205,6 +200,7 @@ impl Registry {
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             policies: Mutex::default(),
+            listeners: Mutex::default(),
             limits: Mutex::default(),
         }
     }
@@ -215,6 +211,10 @@ impl Registry {
 
     pub(crate) fn upstream(&self, name: &str) -> PerWorker<UpstreamCounters> {
         named(&mut self.upstreams.lock(), name, self.workers.len())
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> PerWorker<ListenerCounters> {
+        named(&mut self.listeners.lock(), name, self.workers.len())
     }
 
     pub(crate) fn policy(&self, name: &str) -> PerWorker<PolicyCounters> {

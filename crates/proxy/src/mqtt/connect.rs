@@ -67,7 +67,7 @@ impl Connecting {
         };
         let per_second = worker.plan().plan.mqtt.max_connects_per_s;
         if let Err(seconds) = worker.shared.pace.admit(worker.clock.micros(), per_second, worker.random()) {
-            worker.counters.refused_rate.add(1);
+            connection.client.trust.counters[usize::from(worker.id)].refused_rate.add(1);
             let mut session = connection.link.session.borrow_mut();
             session.refuse_for(reason::CONNECTION_RATE_EXCEEDED, seconds, &mut connection.link.out.borrow_mut());
             return false;

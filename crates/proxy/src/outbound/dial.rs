@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tidegate_tls::{ClientTerms, Session};
-use tidegate_upstream::{ConnectError, connect};
-use tokio::io::{AsyncRead, ReadBuf};
+use tidegate_upstream::{ConnectError, ProxyVersion, connect};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What is spoken with an upstream.
@@ -38,6 +38,17 @@ pub(crate) struct Dialing {
     pub(crate) max_streams: usize,
     /// Whose answers those that are kept are.
     pub(crate) upstream: Arc<str>,
+    /// Each connection begins with whose it is, and serves nobody else.
+    pub(crate) proxy: Option<ProxyVersion>,
+}
+
+/// Where a connection goes.
+pub(crate) struct Towards {
+    pub(crate) address: SocketAddr,
+    /// What it proves in TLS.
+    pub(crate) host: Box<str>,
+    /// What stands in front of everything else; mostly nothing.
+    pub(crate) preamble: Vec<u8>,
 }
 
 /// Opens one; all of it within the connect timeout.
@@ -46,16 +57,16 @@ pub(crate) struct Dialing {
 /// It was refused, took too long, or did not prove who it is.
 pub(super) async fn dial(
     worker: &Rc<Worker>,
-    (address, host): (SocketAddr, &str),
+    to: &Towards,
     (dialing, shared): (&Dialing, &RefCell<Vec<SharedH2>>),
 ) -> Result<Outbound, ConnectError> {
     if dialing.wire == Wire::Coap {
-        return Ok(Outbound::Coap(coap::open(worker, (&dialing.upstream, address))));
+        return Ok(Outbound::Coap(coap::open(worker, (&dialing.upstream, to.address))));
     }
-    if dialing.wire == Wire::Http1 && dialing.tls.is_none() {
-        return Ok(Outbound::Plain(connect(address, dialing.timeout).await?));
+    if dialing.wire == Wire::Http1 && dialing.tls.is_none() && to.preamble.is_empty() {
+        return Ok(Outbound::Plain(connect(to.address, dialing.timeout).await?));
     }
-    let opening = open(worker, (address, host), (dialing, shared));
+    let opening = open(worker, to, (dialing, shared));
     match tokio::time::timeout(dialing.timeout, opening).await {
         Ok(opened) => opened,
         Err(_) => Err(ConnectError::TimedOut),
@@ -64,15 +75,19 @@ pub(super) async fn dial(
 
 async fn open(
     worker: &Rc<Worker>,
-    (address, host): (SocketAddr, &str),
+    to: &Towards,
     (dialing, shared): (&Dialing, &RefCell<Vec<SharedH2>>),
 ) -> Result<Outbound, ConnectError> {
-    let socket = connect(address, dialing.timeout).await?;
+    let mut socket = connect(to.address, dialing.timeout).await?;
+    socket.write_all(&to.preamble).await.map_err(ConnectError::Refused)?;
     let max = dialing.max_streams;
     let Some(terms) = &dialing.tls else {
+        if dialing.wire == Wire::Http1 {
+            return Ok(Outbound::Plain(socket));
+        }
         return shared::open(socket, (shared, max, "http")).await.map_err(ConnectError::Refused);
     };
-    let secured = secure(Rc::clone(worker), (socket, host), terms).await.map_err(ConnectError::Refused)?;
+    let secured = secure(Rc::clone(worker), (socket, &to.host), terms).await.map_err(ConnectError::Refused)?;
     let agreed = secured.tls.with_session(|session| session.alpn() == Some(b"h2"));
     match (agreed, dialing.wire) {
         (true, _) => shared::open(secured, (shared, max, "https")).await.map_err(ConnectError::Refused),

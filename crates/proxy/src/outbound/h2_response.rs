@@ -15,6 +15,22 @@ enum Framing {
     Tunnel,
 }
 
+/// An interim answer (RFC 9110 section 15.2); an upgrade is none in HTTP/2.
+pub(super) fn put_interim(response: &Response<()>, out: &mut Vec<u8>) {
+    let status = response.status().as_u16();
+    if status == 101 {
+        return;
+    }
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// An answer under way.
 pub(super) struct Answer {
     body: RecvStream,

@@ -3,7 +3,7 @@
 
 use super::grpc_web::Web;
 use super::h2_request::translate;
-use super::h2_response::{Answer, broken};
+use super::h2_response::{Answer, broken, put_interim};
 use crate::http2::{Turn, send_framed};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -126,6 +126,10 @@ impl H2Stream {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(response) = &mut self.response {
+            if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+                put_interim(&interim, &mut self.incoming);
+                return Poll::Ready(Ok(()));
+            }
             let response = ready!(Pin::new(response).poll(cx)).map_err(|error| broken(&error))?;
             self.response = None;
             let context = (self.to_head, self.accept.as_deref(), self.web.as_ref());

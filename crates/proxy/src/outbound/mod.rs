@@ -11,7 +11,7 @@ mod heard;
 mod shared;
 mod sources;
 
-pub(crate) use dial::{Dialing, Wire, secure};
+pub(crate) use dial::{Dialing, Towards, Wire, secure};
 pub(crate) use sources::Sources;
 
 use crate::ends::Tls;

@@ -29,6 +29,8 @@ pub(super) struct SharedH2 {
     scheme: &'static str,
     /// Its place among the upstream's connections.
     place: Option<Place>,
+    /// Since when nobody uses it, milliseconds; 0: somebody does, or nobody has looked.
+    idle_since: u64,
 }
 
 impl SharedH2 {
@@ -38,6 +40,14 @@ impl SharedH2 {
 
     pub(super) fn is_idle(&self) -> bool {
         self.active.get() == 0
+    }
+
+    /// Whether it is to be kept at `now`: it is open, and was in use lately.
+    pub(super) fn is_kept(&mut self, now: u64, idle_ms: u64) -> bool {
+        if !self.is_idle() || self.idle_since == 0 {
+            self.idle_since = if self.is_idle() { now } else { 0 };
+        }
+        self.is_open() && (self.idle_since == 0 || now < self.idle_since + idle_ms)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -50,7 +60,10 @@ impl SharedH2 {
             return None;
         }
         match self.send.poll_ready(&mut noop()) {
-            Poll::Ready(Ok(())) => Some(H2Stream::new(self.send.clone(), (Rc::clone(&self.active), self.scheme))),
+            Poll::Ready(Ok(())) => {
+                self.idle_since = 0;
+                Some(H2Stream::new(self.send.clone(), (Rc::clone(&self.active), self.scheme)))
+            }
             Poll::Ready(Err(_)) => {
                 // It said GOAWAY or broke: what is under way ends by itself.
                 self.is_closed.set(true);
@@ -93,7 +106,7 @@ pub(super) async fn open(
         closed.set(true);
     });
     let send = send.ready().await.map_err(broken)?;
-    let mut connection = SharedH2 { send, active: Rc::default(), is_closed, max, scheme, place: None };
+    let mut connection = SharedH2 { send, active: Rc::default(), is_closed, max, scheme, place: None, idle_since: 0 };
     let first = connection.stream().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset))?;
     shared.borrow_mut().push(connection);
     Ok(Outbound::H2(Box::new(first)))

@@ -2,11 +2,10 @@
 //! HTTP/2 that have room for another stream.
 
 use super::Outbound;
-use super::dial::{Dialing, Wire, dial};
+use super::dial::{Dialing, Towards, Wire, dial};
 use super::shared::SharedH2;
 use crate::worker::Worker;
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_upstream::{ConnectError, Connection, Places, Pool};
@@ -17,11 +16,13 @@ pub(crate) struct Sources {
     shared: RefCell<Vec<SharedH2>>,
     /// Who opens a connection that others can share, one at a time.
     turn: tokio::sync::Mutex<()>,
+    /// A connection serves the client that it was opened for, and nobody else.
+    is_private: bool,
 }
 
 impl Sources {
-    pub(crate) fn new(places: Arc<Places>) -> Self {
-        Sources { pool: Pool::new(places), shared: RefCell::default(), turn: tokio::sync::Mutex::new(()) }
+    pub(crate) fn new(places: Arc<Places>, is_private: bool) -> Self {
+        Sources { pool: Pool::new(places), shared: RefCell::default(), turn: tokio::sync::Mutex::new(()), is_private }
     }
 
     /// A stream of a connection that has room, or a connection that is free at `now`.
@@ -41,7 +42,7 @@ impl Sources {
 
     /// Gives a connection back; a stream has served its request and is gone.
     pub(crate) fn give(&self, connection: Connection<Outbound>, until: u64) {
-        if !matches!(connection.stream, Outbound::H2(_) | Outbound::Coap(_)) {
+        if !matches!(connection.stream, Outbound::H2(_) | Outbound::Coap(_)) && !self.is_private {
             self.pool.give(connection, until);
         }
     }
@@ -53,7 +54,7 @@ impl Sources {
     pub(crate) async fn acquire(
         &self,
         worker: &Rc<Worker>,
-        (address, host): (SocketAddr, Box<str>),
+        to: &Towards,
         dialing: &Dialing,
     ) -> Result<(Connection<Outbound>, bool), ConnectError> {
         // Who waits behind the first one finds its connection and needs none.
@@ -64,7 +65,7 @@ impl Sources {
         if let Some(stream) = self.stream() {
             return Ok((stream, true));
         }
-        let opening = dial(worker, (address, &host), (dialing, &self.shared));
+        let opening = dial(worker, to, (dialing, &self.shared));
         let (mut connection, is_reused) = self.pool.acquire(opening).await?;
         if matches!(connection.stream, Outbound::H2(_))
             && let Some(place) = connection.place.take()
@@ -75,9 +76,10 @@ impl Sources {
         Ok((connection, is_reused))
     }
 
-    /// Closes what has been free too long. Returns how many.
-    pub(crate) fn expire(&self, now: u64) -> usize {
-        self.shared.borrow_mut().retain(SharedH2::is_open);
+    /// Closes what has been free too long: HTTP/2 after `idle_ms`, others each at its time.
+    /// Returns how many.
+    pub(crate) fn expire(&self, now: u64, idle_ms: u64) -> usize {
+        self.shared.borrow_mut().retain_mut(|shared| shared.is_kept(now, idle_ms));
         self.pool.expire(now)
     }
 

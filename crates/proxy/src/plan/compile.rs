@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tidegate_http::reason;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
+use tidegate_resilience::Concurrency;
 use tidegate_route::{RouteSpec, RouteTable};
 
 /// Something in the plan that does not work; the rest does.
@@ -106,6 +107,8 @@ pub(crate) struct Route {
     /// Of the steps, in their order; `None` for scripts, which have their own.
     pub(crate) compiled: Box<[Option<PerWorker<PolicyCounters>>]>,
     pub(crate) compress: Option<Compression>,
+    /// Requests of it at upstreams; outlives the plan.
+    pub(crate) bulkhead: Option<Arc<Concurrency>>,
 }
 
 impl Route {
@@ -185,7 +188,7 @@ pub(crate) fn compile(
     let mut listeners = HashMap::new();
     for listener in &dto.listeners {
         let known = before.and_then(|plan| plan.listeners.get(&listener.name));
-        listeners.insert(listener.name.clone(), Arc::new(Trust::new(listener, known.map(|known| &**known))?));
+        listeners.insert(listener.name.clone(), Arc::new(Trust::new(listener, known.map(|known| &**known), registry)?));
     }
     let mut limits = registry.limits.lock();
     let mut problems = Vec::new();
@@ -219,6 +222,7 @@ pub(crate) fn compile(
             Ok(steps) => {
                 compiled.compiled = steps.names().map(|name| name.map(|name| registry.policy(name))).collect();
                 compiled.compress = steps.compress().map(|plan| Compression::compile(plan, registry));
+                compiled.bulkhead = steps.bulkhead().map(|max| bulkhead(&compiled.name, max, before));
                 compiled.steps = steps;
             }
             Err(error) => compiled.problem = Some(error.to_string().into()),
@@ -284,6 +288,14 @@ pub(crate) fn compile(
     Ok((plan, problems))
 }
 
+/// The bulkhead of a route: the one before, since its requests are still under way.
+fn bulkhead(name: &str, max: u32, before: Option<&Plan>) -> Arc<Concurrency> {
+    let known = before.and_then(|plan| plan.routes.iter().find(|route| *route.name == *name)?.bulkhead.clone());
+    let bulkhead = known.unwrap_or_else(|| Arc::new(Concurrency::new(max)));
+    bulkhead.set_max(max);
+    bulkhead
+}
+
 /// The access log: the one before, where it is the same.
 fn access_log(log: &LogDto, before: Option<&Plan>, problems: &mut Vec<Problem>) -> Option<Arc<AccessSink>> {
     let wanted = log.access.as_ref()?;
@@ -347,6 +359,7 @@ fn compile_route(
         problem,
         compiled: Box::default(),
         compress: None,
+        bulkhead: None,
     }
 }
 

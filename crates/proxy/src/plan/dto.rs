@@ -10,6 +10,7 @@ use tidegate_http::CertificateHeader;
 use tidegate_policy::{ScriptPlan, StepPlan};
 use tidegate_route::MatchPlan;
 use tidegate_tls::{ClientPlan, ServerPlan};
+use tidegate_upstream::ProxyVersion;
 
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
@@ -104,6 +105,8 @@ impl PlanDto {
                 max_decisions: 1_024,
                 shed_lag_ms: 0,
                 shed_memory_bytes: 0,
+                shed_cpu_percent: 0,
+                max_connects_per_source_per_s: 0,
                 http2_streams: 128,
                 http2_resets_per_second: 100,
                 http2_control_per_second: 1_000,
@@ -143,6 +146,8 @@ pub(crate) struct UpstreamDto {
     pub(crate) name: String,
     pub(crate) protocol: String,
     pub(crate) tls: Option<ClientPlan>,
+    #[serde(default)]
+    pub(crate) proxy_protocol: Option<ProxyDto>,
     pub(crate) balance: BalancePlan,
     pub(crate) endpoints: Vec<EndpointDto>,
     pub(crate) panic_percent: u8,
@@ -158,6 +163,23 @@ pub(crate) struct UpstreamDto {
     pub(crate) breaker: Option<tidegate_resilience::BreakerPlan>,
     pub(crate) outlier: Option<tidegate_resilience::OutlierPlan>,
     pub(crate) problem: Option<String>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Deserialize, Debug, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProxyDto {
+    V1,
+    V2,
+}
+
+impl ProxyDto {
+    pub(crate) const fn version(self) -> ProxyVersion {
+        match self {
+            ProxyDto::V1 => ProxyVersion::V1,
+            ProxyDto::V2 => ProxyVersion::V2,
+        }
+    }
 }
 
 #[derive(Deserialize, Debug)]
@@ -393,6 +415,12 @@ pub(crate) struct LimitsDto {
     /// 0: never.
     #[serde(default)]
     pub(crate) shed_memory_bytes: u64,
+    /// 0: never.
+    #[serde(default)]
+    pub(crate) shed_cpu_percent: u64,
+    /// 0: as they come.
+    #[serde(default)]
+    pub(crate) max_connects_per_source_per_s: usize,
     pub(crate) http2_streams: u32,
     pub(crate) http2_resets_per_second: u32,
     pub(crate) http2_control_per_second: u32,

@@ -2,6 +2,7 @@
 //! a change counts from the next connection on and disturbs none.
 
 use super::dto::ListenerDto;
+use crate::metrics::{ListenerCounters, PerWorker, Registry};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) struct Trust {
     pub(crate) tls: Option<Arc<ServerTerms>>,
     /// How it speaks DTLS; `None`: it does not.
     pub(crate) dtls: Option<Arc<Terms>>,
+    pub(crate) counters: PerWorker<ListenerCounters>,
 }
 
 /// Why a listener's terms cannot be used.
@@ -47,7 +49,11 @@ impl Trust {
     ///
     /// # Errors
     /// The file of certificates that cannot be used.
-    pub(crate) fn new(listener: &ListenerDto, before: Option<&Trust>) -> Result<Trust, TermsError> {
+    pub(crate) fn new(
+        listener: &ListenerDto,
+        before: Option<&Trust>,
+        registry: &Registry,
+    ) -> Result<Trust, TermsError> {
         let networks = |list: &[String]| list.iter().filter_map(|text| network(text)).collect();
         let known = |name: &String| Protocol::ALL.into_iter().find(|protocol| protocol.label() == name);
         let known_terms = before.and_then(|before| before.tls.as_ref());
@@ -60,6 +66,7 @@ impl Trust {
             anonymous: listener.anonymous,
             unknown_to: listener.unknown_to.as_ref().and_then(|address| address.parse().ok()),
             tls: listener.tls.as_ref().map(|plan| ServerTerms::load(plan, known_terms)).transpose()?,
+            counters: registry.listener(&listener.name),
             dtls: dtls.map_err(|cause| TermsError::Dtls(listener.name.clone(), cause))?,
         })
     }

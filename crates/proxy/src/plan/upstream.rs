@@ -1,6 +1,6 @@
 //! An upstream of a plan, with the state it shares with the plans before and after.
 
-use super::dto::UpstreamDto;
+use super::dto::{ProxyDto, UpstreamDto};
 use crate::metrics::{PerWorker, Registry, UpstreamCounters};
 use crate::outbound::{Dialing, Wire};
 use std::sync::Arc;
@@ -66,8 +66,9 @@ impl Upstream {
             timeout: Duration::from_millis(dto.connect_timeout_ms),
             max_streams: dto.max_streams as usize,
             upstream: dto.name.as_str().into(),
+            proxy: dto.proxy_protocol.map(ProxyDto::version),
         };
-        let content = format!("{:?} {} {:?}", dto.protocol, dto.max_streams, dto.tls);
+        let content = format!("{:?} {} {:?} {:?}", dto.protocol, dto.max_streams, dto.tls, dto.proxy_protocol);
         let hosts = dto.endpoints.iter().map(|endpoint| endpoint.host.as_str().into()).collect();
         let mut specs = Vec::with_capacity(dto.endpoints.len());
         for endpoint in dto.endpoints {

@@ -43,9 +43,10 @@ impl WorkerPlan {
                             upstream: upstream.name.clone(),
                             content: upstream.content.clone(),
                         };
-                        Rc::clone(
-                            pools.entry(key).or_insert_with(|| Rc::new(Sources::new(Arc::clone(&upstream.places)))),
-                        )
+                        Rc::clone(pools.entry(key).or_insert_with(|| {
+                            let is_private = upstream.dialing.proxy.is_some();
+                            Rc::new(Sources::new(Arc::clone(&upstream.places), is_private))
+                        }))
                     })
                     .collect(),
             })

@@ -256,7 +256,11 @@ async fn tick(worker: Rc<Worker>) {
             worker.access.flush(sink);
         }
         let limits = &plan.plan.limits;
-        let bounds = Bounds { lag_ms: limits.shed_lag_ms, memory_bytes: limits.shed_memory_bytes };
+        let bounds = Bounds {
+            lag_ms: limits.shed_lag_ms,
+            memory_bytes: limits.shed_memory_bytes,
+            cpu_percent: limits.shed_cpu_percent,
+        };
         if let Some(sheds) = worker.overload.turn((now, TICK.as_millis() as u64), bounds) {
             let text = if sheds { "too much to do: requests are turned away" } else { "requests are taken again" };
             worker.log(Level::Warn, text);
@@ -264,7 +268,7 @@ async fn tick(worker: Rc<Worker>) {
         for (upstream, side) in plan.plan.upstreams.iter().zip(&plan.upstreams) {
             let mut idle = 0;
             for pool in &side.pools {
-                pool.expire(now);
+                pool.expire(now, upstream.idle_timeout_ms);
                 idle += pool.len();
             }
             upstream.counters[usize::from(worker.id)].idle.set(idle as u64);

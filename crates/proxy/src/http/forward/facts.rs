@@ -5,6 +5,7 @@ use crate::http::edits::ResponseEdits;
 use crate::http::request::Request;
 use tidegate_http::{Coding, Version};
 use tidegate_policy::Edits;
+use tidegate_resilience::Permit;
 
 /// What is known of a request besides its bytes.
 pub(crate) struct Facts {
@@ -29,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) retries: u32,
     /// For the access log.
     pub(crate) seen: Option<Box<Seen>>,
+    /// Its place among the route's requests, where those are bounded.
+    pub(crate) _bulkhead: Option<Permit>,
     /// The upstream that gets a copy, until it was sent.
     pub(crate) mirror: Option<usize>,
     /// How the answer is compressed, if it is one that is.

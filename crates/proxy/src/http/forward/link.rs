@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Flag;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Towards};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -90,10 +90,14 @@ pub(super) fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
                         // A connection to another endpoint that nobody uses makes room.
                         let _ = side.pools.iter().any(|pool| pool.make_room());
                     }
-                    let host = upstream.hosts.get(exchange.endpoint as usize).cloned().unwrap_or_default();
-                    let (sources, worker) = (Rc::clone(pool), Rc::clone(&client.worker));
-                    let (to, dialing) = ((endpoint.address, host), upstream.dialing.clone());
-                    let acquiring = async move { sources.acquire(&worker, to, &dialing).await };
+                    let to = Towards {
+                        address: endpoint.address,
+                        host: upstream.hosts.get(exchange.endpoint as usize).cloned().unwrap_or_default(),
+                        preamble: upstream.dialing.proxy.map_or_else(Vec::new, |version| version.header(client.ends())),
+                    };
+                    let (sources, worker, dialing) =
+                        (Rc::clone(pool), Rc::clone(&client.worker), upstream.dialing.clone());
+                    let acquiring = async move { sources.acquire(&worker, &to, &dialing).await };
                     Link::connect(acquiring, (wait_ms, pending))
                 }
                 Err(_) => {
