@@ -38,7 +38,8 @@ COPY --chmod=755 bin/tidegate.mjs /opt/tidegate/bin/
 COPY --from=control /build/node_modules /opt/tidegate/node_modules
 COPY --from=control /build/dist /opt/tidegate/dist
 COPY --from=native /build/tidegate.node /opt/tidegate/
-USER node
+# The user `node` of the image, by number: so that whoever runs it can see that it is not root.
+USER 1000:1000
 EXPOSE 7000 5683/udp 7001
 # The admin address of the defaults; a configuration that moves it says so here too.
 ENV TIDEGATE_HEALTH=http://127.0.0.1:7001/health

@@ -1,33 +1,77 @@
 // npm run bench and `tidegate bench [name...]`: the native and the JavaScript way of the
 // same work, side by side on this machine. Each group is one file in paths/; it returns
 // rows of { name, operations (per call), run, before (each call, not measured) }, or a reason why it cannot be measured.
-import { mkdirSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { cpus, totalmem } from "node:os"
 import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
 import { Bench } from "tinybench"
+import { escaped, page, partsOf } from "./lib/html.mjs"
 
 const GROUPS = ["codec", "boundary", "policy", "proxy"]
 
-/** Measures the named groups, all where none is named, and prints a table for each. */
-export async function runBench(names, { json } = {}) {
-  const unknown = names.find((name) => !GROUPS.includes(name))
-  if (unknown !== undefined) throw new Error(`there is no bench "${unknown}"; there are ${GROUPS.join(", ")}`)
+/** Beside installed peers, with processes of their own: these stand in a clone only. */
+const SCRIPTS = {
+  http: "http-proxy.mjs",
+  broker: "mqtt.mjs",
+  coap: "coap.mjs",
+  ladder: "policy.mjs",
+  memory: "memory.mjs",
+  storm: "storm.mjs",
+  syscalls: "syscalls.mjs",
+}
+
+/** Measures the named groups, `codec boundary policy proxy` where none is named, and prints a table for each. */
+export async function runBench(names, { json, html, quick = false } = {}) {
+  const scripts = Object.keys(SCRIPTS).filter((name) => existsSync(new URL(SCRIPTS[name], import.meta.url)))
+  const known = [...GROUPS, ...scripts]
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new Error(`there is no bench "${unknown}"; there are ${known.join(", ")}`)
+  for (const name of names.filter((name) => scripts.includes(name))) runScript(name, quick)
+  const groups = names.length === 0 ? GROUPS : names.filter((name) => GROUPS.includes(name))
+  if (groups.length === 0) return
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memoryBytes: totalmem(), node: process.version }
   process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`)
   const results = {}
-  for (const name of names.length > 0 ? names : GROUPS) results[name] = await runGroup(name)
+  for (const name of groups) results[name] = await runGroup(name, quick)
+  if (html !== undefined) {
+    const intro = `<p>${escaped(machine.cpu)}, ${machine.cores} cores, Node ${machine.node}. Nanoseconds of one operation.</p>`
+    writeFileSync(html, page("Tidegate: native and JavaScript", [intro, ...partsOf(results)]))
+    process.stdout.write(`written: ${html}\n`)
+  }
   if (json === undefined) return
   mkdirSync(dirname(json), { recursive: true })
   writeFileSync(json, `${JSON.stringify({ machine, results }, null, 2)}\n`)
 }
 
-async function runGroup(name) {
+function runScript(name, quick) {
+  const script = fileURLToPath(new URL(SCRIPTS[name], import.meta.url))
+  const { status } = spawnSync(process.execPath, [script, ...(quick ? ["--quick"] : [])], { stdio: "inherit" })
+  if (status !== 0) process.exitCode = 1
+}
+
+/** On a terminal: which of how many is being measured. */
+function showProgress(tasks) {
+  if (!process.stderr.isTTY) return () => {}
+  for (const [index, task] of tasks.entries()) {
+    task.addEventListener("start", () => {
+      const done = Math.round((index / tasks.length) * 30)
+      process.stderr.write(`\r\x1b[K  [${"#".repeat(done).padEnd(30)}] ${index + 1} of ${tasks.length}: ${task.name}`)
+    })
+  }
+  return () => process.stderr.write("\r\x1b[K")
+}
+
+async function runGroup(name, quick) {
   const { title, open } = await import(`./paths/${name}.mjs`)
   process.stdout.write(`\n${title}\n`)
   const { rows, missing = [], close } = await open()
-  const bench = new Bench({ time: 500, warmupTime: 200 })
+  const bench = new Bench({ time: quick ? 50 : 500, warmupTime: quick ? 10 : 200 })
   for (const { name: task, run, before } of rows) bench.add(task, run, before && { beforeEach: before })
+  const ended = showProgress(bench.tasks)
   await bench.run()
+  ended()
   await close?.()
   const measured = bench.tasks.map((task, index) => ({
     ...toResult(task, rows[index].operations ?? 1),

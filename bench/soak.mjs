@@ -61,7 +61,11 @@ say(
 say(`  unaccounted: ${account.published} publishes, ${account.deliveries} deliveries`)
 say(`  resident ${mib(resident)} MiB at the end, slope ${mib(slope)} MiB an hour over the last two thirds`)
 say(`  ${JSON.stringify(counts)}`)
-save("soak", { minutes, rate: Number(values.rate), counts, account, slopeBytesPerHour: slope, samples })
+save(
+  "soak",
+  { minutes, rate: Number(values.rate), counts, account, slopeBytesPerHour: slope, samples },
+  { html: false },
+)
 const lines = (name, scale = 1) => ({ name, points: samples.map((sample) => [sample.second, sample[name] / scale]) })
 saveHtml("soak", "Tidegate under mixed load", [
   `<p>${minutes} minutes, ${machine().cores} cores, Linux ${machine().kernel}, Node ${machine().node}.</p>`,

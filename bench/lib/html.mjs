@@ -10,23 +10,61 @@ const COLORS = ["#2a7de1", "#d9822b", "#2f9e62", "#b0407c", "#7a6ad8", "#5f6b7a"
 export const escaped = (text) =>
   String(text).replace(/[&<>"]/g, (letter) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[letter])
 
-/** Writes bench/out/<name>.html; `parts` are pieces of HTML in order. */
+/** Writes bench/out/<name>.html. */
 export function saveHtml(name, title, parts) {
   mkdirSync(OUT, { recursive: true })
+  writeFileSync(join(OUT, `${name}.html`), page(title, parts))
+  process.stdout.write(`written: bench/out/${name}.html\n`)
+}
+
+/** A whole page; `parts` are pieces of HTML in order. */
+export function page(title, parts) {
   const style = `body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem;border-bottom:1px solid #d8dee6;text-align:right}
 td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:currentColor}
 .grid{stroke:#8894a3;stroke-opacity:.3}@media(prefers-color-scheme:dark){body{color:#dfe6ee;background:#12181f}td,th{border-color:#33404e}}`
   const head = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">`
-  const html = `${head}<title>${escaped(title)}</title><style>${style}</style><h1>${escaped(title)}</h1>${parts.join("\n")}</html>\n`
-  writeFileSync(join(OUT, `${name}.html`), html)
-  process.stdout.write(`written: bench/out/${name}.html\n`)
+  return `${head}<title>${escaped(title)}</title><style>${style}</style><h1>${escaped(title)}</h1>${parts.join("\n")}</html>\n`
 }
 
 export function htmlTable(head, rows) {
   const line = (cells, tag) => `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`
   return `<table>${line(head, "th")}${rows.map((row) => line(row, "td")).join("")}</table>`
 }
+
+/** Every list of rows in a result as a table, and a plot of its first figure that has a spread. */
+export function partsOf(content, title = "") {
+  if (Array.isArray(content) && content.length > 0 && content.every(isObject)) return rowsOf(content, title)
+  if (!isObject(content) || isSpread(content)) return []
+  return Object.entries(content).flatMap(([name, inner]) => partsOf(inner, title === "" ? name : `${title}: ${name}`))
+}
+
+function rowsOf(rows, title) {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((key) => key !== "name")
+  const shown = (value) => {
+    if (isSpread(value)) return `${rounded(value.median)} (${rounded(value.min)} to ${rounded(value.max)})`
+    return typeof value === "number" ? rounded(value) : isObject(value) ? JSON.stringify(value) : (value ?? "")
+  }
+  const table = htmlTable(
+    ["", ...columns],
+    rows.map((row) => [row.name ?? "", ...columns.map((key) => shown(row[key]))]),
+  )
+  const spread = columns.find((key) => rows.some((row) => isSpread(row[key])))
+  const plain = columns.find((key) => key === "nanoseconds")
+  const figure = spread ?? plain
+  if (figure === undefined) return [`<h2>${escaped(title)}</h2>`, table]
+  const bars = rows
+    .filter((row) => row[figure] !== undefined)
+    .map((row) => {
+      const { median, min, max } = isSpread(row[figure]) ? row[figure] : { median: row[figure] }
+      return { name: row.name ?? "", value: median, least: min, most: max }
+    })
+  return [`<h2>${escaped(title)}</h2>`, barPlot({ title: figure, unit: "median, least, most", rows: bars }), table]
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value)
+const isSpread = (value) => isObject(value) && "median" in value && "min" in value
+const rounded = (value) => value.toLocaleString("en-US", { maximumSignificantDigits: 4 })
 
 /** Lines over time. `series`: `{ name, points: [[x, y], ...] }`; x in seconds. */
 export function linePlot({ title, unit, series }) {
@@ -57,20 +95,23 @@ export function linePlot({ title, unit, series }) {
 
 /** A bar for each row, `{ name, value, least, most }`. */
 export function barPlot({ title, unit, rows }) {
-  const mostY = nice(Math.max(...rows.map(({ most, value }) => most ?? value)))
-  const wide = (WIDTH - LEFT - 10) / Math.max(1, rows.length)
-  const y = (value) => HEIGHT - BOTTOM - (value / mostY) * (HEIGHT - BOTTOM - 20)
+  const [names, line] = [300, 22]
+  const mostX = nice(Math.max(...rows.map(({ most, value }) => most ?? value)))
+  const x = (value) => names + (value / mostX) * (WIDTH - names - 80)
   const bars = rows.map(({ name, value, least = value, most = value }, index) => {
-    const [x, middle] = [LEFT + index * wide + wide * 0.2, LEFT + (index + 0.5) * wide]
-    const bar = `<rect x="${x}" y="${y(value)}" width="${wide * 0.6}" height="${HEIGHT - BOTTOM - y(value)}" fill="${COLORS[index === 0 ? 0 : 5]}"/>`
-    const range = `<line x1="${middle}" x2="${middle}" y1="${y(least)}" y2="${y(most)}" stroke="currentColor"/>`
-    return `${bar}${range}<text x="${middle}" y="${HEIGHT - 8}" text-anchor="middle">${escaped(name)}</text>`
+    const y = index * line + 4
+    const label = `<text x="${names - 8}" y="${y + 12}" text-anchor="end">${escaped(name)}</text>`
+    const color = name.includes("tidegate") || rows.length === 1 ? COLORS[0] : COLORS[5]
+    const bar = `<rect x="${names}" y="${y}" width="${(x(value) - names).toFixed(1)}" height="14" fill="${color}"/>`
+    const range = `<line x1="${x(least).toFixed(1)}" x2="${x(most).toFixed(1)}" y1="${y + 7}" y2="${y + 7}" stroke="currentColor"/>`
+    const figure = value.toLocaleString("en-US", { maximumSignificantDigits: 4 })
+    return `${label}${bar}${range}<text x="${x(most) + 6}" y="${y + 12}">${figure}</text>`
   })
-  return `${figure(title, unit)}${frame(mostY)}${bars.join("")}</svg>`
+  return `${figure(title, unit, rows.length * line + 8)}${bars.join("")}</svg>`
 }
 
-function figure(title, unit) {
-  return `<h3>${escaped(title)} <small>${escaped(unit)}</small></h3><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">`
+function figure(title, unit, height = HEIGHT) {
+  return `<h3>${escaped(title)} <small>${escaped(unit)}</small></h3><svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(title)}">`
 }
 
 function frame(mostY) {

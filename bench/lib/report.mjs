@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import { cpus, release, totalmem } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { escaped, partsOf, saveHtml } from "./html.mjs"
 
 const OUT = fileURLToPath(new URL("../out/", import.meta.url))
 
@@ -48,12 +49,17 @@ export function opening(title, peers, { quick }) {
   if (quick) say("  --quick: shows that the script works; the figures mean nothing")
 }
 
-/** Writes bench/out/<name>.json. */
-export function save(name, content) {
+/** Writes bench/out/<name>.json, and <name>.html unless the script writes a page of its own. */
+export function save(name, content, { html = true } = {}) {
   mkdirSync(OUT, { recursive: true })
   const path = join(OUT, `${name}.json`)
-  writeFileSync(path, `${JSON.stringify({ machine: machine(), at: new Date().toISOString(), ...content }, null, 2)}\n`)
+  const at = new Date().toISOString()
+  writeFileSync(path, `${JSON.stringify({ machine: machine(), at, ...content }, null, 2)}\n`)
   say(`written: bench/out/${name}.json`)
+  if (!html) return
+  const { cpu, cores, kernel, node } = machine()
+  const intro = `<p>${at}, ${cores} x ${escaped(cpu)}, Linux ${kernel}, Node ${node}. Ratios count, rates belong to this machine.</p>`
+  saveHtml(name, `Tidegate: ${name}`, [intro, ...partsOf(content)])
 }
 
 /** Goes on, but ends with status 1: such a figure is not one. */

@@ -8,6 +8,8 @@ const PEERS = ["tinybench", "mqtt-packet", "coap-packet", "fastify", "@fastify/h
 
 interface Options {
   readonly json?: string
+  readonly html?: string
+  readonly quick?: boolean
 }
 
 interface Bench {
@@ -18,8 +20,13 @@ export function addBench(program: Command): void {
   const command = program
     .command("bench")
     .description("compare native and JavaScript paths on this machine")
-    .argument("[names...]", "codec, boundary, proxy, policy; default: all")
+    .argument(
+      "[names...]",
+      "codec, boundary, proxy, policy (the default); in a clone also http, broker, coap, ladder, memory, storm, syscalls",
+    )
     .option("--json <file>", "also write the results as JSON")
+    .option("--html <file>", "also write them as a page with plots")
+    .option("--quick", "shows that it works; the figures mean nothing")
     .action(bench)
   example(command, "tidegate bench codec --json bench.json")
 }

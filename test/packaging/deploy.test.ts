@@ -53,6 +53,26 @@ test("a pod has the time that a drain takes", (t) => {
   t.regex(readFileSync(file("tidegate.service"), "utf8"), /^TimeoutStopSec=40$/m)
 })
 
+/** The API types of the manifests, with the schemas that the API server checks them by. */
+const MODELS: Readonly<Record<string, () => Promise<Readonly<Record<string, Model>>>>> = {
+  ConfigMap: () => import("kubernetes-models/v1") as never,
+  Service: () => import("kubernetes-models/v1") as never,
+  Deployment: () => import("kubernetes-models/apps/v1") as never,
+  PodDisruptionBudget: () => import("kubernetes-models/policy/v1") as never,
+}
+type Model = new (data: unknown) => { validate(): void }
+
+for (const manifest of manifests) {
+  test(`the schema of Kubernetes takes the ${manifest.kind}`, async (t) => {
+    const { [manifest.kind]: model } = (await MODELS[manifest.kind]?.()) ?? {}
+    if (model === undefined) return t.fail(`there is no model of ${manifest.kind}`)
+    t.notThrows(() => new model(manifest).validate())
+    t.throws(() => new model({ ...manifest, metadata: { ...manifest.metadata, name: 5 } }).validate(), {
+      message: /must be string/,
+    })
+  })
+}
+
 test("systemd takes the unit", async (t) => {
   const verified = await execute("systemd-analyze", ["verify", "--man=no", file("tidegate.service")]).catch(
     (error: NodeJS.ErrnoException & { stderr?: string }) => error,
