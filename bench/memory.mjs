@@ -2,7 +2,7 @@
 // started anew for each kind; a quarter of the connections comes first and is not
 // counted, so that buffers and tables that everyone has once are there already.
 import { setTimeout as sleep } from "node:timers/promises"
-import { gated } from "./lib/load.mjs"
+import { gated, gatedScript } from "./lib/load.mjs"
 import { chosen, options } from "./lib/options.mjs"
 import { memoryKiB } from "./lib/proc.mjs"
 import { stop } from "./lib/process.mjs"
@@ -10,8 +10,9 @@ import { opening, present, ratio, save, say, table } from "./lib/report.mjs"
 import { spread } from "./lib/rounds.mjs"
 import { haproxy, nginx, undici } from "./peers/http.mjs"
 import { MQTT_PEERS } from "./peers/mqtt.mjs"
-import { startOrigin } from "./peers/origin.mjs"
+import { startOrigin, startSocketOrigin } from "./peers/origin.mjs"
 import { tidegateHttp } from "./peers/tidegate.mjs"
+import { TLS_PEERS } from "./peers/tls.mjs"
 
 const KINDS = [
   { name: "mqtt", title: "MQTT, connected", peers: MQTT_PEERS, args: ["mqtt-idle"] },
@@ -21,6 +22,14 @@ const KINDS = [
     title: "HTTP/1.1, kept alive after one proxied request",
     peers: [tidegateHttp, nginx, haproxy, undici],
     args: ["http-idle", "--path", "/r5/small"],
+  },
+  { name: "tls", title: "HTTP/1.1 in TLS, kept alive after one proxied request", peers: TLS_PEERS, held: "tls" },
+  {
+    name: "websocket",
+    title: "WebSocket, proxied, nothing said",
+    peers: [tidegateHttp, nginx, haproxy],
+    held: "websocket",
+    origin: startSocketOrigin,
   },
 ]
 
@@ -37,7 +46,7 @@ async function compare(kind) {
   const wanted = asked.only?.filter((name) => names.includes(name))
   const peers = present(chosen(kind.peers, wanted))
   opening(`\n${kind.title}: ${asked.connections} connections`, peers, asked)
-  const origin = await startOrigin()
+  const origin = await (kind.origin ?? startOrigin)()
   const rows = []
   for (const peer of peers) rows.push(await measure(peer, kind, origin.port))
   await stop(origin.child)
@@ -64,8 +73,11 @@ async function measure(peer, kind, origin) {
   return { name: peer.name, version: peer.version(), kib: spread(rounds.map(({ kib }) => kib)), wholeMiB }
 }
 
-async function growth(pid, port, { args }) {
-  const held = (count) => gated([...args, "--port", String(port), "--connections", String(count)])
+async function growth(pid, port, kind) {
+  const held = (count) =>
+    kind.held === undefined
+      ? gated([...kind.args, "--port", String(port), "--connections", String(count)])
+      : gatedScript("hold", [kind.held, String(port), String(count)])
   const first = await held(Math.ceil(asked.connections / 4))
   await sleep(SETTLE_MS)
   const before = memoryKiB(pid)

@@ -21,8 +21,17 @@ export function generator() {
  * Starts the generator; resolves once it is ready. `go()` lets it run (or end what it
  * holds) and gives its result.
  */
-export async function gated(args) {
-  const child = start(CORE.load, generator(), args, { stdin: "pipe", stdout: "pipe" })
+export function gated(args) {
+  return begun(start(CORE.load, generator(), args, { stdin: "pipe", stdout: "pipe" }))
+}
+
+/** The same of a script of Node. */
+export function gatedScript(name, args) {
+  const path = fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
+  return begun(start(CORE.load, process.execPath, [path, ...args], { stdin: "pipe", stdout: "pipe" }))
+}
+
+async function begun(child) {
   const ended = once(child, "close")
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => {

@@ -12,7 +12,8 @@ export const ROUTES = Array.from({ length: 64 }, (_, index) => `/r${index}`)
 
 /** In one place: nginx inherits none of them where a level has some of its own. */
 const NGINX_HEADERS = [
-  'proxy_set_header Connection "";',
+  "proxy_set_header Connection $passed_on;",
+  "proxy_set_header Upgrade $http_upgrade;",
   "proxy_set_header Host $http_host;",
   "proxy_set_header X-Forwarded-For $remote_addr;",
   "proxy_set_header X-Forwarded-Proto $scheme;",
@@ -30,24 +31,29 @@ export async function serve(core, command, argsOf) {
 const debian = (name) => () => (find(name) === undefined ? `apt-get install ${name}` : undefined)
 const versionBy = (command, flag) => () => /\d+\.\d+(\.\d+)?/.exec(output(command, [flag]))?.[0] ?? "?"
 
-export const nginx = {
+/** `words` stand behind the address that is listened on, `lines` beside it. */
+export const nginxFront = (words = "", lines = []) => ({
   name: "nginx",
   missing: debian("nginx"),
   version: versionBy("nginx", "-v"),
   start: (origin) =>
     serve(CORE.gateway, "nginx", (port, folder) => {
       const locations = ROUTES.map((route) => `location ${route}/ { proxy_pass http://origin; }`)
-      const server = [`listen 127.0.0.1:${port};`, ...NGINX_HEADERS, ...locations]
+      const server = [`listen 127.0.0.1:${port} ${words};`, ...lines, ...NGINX_HEADERS, ...locations]
       return nginxArgs(folder, [
         `upstream origin { server 127.0.0.1:${origin}; keepalive 512; keepalive_requests 1000000000; }`,
         // One line in a hundred, as the others.
         'split_clients "$connection-$connection_requests" $logged { 1% 1; * 0; }',
         "access_log access.log combined if=$logged;",
+        // What an upgrade needs; empty for everything else, so that connections are kept.
+        'map $http_upgrade $passed_on { default upgrade; "" ""; }',
         "proxy_http_version 1.1; proxy_connect_timeout 2s; proxy_read_timeout 15s; proxy_send_timeout 15s;",
         `server { ${server.join("\n")} }`,
       ])
     }),
-}
+})
+
+export const nginx = nginxFront()
 
 /** nginx as one process in the foreground, with everything it writes in `folder`. */
 export function nginxArgs(folder, http) {
@@ -64,19 +70,24 @@ export function nginxArgs(folder, http) {
   return ["-p", folder, "-c", "nginx.conf"]
 }
 
-export const haproxy = {
+/** `words` stand behind the address that is bound. */
+export const haproxyFront = (words = "") => ({
   name: "haproxy",
   missing: debian("haproxy"),
   version: versionBy("haproxy", "-v"),
   start: (origin) =>
     serve(CORE.gateway, "haproxy", (port, folder) => {
       const file = join(folder, "haproxy.cfg")
-      writeFileSync(file, `${haproxyConfig(port, origin).join("\n")}\n`)
+      const map = join(folder, "routes.map")
+      writeFileSync(map, ROUTES.map((route) => `${route.slice(1)} origin\n`).join(""))
+      writeFileSync(file, `${haproxyConfig({ port, origin, map, words }).join("\n")}\n`)
       return ["-db", "-f", file]
     }),
-}
+})
 
-function haproxyConfig(port, origin) {
+export const haproxy = haproxyFront()
+
+function haproxyConfig({ port, origin, map, words }) {
   return [
     "global",
     "  nbthread 1",
@@ -89,11 +100,12 @@ function haproxyConfig(port, origin) {
     "  timeout connect 2s\n  timeout client 75s\n  timeout server 15s\n  timeout http-request 10s",
     "  http-reuse always",
     "frontend in",
-    `  bind 127.0.0.1:${port}`,
+    `  bind 127.0.0.1:${port} ${words}`,
     "  http-request set-header X-Forwarded-For %[src]",
     "  http-request set-header X-Forwarded-Proto http",
     "  http-request set-header X-Forwarded-Host %[req.hdr(host)]",
-    ...ROUTES.map((route) => `  use_backend origin if { path_beg ${route}/ }`),
+    // One look-up, as the others have it, instead of 64 rules one after the other.
+    `  use_backend %[path,field(2,/),map(${map},none)]`,
     // One backend, as the others have one upstream: idle connections belong to it.
     "backend origin",
     `  server origin 127.0.0.1:${origin} pool-max-conn 512`,

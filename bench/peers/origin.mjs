@@ -25,3 +25,9 @@ export function startOrigin() {
     ])
   })
 }
+
+/** One that takes WebSockets. */
+export function startSocketOrigin() {
+  const program = fileURLToPath(new URL("./serve/ws-origin.mjs", import.meta.url))
+  return serve(CORE.load, process.execPath, (port) => [program, String(port)])
+}

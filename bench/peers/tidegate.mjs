@@ -32,16 +32,19 @@ const common = {
   version: () => JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version,
 }
 
-/** As a proxy: 64 routes to one upstream, one access record in a hundred. */
-export const tidegateHttp = {
+/** As a proxy: 64 routes to one upstream, one access record in a hundred; `more` goes before what stands here. */
+export const tidegateFront = (more = {}) => ({
   ...common,
   start: (origin) =>
     run({
       upstreams: { origin: { endpoints: [`127.0.0.1:${origin}`], connectTimeoutMs: 2_000 } },
       routes: Array.from({ length: 64 }, (_, index) => ({ when: { path: `/r${index}/**` }, to: "origin" })),
       log: { level: "info", sampleEvery: 100 },
+      ...more,
     }),
-}
+})
+
+export const tidegateHttp = tidegateFront()
 
 /** As a broker. */
 export const tidegateMqtt = { ...common, start: () => run({}) }
