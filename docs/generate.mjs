@@ -38,10 +38,10 @@ function number(value) {
   return value.toLocaleString("en-US")
 }
 
-// docs/mqtt-conformance.md: each normative statement of MQTT 5 with the tests whose titles
-// name it, or where the code that obeys it cites it.
+// docs/mqtt-conformance.md: each normative statement of both versions with the tests whose titles
+// name it, or the reason for none.
 const root = fileURLToPath(new URL("../", import.meta.url))
-const CITATION = /MQTT-\d+\.\d+\.\d+-\d+/g
+const CITATION = /MQTT3?-\d+(?:\.\d+)+-\d+/g
 
 function sources(folder, extension) {
   return readdirSync(join(root, folder), { recursive: true })
@@ -60,30 +60,44 @@ function citations(files) {
   return found
 }
 
-function conformance() {
-  const statements = readFileSync(join(root, "test/mqtt/statements.txt"), "utf8").match(/^MQTT-\S+ \w+$/gm) ?? []
+/** Statements of a list, each with its tests or the reason for none. */
+function statements(list) {
+  const read = (name) => readFileSync(join(root, "test/mqtt", name), "utf8")
   const tested = citations([...sources("test", ".test.ts"), ...sources("crates/codec/mqtt/tests", ".rs")])
-  const obeyed = citations(["crates/codec/mqtt/src", "crates/broker/src", "crates/proxy/src"].flatMap((folder) => sources(folder, ".rs")))
-  const code = (files) => files.map((file) => `\`${file}\``).join(", ")
-  const rows = statements.map((line) => {
-    const [id, whom] = line.split(" ")
-    if (tested.has(id)) return `| ${id} | ${code(tested.get(id))} |`
-    if (obeyed.has(id)) return `| ${id} | obeyed in ${code(obeyed.get(id))}, no test names it |`
-    return `| ${id} | ${whom === "client" ? "binds the client" : "no test names it"} |`
+  const reasons = new Map([...read("untested.txt").matchAll(/^(MQTT\S+) (.+)$/gm)].map(([, id, why]) => [id, why]))
+  return [...read(list).matchAll(/^(MQTT\S+) (\w+)$/gm)].map(([, id, whom]) => {
+    const files = tested.get(id)
+    if (files) return { id, is: "tested", text: files.map((file) => `\`${file}\``).join(", ") }
+    if (whom === "client") return { id, is: "client", text: "binds the client" }
+    return { id, is: reasons.has(id) ? "reason" : "open", text: reasons.get(id) ?? "**neither a test nor a reason**" }
   })
-  const count = (text) => rows.filter((row) => row.includes(text)).length
-  return `# MQTT 5, statement by statement
+}
 
-Each normative statement of the specification (OASIS Standard, 7 March 2019) by its number. ${rows.length} statements: ${rows.filter((row) => row.includes("| \`")).length} are named by a
-test, ${count("obeyed in")} more are cited where the code obeys them, ${count("binds the client")} bind the client only. "No test names it" does not say that it is not obeyed: the suites
-of other projects, which [mqtt.md](mqtt.md) tells how to run, cover most of them.
-
-Written by \`node docs/generate.mjs\` from the titles of tests and the citations in the code.
+function table(list) {
+  const rows = statements(list)
+  const count = (is) => rows.filter((row) => row.is === is).length
+  return `${rows.length} statements: ${count("tested")} are named by a test, ${count("client")} bind the client only, ${count("reason")} have a reason for no test.
 
 | statement | test |
 | --- | --- |
-${rows.join("\n")}
+${rows.map(({ id, text }) => `| ${id.replace("MQTT3-", "MQTT-")} | ${text} |`).join("\n")}
 `
+}
+
+function conformance() {
+  return `# MQTT, statement by statement
+
+Each normative statement of the specifications by its number, with the tests that name it in their titles. They run against a real gateway with packets of a
+foreign codec, or with bytes. The suites of other projects, which [mqtt.md](mqtt.md) tells how to run, say the same from outside.
+
+Written by \`node docs/generate.mjs\` from the titles of tests; a statement with neither a test nor a reason fails the build.
+
+## MQTT 5 (OASIS Standard, 7 March 2019)
+
+${table("statements.txt")}
+## MQTT 3.1.1 (OASIS Standard, 29 October 2014)
+
+${table("statements-311.txt")}`
 }
 
 // docs/reference: every key of the schema, every command, every error code.

@@ -52,3 +52,10 @@ test("docs/metrics.md names every metric that has a help text", (t) => {
   const page = text("docs/metrics.md")
   for (const name of Object.keys(METRICS)) t.true(page.includes(`\`${name}`), name)
 })
+
+test("every normative statement of MQTT has a test that names it, or the reason for none", (t) => {
+  const open = text("docs/mqtt-conformance.md")
+    .split("\n")
+    .filter((row) => row.startsWith("| MQTT-") && row.includes("neither a test nor a reason"))
+  t.deepEqual(open, [])
+})
