@@ -203,6 +203,11 @@ export interface OutlierPlan {
   readonly baseEjectionMs: number
   readonly maxEjectionMs: number
   readonly maxEjectedPercent: number
+  /** 0: rates are not compared. */
+  readonly successRateMinHosts: number
+  readonly successRateMinRequests: number
+  /** Thousandths. */
+  readonly successRateStdevFactor: number
 }
 
 export interface RoutePlan {

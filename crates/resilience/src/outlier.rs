@@ -1,5 +1,6 @@
-//! Outlier detection: an endpoint that fails several times in a row is taken out for
-//! a while, longer each time, but never too many of them (Envoy's rules).
+//! Outlier detection: an endpoint that fails several times in a row, or far more often
+//! than the others, is taken out for a while, longer each time, but never too many of
+//! them (Envoy's rules).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -21,6 +22,12 @@ pub struct OutlierPlan {
     pub max_ejection_ms: u64,
     /// Percent of the endpoints that may be out, but at least one. Default 10.
     pub max_ejected_percent: u32,
+    /// So many endpoints need enough requests before rates are compared. Default 5; 0: never.
+    pub success_rate_min_hosts: u32,
+    /// Enough requests of an endpoint between two sweeps. Default 100.
+    pub success_rate_min_requests: u32,
+    /// Below the mean by so many standard deviations ejects, in thousandths. Default 1,900.
+    pub success_rate_stdev_factor: u32,
 }
 
 /// What is known of the endpoints of one upstream, by their place in its table.
@@ -40,6 +47,18 @@ pub struct OutlierState {
     times: AtomicU32,
     /// 0: in service.
     until: AtomicU64,
+    /// Since the last sweep, where rates are compared.
+    succeeded: AtomicU32,
+    failed: AtomicU32,
+}
+
+impl OutlierState {
+    /// Share of requests that went well since the last call; none where there were too few.
+    fn take_rate(&self, min_requests: u32) -> Option<f64> {
+        let (succeeded, failed) = (self.succeeded.swap(0, Relaxed), self.failed.swap(0, Relaxed));
+        let total = succeeded.saturating_add(failed);
+        (total >= min_requests.max(1)).then(|| f64::from(succeeded) / f64::from(total))
+    }
 }
 
 impl OutlierDetector {
@@ -55,6 +74,9 @@ impl OutlierDetector {
     /// whether the endpoint is to be ejected now.
     pub fn report(&self, now_ms: u64, endpoint: u32, ok: bool) -> bool {
         let Some(host) = self.hosts.get(endpoint as usize) else { return false };
+        if self.plan.success_rate_min_hosts > 0 {
+            (if ok { &host.succeeded } else { &host.failed }).fetch_add(1, Relaxed);
+        }
         if ok {
             if host.streak.load(Relaxed) != 0 {
                 host.streak.store(0, Relaxed);
@@ -66,9 +88,10 @@ impl OutlierDetector {
         over && host.until.load(Relaxed) == 0 && self.reserve() && self.eject(host, now_ms)
     }
 
-    /// Takes back endpoints whose time is over, at most once an interval, and gives
-    /// `restore` their places. Cheap to call with every wake-up.
-    pub fn sweep(&self, now_ms: u64, mut restore: impl FnMut(u32)) {
+    /// Takes back endpoints whose time is over and ejects those that fail far more often than
+    /// the others, at most once an interval; `tell` gets their places, and whether they are
+    /// out now. Cheap to call with every wake-up.
+    pub fn sweep(&self, now_ms: u64, mut tell: impl FnMut(u32, bool)) {
         let sweep_at = self.sweep_at.load(Relaxed);
         let next = now_ms.saturating_add(self.plan.interval_ms);
         let mine = now_ms >= sweep_at && self.sweep_at.compare_exchange(sweep_at, next, Relaxed, Relaxed).is_ok();
@@ -77,7 +100,31 @@ impl OutlierDetector {
         }
         for (host, place) in self.hosts.iter().zip(0..) {
             if self.restore(host, now_ms) {
-                restore(place);
+                tell(place, false);
+            }
+        }
+        self.compare(now_ms, |place| tell(place, true));
+    }
+
+    /// Ejects who is below the mean success rate by too many standard deviations.
+    fn compare(&self, now_ms: u64, mut ejected: impl FnMut(u32)) {
+        let OutlierPlan { success_rate_min_hosts, success_rate_min_requests, success_rate_stdev_factor, .. } =
+            self.plan;
+        if success_rate_min_hosts == 0 {
+            return;
+        }
+        let rates: Vec<Option<f64>> = self.hosts.iter().map(|host| host.take_rate(success_rate_min_requests)).collect();
+        let known: Vec<f64> = rates.iter().flatten().copied().collect();
+        if known.len() < success_rate_min_hosts as usize {
+            return;
+        }
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        let variance = known.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / known.len() as f64;
+        let least = mean - f64::from(success_rate_stdev_factor) / 1_000.0 * variance.sqrt();
+        for ((host, rate), place) in self.hosts.iter().zip(rates).zip(0..) {
+            let is_low = rate.is_some_and(|rate| rate < least);
+            if is_low && host.until.load(Relaxed) == 0 && self.reserve() && self.eject(host, now_ms) {
+                ejected(place);
             }
         }
     }
@@ -132,6 +179,9 @@ mod tests {
             base_ejection_ms: 100,
             max_ejection_ms: 250,
             max_ejected_percent: 10,
+            success_rate_min_hosts: 5,
+            success_rate_min_requests: 100,
+            success_rate_stdev_factor: 1_900,
         };
         OutlierDetector::new(plan, (0..count).map(|_| Arc::default()).collect())
     }
@@ -142,7 +192,11 @@ mod tests {
 
     fn swept(detector: &OutlierDetector, now_ms: u64) -> Vec<u32> {
         let mut back = Vec::new();
-        detector.sweep(now_ms, |place| back.push(place));
+        detector.sweep(now_ms, |place, is_out| {
+            if !is_out {
+                back.push(place)
+            }
+        });
         back
     }
 
@@ -174,6 +228,43 @@ mod tests {
         assert!(fail(&few, 0, 0) && !fail(&few, 0, 1));
         let many = detector(30);
         assert_eq!((0..30).filter(|place| fail(&many, 0, *place)).count(), 3);
+    }
+
+    /// Each endpoint gets so many requests, of which one in `every` fails.
+    fn serve(detector: &OutlierDetector, requests: u32, every: &[u32]) {
+        for (place, every) in (0..).zip(every) {
+            (0..requests).for_each(|number| drop(detector.report(0, place, number % every != 0)));
+        }
+    }
+
+    fn ejected(detector: &OutlierDetector, now_ms: u64) -> Vec<u32> {
+        let mut out = Vec::new();
+        detector.sweep(now_ms, |place, is_out| {
+            if is_out {
+                out.push(place)
+            }
+        });
+        out
+    }
+
+    #[test]
+    fn who_fails_far_more_often_than_the_others_is_ejected_by_its_rate() {
+        let well = [50, 50, 50, 50, 50, 4];
+        let six = detector(6);
+        serve(&six, 200, &well);
+        assert_eq!(ejected(&six, 10), [5]);
+        assert_eq!(six.ejected_until(5), Some(110));
+        assert_eq!(ejected(&six, 20), [], "each sweep begins anew");
+
+        let few = detector(4);
+        serve(&few, 200, &[50, 50, 50, 4]);
+        assert_eq!(ejected(&few, 10), [], "fewer than five hosts");
+        let quiet = detector(6);
+        serve(&quiet, 99, &well);
+        assert_eq!(ejected(&quiet, 10), [], "fewer than a hundred requests");
+        let alike = detector(6);
+        serve(&alike, 200, &[10; 6]);
+        assert_eq!(ejected(&alike, 10), [], "all are as bad");
     }
 
     #[test]

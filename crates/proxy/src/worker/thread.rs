@@ -273,8 +273,8 @@ async fn tick(worker: Rc<Worker>) {
             }
             upstream.counters[usize::from(worker.id)].idle.set(idle as u64);
             if let Some(outlier) = &upstream.outlier {
-                outlier.sweep(now, |endpoint| {
-                    upstream.endpoints.set_ejected(endpoint, false);
+                outlier.sweep(now, |endpoint, is_out| {
+                    upstream.endpoints.set_ejected(endpoint, is_out);
                 });
             }
         }
