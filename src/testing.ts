@@ -5,19 +5,12 @@
 import type { ConfigInput } from "./config/index.ts"
 import { TidegateError } from "./errors.ts"
 import type { GatewayOptions } from "./gateway/index.ts"
-import {
-  type AnyPolicy,
-  createPolicyMessage,
-  fieldsOf,
-  payloadOf,
-  policyOf,
-  toVerdictRecord,
-  type VerdictRecord,
-} from "./policy/index.ts"
+import { type AnyPolicy, fieldsOf, policyOf } from "./policy/index.ts"
+import { createPolicyMessage, payloadOf, toVerdictRecord, type VerdictRecord } from "./runner/index.ts"
 import { TestGateway } from "./testkit/index.ts"
 
 export { FakeNative } from "./native/index.ts"
-export type { VerdictRecord } from "./policy/index.ts"
+export type { VerdictRecord } from "./runner/index.ts"
 export * from "./testkit/index.ts"
 
 /**

@@ -4,7 +4,8 @@
  */
 import type { NativeModule } from "../native/index.ts"
 import { type ProgramData, toProgram } from "../plan/index.ts"
-import { type Complain, type Functions, PolicyRunner, type Program } from "../policy/index.ts"
+import type { Functions } from "../policy/index.ts"
+import { type Complain, PolicyRunner, type Program } from "../runner/index.ts"
 
 /** A change that is prepared: both plans' requests can be answered until it is decided. */
 export interface PreparedPolicies {

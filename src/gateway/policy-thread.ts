@@ -8,7 +8,7 @@ import { loadConfig } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import { loadNative } from "../native/index.ts"
 import { type ProgramData, toProgram } from "../plan/index.ts"
-import { PolicyRunner } from "../policy/index.ts"
+import { PolicyRunner } from "../runner/index.ts"
 
 /** What the thread is started with. */
 export interface ThreadData {

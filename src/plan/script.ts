@@ -1,15 +1,9 @@
 /** One use of a TypeScript policy as plan data, and the functions the plan's indexes stand for. */
 import type { NormalizedConfig, NormalizedHooks } from "../config/index.ts"
 import type { HooksPlan, Plan, ScriptPlan } from "../native/index.ts"
-import {
-  type AnyPolicy,
-  type BalancerDefinition,
-  type Functions,
-  fieldsOf,
-  type Program,
-  toKeyPlan,
-} from "../policy/index.ts"
+import { type AnyPolicy, type BalancerDefinition, type Functions, fieldsOf, toKeyPlan } from "../policy/index.ts"
 import { toMatchPlan } from "../route/index.ts"
+import type { Program } from "../runner/index.ts"
 
 type Options = Readonly<Record<string, unknown>>
 

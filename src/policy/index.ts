@@ -1,6 +1,4 @@
-/** Policies and handlers: declared here, run by `runner.ts` in whatever thread holds it. */
-
-export { payloadOf } from "./broker-verdict.ts"
+/** Policies and handlers as they are declared; `runner` runs them. */
 export { type BalancedEndpoint, type BalancerDefinition, defineBalancer } from "./define-balancer.ts"
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"
@@ -19,6 +17,3 @@ export {
   registryOf,
 } from "./definition.ts"
 export { byCookie, byHeader, byQuery, fieldsOf, toFieldPlan, toKeyPlan } from "./fields.ts"
-export { createPolicyMessage } from "./message.ts"
-export { type Complain, PolicyRunner, type Program, type RunningMark, type Script } from "./runner.ts"
-export { toVerdictRecord, type VerdictRecord } from "./verdict.ts"

@@ -14,6 +14,7 @@ const FOLDERS = [
   "native",
   "codec",
   "policy",
+  "runner",
   "route",
   "balance",
   "resilience",

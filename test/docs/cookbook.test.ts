@@ -5,7 +5,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import test from "ava"
 import { loadConfig } from "../../src/config/index.ts"
-import { createPolicyMessage, fieldsOf, toVerdictRecord, type VerdictRecord } from "../../src/policy/index.ts"
+import { fieldsOf } from "../../src/policy/index.ts"
+import { createPolicyMessage, toVerdictRecord, type VerdictRecord } from "../../src/runner/index.ts"
 
 const page = readFileSync(fileURLToPath(new URL("../../docs/cookbook.md", import.meta.url)), "utf8")
 const recipes = [...page.matchAll(/^## \d+\. (.*)\n\n```ts\n([\s\S]*?)^```$/gm)].map(([, title = "", code = ""]) => {

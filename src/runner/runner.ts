@@ -15,10 +15,8 @@ import {
   SLOT_KIND,
   SLOT_OUTCOME,
 } from "../native/index.ts"
+import type { AnyPolicy, BalancerDefinition, HandlerDefinition } from "../policy/index.ts"
 import { payloadOf } from "./broker-verdict.ts"
-import type { BalancerDefinition } from "./define-balancer.ts"
-import type { HandlerDefinition } from "./define-handler.ts"
-import type { AnyPolicy } from "./definition.ts"
 import { EndpointList } from "./endpoint-list.ts"
 import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
 import { createPolicyMessage } from "./message.ts"

@@ -1,5 +1,5 @@
 /** The endpoints that balancers pick from: asked of native at most every 10 ms, whatever the number of picks. */
-import type { BalancedEndpoint } from "./define-balancer.ts"
+import type { BalancedEndpoint } from "../policy/index.ts"
 
 const FRESH_MS = 10
 
