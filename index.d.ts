@@ -47,6 +47,18 @@ export declare function coapDecode(input: Buffer, ends: Uint32Array): string
 /** Writes messages, each behind its length (u32, little-endian). */
 export declare function coapEncode(messages: string, fields: Buffer): Buffer
 
+/**
+ * All whole frames at the front of `input`; one longer than `max_frame` is a problem
+ * before it is there.
+ */
+export declare function coapTcpDecode(input: Buffer, maxFrame: number): string
+
+/**
+ * Writes frames one behind the other; each is read again, so that nothing leaves that
+ * the decoder would refuse.
+ */
+export declare function coapTcpEncode(messages: string, fields: Buffer): Buffer
+
 /** A new authority: `{ cert, key }`, PEM. */
 export declare function createDevAuthority(name: string): Promise<unknown>
 

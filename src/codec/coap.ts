@@ -27,7 +27,7 @@ export interface CoapMessage {
   readonly payload?: Uint8Array
 }
 
-interface Wire {
+export interface Wire {
   readonly kind: number
   readonly code: number
   readonly messageId: number
@@ -79,7 +79,7 @@ export function encodeAll(messages: readonly CoapMessage[]): Buffer[] {
   return datagrams
 }
 
-function toMessage({ kind, code, messageId, token, options, payload }: Wire, bytes: Uint8Array): CoapMessage {
+export function toMessage({ kind, code, messageId, token, options, payload }: Wire, bytes: Uint8Array): CoapMessage {
   return {
     type: TYPES[kind as 0 | 1 | 2 | 3],
     code: `${code >> 5}.${String(code & 31).padStart(2, "0")}`,
@@ -90,7 +90,7 @@ function toMessage({ kind, code, messageId, token, options, payload }: Wire, byt
   }
 }
 
-function toWire({ type, code, messageId, token, options = [], payload }: CoapMessage, fields: Fields): Wire {
+export function toWire({ type, code, messageId, token, options = [], payload }: CoapMessage, fields: Fields): Wire {
   const [, klass = "", detail = ""] = /^([0-7])\.([0-2][0-9]|3[01])$/.exec(code) ?? []
   if (klass === "") throw invalid(`"${code}" is no code; it is 0.00 to 7.31`)
   return {

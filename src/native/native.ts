@@ -95,6 +95,9 @@ export interface NativeCodec {
   coapDecode(bytes: Buffer, ends: Uint32Array): string
   /** Each behind its length, u32le. */
   coapEncode(messagesJson: string, fields: Buffer): Buffer
+  /** All whole frames at the front. */
+  coapTcpDecode(bytes: Buffer, maxFrameBytes: number): string
+  coapTcpEncode(messagesJson: string, fields: Buffer): Buffer
 }
 
 /** What `applyPlan` resolves to. */

@@ -1,6 +1,6 @@
 /** The codecs through the boundary: what was encoded decodes to the same, in one go or piece by piece. */
 import fc from "fast-check"
-import { type CoapMessage, coap, type MqttPacket, mqtt } from "../../src/codec.ts"
+import { type CoapFrame, type CoapMessage, coap, coapTcp, type MqttPacket, mqtt } from "../../src/codec.ts"
 import { withAddon } from "../gateway/with-addon.ts"
 
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array))
@@ -131,6 +131,30 @@ withAddon("every CoAP message decodes to what was encoded", async (t) => {
   )
 })
 
+withAddon("every frame of CoAP over TCP decodes to what was encoded, however the stream is cut", async (t) => {
+  const frame = fc.record({
+    code: fc.constantFrom("0.01", "2.05", "7.01"),
+    token: bytes(8),
+    options: fc.array(fc.record({ number: fc.constantFrom(11, 15, 60), value: bytes(40) }), { maxLength: 2 }),
+    payload: bytes(400),
+  })
+  fc.assert(
+    fc.property(fc.array(frame, { minLength: 1, maxLength: 5 }), fc.integer({ min: 1, max: 50 }), (drawn, size) => {
+      const given = drawn.map((one) => ({ ...one, options: one.options.sort((a, b) => a.number - b.number) }))
+      const stream = coapTcp.encodeAll(given as CoapFrame[])
+      t.deepEqual(coapTcp.decodeAll(stream) as unknown, { frames: given, used: stream.length })
+      const found: unknown[] = []
+      for (let at = 0, end = size; at < stream.length; end += size) {
+        const { frames, used } = coapTcp.decodeAll(stream.subarray(at, end))
+        found.push(...frames)
+        at += used
+      }
+      t.deepEqual(found, given)
+    }),
+    { numRuns: 100 },
+  )
+})
+
 withAddon("what is wrong is refused with its rule, both ways", async (t) => {
   const refused = (call: () => unknown, message = /./) => t.throws(call, { code: "CODEC_INVALID", message })
   refused(() => mqtt.decode(Buffer.from([0x30])))
@@ -142,6 +166,9 @@ withAddon("what is wrong is refused with its rule, both ways", async (t) => {
   refused(() => mqtt.encode({ type: "pingreq", version: 9 } as never, { version: 9 as never }))
   refused(() => coap.decode(Buffer.from([0x40])), /RFC 7252 section 3/)
   refused(() => coap.encode({ type: "con", code: "9.99", messageId: 1 }))
+  refused(() => coapTcp.decodeAll(Buffer.from([0x10, 0x01, 0xff])), /RFC/)
+  refused(() => coapTcp.decodeAll(Buffer.from([0xd0, 200]), { maxFrameBytes: 100 }), /more than 100/)
+  refused(() => coapTcp.encodeAll([{ code: "0.01", token: Buffer.alloc(9) }]))
   refused(() => coap.encode({ type: "con", code: "0.01", messageId: 1, token: Buffer.alloc(9) }))
   t.is(mqtt.createDecoder().push(mqtt.encode(CONNECT)).length, 1)
 })

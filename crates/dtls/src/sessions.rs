@@ -10,7 +10,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-use crate::engine::{Context, Progress, Session};
+use crate::engine::{Context, Progress};
+use crate::held::Held;
 use crate::hello::{ClientHello, write_verify_request};
 use crate::names::{name, slot};
 use crate::record::CID_LEN;
@@ -24,6 +25,8 @@ const HANDSHAKE_MS: u64 = 30_000;
 const HANDSHAKES_PER_SOURCE: usize = 32;
 /// Sessions that one tick looks at, so that none takes long.
 const SWEEP: usize = 1_024;
+/// A session that has nothing to do for that long is kept as a few hundred bytes.
+const FREEZE_MS: u64 = 10_000;
 
 /// What sessions may cost.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +72,7 @@ pub enum Event<'a> {
 }
 
 struct Entry {
-    session: Session,
+    session: Held,
     name: SocketAddr,
     address: SocketAddr,
     cid: [u8; CID_LEN],
@@ -78,7 +81,10 @@ struct Entry {
     /// The newest record that was authentic: only a newer one moves the address.
     newest: u64,
     used_at: u64,
+    /// When it last had something to do, in either direction.
+    touched_at: u64,
     is_open: bool,
+    has_connection_id: bool,
 }
 
 /// The sessions of one socket.
@@ -189,7 +195,7 @@ impl Sessions {
             }
             // RFC 6347 section 4.2.8: the peer has begun anew, and the cookie proves it. One
             // with a connection id may be another, which has come to have this address.
-            if !self.table.get(known).is_some_and(|entry| entry.is_open && entry.session.has_connection_id()) {
+            if !self.table.get(known).is_some_and(|entry| entry.is_open && entry.has_connection_id) {
                 self.end(known, "dtls-replaced");
             }
         }
@@ -231,14 +237,16 @@ impl Sessions {
         cid[0] = self.worker;
         cid[1..4].copy_from_slice(&(slot as u32).to_be_bytes()[1..]);
         let entry = Entry {
-            session: Session::open(&self.context, cid).ok()?,
+            session: Held::open(&self.context, cid).ok()?,
             name: name(from, slot, self.generation),
             address: from,
             cid,
             random,
             newest: 0,
             used_at: now_ms,
+            touched_at: now_ms,
             is_open: false,
+            has_connection_id: false,
         };
         self.table.insert(entry);
         self.by_address.insert(from, slot);
@@ -295,15 +303,21 @@ impl Sessions {
     ) -> Handled {
         let Some(entry) = self.table.get_mut(slot) else { return Handled::Dropped("dtls-unknown") };
         let name = entry.name;
+        entry.touched_at = now_ms;
+        let Some(session) = entry.session.live() else {
+            self.end(slot, "dtls-failed");
+            return Handled::Dropped("dtls-failed");
+        };
         let mut read = |plaintext: &[u8]| deliver(Event::Data { name, plaintext });
-        let mut progress = entry.session.feed(now_ms, datagram, &mut read);
+        let mut progress = session.feed(now_ms, datagram, &mut read);
         if progress.established {
             entry.is_open = true;
-            let identity = entry.session.take_identity().and_then(|bytes| String::from_utf8(bytes.into_vec()).ok());
+            entry.has_connection_id = session.has_connection_id();
+            let identity = session.take_identity().and_then(|bytes| String::from_utf8(bytes.into_vec()).ok());
             deliver(Event::Opened { name, identity: identity.map(Arc::from) });
             // Data may stand behind the end of the handshake.
             let mut read = |plaintext: &[u8]| deliver(Event::Data { name, plaintext });
-            progress = entry.session.read(&mut read);
+            progress = session.read(&mut read);
             self.handshakes.retain(|own| *own != slot);
         }
         *authentic = progress.authentic;
@@ -345,11 +359,24 @@ impl Sessions {
         let Some(entry) = place.and_then(|slot| self.table.get_mut(slot)).filter(|entry| entry.name == name) else {
             return false;
         };
-        let sealed = entry.session.seal(now_ms, plaintext);
+        entry.touched_at = now_ms;
+        let sealed = entry.session.live().is_some_and(|session| session.seal(now_ms, plaintext));
         for datagram in entry.session.context().take_output() {
             self.outbox.push_back((entry.address, datagram));
         }
         sealed
+    }
+
+    #[cfg(all(test, feature = "mbedtls"))]
+    pub(crate) fn frozen_bytes(&self, name: SocketAddr) -> Option<usize> {
+        self.table.get(slot(&name)?)?.session.frozen_bytes()
+    }
+
+    /// How many are frozen, and their bytes.
+    #[cfg(all(test, feature = "mbedtls"))]
+    pub(crate) fn table_frozen_bytes(&self) -> (usize, usize) {
+        let frozen = self.table.iter().filter_map(|(_, entry)| entry.session.frozen_bytes());
+        frozen.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes + size_of::<Entry>()))
     }
 
     /// The next datagram to be sent, and to whom.
@@ -377,7 +404,7 @@ impl Sessions {
             let Some(entry) = self.table.get_mut(slot) else { continue };
             let progress = match now_ms.saturating_sub(entry.used_at) > HANDSHAKE_MS {
                 true => Progress { ended: Some("dtls-timeout"), ..Progress::default() },
-                false => entry.session.handle_timeout(now_ms),
+                false => entry.session.live().map_or_else(Progress::default, |session| session.handle_timeout(now_ms)),
             };
             self.settle(slot, progress);
         }
@@ -387,10 +414,15 @@ impl Sessions {
             let silent = |entry: &Entry| entry.is_open && now_ms.saturating_sub(entry.used_at) > self.bounds.idle_ms;
             if self.table.get(slot).is_some_and(silent) {
                 self.close(slot, "dtls-idle");
+            } else if let Some(entry) = self.table.get_mut(slot)
+                && entry.is_open
+                && now_ms.saturating_sub(entry.touched_at) > FREEZE_MS
+            {
+                entry.session.freeze();
             }
         }
         // Without handshakes nothing is urgent.
-        self.tick_at = now_ms + if self.handshakes.is_empty() { TICK_MS * 40 } else { TICK_MS };
+        self.tick_at = now_ms + if self.handshakes.is_empty() { TICK_MS * 10 } else { TICK_MS };
     }
 
     /// Says goodbye to everybody.
@@ -401,7 +433,9 @@ impl Sessions {
 
     fn close(&mut self, slot: usize, reason: &'static str) {
         let Some(entry) = self.table.get_mut(slot) else { return };
-        entry.session.close();
+        if let Some(session) = entry.session.live() {
+            session.close();
+        }
         self.settle(slot, Progress { ended: Some(reason), ..Progress::default() });
     }
 }

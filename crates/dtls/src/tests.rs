@@ -269,3 +269,67 @@ fn hostile_datagrams_change_nothing() {
     net.give(at(1), &record);
     assert_eq!(net.data.len(), 1);
 }
+
+#[test]
+fn a_session_with_nothing_to_do_is_frozen_and_goes_on_as_if_it_had_not_been() {
+    let mut net = Net::new();
+    let mut client = client();
+    let name = net.connect(at(1), &mut client).expect("connected");
+    let (first, replayed) = (client.write(b"one"), client.write(b"two"));
+    net.give(at(1), &first);
+    net.give(at(1), &replayed);
+    assert!(net.server.frozen_bytes(name).is_none());
+    for round in 0..3_u16 {
+        net.now += 11_000;
+        net.server.handle_timeout(net.now);
+        let bytes = net.server.frozen_bytes(name).expect("frozen");
+        assert!(bytes < 400, "{bytes} bytes");
+        // What came already is known, and an address may change meanwhile.
+        net.give(at(1), &replayed);
+        let before = net.data.len();
+        let record = client.write(b"three");
+        net.give(at(10 + round), &record);
+        assert_eq!(net.data.len(), before + 1);
+        net.now += 11_000;
+        net.server.handle_timeout(net.now);
+        assert!(net.server.seal(net.now, name, b"answer"));
+        let (to, record) = net.take().pop().expect("a record");
+        assert_eq!((to, client.read(&record)), (at(10 + round), Some(b"answer".to_vec())));
+    }
+    assert_eq!(net.data.len(), 5, "no replay was taken");
+}
+
+/// What a session costs (F8): `cargo test -p tidegate-dtls --profile ci --features mbedtls -- --ignored --nocapture`.
+#[test]
+#[ignore = "a figure, not a promise"]
+fn memory_of_a_session() {
+    const COUNT: u16 = 2_000;
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4_096
+    };
+    let bounds = Bounds { sessions: 10_000, handshakes: 10_000, handshakes_per_s: 100_000, idle_ms: 1_000_000 };
+    let mut net = Net::new();
+    net.server = Sessions::new(&terms(true), (3, bounds)).expect("sessions");
+    let connect = |net: &mut Net, ports: std::ops::Range<u16>| {
+        for port in ports {
+            let mut client = client();
+            net.connect(at(port), &mut client).expect("connected");
+            let record = client.write(b"x");
+            net.give(at(port), &record);
+        }
+        (net.opened, net.data) = (Vec::new(), Vec::new());
+    };
+    // What everybody has once is there already.
+    connect(&mut net, 1..501);
+    let before = resident();
+    connect(&mut net, 501..501 + COUNT);
+    let ready = resident();
+    for _ in 0..8 {
+        net.now += 11_000;
+        net.server.handle_timeout(net.now);
+    }
+    let bytes = net.server.table_frozen_bytes();
+    println!("ready: {:.2} KiB a session", (ready - before) as f64 / 1_024.0 / f64::from(COUNT));
+    println!("frozen: {} bytes a session with its entry, of {} sessions", bytes.1 / bytes.0.max(1), bytes.0);
+}

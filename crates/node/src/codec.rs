@@ -103,18 +103,18 @@ pub fn mqtt_encode(packets: String, fields: Buffer, number: u32) -> Result<Buffe
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Datagram {
+pub(crate) struct Datagram {
     /// 0 CON, 1 NON, 2 ACK, 3 RST.
-    kind: u8,
-    code: u8,
-    message_id: u16,
-    token: Span,
-    options: Vec<(u16, Span)>,
-    payload: Span,
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) message_id: u16,
+    pub(crate) token: Span,
+    pub(crate) options: Vec<(u16, Span)>,
+    pub(crate) payload: Span,
 }
 
 /// Options of a message at most.
-const OPTIONS_MAX: usize = 1_024;
+pub(crate) const OPTIONS_MAX: usize = 1_024;
 
 /// Datagrams that stand one behind the other in `input`, each up to its end: a
 /// message, or the text of what is wrong with it.
@@ -180,7 +180,18 @@ fn write_datagram(message: &Datagram, fields: &[u8], out: &mut Vec<u8>) -> Resul
         3 => Type::Reset,
         _ => return Err(invalid("the type is none of con, non, ack and rst")),
     };
-    let token = Token::new(bytes(fields, message.token)?).ok_or_else(|| invalid("the token is over eight bytes"))?;
+    let token = token_of(message, fields)?;
+    let options = options_of(message, fields)?;
+    let head = Head { kind, code: Code(message.code), message_id: message.message_id, token };
+    encode(out, &head, [&options, &OptionList::new()], bytes(fields, message.payload)?);
+    Ok(())
+}
+
+pub(crate) fn token_of(message: &Datagram, fields: &[u8]) -> Result<Token> {
+    Token::new(bytes(fields, message.token)?).ok_or_else(|| invalid("the token is over eight bytes"))
+}
+
+pub(crate) fn options_of(message: &Datagram, fields: &[u8]) -> Result<OptionList> {
     let mut options = OptionList::new();
     for &(number, value) in &message.options {
         let value = bytes(fields, value)?;
@@ -189,7 +200,5 @@ fn write_datagram(message: &Datagram, fields: &[u8], out: &mut Vec<u8>) -> Resul
         }
         options.push(number, value);
     }
-    let head = Head { kind, code: Code(message.code), message_id: message.message_id, token };
-    encode(out, &head, [&options, &OptionList::new()], bytes(fields, message.payload)?);
-    Ok(())
+    Ok(options)
 }

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "what napi exports must be pub; nobody links this crate")]
 
 mod codec;
+mod codec_coap_tcp;
 mod codec_mqtt;
 mod gateway;
 mod memory;

@@ -35,7 +35,11 @@ impl Session {
         match **context {}
     }
 
-    pub(crate) const fn context(&self) -> &Rc<Context> {
+    pub(crate) fn thaw(context: &Rc<Context>, _: &[u8]) -> Result<Self, DtlsError> {
+        match **context {}
+    }
+
+    pub(crate) const fn freeze(&mut self) -> Option<Box<[u8]>> {
         match *self {}
     }
 

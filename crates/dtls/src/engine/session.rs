@@ -15,6 +15,8 @@ use crate::record::CID_LEN;
 const MTU: u16 = 1_400;
 /// Plaintext of one record.
 const RECORD_MAX: usize = 2_048;
+/// A session with the certificate of its peer.
+const FROZEN_MAX: usize = 8 << 10;
 const WANT_READ: c_int = mbed::MBEDTLS_ERR_SSL_WANT_READ as c_int;
 
 /// A session; what the library keeps of it is boxed and does not move.
@@ -35,6 +37,39 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// A session before its first hello.
     pub(crate) fn open(context: &Rc<Context>, cid: [u8; CID_LEN]) -> Result<Self, DtlsError> {
+        let mut session = Session::new(context)?;
+        if context.uses_connection_id {
+            let enabled = mbed::MBEDTLS_SSL_CID_ENABLED as c_int;
+            // SAFETY: the session is set up; the library copies the id.
+            unsafe { mbed::mbedtls_ssl_set_cid(&raw mut *session.ssl, enabled, cid.as_ptr(), CID_LEN) };
+        }
+        Ok(session)
+    }
+
+    /// The session that `freeze` has made bytes of, under the same context.
+    pub(crate) fn thaw(context: &Rc<Context>, frozen: &[u8]) -> Result<Self, DtlsError> {
+        let mut session = Session::new(context)?;
+        // SAFETY: the session is set up and was not used yet.
+        let code = unsafe { mbed::mbedtls_ssl_context_load(&raw mut *session.ssl, frozen.as_ptr(), frozen.len()) };
+        if code != 0 {
+            return Err(DtlsError::Invalid { what: "a frozen session".to_owned(), code });
+        }
+        session.is_open = true;
+        Ok(session)
+    }
+
+    /// What the session is, in a few hundred bytes; it is of no more use itself. `None`: it
+    /// cannot be frozen now, as it may still have to repeat the end of its handshake.
+    pub(crate) fn freeze(&mut self) -> Option<Box<[u8]>> {
+        let mut bytes = vec![0; FROZEN_MAX];
+        let mut len = 0;
+        let raw = &raw mut *self.ssl;
+        // SAFETY: the session is set up; the library writes at most what it is told.
+        let code = unsafe { mbed::mbedtls_ssl_context_save(raw, bytes.as_mut_ptr(), bytes.len(), &raw mut len) };
+        (code == 0).then(|| bytes[..len].into())
+    }
+
+    fn new(context: &Rc<Context>) -> Result<Self, DtlsError> {
         // SAFETY: all-zero bytes are valid for this plain struct.
         let mut ssl: Box<mbed::mbedtls_ssl_context> = Box::new(unsafe { std::mem::zeroed() });
         let timer = Box::<Timer>::default();
@@ -52,15 +87,8 @@ impl Session {
             let timer = (&raw const *session.timer).cast_mut().cast();
             mbed::mbedtls_ssl_set_timer_cb(raw, timer, Some(set_timer), Some(timer_state));
             mbed::mbedtls_ssl_set_mtu(raw, MTU);
-            if context.uses_connection_id {
-                mbed::mbedtls_ssl_set_cid(raw, mbed::MBEDTLS_SSL_CID_ENABLED as c_int, cid.as_ptr(), CID_LEN);
-            }
             Ok(session)
         }
-    }
-
-    pub(crate) const fn context(&self) -> &Rc<Context> {
-        &self.context
     }
 
     /// Takes a datagram; plaintext goes to `deliver`.
