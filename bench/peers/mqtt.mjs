@@ -13,21 +13,32 @@ export const mosquitto = {
   missing: () => (find("mosquitto") === undefined ? "apt-get install mosquitto" : undefined),
   // It has no flag for its version and ends with 1 or 3 after the help.
   version: () => /version (\S+)/.exec(output("sh", ["-c", `${find("mosquitto")} -h || true`]))?.[1] ?? "?",
-  start: () =>
-    serve(CORE.gateway, "mosquitto", (port, folder) => {
-      const lines = [
-        `listener ${port} 127.0.0.1`,
-        "allow_anonymous true",
-        "persistence false",
-        "set_tcp_nodelay true",
-        "max_inflight_messages 0",
-        "max_queued_messages 0",
-        "log_type error",
-      ]
-      const file = join(folder, "mosquitto.conf")
-      writeFileSync(file, `${lines.join("\n")}\n`)
-      return ["-c", file]
-    }),
+  start: () => startMosquitto(["persistence false"]),
+}
+
+/** The same with its database, which it writes every half hour and at its end. */
+export const mosquittoKept = {
+  ...mosquitto,
+  name: "mosquitto persistence",
+  start: () => startMosquitto(["persistence true"], true),
+}
+
+function startMosquitto(more, keeps = false) {
+  return serve(CORE.gateway, "mosquitto", (port, folder) => {
+    const lines = [
+      `listener ${port} 127.0.0.1`,
+      "allow_anonymous true",
+      ...more,
+      ...(keeps ? [`persistence_location ${folder}/`, "user root"] : []),
+      "set_tcp_nodelay true",
+      "max_inflight_messages 0",
+      "max_queued_messages 0",
+      "log_type error",
+    ]
+    const file = join(folder, "mosquitto.conf")
+    writeFileSync(file, `${lines.join("\n")}\n`)
+    return ["-c", file]
+  })
 }
 
 export const aedes = {

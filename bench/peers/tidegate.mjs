@@ -48,3 +48,10 @@ export const tidegateHttp = tidegateFront()
 
 /** As a broker. */
 export const tidegateMqtt = { ...common, start: () => run({}) }
+
+/** As a broker that keeps what it promises, in a folder of its own. */
+export const tidegateDurable = (durability) => ({
+  ...common,
+  name: `tidegate ${durability}`,
+  start: () => run({ dataDir: "data", broker: { ...ROOMY.broker, durability } }),
+})

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-const FLAGS: [&str; 2] = ["gate", "subscribe"];
+const FLAGS: [&str; 3] = ["gate", "kept", "subscribe"];
 
 /// What was asked for.
 pub struct Args {

@@ -17,13 +17,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, and subscribes where a filter is given.
-    pub fn connect(address: SocketAddr, id: &str, filter: Option<(&str, u8)>) -> Result<Client, String> {
+    /// Connects, and subscribes where a filter is given; `kept`: with a session that outlives it.
+    pub fn connect(
+        address: SocketAddr,
+        (id, kept): (&str, bool),
+        filter: Option<(&str, u8)>,
+    ) -> Result<Client, String> {
         let named = |error: std::io::Error| format!("{id}: {error}");
         let mut stream = std::net::TcpStream::connect(address).map_err(named)?;
         stream.set_nodelay(true).map_err(named)?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(named)?;
-        stream.write_all(&packet::connect(id)).map_err(named)?;
+        stream.write_all(&packet::connect(id, kept)).map_err(named)?;
         let mut rest = Vec::new();
         match await_packet(&mut stream, &mut rest).map_err(named)? {
             Answer::ConnAck(0) => {}

@@ -12,7 +12,7 @@ pub fn run(args: &Args) -> Result<String, String> {
     for index in 0..count {
         let filter = args.has("subscribe").then(|| format!("idle/{index}/value"));
         let filter = filter.as_deref().map(|filter| (filter, 0));
-        clients.push(Client::connect(address, &format!("idle-{process}-{index}"), filter)?);
+        clients.push(Client::connect(address, (&format!("idle-{process}-{index}"), false), filter)?);
     }
     crate::wait_for_line()?;
     Ok(format!("{{\"connections\":{}}}", clients.len()))

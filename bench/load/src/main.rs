@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "tidegate-load <command> --port P [--host 127.0.0.1] [--gate]
   mqtt-throughput  --pubs 10 --subs 10 --shape pairs|fanout|fanin|shared
-                   --window 64 --qos 0|1 --size 64 --seconds 5
+                   --window 64 --qos 0|1 --size 64 --seconds 5 [--kept] [--rate N]
   mqtt-device      --pairs 500 --qos 0|1 --size 64 --seconds 5
   mqtt-idle        --connections 1000 [--subscribe]     holds them until a line on stdin
   http-idle        --connections 1000 [--path /]        holds them until a line on stdin

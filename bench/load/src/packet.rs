@@ -49,9 +49,10 @@ fn publish(first: u8, body: &[u8]) -> Option<Packet<'_>> {
     Some(Packet::Publish { id: u16::from_be_bytes(*id), payload })
 }
 
-/// CONNECT with a clean session and a keep-alive of ten minutes.
-pub fn connect(client_id: &str) -> Vec<u8> {
+/// CONNECT with a keep-alive of ten minutes; `kept`: the session outlives the connection.
+pub fn connect(client_id: &str, kept: bool) -> Vec<u8> {
     let mut body = b"\0\x04MQTT\x04\x02\x02\x58".to_vec();
+    body[7] = if kept { 0 } else { 2 };
     put_text(&mut body, client_id);
     packet(0x10, &body)
 }

@@ -73,7 +73,7 @@ impl Storm {
     fn step(&mut self, slot: usize) -> bool {
         let attempt = &mut self.attempts[slot];
         if !attempt.asked {
-            attempt.asked = attempt.stream.write_all(&packet::connect(&attempt.id)).is_ok();
+            attempt.asked = attempt.stream.write_all(&packet::connect(&attempt.id, false)).is_ok();
         }
         let mut bytes = [0; 64];
         loop {

@@ -36,6 +36,10 @@ pub struct Load {
     qos: u8,
     size: usize,
     seconds: f64,
+    /// Sessions outlive their connections; topics are the run's own then.
+    kept: bool,
+    /// Messages a second, all publishers together; 0: as the window allows.
+    rate: f64,
 }
 
 impl Load {
@@ -59,6 +63,8 @@ impl Load {
             qos: args.value("qos", 0)?,
             size: args.value("size", 64)?,
             seconds: args.value("seconds", 5.0)?,
+            kept: args.has("kept"),
+            rate: args.value("rate", 0.0)?,
         };
         load.check()
     }
@@ -80,15 +86,20 @@ impl Load {
     }
 
     fn topic(&self, publisher: usize) -> String {
-        if self.shape == Shape::Fanout { "load/all".to_owned() } else { format!("load/{publisher}/value") }
+        let root = self.root();
+        if self.shape == Shape::Fanout { format!("{root}/all") } else { format!("{root}/{publisher}/value") }
+    }
+
+    fn root(&self) -> String {
+        if self.kept { format!("load-{}", std::process::id()) } else { "load".to_owned() }
     }
 
     fn filter(&self, subscriber: usize) -> String {
         match self.shape {
             Shape::Pairs => self.topic(subscriber),
-            Shape::Fanout => "load/all".to_owned(),
-            Shape::Fanin => "load/+/value".to_owned(),
-            Shape::Shared => "$share/load/load/+/value".to_owned(),
+            Shape::Fanout => self.topic(0),
+            Shape::Fanin => format!("{}/+/value", self.root()),
+            Shape::Shared => format!("$share/load/{}/+/value", self.root()),
         }
     }
 
@@ -105,15 +116,17 @@ struct Run<'l> {
     ids: Vec<u16>,
     ledger: Ledger,
     start: Instant,
+    /// Messages so far, where a rate is kept.
+    paced: u64,
 }
 
 /// Connects, runs, drains, reports.
 pub fn run(load: &Load) -> Result<String, String> {
     let process = std::process::id();
-    let publisher = |index| Client::connect(load.address, &format!("load-{process}-p{index}"), None);
+    let publisher = |index| Client::connect(load.address, (&format!("load-{process}-p{index}"), load.kept), None);
     let subscriber = |index| {
         let filter = load.filter(index);
-        Client::connect(load.address, &format!("load-{process}-s{index}"), Some((&filter, load.qos)))
+        Client::connect(load.address, (&format!("load-{process}-s{index}"), load.kept), Some((&filter, load.qos)))
     };
     // Subscribers first: nothing is published before all of them stand.
     let subscribers: Vec<Client> = (0..load.subs).map(subscriber).collect::<Result<_, _>>()?;
@@ -126,6 +139,7 @@ pub fn run(load: &Load) -> Result<String, String> {
         ids: vec![0; load.pubs],
         ledger: Ledger::new(load.pubs, load.copies(), load.qos > 0)?,
         start: Instant::now(),
+        paced: 0,
     };
     if load.gate {
         crate::wait_for_line()?;
@@ -142,11 +156,17 @@ impl Run<'_> {
         let end = Duration::from_secs_f64(self.load.seconds);
         let mut last = (0, Duration::ZERO);
         let mut ready = Vec::new();
-        (0..self.load.pubs).try_for_each(|publisher| self.fill(publisher))?;
+        let is_paced = self.load.rate > 0.0;
+        if !is_paced {
+            (0..self.load.pubs).try_for_each(|publisher| self.fill(publisher))?;
+        }
         loop {
-            self.fleet.wait(Duration::from_millis(50), &mut ready)?;
+            self.fleet.wait(Duration::from_millis(if is_paced { 1 } else { 50 }), &mut ready)?;
             let now = self.start.elapsed();
-            self.handle(&ready, now < end)?;
+            self.handle(&ready, now < end && !is_paced)?;
+            if is_paced && now < end {
+                self.pace(now)?;
+            }
             if self.ledger.deliveries() > last.0 {
                 last = (self.ledger.deliveries(), now);
             }
@@ -182,6 +202,27 @@ impl Run<'_> {
             open.sort_unstable();
             open.dedup();
             open.into_iter().try_for_each(|publisher| self.fill(publisher))?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what is due by now, publisher after publisher, each in one write; one whose
+    /// window is full is passed over, which the deliveries a second show.
+    fn pace(&mut self, now: Duration) -> Result<(), String> {
+        let due = (now.as_secs_f64() * self.load.rate) as u64;
+        let mut touched = Vec::new();
+        while self.paced < due {
+            let publisher = (self.paced % self.load.pubs as u64) as usize;
+            self.paced += 1;
+            if self.ledger.under_way(publisher) < self.load.window {
+                self.put(publisher, self.start.elapsed().as_nanos() as u64);
+                touched.push(publisher);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for publisher in touched {
+            self.fleet.clients[publisher].flush()?;
         }
         Ok(())
     }
