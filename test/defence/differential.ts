@@ -1,7 +1,8 @@
 /**
  * Sends the corpus to Tidegate, nginx, HAProxy and hyper and writes the disagreements
  * with their reasons to `DISAGREEMENTS.md`. With `--hold` Tidegate's verdicts are
- * written into the corpus too: review them before they are committed.
+ * written into the corpus too: review them before they are committed. With `--check`
+ * nothing is written; a disagreement that does not stand there yet is a failure.
  *
  *     node --import=@oxc-node/core/register test/defence/differential.ts
  */
@@ -60,6 +61,21 @@ Written by \`differential.ts\` from \`corpus/\`: ${cases.length} requests, ${dif
 reached the origin (method, target, bytes of the body), what was refused with which status, and whether the connection
 closed. \`waits\`: no answer yet. hyper is asked as a server; the others are proxies with their standard settings.
 `
-writeFileSync(new URL("DISAGREEMENTS.md", import.meta.url), `${intro}\n${sections.join("\n")}`)
+const file = new URL("DISAGREEMENTS.md", import.meta.url)
+const text = `${intro}\n${sections.join("\n")}`
 console.log(`${cases.length} cases, ${differing.length} disagreements`)
+if (process.argv.includes("--check")) {
+  // Case, Tidegate's verdict, reason. What the others say of a body that is cut short depends on
+  // when they look; that they say something else than Tidegate does not.
+  const rowsOf = (all: string): string[] => {
+    const lines = all.split("\n").map((line) => line.replaceAll(/\s+/g, " ").trim())
+    const cells = lines.filter((line) => /^\| (?!case |---)/.test(line)).map((line) => line.split(/(?<!\\)\|/))
+    return cells.map((row) => [row[1], row[2], row.at(-2)].join("|"))
+  }
+  const known = new Set(rowsOf(readFileSync(file, "utf8")))
+  const unknown = rowsOf(text).filter((line) => !known.has(line))
+  for (const line of unknown) console.log(`not in DISAGREEMENTS.md: ${line}`)
+  process.exit(unknown.length === 0 ? 0 : 1)
+}
+writeFileSync(file, text)
 process.exit(0)

@@ -1,8 +1,9 @@
 /** gRPC through the gateway: grpc-js as client and server, and what a browser sends (gRPC-Web). */
+import { spawnSync } from "node:child_process"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as grpc from "@grpc/grpc-js"
 import ava from "ava"
-import { type Running, runGateway } from "./run-gateway.ts"
+import { type Running, run, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
 const { status } = grpc
@@ -33,6 +34,7 @@ let gateway: Running
 let server: grpc.Server
 let client: grpc.Client
 let serving = 1
+let closed = 0
 const deadlines: number[] = []
 
 const implementation: grpc.UntypedServiceImplementation = {
@@ -60,6 +62,10 @@ const implementation: grpc.UntypedServiceImplementation = {
   talk: (call: grpc.ServerDuplexStream<string, string>) => {
     call.on("data", (data: string) => call.write(`you said ${data}`))
     call.on("end", () => call.end())
+    // grpc-js says it of every call whose stream is closed, also of one that ended well.
+    call.on("cancelled", () => {
+      closed += 1
+    })
   },
 }
 
@@ -204,9 +210,33 @@ test("a call that is cancelled is cancelled at the server", async (t) => {
   talk.on("error", () => {})
   talk.write("a")
   await new Promise((resolve) => talk.once("data", resolve))
+  const before = closed
   talk.cancel()
+  for (const end = Date.now() + 3_000; closed === before && Date.now() < end; ) await sleep(20)
+  t.is(closed, before + 1)
   t.is((await unary("/test.Echo/Unary", "after")).error, null)
 })
+
+// `.ci/run` builds it from grpc-go/ where there is Go.
+if (spawnSync("which", ["tidegate-grpc-go"]).status === 0) {
+  test("grpc-go calls in every form, with a deadline, a cancellation and a failure", async (t) => {
+    const before = closed
+    const { code, out } = await run("tidegate-grpc-go", [`127.0.0.1:${gateway.port}`], 30_000)
+    t.deepEqual(out.trim().split("\n"), [
+      "unary: echo hi there [kept]",
+      "status: FailedPrecondition not so: 100 % [because]",
+      "collect: 1,100000,3",
+      "list: 5 item 4",
+      "talk: you said turn 2 true",
+      "deadline: DeadlineExceeded",
+      "cancelled: Canceled",
+    ])
+    t.is(code, 0)
+    // One stream ended well, the other one was cancelled.
+    for (const end = Date.now() + 3_000; closed < before + 2 && Date.now() < end; ) await sleep(20)
+    t.is(closed, before + 2)
+  })
+}
 
 /** A message as gRPC frames it. */
 const frame = (value: string): Buffer => {
