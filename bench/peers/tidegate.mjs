@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { stringify } from "yaml"
 import { CORE, freePort, listening, scratch, start } from "../lib/process.mjs"
+import { answering } from "./coap.mjs"
 
 const ROOT = process.env.TIDEGATE_ROOT ?? fileURLToPath(new URL("../../", import.meta.url))
 const BIN = join(ROOT, "bin", "tidegate.mjs")
@@ -55,3 +56,19 @@ export const tidegateDurable = (durability) => ({
   name: `tidegate ${durability}`,
   start: () => run({ dataDir: "data", broker: { ...ROOMY.broker, durability } }),
 })
+
+/** As a server of CoAP over UDP. */
+export const tidegateCoap = {
+  ...common,
+  start: async () => {
+    const udp = await freePort()
+    const listeners = [{ address: "tcp://127.0.0.1:0" }, { address: `udp://127.0.0.1:${udp}`, protocols: ["coap"] }]
+    const config = { workers: 1, admin: false, dataDir: false, listeners }
+    const folder = scratch()
+    const file = join(folder, "tidegate.config.yaml")
+    writeFileSync(file, stringify(config))
+    const child = start(CORE.gateway, process.execPath, [BIN, "run", "--config", file], { cwd: folder })
+    await answering(udp, child)
+    return { port: udp, child, pid: child.pid }
+  },
+}
