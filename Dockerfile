@@ -11,11 +11,13 @@
 
 FROM rust:1-bookworm AS native
 WORKDIR /build
+# What the library for DTLS is built with.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends clang cmake ninja-build
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked -p tidegate-node && \
+    cargo build --release --locked -p tidegate-node --features dtls && \
     cp target/release/libtidegate_node.so /build/tidegate.node
 
 FROM node:22-bookworm-slim AS control

@@ -30,8 +30,7 @@ impl fmt::Display for DtlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DtlsError::NotBuilt => f.write_str(
-                "this build has no DTLS: install clang, cmake and ninja, then build again (npm run build:native); \
-                 the published packages have it",
+                "this build has no DTLS: install clang, cmake and ninja, then build again (npm run build:native)",
             ),
             DtlsError::File { path, cause } => write!(f, "{path} cannot be read: {cause}"),
             DtlsError::Invalid { what, code } => write!(f, "{what} cannot be used (Mbed TLS says -0x{:04x})", -code),
