@@ -65,3 +65,17 @@ impl Terms {
         Ok(Arc::new(terms))
     }
 }
+
+#[cfg(all(test, not(feature = "mbedtls")))]
+mod tests {
+    use super::*;
+    use crate::PskPlan;
+
+    #[test]
+    fn a_build_without_the_library_says_what_to_install() {
+        let psk = vec![PskPlan { identity: "a".into(), key_hex: "00".into(), derived: false }];
+        let plan = DtlsPlan { psk, certificate: None, client_auth: None, connection_id: true };
+        let refused = Terms::load(&plan, None).expect_err("no library").to_string();
+        assert!(refused.contains("clang, cmake and ninja"), "{refused}");
+    }
+}
