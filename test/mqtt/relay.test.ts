@@ -1,6 +1,7 @@
 /** The proxy role: CONNECT chooses the broker, packets pass as they are, rules and counters hold on the way. Brokers: mosquitto. */
 import anyTest, { type TestFn } from "ava"
 import mqtt from "mqtt"
+import { definePolicy } from "../../src/index.ts"
 import { hasMosquitto, mosquitto } from "./mosquitto.ts"
 import { RawClient, start } from "./raw.ts"
 
@@ -116,4 +117,32 @@ test("no broker: 0x88; a broker that is lost: 0x9C, and the next CONNECT finds a
   }
   const { connack: refused } = await RawClient.connect(target, { clientId: "fleet-3" })
   t.is((refused as { reasonCode?: number }).reasonCode, 0x88)
+})
+
+test("a policy sends a client to another broker by its user name; one that is unknown gets 0x88", async (t) => {
+  const [first, second] = await Promise.all([mosquitto(t), mosquitto(t)])
+  const byUser = definePolicy({
+    name: "byUser",
+    deadlineMs: 5_000,
+    reads: () => ["username"],
+    decide: (message) => {
+      const user = message.attribute("username")
+      return user === null ? undefined : { upstream: user }
+    },
+  })
+  const upstream = ({ port }: { port: number }) => ({ protocol: "mqtt", endpoints: [`127.0.0.1:${port}`] })
+  const target = await start(t, {
+    upstreams: { brokers: upstream(first), siteB: upstream(second) },
+    routes: ROUTES,
+    broker: { hooks: { onConnect: [byUser()] } },
+  })
+  const there = await mqtt.connectAsync(`mqtt://127.0.0.1:${second.port}`)
+  await there.subscribeAsync("who")
+  const heard = new Promise<string>((resolve) => there.once("message", (_, payload) => resolve(String(payload))))
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${target.port}`, { clientId: "fleet-b", username: "siteB" })
+  await client.publishAsync("who", "site b", { qos: 1 })
+  t.is(await heard, "site b")
+  const { connack } = await RawClient.connect(target, { clientId: "fleet-x", username: "nowhere" })
+  t.is((connack as { reasonCode?: number }).reasonCode, 0x88)
+  await Promise.all([there, client].map((one) => one.endAsync()))
 })

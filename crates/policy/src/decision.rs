@@ -101,6 +101,11 @@ impl Decision {
         self.answer.broker.as_deref()
     }
 
+    /// Another upstream.
+    pub fn upstream(&self) -> Option<&str> {
+        self.answer.upstream.as_deref()
+    }
+
     /// Headers to set: user properties of a message.
     pub fn set_headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.answer.set_headers.iter().flatten().map(|(name, value)| (&**name, &**value))

@@ -17,6 +17,8 @@ const UNAVAILABLE: u8 = 0x88;
 pub(crate) struct Terms {
     pub(crate) client_id: Option<Box<str>>,
     pub(crate) tenant: Option<Box<str>>,
+    /// The broker of a client that is proxied.
+    pub(crate) upstream: Option<Box<str>>,
     pub(crate) keep_alive_s: Option<u16>,
     pub(crate) session_expiry_s: Option<u32>,
     pub(crate) user_properties: Vec<(Box<str>, Box<str>)>,
@@ -26,6 +28,7 @@ impl Terms {
     fn take(&mut self, decided: &Decided) {
         let properties = decided.decision.set_headers();
         self.user_properties.extend(properties.map(|(name, value)| (name.into(), value.into())));
+        self.upstream = decided.decision.upstream().map(Box::from).or(self.upstream.take());
         let Some(changes) = decided.decision.changes() else { return };
         let Changes { client_id, tenant, keep_alive_s, session_expiry_s, .. } = changes;
         self.client_id = client_id.clone().or(self.client_id.take());

@@ -6,7 +6,7 @@ use super::serve::Connection;
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
-use crate::worker::WorkerPlan;
+use crate::worker::{Level, WorkerPlan};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
@@ -91,6 +91,14 @@ impl Connecting {
         }
         if let Some(client_id) = terms.client_id.take() {
             self.client_id = Some((&*client_id).into());
+        }
+        if let (Some(name), Some(((_, upstream), ..))) = (&terms.upstream, &mut self.relayed) {
+            let Some(other) = plan.plan.upstreams.iter().position(|known| known.name == *name && known.is_broker)
+            else {
+                worker.log(Level::Warn, &format!("onConnect: there is no upstream {name} of protocol mqtt"));
+                return refuse(connection, reason::SERVER_UNAVAILABLE);
+            };
+            *upstream = other;
         }
         self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
         connection.client.peer.tenant = terms.tenant.take();

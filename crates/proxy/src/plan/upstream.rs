@@ -15,6 +15,8 @@ use tidegate_upstream::Places;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) name: Box<str>,
+    /// Whether MQTT brokers are behind it.
+    pub(crate) is_broker: bool,
     pub(crate) balance: BalancePlan,
     /// What a consistent hash is taken of.
     pub(crate) key: Option<Key>,
@@ -140,6 +142,7 @@ impl Upstream {
             counters: registry.upstream(&dto.name),
             key,
             balance: dto.balance,
+            is_broker: dto.protocol == "mqtt",
             endpoints,
             dialing,
             content: content.into(),
