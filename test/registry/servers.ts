@@ -6,6 +6,7 @@ import { createServer, type RequestListener, type Server } from "node:http"
 import { type AddressInfo, connect, createServer as createTcp } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import pg from "pg"
 
 /** An HTTP server that can go away and come back on its port. */
 export class Web {
@@ -150,7 +151,25 @@ export async function postgresServer(): Promise<Daemon> {
   const run = ["-D", data, "-p", String(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"]
   const start = () => spawn(join(programs, "postgres"), run, { ...owner, cwd: folder, stdio: "ignore" })
   const server = await daemon(folder, port, start, "SIGINT")
-  return { ...server, url: `postgres://postgres@127.0.0.1:${port}/postgres` }
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  // It listens before it has started up, and refuses everybody meanwhile.
+  const ready = () =>
+    until(async () => {
+      const client = new pg.Client({ connectionString: url })
+      client.on("error", () => undefined)
+      const isUp = await client.connect().then(
+        () => true,
+        () => false,
+      )
+      await client.end().catch(() => undefined)
+      return isUp
+    })
+  const mend = async (): Promise<void> => {
+    await server.mend()
+    await ready()
+  }
+  await ready()
+  return { ...server, mend, url }
 }
 
 function listens(port: number): Promise<boolean> {
