@@ -31,6 +31,8 @@ export declare class PolicyPort {
   kick(worker: number): void
   handlerRequest(worker: number, slot: number, generation: number): Buffer
   handlerReply(worker: number, slot: number, generation: number, headJson: string, body: Buffer): void
+  policyPayload(worker: number, slot: number, generation: number): Buffer | null
+  policyAnswer(worker: number, slot: number, generation: number, payload: Buffer): void
   /** Every upstream with its endpoints, as JSON: what a balancer picks from. */
   upstreams(): string
   detach(): void
