@@ -11,7 +11,8 @@
 
 FROM rust:1-bookworm AS native
 WORKDIR /build
-# What the library for DTLS is built with.
+# What the library for DTLS is built with: of the base image's release, whatever version that has.
+# hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends clang cmake ninja-build
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
