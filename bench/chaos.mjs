@@ -61,7 +61,7 @@ const FAULTS = {
     const before = (await gateway.metrics())("tidegate_dropped_total{reason=slow-consumer}")
     const flood = "x".repeat(100_000)
     for (let number = 0; number < 300; number++)
-      await fetch(`http://127.0.0.1:${gateway.port}/t/soak/flood`, { method: "POST", body: flood }).catch(
+      await fetch(`http://127.0.0.1:${gateway.port}/t/soak/flood?retain=false`, { method: "POST", body: flood }).catch(
         () => undefined,
       )
     const after = (await gateway.metrics())("tidegate_dropped_total{reason=slow-consumer}")

@@ -249,8 +249,9 @@ impl Log {
     }
 
     /// Whether most of the log is superfluous.
-    pub const fn wants_checkpoint(&self) -> bool {
-        let idle = IDLE_SEGMENTS * self.options.segment_bytes as u64;
+    pub fn wants_checkpoint(&self) -> bool {
+        // Where there is little room, before it is full of what is superfluous.
+        let idle = (IDLE_SEGMENTS * self.options.segment_bytes as u64).min(self.options.max_bytes / 4);
         let is_worth_it = match self.is_full {
             true => self.full_turns >= FULL_TURNS && self.bytes > self.live_bytes,
             false => self.bytes > 2 * self.live_bytes + idle,
