@@ -50,12 +50,12 @@ export function normalizeUpstream(
   const alpn = ALPN[protocol ?? (proxyProtocol === undefined ? "any" : "http1")]
   const wire = {
     protocol: protocol ?? "http1",
+    proxyProtocol: proxyProtocol ?? null,
     tls: secured === null ? null : normalizeClientTls(secured, { at, context, alpn }),
   }
   return {
     name,
     ...wire,
-    proxyProtocol: proxyProtocol ?? null,
     balance: toBalancePlan(balance),
     balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),
@@ -100,7 +100,7 @@ export function normalizeService(data: ServiceData): NormalizedEndpoint & { vers
 
 function normalizeHealth(
   data: NonNullable<UpstreamData["health"]>,
-  wire: Pick<NormalizedHealth, "protocol" | "tls">,
+  wire: Pick<NormalizedHealth, "protocol" | "tls" | "proxyProtocol">,
 ): NormalizedHealth {
   const { http, status, body, host, command, custom, intervalMs = 2_000, timeoutMs = 1_000, rise = 2, fall = 3 } = data
   return {

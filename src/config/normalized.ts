@@ -52,6 +52,7 @@ export interface NormalizedHealth {
   /** How the upstream is spoken to. */
   readonly protocol: "http1" | "h2c" | "h2" | "mqtt" | "coap"
   readonly tls: ClientTlsPlan | null
+  readonly proxyProtocol: "v1" | "v2" | null
   /** Empty: 200 to 399. */
   readonly status: readonly number[]
   readonly body: string | null

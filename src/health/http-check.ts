@@ -1,10 +1,10 @@
 /** http: a GET whose status and body are as expected. Its own connection each time, as a new client would. */
 import { request } from "node:http"
 import { constants } from "node:http2"
-import { request as requestTls } from "node:https"
+import type { Socket } from "node:net"
 import type { NormalizedHealth } from "../config/index.ts"
 import type { Check } from "./check.ts"
-import { connectHttp2, tlsOptions } from "./wire.ts"
+import { connectHttp2, open } from "./wire.ts"
 
 /** Longer bodies are not searched further. */
 const MAX_BODY = 65_536
@@ -42,9 +42,8 @@ const http1Check: Check = (address, health) =>
   new Promise((resolve) => {
     const { host, port } = address
     const headers = { host: health.host ?? `${host}:${port}`, "user-agent": "tidegate-health", connection: "close" }
-    const tls = tlsOptions(health, host)
-    const ask = tls === null ? request : requestTls
-    const call = ask({ host, port, path: health.path, headers, agent: false, ...tls }, (response) => {
+    const createConnection = (): Socket => open(address, health)
+    const call = request({ host, port, path: health.path, headers, createConnection }, (response) => {
       const statusFits = fits(response.statusCode ?? 0, health)
       let body = ""
       response.setEncoding("utf8")

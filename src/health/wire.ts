@@ -1,8 +1,8 @@
-/** How a check speaks to an endpoint: in TLS as the gateway does, and HTTP/2 where it does. */
+/** How a check speaks to an endpoint: in TLS as the gateway does, HTTP/2 and the PROXY protocol where it does. */
 import { readFileSync } from "node:fs"
 import { type ClientHttp2Session, connect } from "node:http2"
-import { isIP } from "node:net"
-import type { ConnectionOptions } from "node:tls"
+import { connect as connectTcp, isIP, type Socket } from "node:net"
+import { type ConnectionOptions, connect as connectTls } from "node:tls"
 import type { NormalizedHealth } from "../config/index.ts"
 import type { Endpoint } from "../model/service.ts"
 
@@ -27,4 +27,24 @@ export function connectHttp2({ host, port }: Endpoint, health: NormalizedHealth)
   const session = connect(`${tls === null ? "http" : "https"}://${name}:${port}`, tls ?? {})
   session.on("error", () => {})
   return session
+}
+
+/** What an endpoint that expects the PROXY protocol hears first of a connection of our own; null: nothing. */
+export function proxyHeader({ proxyProtocol }: NormalizedHealth): Buffer | null {
+  if (proxyProtocol === null) return null
+  if (proxyProtocol === "v1") return Buffer.from("PROXY UNKNOWN\r\n")
+  // LOCAL, no addresses (proxy-protocol.txt, section 2.2).
+  return Buffer.from("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", "latin1")
+}
+
+/** A connection to an endpoint: the PROXY header, then TLS where it is asked for. */
+export function open({ host, port }: Endpoint, health: NormalizedHealth): Socket {
+  const socket = connectTcp({ host, port })
+  const header = proxyHeader(health)
+  if (header !== null) socket.write(header)
+  const tls = tlsOptions(health, host)
+  if (tls === null) return socket
+  const secured = connectTls({ socket, ...tls })
+  socket.on("error", (error) => secured.destroy(error))
+  return secured
 }

@@ -265,6 +265,42 @@ for (const [name, frames, reason] of floods) {
   })
 }
 
+test("streams beyond SETTINGS_MAX_CONCURRENT_STREAMS are refused, the others and the connection are not", async (t) => {
+  const socket = connect(gateway.port, "127.0.0.1")
+  t.teardown(() => socket.destroy())
+  const max = 128
+  // POST without an end: each stays open.
+  const open = (n: number): Buffer => frame(1, 4, 2 * n + 1, Buffer.from([0x83, 0x86, 0x84, 0x41, 0x01, 0x61]))
+  socket.write(Buffer.concat([PREFACE, frame(4, 0, 0), repeat(max + 20, open)]))
+  const resets: [stream: number, code: number][] = []
+  let allowed = 0
+  let pongs = 0
+  let rest = Buffer.alloc(0)
+  socket.on("data", (data) => {
+    rest = Buffer.concat([rest, data])
+    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      const length = rest.readUIntBE(0, 3)
+      const [type, flags, payload] = [rest[3], rest[4] ?? 0, rest.subarray(9, 9 + length)]
+      if (type === 3) resets.push([rest.readUInt32BE(5), payload.readUInt32BE(0)])
+      if (type === 6 && (flags & 1) === 1) pongs++
+      for (let at = 0; type === 4 && at + 6 <= payload.length; at += 6)
+        if (payload.readUInt16BE(at) === 3) allowed = payload.readUInt32BE(at + 2)
+      rest = rest.subarray(9 + length)
+    }
+  })
+  const REFUSED_STREAM = 7
+  for (const end = Date.now() + 5_000; resets.length < 20 && Date.now() < end; ) await sleep(20)
+  t.is(allowed, max)
+  const refused = resets.filter(([, code]) => code === REFUSED_STREAM).map(([stream]) => stream)
+  t.deepEqual(
+    refused,
+    Array.from({ length: 20 }, (_, index) => 2 * (max + index) + 1),
+  )
+  socket.write(frame(6, 0, 0, Buffer.alloc(8)))
+  for (const end = Date.now() + 5_000; pongs === 0 && Date.now() < end; ) await sleep(20)
+  t.is(pongs, 1, "the connection lives")
+})
+
 test("a head that is too large is refused alone", async (t) => {
   const client = await session()
   const headers = Object.fromEntries(Array.from({ length: 120 }, (_, index) => [`x-${index}`, "1"]))

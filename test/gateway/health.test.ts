@@ -71,6 +71,41 @@ test("an endpoint that fails its HTTP check loses its weight and gets it back", 
   t.is(statusOf(), "healthy")
 })
 
+for (const [version, header] of [
+  ["v1", Buffer.from("PROXY UNKNOWN\r\n")],
+  ["v2", Buffer.from("0d0a0d0a000d0a515549540a20000000", "hex")],
+] as const) {
+  test(`checks of an endpoint that expects the PROXY protocol ${version} begin with its header`, async (t) => {
+    const server = createTcpServer((socket) => {
+      let seen = Buffer.alloc(0)
+      socket.on("error", () => {})
+      socket.on("data", (data) => {
+        seen = Buffer.concat([seen, data])
+        const isTold = seen.subarray(0, header.length).equals(header)
+        if (seen.includes("\r\n\r\n", header.length)) socket.end(`HTTP/1.1 ${isTold ? 200 : 400} x\r\n\r\n`)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    t.teardown(() => server.close())
+    const endpoints = [`127.0.0.1:${(server.address() as AddressInfo).port}`]
+    const [http, tcp] = [
+      { http: "/", ...FAST },
+      { tcp: true as const, ...FAST },
+    ]
+    const { gateway } = await start(t, {
+      upstreams: {
+        told: { endpoints, proxyProtocol: version, health: http },
+        open: { endpoints, proxyProtocol: version, health: tcp },
+        silent: { endpoints, health: http },
+      },
+    })
+    const statusOf = (index: number) =>
+      gateway.endpoints.status(gateway.loaded.config.upstreams[index] as never, endpoints[0] ?? "")
+    await until(() => statusOf(0) === "healthy" && statusOf(1) === "healthy" && statusOf(2) === "unhealthy")
+    t.pass()
+  })
+}
+
 test("a TCP check fails where nothing listens", async (t) => {
   const upstreams = { api: { endpoints: ["127.0.0.1:1"], health: { tcp: true, ...FAST } } }
   const { native } = await start(t, { upstreams })

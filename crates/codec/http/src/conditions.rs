@@ -8,7 +8,7 @@ use crate::parse_http_date;
 /// What identifies the state of a representation.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'v> {
-    /// A strong entity tag, with its quotes.
+    /// An entity tag, with its quotes and what marks it as weak.
     pub etag: &'v [u8],
     /// Seconds since 1970.
     pub modified: u64,
@@ -76,12 +76,18 @@ impl Conditions {
         if known { Condition::NotModified } else { Condition::Holds }
     }
 
+    /// Whether a range is asked for.
+    pub const fn has_range(&self) -> bool {
+        self.range.is_some()
+    }
+
     /// The `Range` to honour: none where `If-Range` names another state (section 13.1.5).
     pub fn range(&self, own: &Validators<'_>) -> Option<&[u8]> {
         let range = self.range.as_deref()?;
         let applies = match self.if_range.as_deref() {
             None => true,
-            Some(tag) if tag.contains(&b'"') => tag == own.etag,
+            // Strong comparison: a weak tag is like no other.
+            Some(tag) if tag.contains(&b'"') => tag == own.etag && !tag.starts_with(b"W/"),
             Some(date) => parse_http_date(date) == Some(own.modified),
         };
         applies.then_some(range)
@@ -103,11 +109,13 @@ fn names(list: &[u8], own: &[u8], weakly: bool) -> bool {
     if rest == b"*" {
         return true;
     }
+    let own_tag = own.strip_prefix(b"W/").unwrap_or(own);
+    let weakly_only = own_tag.len() < own.len();
     while !rest.is_empty() {
         let is_weak = rest.starts_with(b"W/");
         let tag = if is_weak { &rest[2..] } else { rest };
         let Some(end) = tag.strip_prefix(b"\"").and_then(|inner| memchr::memchr(b'"', inner)) else { return false };
-        if &tag[..end + 2] == own && (weakly || !is_weak) {
+        if &tag[..end + 2] == own_tag && (weakly || !(is_weak || weakly_only)) {
             return true;
         }
         rest = tag[end + 2..].trim_ascii_start();

@@ -40,12 +40,24 @@ impl Compression {
         };
         // An HTTP/1.0 client knows no chunks, and the length is not known before.
         let has_room = is_long && !facts.to_head && facts.version == Version::Http11;
-        let is_plain = head.header("content-encoding").is_none() && head.header("content-range").is_none();
-        has_room
-            && is_plain
-            && !matches!(head.status, ..200 | 204 | 206 | 304)
-            && !head.header("cache-control").is_some_and(|control| has_token(control, "no-transform"))
-            && head.header("content-type").is_some_and(|kind| self.names(kind))
+        has_room && self.suits(head.status, |name| head.header(name))
+    }
+
+    /// Whether status and fields are those of an answer that is compressed.
+    pub(super) fn suits<'f>(&self, status: u16, field: impl Fn(&str) -> Option<&'f [u8]>) -> bool {
+        !matches!(status, ..200 | 204 | 206 | 304)
+            && field("content-encoding").is_none()
+            && field("content-range").is_none()
+            && !field("cache-control").is_some_and(|control| has_token(control, "no-transform"))
+            && field("content-type").is_some_and(|kind| self.names(kind))
+    }
+
+    pub(crate) fn codings(&self) -> &[Coding] {
+        &self.codings
+    }
+
+    pub(super) const fn min_bytes(&self) -> u64 {
+        self.min_bytes
     }
 
     fn names(&self, content_type: &[u8]) -> bool {
@@ -56,10 +68,12 @@ impl Compression {
         })
     }
 
-    /// What the head says of it. A strong entity tag becomes weak: the bytes are others now.
-    pub(crate) fn edit(&self, head: &ResponseHead<'_, '_>, coding: Coding, edits: &mut Edits) {
-        edits.set_response_header("content-encoding", coding.name());
+    /// What the head says of it, also where this client gets the plain form. A strong
+    /// entity tag becomes weak: the bytes are others now.
+    pub(crate) fn edit(&self, head: &ResponseHead<'_, '_>, coding: Option<Coding>, edits: &mut Edits) {
         edits.add_response_header("vary", "accept-encoding");
+        let Some(coding) = coding else { return };
+        edits.set_response_header("content-encoding", coding.name());
         edits.remove_response_header("accept-ranges");
         let tag = head.header("etag").and_then(|tag| std::str::from_utf8(tag).ok());
         if let Some(tag) = tag.filter(|tag| tag.starts_with('"')) {
@@ -69,8 +83,13 @@ impl Compression {
 
     /// An encoder, counted. `None`: there is no memory for one; the answer goes on as it came.
     pub(crate) fn encoder(&self, worker: u16, coding: Coding) -> Option<Encoder> {
-        self.counters[usize::from(worker)].count(PolicyOutcome::Compiled);
+        self.count(worker);
         Encoder::new(coding)
+    }
+
+    /// Counts an answer that is compressed.
+    pub(crate) fn count(&self, worker: u16) {
+        self.counters[usize::from(worker)].count(PolicyOutcome::Compiled);
     }
 }
 

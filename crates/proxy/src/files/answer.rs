@@ -3,6 +3,8 @@
 
 use super::kind::content_type;
 use super::locate::{Found, Missing, open_file, open_root};
+use super::packing::Packing;
+use crate::compress::{Encoder, VARY};
 use std::fs::File;
 use std::io;
 use std::io::Write;
@@ -27,19 +29,22 @@ pub(crate) struct FileRequest {
 }
 
 /// An answer before it is written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct FileAnswer {
     pub(super) status: u16,
     pub(super) fields: Vec<u8>,
     pub(super) body: Body,
+    /// The body is compressed on its way, in chunks.
+    pub(super) is_packed: bool,
 }
 
 /// What follows the head.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Body {
     pub(super) length: u64,
     pub(super) parts: Vec<Part>,
     pub(super) file: Option<File>,
+    pub(super) encoder: Option<Box<Encoder>>,
 }
 
 /// A piece of the body.
@@ -56,12 +61,10 @@ const BOUNDARY: &str = "tidegate-b3c1a7f0e5d94826";
 
 impl FileRequest {
     /// Finds the file and decides. Blocking.
-    pub(super) fn answer(&self) -> FileAnswer {
+    pub(super) fn answer(&self, packing: Option<&Packing>) -> FileAnswer {
         match self.find() {
-            Ok((found, coding)) => self.of(found, coding),
-            Err(Missing::Directory) => {
-                FileAnswer { status: 301, fields: field("location", &self.redirect), body: Body::default() }
-            }
+            Ok((found, coding)) => self.of(found, (coding, packing)),
+            Err(Missing::Directory) => FileAnswer::empty(301, field("location", &self.redirect)),
             Err(Missing::NotThere) => FileAnswer::text(404, "404 Not Found: there is no such file\n"),
             Err(Missing::Broken) => FileAnswer::text(500, "500 Internal Server Error: the file cannot be read\n"),
         }
@@ -96,39 +99,47 @@ impl FileRequest {
         Ok((plain, None))
     }
 
-    fn of(&self, found: Found, coding: Option<Coding>) -> FileAnswer {
+    fn of(&self, found: Found, (coding, packing): (Option<Coding>, Option<&Packing>)) -> FileAnswer {
         let Found { file, size, modified } = found;
+        let kind = content_type(if self.wants_index { b"index.html" } else { &self.path });
+        // Ranges are of the file as it is.
+        let packing =
+            packing.filter(|known| coding.is_none() && !self.conditions.has_range() && known.fits(kind, size));
+        let encoder = packing.and_then(|packing| Encoder::new(packing.coding)).map(Box::new);
+        let packed = packing.filter(|_| encoder.is_some()).map(|packing| packing.coding);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // RFC 9110 section 8.8.2.1: not later than the answer itself.
         let seconds = (modified / 1_000_000_000).min(now);
-        let etag = format!("\"{modified:x}-{size:x}{}\"", coding.map_or("", |coding| coding.name()));
+        let (weak, form) = (if packed.is_some() { "W/" } else { "" }, packed.or(coding).map_or("", Coding::name));
+        let etag = format!("{weak}\"{modified:x}-{size:x}{form}\"");
         let own = Validators { etag: etag.as_bytes(), modified: seconds };
         let mut fields = field("etag", etag.as_bytes());
         fields.extend(field("last-modified", &http_date(seconds)));
-        fields.extend_from_slice(b"vary: accept-encoding\r\n");
+        fields.extend_from_slice(VARY);
         let status = match self.conditions.evaluate(&own) {
             Condition::Holds => 200,
             Condition::NotModified => 304,
             Condition::Failed => 412,
         };
         if status != 200 {
-            return FileAnswer { status, fields, body: Body::default() };
+            return FileAnswer::empty(status, fields);
         }
-        fields.extend_from_slice(b"accept-ranges: bytes\r\nx-content-type-options: nosniff\r\n");
-        if let Some(coding) = coding {
+        fields.extend_from_slice(b"x-content-type-options: nosniff\r\n");
+        if let Some(coding) = packed.or(coding) {
             fields.extend(field("content-encoding", coding.name().as_bytes()));
         }
-        let name = if self.wants_index { b"index.html" } else { &self.path[..] };
-        let kind = content_type(name);
+        if packed.is_none() {
+            fields.extend_from_slice(b"accept-ranges: bytes\r\n");
+        }
         match self.conditions.range(&own).map(|range| parse_ranges(range, size)) {
             None | Some(Ranges::Ignored) => {
                 fields.extend(field("content-type", kind.as_bytes()));
                 let parts = vec![Part::File(0, size)];
-                FileAnswer { status: 200, fields, body: Body { length: size, parts, file: Some(file) } }
+                let is_packed = encoder.is_some();
+                FileAnswer { status, fields, body: Body { length: size, parts, file: Some(file), encoder }, is_packed }
             }
             Some(Ranges::Unsatisfiable) => {
-                let fields = field("content-range", format!("bytes */{size}").as_bytes());
-                FileAnswer { status: 416, fields, body: Body::default() }
+                FileAnswer::empty(416, field("content-range", format!("bytes */{size}").as_bytes()))
             }
             Some(Ranges::Parts(ranges)) => ranged((file, size), &ranges, (fields, kind)),
         }
@@ -153,7 +164,8 @@ fn ranged((file, size): (File, u64), ranges: &[(u64, u64)], (mut fields, kind): 
         parts.push(Part::Text(format!("\r\n--{BOUNDARY}--\r\n").into_bytes()));
     }
     let length = parts.iter().map(Part::length).sum();
-    FileAnswer { status: 206, fields, body: Body { length, parts, file: Some(file) } }
+    let body = Body { length, parts, file: Some(file), encoder: None };
+    FileAnswer { status: 206, fields, body, is_packed: false }
 }
 
 impl Part {
@@ -169,7 +181,12 @@ impl FileAnswer {
     fn text(status: u16, text: &'static str) -> FileAnswer {
         let parts = vec![Part::Text(text.into())];
         let fields = field("content-type", b"text/plain; charset=utf-8");
-        FileAnswer { status, fields, body: Body { length: text.len() as u64, parts, file: None } }
+        let body = Body { length: text.len() as u64, parts, ..Body::default() };
+        FileAnswer { status, fields, body, is_packed: false }
+    }
+
+    fn empty(status: u16, fields: Vec<u8>) -> FileAnswer {
+        FileAnswer { status, fields, ..FileAnswer::default() }
     }
 }
 

@@ -5,8 +5,9 @@
 mod answer;
 mod kind;
 mod locate;
+mod packing;
 mod serve;
 
 pub(crate) use answer::FileRequest;
 pub(crate) use locate::relative_path;
-pub(crate) use serve::serve;
+pub(crate) use serve::{blocking, serve};

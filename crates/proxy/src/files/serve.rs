@@ -2,8 +2,9 @@
 //! chunk in hand for each connection.
 
 use super::answer::FileRequest;
+use super::packing::Packing;
 use crate::client::{Client, Ended};
-use crate::http::ReplyTo;
+use crate::http::{Length, ReplyTo};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,18 +24,22 @@ thread_local! {
 
 /// Serves a file; the client comes back where its connection goes on.
 pub(crate) async fn serve(mut client: Box<Client>, (request, reply): (FileRequest, ReplyTo)) -> Option<Box<Client>> {
-    let to_head = reply.to_head;
+    let (to_head, packing) = (reply.to_head, Packing::of(&reply));
     let read = blocking(move || {
-        let mut answer = request.answer();
+        let mut answer = request.answer(packing.as_ref());
         let mut chunk = Vec::new();
-        let is_read = to_head || answer.body.read(&mut chunk, CHUNK).is_ok();
+        let is_read = to_head || answer.body.fill(&mut chunk, CHUNK).is_ok();
         (answer, chunk, is_read)
     });
     let Some((answer, mut chunk, true)) = read.await else {
         return reply.send(client, (500, b"", b"500 Internal Server Error: the file cannot be read\n")).await;
     };
     let mut body = answer.body;
-    let (mut out, keep_alive) = reply.begin(&client, (answer.status, &answer.fields, body.length));
+    if let (true, Some(rules)) = (answer.is_packed, reply.compression()) {
+        rules.count(client.worker.id);
+    }
+    let length = if answer.is_packed { Length::Chunks } else { Length::Later(body.length) };
+    let (mut out, keep_alive) = reply.begin(&client, (answer.status, &answer.fields, length));
     out.append(&mut chunk);
     let stall_ms = reply.plan.limits.stall_timeout_ms;
     write(&mut client, &out, stall_ms).await.ok()?;
@@ -42,7 +47,7 @@ pub(crate) async fn serve(mut client: Box<Client>, (request, reply): (FileReques
     while !to_head && !body.parts.is_empty() {
         let read = blocking(move || {
             chunk.clear();
-            let is_read = body.read(&mut chunk, CHUNK).is_ok();
+            let is_read = body.fill(&mut chunk, CHUNK).is_ok();
             (body, chunk, is_read)
         });
         // A file that became shorter: its length was promised, so the connection ends here.
@@ -58,7 +63,7 @@ pub(crate) async fn serve(mut client: Box<Client>, (request, reply): (FileReques
 }
 
 /// Runs work that may wait for a disk on a helper thread. `None`: it panicked.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let reading = READING.with(Arc::clone);
     let _permit = reading.acquire_owned().await.ok()?;
     spawn_blocking(work).await.ok()

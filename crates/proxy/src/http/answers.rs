@@ -4,9 +4,10 @@
 use super::dispatch::Next;
 use super::failure::Flag;
 use super::request::Request;
-use super::respond::{Answer, FailureAnswer, respond, respond_failure};
+use super::respond::{Answer, FailureAnswer, Length, respond, respond_failure};
 use crate::access::{Ending, Seen};
 use crate::client::Client;
+use crate::compress::{INLINE_BYTES, Packed, VARY};
 use tidegate_http::{RequestHead, reason};
 use tidegate_kit::DecodeError;
 use tidegate_ring::{EventKind, EventRecord};
@@ -38,14 +39,16 @@ pub(crate) fn answered(
     if (status == 503 || status == 429) && !fields.to_ascii_lowercase().starts_with(b"retry-after") {
         all.extend_from_slice(b"retry-after: 1\r\n");
     }
+    let packed = compressed(client, request, (index, status, &mut all, body));
+    let (fields, body) = packed.as_ref().map_or((&*all, body), |packed| (&*packed.fields, &*packed.body));
     respond(
         client,
         request.now_ms(),
         &Answer {
             status,
-            fields: &all,
+            fields,
             body,
-            length: None,
+            length: Length::Whole,
             to_head: request.to_head(),
             keep_alive,
             edits: Some(&request.edits.borrow()),
@@ -54,6 +57,23 @@ pub(crate) fn answered(
     );
     note(client, request, (Some(index).filter(|index| *index != usize::MAX), status, None, body.len()));
     (write(client, out, keep_alive), used)
+}
+
+/// The answer as the route compresses it. `None`: as it is, with what caches have to know of that.
+fn compressed(
+    client: &Client,
+    request: &Request<'_>,
+    (index, status, fields, body): (usize, u16, &mut Vec<u8>, &[u8]),
+) -> Option<Packed> {
+    let route = request.plan.plan.routes.get(index)?;
+    let compression = route.compress.as_ref().filter(|known| known.fits(status, fields, body.len() as u64))?;
+    let coding = request.coding(route).filter(|_| body.len() <= INLINE_BYTES);
+    let packed = coding.and_then(|coding| compression.pack(coding, fields, body));
+    match packed {
+        Some(_) => compression.count(client.worker.id),
+        None => fields.extend_from_slice(VARY),
+    }
+    packed
 }
 
 fn contains_content_type(fields: &[u8]) -> bool {

@@ -32,4 +32,5 @@ pub(crate) use forward::{Facts, choose};
 pub(crate) use outward::publish_to_upstream;
 pub(crate) use reply::ReplyTo;
 pub(crate) use request::Request;
+pub(crate) use respond::Length;
 pub(crate) use serve::serve;

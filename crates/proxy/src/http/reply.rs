@@ -2,13 +2,15 @@
 //! login, a file. What an answer needs to know of its request is kept here, since the
 //! head is gone by then.
 
-use super::respond::{Answer, respond};
+use super::respond::{Answer, Length, respond};
 use crate::access::{Ending, Seen};
 use crate::client::{Client, Ended, Input};
+use crate::compress::{Compression, INLINE_BYTES, Packed, VARY};
+use crate::files;
 use crate::plan::Plan;
 use std::rc::Rc;
 use std::sync::Arc;
-use tidegate_http::{Body, BodyReader, Piece, Version};
+use tidegate_http::{Body, BodyReader, Coding, Piece, Version};
 use tidegate_policy::Edits;
 
 /// What the answer needs to know of the request.
@@ -21,6 +23,8 @@ pub(crate) struct ReplyTo {
     pub(crate) version: Version,
     pub(crate) body: Body,
     pub(crate) expects_continue: bool,
+    /// How the answer is compressed, if it is one that is.
+    pub(crate) coding: Option<Coding>,
     /// Kept only where policies change the response.
     pub(crate) edits: Option<Box<Edits>>,
     /// For the access log.
@@ -95,15 +99,17 @@ impl ReplyTo {
         if !typed && !body.is_empty() {
             all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
         }
+        let packed = self.compressed(&client, (status, &mut all, body)).await;
+        let (fields, body) = packed.as_ref().map_or((&*all, body), |packed| (&*packed.fields, &*packed.body));
         let mut out = worker.buffers.take_write();
         respond(
             &client,
             micros / 1_000,
             &Answer {
                 status,
-                fields: &all,
+                fields,
                 body,
-                length: None,
+                length: Length::Whole,
                 to_head: self.to_head,
                 keep_alive,
                 edits: self.edits.as_deref(),
@@ -124,14 +130,40 @@ impl ReplyTo {
         }
     }
 
+    /// How the route compresses answers.
+    pub(crate) fn compression(&self) -> Option<&Compression> {
+        self.plan.routes.get(self.route?)?.compress.as_ref()
+    }
+
+    /// The answer as the route compresses it, a large one on a helper thread. `None`: as it is,
+    /// with what caches have to know of that.
+    async fn compressed(&self, client: &Client, (status, fields, body): (u16, &mut Vec<u8>, &[u8])) -> Option<Packed> {
+        let route = self.route?;
+        let compression = self.compression().filter(|known| known.fits(status, fields, body.len() as u64))?;
+        let packed = match self.coding {
+            None => None,
+            Some(coding) if body.len() <= INLINE_BYTES => compression.pack(coding, fields, body),
+            Some(coding) => {
+                let (plan, fields, body) = (Arc::clone(&self.plan), fields.clone(), body.to_vec());
+                let pack = move || plan.routes[route].compress.as_ref()?.pack(coding, &fields, &body);
+                files::blocking(pack).await.flatten()
+            }
+        };
+        match packed {
+            Some(_) => compression.count(client.worker.id),
+            None => fields.extend_from_slice(VARY),
+        }
+        packed
+    }
+
     /// Begins an answer whose body follows in pieces; whether the connection goes on behind it.
-    pub(crate) fn begin(&self, client: &Client, (status, fields, length): (u16, &[u8], u64)) -> (Vec<u8>, bool) {
+    pub(crate) fn begin(&self, client: &Client, (status, fields, length): (u16, &[u8], Length)) -> (Vec<u8>, bool) {
         let keep_alive = self.keep_alive && !client.connection.is_leaving();
         let mut out = client.worker.buffers.take_write();
         let (to_head, edits) = (self.to_head, self.edits.as_deref());
-        let answer = Answer { status, fields, body: b"", length: Some(length), to_head, keep_alive, edits };
+        let answer = Answer { status, fields, body: b"", length, to_head, keep_alive, edits };
         respond(client, client.worker.clock.millis(), &answer, &mut out);
-        self.count(client, status, length);
+        self.count(client, status, if let Length::Later(length) = length { length } else { 0 });
         (out, keep_alive)
     }
 

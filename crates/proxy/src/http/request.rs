@@ -1,10 +1,11 @@
 //! One request while it is dispatched: its head and what policies made of it so far.
 
 use super::view::HttpView;
+use crate::plan::Route;
 use crate::worker::WorkerPlan;
 use std::cell::RefCell;
 use std::rc::Rc;
-use tidegate_http::{BodyReader, Piece, RequestHead};
+use tidegate_http::{BodyReader, Coding, Piece, RequestHead};
 use tidegate_policy::{Edits, TemplateInput};
 use tidegate_route::Captures;
 
@@ -28,6 +29,11 @@ impl Request<'_> {
 
     pub(super) fn now_ms(&self) -> u64 {
         self.started_us / 1_000
+    }
+
+    /// The coding that the client likes most of those that the route compresses with.
+    pub(super) fn coding(&self, route: &Route) -> Option<Coding> {
+        route.compress.as_ref()?.choose(self.head)
     }
 
     /// What templates are filled in from.

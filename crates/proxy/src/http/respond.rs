@@ -7,6 +7,18 @@ use std::io::Write;
 use tidegate_http::reason;
 use tidegate_policy::Edits;
 
+/// How an answer's body is framed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Length {
+    /// The answer's `body` is all of it.
+    #[default]
+    Whole,
+    /// So many bytes follow.
+    Later(u64),
+    /// Chunks follow: nobody knows how many bytes.
+    Chunks,
+}
+
 /// An answer before it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Answer<'a> {
@@ -14,8 +26,7 @@ pub(crate) struct Answer<'a> {
     /// Field lines, each with its CR LF; no framing fields.
     pub(crate) fields: &'a [u8],
     pub(crate) body: &'a [u8],
-    /// Length of a body that follows later; `None`: `body` is all of it.
-    pub(crate) length: Option<u64>,
+    pub(crate) length: Length,
     pub(crate) to_head: bool,
     pub(crate) keep_alive: bool,
     /// What policies put on responses.
@@ -28,7 +39,11 @@ pub(crate) fn respond(client: &Client, now_ms: u64, answer: &Answer<'_>, out: &m
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status));
     put_fields(out, answer.fields, answer.edits);
     if answer.status != 204 && answer.status != 304 && answer.status >= 200 {
-        let _ = write!(out, "content-length: {}\r\n", answer.length.unwrap_or(answer.body.len() as u64));
+        let _ = match answer.length {
+            Length::Whole => write!(out, "content-length: {}\r\n", answer.body.len()),
+            Length::Later(length) => write!(out, "content-length: {length}\r\n"),
+            Length::Chunks => write!(out, "transfer-encoding: chunked\r\n"),
+        };
     }
     finish(client, (now_ms, answer.keep_alive), out);
     if !answer.to_head {
@@ -92,7 +107,7 @@ pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAns
         status,
         fields: &fields,
         body: body.as_bytes(),
-        length: None,
+        length: Length::Whole,
         to_head: failure.to_head,
         keep_alive: failure.keep_alive,
         edits: failure.edits,

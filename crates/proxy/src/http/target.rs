@@ -28,6 +28,10 @@ pub(super) fn to_target(
             let mut out = client.worker.buffers.take_write();
             let (keep, used) = keep(client, request);
             let edits = request.edits.borrow();
+            let canned = canned.coded(request.coding(route));
+            if let (Some(_), Some(compression)) = (canned.coding, &route.compress) {
+                compression.count(client.worker.id);
+            }
             respond_canned(client, request.now_ms(), (canned, request.to_head(), keep), (&edits, &mut out));
             note(client, request, (Some(index), canned.status, None, canned.body.len()));
             (write(client, out, keep), used)
@@ -90,7 +94,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         ends_at_ms: 0,
         retries: 0,
         response_edits: None,
-        coding: route.compress.as_ref().and_then(|compression| compression.choose(head)),
+        coding: request.coding(route),
         _bulkhead: bulkhead,
         body_limit: body_limit.unwrap_or(u64::MAX),
         mirror: route.mirror.filter(|_| !wants_websocket(head)),

@@ -2,6 +2,7 @@
 //! told as a problem and fails alone.
 
 use super::brokers::Brokers;
+use super::canned::Canned;
 use super::dto::*;
 use super::{TermsError, Trust, Upstream};
 use crate::access::AccessSink;
@@ -11,7 +12,6 @@ use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCo
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tidegate_http::reason;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
 use tidegate_resilience::Concurrency;
@@ -137,35 +137,6 @@ pub(crate) enum Target {
     Handler(Option<usize>),
 }
 
-/// An answer made once: status line and fields up to the first that differs.
-#[derive(Debug, Clone)]
-pub(crate) struct Canned {
-    pub(crate) status: u16,
-    pub(crate) head: Vec<u8>,
-    /// Where the fields begin in it.
-    pub(crate) fields_at: usize,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Canned {
-    pub(crate) fn new(status: u16, headers: &[(String, String)], body: &str) -> Canned {
-        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
-        let fields_at = head.len();
-        let mut typed = false;
-        for (name, value) in headers {
-            typed |= name.eq_ignore_ascii_case("content-type");
-            head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        if !typed && !body.is_empty() {
-            head.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-        }
-        if status != 204 && status != 304 {
-            head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
-        }
-        Canned { status, head, fields_at, body: body.as_bytes().to_vec() }
-    }
-}
-
 /// One use of a TypeScript policy.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -222,6 +193,9 @@ pub(crate) fn compile(
             Ok(steps) => {
                 compiled.compiled = steps.names().map(|name| name.map(|name| registry.policy(name))).collect();
                 compiled.compress = steps.compress().map(|plan| Compression::compile(plan, registry));
+                if let (Some(compression), Target::Respond(canned)) = (&compiled.compress, &mut compiled.target) {
+                    canned.compress(compression);
+                }
                 compiled.bulkhead = steps.bulkhead().map(|max| bulkhead(&compiled.name, max, before));
                 compiled.steps = steps;
             }

@@ -3,13 +3,15 @@
 //! budgets, counters) is carried over by name.
 
 mod brokers;
+mod canned;
 mod compile;
 mod dto;
 mod trust;
 mod upstream;
 
+pub(crate) use canned::Canned;
 pub use compile::Problem;
-pub(crate) use compile::{AuthService, Canned, Plan, Route, Script, Target, compile};
+pub(crate) use compile::{AuthService, Plan, Route, Script, Target, compile};
 pub(crate) use dto::{Durability, JwtDto, JwtKeyDto, ListenerDto, PlanDto, SharedSubscriptions, Transport};
 pub(crate) use trust::{TermsError, Trust};
 pub(crate) use upstream::Upstream;

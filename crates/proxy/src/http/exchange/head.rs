@@ -110,12 +110,13 @@ impl Exchange {
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
         let compression = self.plan.plan.routes[self.route].compress.as_ref();
-        if let (Some(coding), Some(compression)) = (facts.coding, compression)
+        if let Some(compression) = compression
             && compression.applies(head, facts)
         {
-            let edits = facts.response_edits.get_or_insert_default();
-            compression.edit(head, coding, edits);
-            self.response.encoder = compression.encoder(client.worker.id, coding).map(Box::new);
+            let encoder = facts.coding.and_then(|coding| compression.encoder(client.worker.id, coding));
+            let coding = facts.coding.filter(|_| encoder.is_some());
+            compression.edit(head, coding, facts.response_edits.get_or_insert_default());
+            self.response.encoder = encoder.map(Box::new);
         }
         let body = match (head.body, facts.version) {
             _ if self.response.encoder.is_some() => Body::Chunked,
