@@ -265,6 +265,21 @@ for (const [name, frames, reason] of floods) {
   })
 }
 
+test("a client that reads much may open its windows as often as it likes", async (t) => {
+  const client = await session()
+  t.teardown(() => client.destroy())
+  // Node opens both windows for each 32 KiB read: some 5,000 WINDOW_UPDATEs, and a PING beside each answer.
+  const goaways: number[] = []
+  client.on("goaway", (code) => goaways.push(code))
+  const sizes: number[] = []
+  for (let round = 0; round < 4; round++) {
+    const answers = Array.from({ length: 10 }, () => answer(client.request({ ":path": "/api/big" })))
+    for (const { body } of await Promise.all(answers)) sizes.push(body.length)
+    await new Promise((resolve) => client.ping(resolve))
+  }
+  t.deepEqual([goaways, sizes], [[], Array(40).fill(2_000_000)])
+})
+
 test("streams beyond SETTINGS_MAX_CONCURRENT_STREAMS are refused, the others and the connection are not", async (t) => {
   const socket = connect(gateway.port, "127.0.0.1")
   t.teardown(() => socket.destroy())

@@ -29,7 +29,12 @@ export const LIMITS = {
   topicLevels: [128, 1, 128, "levels of a topic or filter"],
   http2Streams: [128, 1, 100_000, "streams at the same time on one HTTP/2 connection"],
   http2ResetsPerSecond: [100, 1, 1_000_000, "streams that an HTTP/2 client takes back"],
-  http2ControlPerSecond: [1_000, 10, 1_000_000, "PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames"],
+  http2ControlPerSecond: [
+    1_000,
+    10,
+    1_000_000,
+    "PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames, besides ten for each frame that was sent",
+  ],
   maxConnectsPerSourcePerS: [
     0,
     0,

@@ -15,6 +15,8 @@ pub(super) struct Verdict {
     pub(super) flood: Cell<Option<Flood>>,
     /// Whether any stream has been answered.
     pub(super) answered: Cell<bool>,
+    /// Frames that streams sent since the last read.
+    pub(super) sent: Cell<u32>,
 }
 
 /// See the module.
@@ -47,6 +49,7 @@ impl AsyncRead for ClientIo {
         client.connection.bytes_in.set(client.connection.bytes_in.get() + new.len() as u64);
         client.is_at_end |= new.is_empty();
         let now = client.worker.clock.millis();
+        this.meter.sent(this.verdict.sent.take());
         let flood = this.meter.take(new, (now, this.verdict.answered.get()));
         if flood.is_some() {
             this.verdict.flood.set(flood);

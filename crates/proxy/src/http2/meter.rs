@@ -1,5 +1,7 @@
 //! Counts frames that cost us work and bring the client nothing, from their headers
 //! alone (RFC 9113 section 10.5). `h2` answers these frames before anybody is asked.
+//! A client that reads what it is sent opens windows and measures its path by PINGs, so
+//! that our own frames earn it some: a download is no flood, however fast.
 
 /// Bytes of the client's connection preface.
 const PREFACE: usize = 24;
@@ -37,6 +39,10 @@ pub(crate) struct Allowed {
 const FIRST_RESETS: u32 = 50;
 /// CONTINUATION frames of one head.
 const CONTINUATIONS: u32 = 20;
+/// Control frames that a frame of ours earns, as Envoy allows WINDOW_UPDATEs for each DATA frame.
+const EARNED: u32 = 10;
+/// Most that is kept of what was earned.
+const EARNED_MAX: u32 = 10_000;
 
 /// Follows the frames of one connection.
 pub(crate) struct Meter {
@@ -48,6 +54,8 @@ pub(crate) struct Meter {
     second: u64,
     resets: u32,
     control: u32,
+    /// Control frames that do not count, for what the client was sent.
+    earned: u32,
     first_resets: u32,
     continuations: u32,
 }
@@ -62,9 +70,15 @@ impl Meter {
             second: 0,
             resets: 0,
             control: 0,
+            earned: 0,
             first_resets: 0,
             continuations: 0,
         }
+    }
+
+    /// HEADERS and DATA frames that the client was sent.
+    pub(crate) fn sent(&mut self, frames: u32) {
+        self.earned = frames.saturating_mul(EARNED).saturating_add(self.earned).min(EARNED_MAX);
     }
 
     /// Takes bytes as they came; `answered`: whether any stream has been.
@@ -101,8 +115,8 @@ impl Meter {
                 self.resets += 1;
                 self.first_resets += u32::from(!answered);
             }
-            0x2 | 0x4 | 0x6 | 0x8 => self.control += 1,
-            0x0 if length == 0 && !ends_stream => self.control += 1,
+            0x2 | 0x4 | 0x6 | 0x8 => self.control(),
+            0x0 if length == 0 && !ends_stream => self.control(),
             _ => {}
         }
         if self.continuations > CONTINUATIONS {
@@ -112,6 +126,13 @@ impl Meter {
             return Some(Flood::Resets);
         }
         (self.control > self.allowed.control_per_second).then_some(Flood::Control)
+    }
+
+    fn control(&mut self) {
+        match self.earned.checked_sub(1) {
+            Some(left) => self.earned = left,
+            None => self.control += 1,
+        }
     }
 }
 
@@ -151,6 +172,19 @@ mod tests {
             assert_eq!(judge(&frame(9, 0, 1), 20, step, true), None);
             assert_eq!(judge(&frame(9, 0, 1), 21, step, true), Some(Flood::Continuations));
         }
+    }
+
+    #[test]
+    fn what_a_client_is_sent_earns_it_control_frames() {
+        let mut meter = Meter::new(ALLOWED);
+        meter.take(&[b'P'; PREFACE], (0, true));
+        for _ in 0..5_000 {
+            meter.sent(1);
+            (0..10).for_each(|_| assert_eq!(meter.take(&frame(8, 0, 4), (5, true)), None));
+        }
+        meter.sent(u32::MAX);
+        let flood = (0..20_000).position(|_| meter.take(&frame(6, 0, 8), (5, true)).is_some());
+        assert_eq!(flood, Some((EARNED_MAX + ALLOWED.control_per_second) as usize), "earned without end");
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::task::Context;
 use tidegate_http::{Body, BodyReader, HEADERS_MAX, parse_response};
 use tidegate_message::Limits;
 
+/// Longest payload of a DATA frame, unless the client asks for longer ones (RFC 9113 section 4.2).
+const FRAME_BYTES: usize = 16 << 10;
+
 /// How far the answer is.
 enum State {
     Head(SendResponse<Bytes>),
@@ -42,11 +45,13 @@ pub(super) struct Outward {
     pub(super) is_grpc: bool,
     /// Bytes of data that have been handed over.
     pub(super) sent: u64,
+    /// Frames that have been, about: long data leaves in several.
+    pub(super) frames: u32,
 }
 
 impl Outward {
     pub(super) const fn new(respond: SendResponse<Bytes>, (is_tunnel, to_head, is_grpc): (bool, bool, bool)) -> Self {
-        Outward { state: State::Head(respond), is_tunnel, to_head, is_grpc, sent: 0 }
+        Outward { state: State::Head(respond), is_tunnel, to_head, is_grpc, sent: 0, frames: 0 }
     }
 
     /// Whether the answer has begun.
@@ -141,6 +146,7 @@ impl Outward {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let ends = body == Body::None;
+        self.frames += 1;
         match respond.send_response(response, ends) {
             Ok(_) if ends => self.state = State::Done,
             // Chunk extensions are for upstreams; the driver writes none.
@@ -157,6 +163,7 @@ impl Outward {
             (used, (count, turn))
         });
         self.sent += count as u64;
+        self.frames += count.div_ceil(FRAME_BYTES) as u32;
         match turn {
             Turn::Sent => Ok(()),
             Turn::NeedMore if pipe.is_ended() && matches!(reader, BodyReader::UntilClose) => {

@@ -150,9 +150,9 @@ impl Stream {
         }
         let plan = self.parent.worker.plan();
         let pumped = self.outward.pump(&self.pipe, &plan.plan.bounds, cx);
-        if self.outward.has_begun() {
-            self.parent.verdict.answered.set(true);
-        }
+        let verdict = &self.parent.verdict;
+        verdict.answered.set(verdict.answered.get() || self.outward.has_begun());
+        verdict.sent.set(verdict.sent.get().saturating_add(std::mem::take(&mut self.outward.frames)));
         match pumped {
             Pumped::Finished => self.linger(cx),
             Pumped::Broken(reason) => {
