@@ -48,6 +48,11 @@ impl OptionList {
         self.push(number, &value.to_be_bytes()[skip..])
     }
 
+    /// Takes all of that number out; their bytes go with the list.
+    pub fn remove(&mut self, number: u16) {
+        self.entries.retain(|entry| entry.number != number);
+    }
+
     /// The first value of that number.
     pub fn get(&self, number: u16) -> Option<&[u8]> {
         self.iter().find_map(|(own, value)| (own == number).then_some(value))

@@ -5,6 +5,8 @@ use crate::{Block, Code, Head, Message, OptionList, OptionNumber, Token, Type, e
 
 /// Block of a request's body: 1,024 bytes, unless the endpoint wants smaller ones.
 const SZX: u8 = 6;
+/// How often an answer is fetched anew because it changed between its blocks.
+const RESTARTS_MAX: u8 = 2;
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub(crate) struct Transfer {
     wanted: Option<u8>,
     etag: Option<Vec<u8>>,
     echo: Option<Vec<u8>>,
+    restarts: u8,
 }
 
 impl Transfer {
@@ -59,6 +62,7 @@ impl Transfer {
             wanted: None,
             etag: None,
             echo: None,
+            restarts: 0,
         }
     }
 
@@ -67,7 +71,7 @@ impl Transfer {
     }
 
     /// The message that is to be sent now.
-    pub(crate) fn encode(&self, message_id: u16, token: Token) -> Vec<u8> {
+    pub(crate) fn encode(&mut self, message_id: u16, token: Token) -> Vec<u8> {
         let mut added = OptionList::new();
         let mut payload: &[u8] = &self.body;
         let size = self.block_size();
@@ -89,6 +93,9 @@ impl Transfer {
             let size = Block { num: 0, more: false, szx }.size();
             let block = Block { num: (self.collected.len() / size) as u32, more: false, szx };
             added.push_uint(OptionNumber::BLOCK2, block.to_uint());
+            // What the first block was validated by is no question of the later ones: they
+            // name the same representation (RFC 7959 section 2.4), of which 2.03 has no block.
+            self.options.remove(OptionNumber::ETAG);
         }
         if let Some(echo) = &self.echo {
             added.push(OptionNumber::ECHO, echo);
@@ -143,7 +150,14 @@ impl Transfer {
 
     fn collect(&mut self, message: &Message<'_>, block: Block) -> Option<Result<Answer, Failure>> {
         let etag = message.option(OptionNumber::ETAG).map(|option| option.value.to_vec());
-        // Section 2.4: another tag is another representation.
+        // Section 2.4: another tag is another representation, which is fetched from its
+        // beginning where that changes nothing.
+        if self.wanted.is_some() && self.etag != etag && self.is_safe() && self.restarts < RESTARTS_MAX {
+            self.restarts += 1;
+            self.collected.clear();
+            self.wanted = None;
+            return None;
+        }
         if block.offset() != self.collected.len() || (self.wanted.is_some() && self.etag != etag) {
             return Some(Err(Failure::Broken));
         }
@@ -160,6 +174,11 @@ impl Transfer {
         }
         let body = std::mem::take(&mut self.collected);
         self.done(message, body)
+    }
+
+    /// A method that may be repeated, without a body in blocks.
+    fn is_safe(&self) -> bool {
+        self.method == Code::GET || (self.method == Code::FETCH && self.sent == 0)
     }
 
     fn done(&self, message: &Message<'_>, body: Vec<u8>) -> Option<Result<Answer, Failure>> {

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use tidegate_coap::{
-    Answer, Arrival, Code, Endpoint, EndpointConfig, Event, Failure, Head, Message, OptionList, OptionNumber, Reply,
-    Requester, RequesterConfig, Token, Type, encode, encode_empty,
+    Answer, Arrival, Block, Code, Endpoint, EndpointConfig, Event, Failure, Head, Message, OptionList, OptionNumber,
+    Reply, Requester, RequesterConfig, Token, Type, encode, encode_empty,
 };
 
 const CONFIG: RequesterConfig = RequesterConfig {
@@ -236,4 +236,52 @@ fn what_is_forgotten_makes_room() {
     client.forget(0, 1);
     assert!(client.poll_output().is_some());
     assert!(!client.is_idle());
+}
+
+/// Answers the message that is out with a block, and gives back what it asked for.
+fn answer_block(client: &mut Requester, etag: &[u8], block: Block, payload: &[u8]) -> (bool, Option<u32>) {
+    let sent = client.poll_output().expect("a request");
+    let message = Message::decode(&sent, 64).expect("a request");
+    let mut options = OptionList::new();
+    options.push(OptionNumber::ETAG, etag).push_uint(OptionNumber::BLOCK2, block.to_uint());
+    let (kind, code) = (Type::Acknowledgement, Code::CONTENT);
+    let head = Head { kind, code, message_id: message.message_id, token: message.token };
+    let mut out = Vec::new();
+    encode(&mut out, &head, [&options, &OptionList::new()], payload);
+    client.handle_datagram(0, &out);
+    let asked = message.block(OptionNumber::BLOCK2).flatten().map(|block| block.num);
+    (message.option(OptionNumber::ETAG).is_some(), asked)
+}
+
+const fn block(num: u32, more: bool) -> Block {
+    Block { num, more, szx: 0 }
+}
+
+#[test]
+fn only_the_first_block_is_asked_for_with_the_tag_that_is_validated() {
+    let mut client = Requester::new(CONFIG);
+    let (method, mut options, body) = get();
+    options.push(OptionNumber::ETAG, b"old");
+    client.request(0, 1, (method, options, body));
+    assert_eq!(answer_block(&mut client, b"new", block(0, true), &[1; 16]), (true, None));
+    assert_eq!(answer_block(&mut client, b"new", block(1, false), &[2; 4]), (false, Some(1)));
+    assert_eq!(client.poll_done().expect("done").1.expect("an answer").body, [[1; 16].as_slice(), &[2; 4]].concat());
+}
+
+#[test]
+fn a_representation_that_changes_between_its_blocks_is_fetched_anew_a_few_times() {
+    let mut client = Requester::new(CONFIG);
+    client.request(0, 1, get());
+    assert_eq!(answer_block(&mut client, b"a", block(0, true), &[1; 16]).1, None);
+    assert_eq!(answer_block(&mut client, b"b", block(1, true), &[2; 16]).1, Some(1));
+    assert_eq!(answer_block(&mut client, b"b", block(0, true), &[3; 16]).1, None);
+    assert_eq!(answer_block(&mut client, b"b", block(1, false), &[4; 4]).1, Some(1));
+    assert_eq!(client.poll_done().expect("done").1.expect("an answer").body, [[3; 16].as_slice(), &[4; 4]].concat());
+
+    client.request(0, 2, get());
+    for tag in 0..3_u8 {
+        answer_block(&mut client, &[2 * tag], block(0, true), &[1; 16]);
+        answer_block(&mut client, &[2 * tag + 1], block(1, true), &[1; 16]);
+    }
+    assert_eq!(client.poll_done().expect("done").1.err(), Some(Failure::Broken));
 }
