@@ -371,6 +371,14 @@ export interface RetryPlan {
   readonly budgetMinPerSecond: number
   /** Also methods that are not idempotent. */
   readonly nonIdempotent: boolean
+  /** A second try beside the first; null: none. */
+  readonly hedge: HedgePlan | null
+}
+
+export interface HedgePlan {
+  /** Null: what was learnt. */
+  readonly afterMs: number | null
+  readonly percentile: number
 }
 
 /** One use of a TypeScript policy (rungs 1 to 4 of the ladder). */

@@ -3,8 +3,27 @@
  * timeout and within a budget of the active requests.
  */
 import Type, { type Static } from "typebox"
-import type { RetryPlan } from "../native/index.ts"
+import type { HedgePlan, RetryPlan } from "../native/index.ts"
 import { Ms, Percent } from "./step.ts"
+
+const HedgeSchema = Type.Union(
+  [
+    Type.Boolean(),
+    Type.Object(
+      {
+        afterMs: Type.Optional(Ms("wait for the first answer; default: what the percentile says")),
+        percentile: Type.Optional(
+          Type.Number({ minimum: 50, maximum: 99.9, description: "of the route's answers so far; default 95" }),
+        ),
+      },
+      { additionalProperties: false },
+    ),
+  ],
+  {
+    description:
+      "a late answer's request goes to a second endpoint too, the first good answer wins; idempotent methods, within the budget; default false",
+  },
+)
 
 export const RetrySchema = Type.Object(
   {
@@ -23,6 +42,7 @@ export const RetrySchema = Type.Object(
       Type.Integer({ minimum: 0, maximum: 10_000, description: "allowed in any case; default 10" }),
     ),
     nonIdempotent: Type.Optional(Type.Boolean({ description: "also POST and PATCH; default false" })),
+    hedge: Type.Optional(HedgeSchema),
   },
   { additionalProperties: false },
 )
@@ -39,5 +59,12 @@ export function toRetryPlan(options: RetryOptions): RetryPlan {
     budgetPercent: options.budgetPercent ?? 20,
     budgetMinPerSecond: options.budgetMinPerSecond ?? 10,
     nonIdempotent: options.nonIdempotent ?? false,
+    hedge: toHedgePlan(options.hedge),
   }
+}
+
+function toHedgePlan(options: RetryOptions["hedge"]): HedgePlan | null {
+  if (options === undefined || options === false) return null
+  const { afterMs = null, percentile = 95 } = options === true ? {} : options
+  return { afterMs, percentile }
 }

@@ -164,6 +164,13 @@ impl Steps {
         self.retry.as_ref()
     }
 
+    /// Goes on with what the steps of the plan before had learnt.
+    pub fn keep(&mut self, before: &Steps) {
+        if let (Some(own), Some(known)) = (self.retry.as_mut().and_then(Arc::get_mut), &before.retry) {
+            own.keep(known);
+        }
+    }
+
     /// Deadlines other than the route's own.
     pub const fn timeout(&self) -> Option<Timeout> {
         self.timeout

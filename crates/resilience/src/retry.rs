@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::{Backoff, RetryShare};
+use crate::{Backoff, Hedge, HedgePlan, RetryShare};
+use std::sync::Arc;
 
 /// `RetryPlan` of the plan.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -25,6 +26,9 @@ pub struct RetryPlan {
     pub budget_min_per_second: u32,
     /// Also methods that are not idempotent.
     pub non_idempotent: bool,
+    /// A second try beside the first.
+    #[serde(default)]
+    pub hedge: Option<HedgePlan>,
 }
 
 /// How a try failed.
@@ -41,10 +45,11 @@ pub enum Failure {
 }
 
 /// A compiled plan.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct RetryPolicy {
     plan: RetryPlan,
     classes: u8,
+    hedge: Option<Arc<Hedge>>,
 }
 
 const CLASSES: [&str; 7] = ["connect-failure", "reset", "timeout", "5xx", "gateway-error", "retriable-4xx", "429"];
@@ -54,7 +59,22 @@ impl RetryPolicy {
     pub fn new(plan: RetryPlan) -> Self {
         let class = |name: &String| CLASSES.iter().position(|class| class == name).map_or(0, |bit| 1 << bit);
         let classes = plan.on.iter().map(class).fold(0, |all, class| all | class);
-        RetryPolicy { plan, classes }
+        let hedge = plan.hedge.clone().map(|plan| Arc::new(Hedge::new(plan)));
+        RetryPolicy { plan, classes, hedge }
+    }
+
+    /// When a second try is made beside the first.
+    pub const fn hedge(&self) -> Option<&Arc<Hedge>> {
+        self.hedge.as_ref()
+    }
+
+    /// Goes on with what the policy before had learnt, if that was for the same plan.
+    pub fn keep(&mut self, before: &RetryPolicy) {
+        if let (Some(own), Some(known)) = (&mut self.hedge, &before.hedge)
+            && own.plan() == known.plan()
+        {
+            *own = Arc::clone(known);
+        }
     }
 
     /// Its plan.
@@ -74,6 +94,11 @@ impl RetryPolicy {
         // Where nothing was sent the method does not matter.
         let may_repeat = repeatable || self.plan.non_idempotent || failure == Failure::Connect;
         tries <= self.plan.attempts && may_repeat && self.classes & classes_of(failure) != 0
+    }
+
+    /// Whether it names this kind of failure.
+    pub const fn retries(&self, failure: Failure) -> bool {
+        self.classes & classes_of(failure) != 0
     }
 
     /// Milliseconds to wait before the next try. `Retry-After` of the response wins
@@ -112,6 +137,7 @@ mod tests {
             budget_percent: 20,
             budget_min_per_second: 10,
             non_idempotent: false,
+            hedge: None,
         })
     }
 

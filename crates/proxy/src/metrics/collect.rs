@@ -1,6 +1,6 @@
 //! What a scrape reads: every counter of every worker, under the names of the contract.
 
-use super::{POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
+use super::{HedgeOutcome, POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
 use crate::gateway::Shared;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -166,6 +166,12 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
                     &[("upstream", name), ("outcome", outcome)],
                     counter.value(),
                 );
+            }
+            for (outcome, counter) in HedgeOutcome::LABELS.into_iter().zip(&counters.hedges) {
+                if counter.value() > 0 {
+                    let labels = [("upstream", &**name), ("outcome", outcome)];
+                    count(into, "tidegate_upstream_hedges_total", &labels, counter.value());
+                }
             }
             let overflow = [("requests", &counters.overflow_requests), ("pending", &counters.overflow_pending)];
             for (reason, counter) in overflow.into_iter().filter(|(_, counter)| counter.value() > 0) {

@@ -83,12 +83,31 @@ pub(crate) struct UpstreamCounters {
     pub(crate) connects: Counter,
     pub(crate) reused: Counter,
     pub(crate) retries: [Counter; 3],
+    pub(crate) hedges: [Counter; 4],
     pub(crate) overflow_requests: Counter,
     pub(crate) overflow_pending: Counter,
 }
 
 /// The outcomes of `tidegate_upstream_retries_total`, in the order of the counters.
 pub(crate) const RETRY_OUTCOMES: [&str; 3] = ["success", "failure", "budget"];
+
+/// How a second try beside the first ended, in the order of the counters of
+/// `tidegate_upstream_hedges_total`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HedgeOutcome {
+    /// It answered first.
+    Won,
+    /// The first try did.
+    Lost,
+    /// It had no good answer.
+    Failed,
+    /// The budget of retries, or a limit, did not allow it.
+    Budget,
+}
+
+impl HedgeOutcome {
+    pub(crate) const LABELS: [&str; 4] = ["won", "lost", "failed", "budget"];
+}
 
 /// What a worker did for one protocol of the front.
 #[derive(Default, Debug)]

@@ -76,6 +76,10 @@ pub(crate) struct AuthService {
 }
 
 impl Plan {
+    pub(crate) fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| *route.name == *name)
+    }
+
     /// Whether somebody may come in by name and password.
     pub(crate) fn knows_users(&self) -> bool {
         !self.users.is_empty()
@@ -190,7 +194,12 @@ pub(crate) fn compile(
         let mut input = StepsInput { captures: table.capture_names(index), limits: &mut limits };
         compiled.scripts = steps.iter().filter_map(script_of).collect();
         match Steps::compile(&steps, &mut input) {
-            Ok(steps) => {
+            Ok(mut steps) => {
+                if steps.retry().is_some_and(|retry| retry.hedge().is_some())
+                    && let Some(known) = before.and_then(|plan| plan.route(&compiled.name))
+                {
+                    steps.keep(&known.steps);
+                }
                 compiled.compiled = steps.names().map(|name| name.map(|name| registry.policy(name))).collect();
                 compiled.compress = steps.compress().map(|plan| Compression::compile(plan, registry));
                 if let (Some(compression), Target::Respond(canned)) = (&compiled.compress, &mut compiled.target) {
@@ -264,7 +273,7 @@ pub(crate) fn compile(
 
 /// The bulkhead of a route: the one before, since its requests are still under way.
 fn bulkhead(name: &str, max: u32, before: Option<&Plan>) -> Arc<Concurrency> {
-    let known = before.and_then(|plan| plan.routes.iter().find(|route| *route.name == *name)?.bulkhead.clone());
+    let known = before.and_then(|plan| plan.route(name)?.bulkhead.clone());
     let bulkhead = known.unwrap_or_else(|| Arc::new(Concurrency::new(max)));
     bulkhead.set_max(max);
     bulkhead

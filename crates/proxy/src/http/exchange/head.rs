@@ -50,9 +50,13 @@ impl Exchange {
             if head.status == 101 {
                 return Some(self.upgraded(client, &head, &buffer[start + len..end]));
             }
+            if self.is_racing() && self.is_worth_a_retry(head.status) {
+                return Some(Step::Failed(Failure::Outdone));
+            }
             if let Some(again) = self.try_again(client, &head) {
                 return Some(Step::Failed(Failure::Again(again)));
             }
+            self.settle_hedge(client);
             let body_start = start + len;
             let Some(new_head) = self.head_received(client, &head) else {
                 return self.body_received((client, cx), buffer, (start, body_start, end));
@@ -69,6 +73,12 @@ impl Exchange {
             }
             return self.body_received((client, cx), buffer, (body_start, body_start, end));
         }
+    }
+
+    /// Whether the route's policy names this status among those it tries again for.
+    fn is_worth_a_retry(&self, status: u16) -> bool {
+        let retry = self.plan.plan.routes[self.route].steps.retry();
+        retry.is_some_and(|retry| retry.retries(RetryFailure::Status(status)))
     }
 
     /// Whether this answer is one that the route's policy tries again for.

@@ -10,7 +10,7 @@ pub(crate) use request::RequestSide;
 pub(crate) use response::ResponseSide;
 
 use super::failure::Flag;
-use super::forward::{self, Again, Facts, Link};
+use super::forward::{self, Again, Facts, Hedge, Link};
 use super::respond::{FailureAnswer, respond_failure};
 use crate::client::Client;
 use crate::worker::WorkerPlan;
@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     Body(DecodeError),
     /// It is tried again.
     Again(Again),
+    /// The second try may bring a better answer than this one.
+    Outdone,
 }
 
 /// What one look at both directions came to.
@@ -66,6 +68,8 @@ pub(crate) struct Exchange {
     pub(crate) is_probe: bool,
     pub(crate) retry_permit: Option<RetryPermit>,
     pub(crate) last_flag: Option<Flag>,
+    /// The second try beside this one, where the route makes one.
+    pub(crate) hedge: Option<Hedge>,
     pub(crate) _permit: Permit,
 }
 
@@ -103,6 +107,9 @@ impl Exchange {
         }
         if self.response.pending_at < self.response.pending.len() && !self.flush(client, cx) {
             return Step::Aborted(Flag::ClientGone);
+        }
+        if self.hedge.is_some() {
+            self.poll_hedge(client, cx);
         }
         match self.link.poll(cx) {
             Poll::Pending => return Step::Pending,
@@ -177,7 +184,7 @@ impl Exchange {
         let (status, text, flag) = match failure {
             Failure::Flag(flag) => (flag.status(), flag.text().to_owned(), Some(*flag)),
             Failure::Body(error) => (error.code, error.to_string(), None),
-            Failure::Again(_) => (500, String::new(), None),
+            Failure::Again(_) | Failure::Outdone => (500, String::new(), None),
         };
         if !self.request.is_complete || flag.is_none() {
             client.connection.lingers.set(true);

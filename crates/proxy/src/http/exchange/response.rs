@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub(crate) struct ResponseSide {
     /// Part of a head.
     pub(super) partial: Vec<u8>,
+    /// `partial` is a whole head, and what came with it.
+    pub(crate) is_heard: bool,
     /// What the client has not taken yet.
     pub(crate) pending: Vec<u8>,
     pub(super) pending_at: usize,
@@ -30,6 +32,13 @@ pub(crate) struct ResponseSide {
     pub(crate) body_bytes: u64,
     /// How long the upstream says that it keeps the connection, milliseconds.
     pub(super) kept_ms: u64,
+}
+
+impl ResponseSide {
+    /// Of a try that brought so much.
+    pub(crate) fn after(heard: Vec<u8>) -> ResponseSide {
+        ResponseSide { partial: heard, ..ResponseSide::default() }
+    }
 }
 
 impl Exchange {
@@ -49,12 +58,13 @@ impl Exchange {
             let mut buffer = client.worker.buffers.take();
             let start = HEADROOM + self.response.partial.len();
             let mut read = ReadBuf::new(&mut buffer[start..]);
-            let polled = Pin::new(stream).poll_read(cx, &mut read);
+            let is_heard = std::mem::take(&mut self.response.is_heard);
+            let polled = if is_heard { Poll::Ready(Ok(())) } else { Pin::new(stream).poll_read(cx, &mut read) };
             let end = start + read.filled().len();
             let step = match polled {
                 Poll::Pending => Some(Step::Pending),
                 Poll::Ready(Err(_)) => Some(self.failed(Flag::Terminated)),
-                Poll::Ready(Ok(())) if end == start => self.upstream_ended(client, cx),
+                Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),
                 Poll::Ready(Ok(())) => {
                     buffer[HEADROOM..start].copy_from_slice(&self.response.partial);
                     self.response.partial.clear();

@@ -4,11 +4,13 @@ use crate::client::Client;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Flag;
 use crate::outbound::{Outbound, Towards};
+use crate::worker::WorkerPlan;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tidegate_balance::EndpointIndex;
 use tidegate_resilience::Permit;
 use tidegate_upstream::{ConnectError, Connection, Place};
 
@@ -68,44 +70,50 @@ impl Link {
 
 /// Takes a pooled connection or opens one.
 pub(super) fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
-    let plan = Rc::clone(&exchange.plan);
-    let upstream = &plan.plan.upstreams[exchange.upstream];
-    let counters = &upstream.counters[usize::from(client.worker.id)];
     exchange.request.sent = 0;
     exchange.tried.add(exchange.endpoint);
     // After a failure a connection of unknown age would only fail again.
-    let side = &plan.upstreams[exchange.upstream];
-    let pool = &side.pools[exchange.endpoint as usize];
-    let pooled = if exchange.facts.retries == 0 { pool.take(client.worker.clock.millis()) } else { None };
-    exchange.link = match (pooled, upstream.endpoints.get(exchange.endpoint)) {
-        (Some(Connection { stream, place }), _) => {
-            counters.reused.add(1);
-            Link::Open { stream, place, is_reused: true }
-        }
-        (None, Some(endpoint)) => {
-            counters.connects.add(1);
-            match upstream.pending.take() {
-                Ok(pending) => {
-                    if upstream.places.is_full() {
-                        // A connection to another endpoint that nobody uses makes room.
-                        let _ = side.pools.iter().any(|pool| pool.make_room());
-                    }
-                    let to = Towards {
-                        address: endpoint.address,
-                        host: upstream.hosts.get(exchange.endpoint as usize).cloned().unwrap_or_default(),
-                        preamble: upstream.dialing.proxy.map_or_else(Vec::new, |version| version.header(client.ends())),
-                    };
-                    let (sources, worker, dialing) =
-                        (Rc::clone(pool), Rc::clone(&client.worker), upstream.dialing.clone());
-                    let acquiring = async move { sources.acquire(&worker, &to, &dialing).await };
-                    Link::connect(acquiring, (wait_ms, pending))
-                }
-                Err(_) => {
-                    counters.overflow_pending.add(1);
-                    Link::Refused(Flag::Overflow)
-                }
-            }
-        }
-        (None, None) => Link::Refused(Flag::NoHealthy),
+    let way = Way { wait_ms, may_reuse: exchange.facts.retries == 0 };
+    exchange.link = link_to(client, (&exchange.plan, exchange.upstream, exchange.endpoint), way);
+}
+
+/// How a connection is come by.
+pub(super) struct Way {
+    pub(super) wait_ms: u64,
+    pub(super) may_reuse: bool,
+}
+
+/// A link to an endpoint: of the pool, or being opened.
+pub(super) fn link_to(
+    client: &Client,
+    (plan, index, endpoint): (&WorkerPlan, usize, EndpointIndex),
+    Way { wait_ms, may_reuse }: Way,
+) -> Link {
+    let upstream = &plan.plan.upstreams[index];
+    let counters = &upstream.counters[usize::from(client.worker.id)];
+    let side = &plan.upstreams[index];
+    let pool = &side.pools[endpoint as usize];
+    let pooled = if may_reuse { pool.take(client.worker.clock.millis()) } else { None };
+    if let Some(Connection { stream, place }) = pooled {
+        counters.reused.add(1);
+        return Link::Open { stream, place, is_reused: true };
+    }
+    let Some(known) = upstream.endpoints.get(endpoint) else { return Link::Refused(Flag::NoHealthy) };
+    counters.connects.add(1);
+    let Ok(pending) = upstream.pending.take() else {
+        counters.overflow_pending.add(1);
+        return Link::Refused(Flag::Overflow);
     };
+    if upstream.places.is_full() {
+        // A connection to another endpoint that nobody uses makes room.
+        let _ = side.pools.iter().any(|pool| pool.make_room());
+    }
+    let to = Towards {
+        address: known.address,
+        host: upstream.hosts.get(endpoint as usize).cloned().unwrap_or_default(),
+        preamble: upstream.dialing.proxy.map_or_else(Vec::new, |version| version.header(client.ends())),
+    };
+    let (sources, worker, dialing) = (Rc::clone(pool), Rc::clone(&client.worker), upstream.dialing.clone());
+    let acquiring = async move { sources.acquire(&worker, &to, &dialing).await };
+    Link::connect(acquiring, (wait_ms, pending))
 }

@@ -2,11 +2,13 @@
 
 mod account;
 mod facts;
+mod hedge;
 mod link;
 mod retry;
 
 pub(crate) use account::{account, failed, opened};
 pub(crate) use facts::{Facts, Outgoing};
+pub(crate) use hedge::Hedge;
 pub(crate) use link::Link;
 pub(crate) use retry::{Again, plan_retry, recover};
 
@@ -134,9 +136,11 @@ pub(crate) fn start(
         is_probe,
         retry_permit: None,
         last_flag: None,
+        hedge: None,
         _permit: permit,
     });
     open(&mut exchange, client, 0);
+    hedge::plan_hedge(&mut exchange);
     set_deadline(&exchange, client, now);
     Ok((exchange, used))
 }

@@ -25,12 +25,19 @@ pub(crate) struct Again {
 /// Tries again where that does no harm. `false`: the failure stands.
 pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure) -> Result<(), Failure> {
     let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
+    let is_over = matches!(failure, Failure::Body(_) | Failure::Flag(Flag::ClientGone | Flag::TotalTimeout));
+    if exchange.is_racing() && !is_over {
+        report(exchange, client, false);
+        exchange.fall_back(client);
+        set_deadline(exchange, client, client.worker.clock.millis());
+        return Ok(());
+    }
     let again = match failure {
         Failure::Again(again) => {
             report(exchange, client, false);
             Some(again)
         }
-        Failure::Body(_) => return Err(failure),
+        Failure::Body(_) | Failure::Outdone => return Err(failure),
         Failure::Flag(flag) => {
             let kind = match flag {
                 Flag::ConnectFailure | Flag::ConnectTimeout => RetryFailure::Connect,
