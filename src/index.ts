@@ -63,4 +63,5 @@ export {
   source,
   topic,
   toTopic,
+  user,
 } from "./route/index.ts"

@@ -18,6 +18,8 @@ export interface Match {
   /** Topic filter with `+` and `#`. */
   readonly topic?: string
   readonly clientId?: TextMatch
+  /** The user that authenticated: with a CONNECT, or by certificate. */
+  readonly user?: TextMatch
   readonly protocol?: string | readonly string[]
   /** CIDR or address of the peer. */
   readonly source?: string | readonly string[]

@@ -237,6 +237,7 @@ export interface MatchPlan {
   /** Topic filter with `+` and `#`. */
   readonly topic: string | null
   readonly clientId: TextPlan | null
+  readonly user: TextPlan | null
   /** CIDRs. */
   readonly source: readonly string[]
   readonly sni: string | null

@@ -13,6 +13,7 @@ export class MatchBuilder implements Match {
   declare readonly query?: Readonly<Record<string, TextMatch | true>>
   declare readonly topic?: string
   declare readonly clientId?: TextMatch
+  declare readonly user?: TextMatch
   declare readonly protocol?: string | readonly string[]
   declare readonly source?: string | readonly string[]
   declare readonly sni?: string
@@ -51,6 +52,10 @@ export class MatchBuilder implements Match {
     return new MatchBuilder({ ...this, clientId })
   }
 
+  withUser(user: TextMatch): MatchBuilder {
+    return new MatchBuilder({ ...this, user })
+  }
+
   withProtocol(...protocol: string[]): MatchBuilder {
     return new MatchBuilder({ ...this, protocol })
   }
@@ -82,6 +87,8 @@ export const query = (name: string, value: TextMatch | true = true): MatchBuilde
 /** Topic filter with `+` and `#`. */
 export const topic = (filter: string): MatchBuilder => none.withTopic(filter)
 export const clientId = (value: TextMatch): MatchBuilder => none.withClientId(value)
+/** The user that authenticated: with a CONNECT, or by certificate. */
+export const user = (value: TextMatch): MatchBuilder => none.withUser(value)
 export const protocol = (...values: string[]): MatchBuilder => none.withProtocol(...values)
 /** CIDRs or addresses of the peer. */
 export const source = (...cidrs: string[]): MatchBuilder => none.withSource(...cidrs)

@@ -35,6 +35,7 @@ export function toMatchPlan(match: Match): MatchPlan {
     query: toValuePlans(match.query, (name) => name),
     topic: match.topic ?? null,
     clientId: match.clientId === undefined ? null : toTextPlan(match.clientId),
+    user: match.user === undefined ? null : toTextPlan(match.user),
     source: list(match.source).map(toCidr),
     sni: match.sni?.toLowerCase() ?? null,
     certificate: match.certificate === undefined ? null : toCertificatePlan(match.certificate),
@@ -60,6 +61,7 @@ export function matchFaults(match: Match): readonly MatchFault[] {
   if (match.path !== undefined) fault("path", pathFault(match.path))
   if (match.topic !== undefined) fault("topic", topicFilterFault(match.topic))
   if (match.clientId !== undefined) fault("clientId", textFault(match.clientId))
+  if (match.user !== undefined) fault("user", textFault(match.user))
   for (const [name, value] of Object.entries(match.header ?? {})) fault(`header.${name}`, valueFault(value))
   for (const [name, value] of Object.entries(match.query ?? {})) fault(`query.${name}`, valueFault(value))
   if (typeof match.certificate === "object") {

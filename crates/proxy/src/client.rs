@@ -224,6 +224,22 @@ impl Client {
         self.worker.connections.set_deadline(&self.connection, now + after_ms);
     }
 
+    /// Its connection ends with its identity, `until` in seconds since 1970. Counts from the next deadline on.
+    pub(crate) fn limit_to(&self, until: Option<u64>) {
+        let epoch = self.worker.clock.epoch_ms();
+        let ends_at = until.map_or(u64::MAX, |until| until.saturating_mul(1_000).saturating_sub(epoch));
+        self.connection.limit_to(ends_at);
+    }
+
+    /// Whether its identity has ended; counted.
+    pub(crate) fn has_expired(&self) -> bool {
+        let is_over = self.connection.has_expired(self.worker.clock.millis());
+        if is_over {
+            self.worker.counters.auth(self.protocol, "expired");
+        }
+        is_over
+    }
+
     /// Closes so that what was written arrives: no more from us, then a short look at
     /// what the client still sends (RFC 9112 section 9.6).
     pub(crate) async fn close(self: Box<Self>) {

@@ -10,7 +10,7 @@ use crate::certificate::CertificatePattern;
 use crate::host::HostPattern;
 use crate::path::PathPattern;
 use crate::text::TextPattern;
-use crate::{MatchPlan, RouteError, ValuePlan, filter_matches, valid_filter};
+use crate::{MatchPlan, RouteError, TextPlan, ValuePlan, filter_matches, valid_filter};
 
 /// A compiled condition: every part that was given must hold.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,7 @@ pub(crate) struct Rest {
     pub(crate) headers: Box<[Named]>,
     pub(crate) query: Box<[Named]>,
     pub(crate) client_id: Option<TextPattern>,
+    user: Option<TextPattern>,
     source: Box<[IpNet]>,
     sni: Option<HostPattern>,
     certificate: Option<CertificatePattern>,
@@ -86,13 +87,16 @@ impl Condition {
 impl Rest {
     fn compile(plan: &MatchPlan) -> Result<Self, RouteError> {
         let named = |plans: &[ValuePlan]| plans.iter().map(Named::compile).collect::<Result<_, _>>();
-        let client_id = plan.client_id.as_ref().map(|text| TextPattern::compile(text.kind, &text.value));
+        let text = |plan: &Option<TextPlan>| {
+            plan.as_ref().map(|text| TextPattern::compile(text.kind, &text.value)).transpose()
+        };
         Ok(Rest {
             protocols: plan.protocols.iter().try_fold(0, |bits, label| Ok(bits | protocol_bit(label)?))?,
             methods: plan.methods.iter().map(|method| method.to_ascii_uppercase().into_bytes().into()).collect(),
             headers: named(&plan.headers)?,
             query: named(&plan.query)?,
-            client_id: client_id.transpose()?,
+            client_id: text(&plan.client_id)?,
+            user: text(&plan.user)?,
             source: plan.source.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
             sni: plan.sni.as_deref().map(HostPattern::compile).transpose()?,
             certificate: plan.certificate.as_ref().map(CertificatePattern::compile).transpose()?,
@@ -125,6 +129,10 @@ impl Rest {
     }
 
     fn peer_mismatch<V: View>(&self, view: &V) -> Option<&'static str> {
+        let user = |pattern: &TextPattern| pattern.matches(view.peer().user.as_deref().map(str::as_bytes));
+        if !self.user.as_ref().is_none_or(user) {
+            return Some("user differs");
+        }
         // A dual-stack socket shows IPv4 peers as mapped addresses.
         let inside = |nets: &[IpNet], address: IpAddr| nets.iter().any(|net| net.contains(&address));
         if !self.source.is_empty() && !inside(&self.source, view.peer().address.ip().to_canonical()) {

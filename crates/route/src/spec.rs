@@ -35,6 +35,8 @@ pub struct MatchPlan {
     pub topic: Option<String>,
     /// Condition on the MQTT client identifier.
     pub client_id: Option<TextPlan>,
+    /// Condition on the user that authenticated.
+    pub user: Option<TextPlan>,
     /// CIDRs or plain addresses.
     pub source: Vec<String>,
     /// Server name of the TLS ClientHello; may start with `*.`.

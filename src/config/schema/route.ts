@@ -14,6 +14,7 @@ export const MatchSchema = Exact({
   query: Type.Optional(Type.Record(Type.String(), TextOrPresent)),
   topic: Type.Optional(Type.String({ minLength: 1 })),
   clientId: Type.Optional(Text),
+  user: Type.Optional(Text),
   protocol: Type.Optional(OneOrMany),
   source: Type.Optional(OneOrMany),
   sni: Type.Optional(Type.String({ minLength: 1 })),

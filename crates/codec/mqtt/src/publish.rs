@@ -8,7 +8,7 @@ use crate::reason;
 use crate::rules::{coded, ensure, malformed, protocol, short};
 use crate::text::topic_name;
 use tidegate_kit::{DecodeError, Reader, put_prefixed, put_u16};
-use tidegate_message::{Limits, Qos};
+use tidegate_message::{Limits, MessageBuilder, Protocol, Qos};
 
 /// A message on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,14 @@ impl<'a> Publish<'a> {
             self.properties.put(out);
         }
         out.extend_from_slice(self.payload);
+    }
+
+    /// As a message under `topic`, the one that its alias stands for.
+    pub fn message<'m>(&'m self, topic: &'m str, now: u64) -> MessageBuilder<'m> {
+        let mut message = MessageBuilder::new(Protocol::Mqtt, topic, self.payload);
+        (message.qos, message.retain) = (self.qos, self.retain);
+        (message.expires_at, message.properties) = (expires_at(self.properties, now), kept(self.properties));
+        message
     }
 
     /// The topic alias, where there is one.

@@ -38,6 +38,7 @@ enum Woken {
 
 /// Serves a connection whose first bytes are `first`, as the user it has logged in as.
 pub(crate) async fn serve_stream(client: Box<Client>, first: Option<Input>, (transport, access): (Transport, Access)) {
+    client.limit_to(access.until);
     let streams = client.worker.coap.streams.of(&client);
     let (peer, line) = streams.open(&client, transport, access);
     let bounds = client.worker.plan().plan.bounds;
@@ -59,6 +60,11 @@ impl Stream {
         while alive {
             alive = match self.wait().await {
                 Woken::Input(input) => self.take(input),
+                Woken::Late if self.client.has_expired() => {
+                    self.streams.server.borrow_mut().endpoint.abort_stream(self.peer, "the identity has ended");
+                    self.flush();
+                    false
+                }
                 Woken::Late => self.is_there(),
                 Woken::Asked => {
                     self.is_released = true;

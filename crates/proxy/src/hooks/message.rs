@@ -25,7 +25,7 @@ pub(crate) fn intercept(
     plan: &Rc<WorkerPlan>,
     (publisher, message): (&Publisher, &MessageBuilder<'_>),
 ) -> Option<Publishing> {
-    let first = seek(worker, plan, (publisher, message, (0, 0)))?;
+    let first = first(worker, plan, (publisher, message))?;
     let Some(message) = message.clone().build() else {
         return Some(Publishing::Done(Published::New(Outcome::InvalidTopic)));
     };
@@ -33,12 +33,24 @@ pub(crate) fn intercept(
     Some(Publishing::Later(Box::pin(asked(worker, plan, (publisher, message, first)))))
 }
 
-/// The next script that has something to say: its hook, and where it stands there.
+/// Where somebody who has to be asked about a publish stands: its hook, and the place there.
+pub(crate) type First = (usize, Standing);
+
+/// The first who has to be asked about a publish.
+pub(crate) fn first(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (publisher, message): (&Publisher, &MessageBuilder<'_>),
+) -> Option<First> {
+    seek(worker, plan, (publisher, message, (0, 0)))
+}
+
+/// The next script that has something to say.
 fn seek(
     worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
     (publisher, message, (hook, at)): (&Publisher, &MessageBuilder<'_>, (usize, usize)),
-) -> Option<(usize, Standing)> {
+) -> Option<First> {
     let hooks = &plan.plan.hooks;
     let both = [("authorize", &hooks.authorize), ("publish", &hooks.publish)];
     for (place, (name, scripts)) in both.into_iter().enumerate().skip(hook) {
@@ -60,33 +72,46 @@ fn seek(
 async fn asked(
     worker: Rc<Worker>,
     plan: Rc<WorkerPlan>,
-    (publisher, mut message, first): (Publisher, Message, (usize, Standing)),
+    (publisher, mut message, first): (Publisher, Message, First),
 ) -> Published {
-    let mut next = Some(first);
-    while let Some((hook, standing)) = next {
-        let at = standing.at + 1;
-        let fate = match standing.decided().await {
-            Ok(Some(decided)) => judge((&decided.decision, decided.payload.as_deref()), &mut message),
-            Ok(None) => Fate::GoesOn,
-            Err(()) => Fate::Refused(Outcome::Busy),
-        };
-        match fate {
-            Fate::GoesOn => {}
-            Fate::Dropped => return swallow(&worker, &publisher, &message),
-            Fate::Refused(outcome) => {
-                worker.counters.of(message.protocol).refused.add(1);
-                if outcome == Outcome::Forbidden {
-                    worker.counters.auth(message.protocol, "publish-forbidden");
-                }
-                return Published::New(outcome);
-            }
+    match ask(&worker, &plan, (&publisher, &mut message, first)).await {
+        Fate::GoesOn => {}
+        Fate::Dropped => return swallow(&worker, &publisher, &message),
+        Fate::Refused(outcome) => {
+            worker.counters.of(message.protocol).refused.add(1);
+            return Published::New(outcome);
         }
-        next = seek(&worker, &plan, (&publisher, &builder(&message), (hook, at)));
     }
     match go_on(&worker, &plan, (&publisher, builder(&message))) {
         Publishing::Done(published) => published,
         Publishing::Later(later) => later.await,
     }
+}
+
+/// Asks one after the other, from the first on.
+pub(crate) async fn ask(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (publisher, message, first): (&Publisher, &mut Message, First),
+) -> Fate {
+    let mut next = Some(first);
+    while let Some((hook, standing)) = next {
+        let at = standing.at + 1;
+        let fate = match standing.decided().await {
+            Ok(Some(decided)) => judge((&decided.decision, decided.payload.as_deref()), message),
+            Ok(None) => Fate::GoesOn,
+            Err(()) => Fate::Refused(Outcome::Busy),
+        };
+        match fate {
+            Fate::GoesOn => next = seek(worker, plan, (publisher, &builder(message), (hook, at))),
+            Fate::Refused(Outcome::Forbidden) => {
+                worker.counters.auth(message.protocol, "publish-forbidden");
+                return fate;
+            }
+            Fate::Refused(_) | Fate::Dropped => return fate,
+        }
+    }
+    Fate::GoesOn
 }
 
 /// What a decision means for a publish, which it may change.

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use client::{Terms, authenticate, connect, disconnected};
 pub(crate) use deliver::{Held, intercept};
-pub(crate) use message::{Fate, changed, intercept as intercept_publish, judge};
+pub(crate) use message::{Fate, First, ask, changed, first, intercept as intercept_publish, judge};
 pub(crate) use payloads::Payloads;
 pub(crate) use subscribe::{Subscription, subscribe};
 pub(crate) use view::{HookView, flag};

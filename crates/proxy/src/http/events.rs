@@ -65,6 +65,7 @@ impl Drop for Subscribed {
 
 /// Streams a filter until one side ends it.
 pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (String, ReplyTo, Access)) {
+    client.limit_to(access.until);
     let subscribed = Subscribed::new(&client, access, client.protocol);
     if let Err(outcome) = subscribed.subscribe(&filter, Qos::AtLeastOnce).await {
         drop(subscribed);
@@ -129,7 +130,7 @@ async fn next(client: &mut Client, queue: &StreamQueue) -> Option<Option<Queued>
             return Poll::Ready(Some(Some(queued)));
         }
         if client.connection.timed_out.get() {
-            return Poll::Ready(Some(None));
+            return Poll::Ready((!client.has_expired()).then_some(None));
         }
         match client.poll_input(cx) {
             Poll::Pending => Poll::Pending,

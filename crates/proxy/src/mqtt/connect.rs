@@ -6,7 +6,7 @@ use super::serve::Connection;
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
-use crate::worker::{Level, WorkerPlan};
+use crate::worker::{Level, Worker, WorkerPlan};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Connect as Placed, ConnectRequest, Connected, Will};
@@ -21,8 +21,9 @@ pub(crate) struct Connecting {
     receive_maximum: u16,
     will: Option<Will>,
     credentials: Option<(String, Vec<u8>)>,
-    /// The route and the upstream whose broker serves it, and its bytes.
-    relayed: Option<((usize, usize), Version, Vec<u8>)>,
+    /// Its bytes, where a broker of an upstream may have to get them.
+    packet: Vec<u8>,
+    has_method: bool,
     /// It asked for a method of enhanced authentication that is not there.
     wants_method: bool,
     /// What enhanced authentication came to.
@@ -34,8 +35,8 @@ pub(crate) struct Connecting {
 }
 
 impl Connecting {
-    /// `broker`: the route and upstream of its broker, with the whole CONNECT.
-    pub(crate) fn new(connect: &Connect<'_>, broker: Option<((usize, usize), &[u8])>) -> Self {
+    /// `packet`: the whole of it. `is_relayed`: to a broker of an upstream.
+    pub(crate) fn new(connect: &Connect<'_>, packet: &[u8], is_relayed: bool) -> Self {
         let will = connect.will.as_ref().and_then(|will| {
             let (message, expiry) = will.message();
             Some(Will { message: message.build()?, expiry, delay: will.delay() })
@@ -47,10 +48,11 @@ impl Connecting {
             receive_maximum: connect.receive_maximum(),
             will,
             credentials: connect.user_name.map(|user| (user.to_owned(), connect.password.unwrap_or_default().to_vec())),
-            wants_method: broker.is_none()
+            wants_method: !is_relayed
                 && connect.auth_method().is_some_and(|method| super::enhanced::method(method).is_none()),
             proven: None,
-            relayed: broker.map(|(to, bytes)| (to, connect.version, bytes.to_vec())),
+            packet: packet.to_vec(),
+            has_method: connect.auth_method().is_some(),
             version: connect.version,
             keep_alive: connect.keep_alive,
             wants_response_information: connect.wants_response_information(),
@@ -81,6 +83,7 @@ impl Connecting {
             return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
         }
         let plan = worker.plan();
+        let asked_as = self.client_id.clone();
         let mut terms = Terms::default();
         if !plan.plan.hooks.connect.is_empty() {
             let asked = hooks::connect(&worker, &plan, &self.view(&connection.client.peer, "connect")).await;
@@ -92,33 +95,25 @@ impl Connecting {
         if let Some(client_id) = terms.client_id.take() {
             self.client_id = Some((&*client_id).into());
         }
-        if let (Some(name), Some(((_, upstream), ..))) = (&terms.upstream, &mut self.relayed) {
-            let Some(other) = plan.plan.upstreams.iter().position(|known| known.name == *name && known.is_broker)
-            else {
-                worker.log(Level::Warn, &format!("onConnect: there is no upstream {name} of protocol mqtt"));
-                return refuse(connection, reason::SERVER_UNAVAILABLE);
-            };
-            *upstream = other;
-        }
         self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
         connection.client.peer.tenant = terms.tenant.take();
         let access = match self.identity(connection, &plan).await {
             Ok(access) => access,
             Err(refusal) => return refuse_because(connection, &refusal),
         };
-        let id = self.client_id.as_deref().unwrap_or_default();
-        if let Some((to, version, bytes)) = self.relayed {
-            let wanted = Wanted { client_id: id, peer: &connection.client.peer };
-            let Some(relay) = relay::open(connection, to, (wanted, version, &bytes)).await else {
-                return refuse(connection, reason::SERVER_UNAVAILABLE);
-            };
-            connection.publisher.access = Access { client_id: self.client_id, ..access };
-            *connection.client.connection.client_id.borrow_mut() =
-                connection.publisher.access.client_id.as_deref().map(Box::from);
-            connection.relay = Some(Box::new(relay));
-            connection.link.session.borrow_mut().relay();
-            worker.connections.set_deadline(&connection.client.connection, 0);
-            return true;
+        if plan.plan.brokers.is_some() {
+            let peer = self.known_as(&connection.client.peer, &access);
+            let topic = self.will_topic.as_deref();
+            let wanted = Wanted { client_id: asked_as.as_deref().unwrap_or_default(), peer: &peer, topic };
+            if let Some((route, upstream)) = connection.broker_of(&wanted) {
+                let Some(upstream) = broker_named(&worker, terms.upstream.as_deref(), upstream) else {
+                    return refuse(connection, reason::SERVER_UNAVAILABLE);
+                };
+                return self.hand_over(connection, (route, upstream), (access, peer)).await;
+            }
+            if self.has_method && self.proven.is_none() {
+                return refuse(connection, reason::BAD_AUTHENTICATION_METHOD);
+            }
         }
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
@@ -173,6 +168,33 @@ impl Connecting {
 }
 
 impl Connecting {
+    /// The peer with the user that it has proven to be; where nobody asks for proof, with
+    /// the one that it says.
+    fn known_as(&self, peer: &Peer, access: &Access) -> Peer {
+        let said = self.credentials.as_ref().map(|(user, _)| &**user);
+        Peer { user: access.user.as_deref().or(said).map(Box::from), ..peer.clone() }
+    }
+
+    /// Hands the client to a broker of an upstream.
+    async fn hand_over(self, connection: &mut Connection, to: (usize, usize), (access, peer): (Access, Peer)) -> bool {
+        let id = self.client_id.as_deref().unwrap_or_default();
+        let wanted = Wanted { client_id: id, peer: &peer, topic: self.will_topic.as_deref() };
+        let Some(relay) = relay::open(connection, to, (wanted, self.version, &self.packet)).await else {
+            let mut session = connection.link.session.borrow_mut();
+            session.refuse(reason::SERVER_UNAVAILABLE, &mut connection.link.out.borrow_mut());
+            return false;
+        };
+        *connection.client.connection.client_id.borrow_mut() = self.client_id.as_deref().map(Box::from);
+        connection.publisher.access = Access { client_id: self.client_id, ..access };
+        connection.publisher.peer = peer;
+        connection.relay = Some(Box::new(relay));
+        connection.link.session.borrow_mut().relay();
+        connection.client.limit_to(connection.publisher.access.until);
+        // Its broker watches the keep-alive.
+        connection.client.worker.connections.set_deadline(&connection.client.connection, 0);
+        true
+    }
+
     /// The CONNECT as hooks see it.
     fn view<'v>(&'v self, peer: &'v Peer, hook: &'static str) -> HookView<'v> {
         let version = [&b"3.1"[..], b"3.1.1", b"5"];
@@ -238,6 +260,17 @@ impl Connecting {
     }
 }
 
+/// The upstream that `onConnect` named instead of the route's. `None`: there is no such one.
+fn broker_named(worker: &Worker, name: Option<&str>, upstream: usize) -> Option<usize> {
+    let Some(name) = name else { return Some(upstream) };
+    let plan = worker.plan();
+    let other = plan.plan.upstreams.iter().position(|known| *known.name == *name && known.is_broker);
+    if other.is_none() {
+        worker.log(Level::Warn, &format!("onConnect: there is no upstream {name} of protocol mqtt"));
+    }
+    other
+}
+
 /// CONNACK with what a hook refuses with.
 fn refuse_because(connection: &Connection, refusal: &Refusal) -> bool {
     let mut session = connection.link.session.borrow_mut();
@@ -260,7 +293,7 @@ fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepte
 
 /// Gives a claim up when the connection goes away while it waits.
 struct Abandon<'w> {
-    worker: &'w crate::worker::Worker,
+    worker: &'w Worker,
     claim: Option<u64>,
 }
 

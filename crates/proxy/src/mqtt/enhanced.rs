@@ -7,7 +7,6 @@ use super::serve::Connection;
 use crate::auth::scram::{Exchange, METHOD, Verifier};
 use crate::auth::{Claimed, TOKEN_METHOD};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use std::rc::Rc;
 use tidegate_broker::Access;
 use tidegate_message::Protocol;
 use tidegate_mqtt::{Auth, PropertiesBuf, Property, reason};
@@ -139,14 +138,9 @@ impl Connection {
 
     /// The connection ends with its identity.
     pub(crate) fn limit_to(&mut self, until: Option<u64>) {
-        let worker = Rc::clone(&self.client.worker);
-        let now = worker.clock.millis();
-        self.expires_at = until.map(|until| until.saturating_mul(1_000).saturating_sub(worker.clock.epoch_ms()));
-        let deadline = self.link.session.borrow().deadline();
-        match self.expires_at.into_iter().chain(deadline).min() {
-            Some(deadline) => self.client.deadline(now, deadline.saturating_sub(now)),
-            None => worker.connections.set_deadline(&self.client.connection, 0),
-        }
+        self.client.limit_to(until);
+        let deadline = self.link.session.borrow().deadline().unwrap_or(0);
+        self.client.worker.connections.set_deadline(&self.client.connection, deadline);
     }
 
     /// Who a token says it is.

@@ -4,13 +4,13 @@
 use super::connect::Connecting;
 use super::enhanced;
 use super::filters::Grants;
-use super::relay::Wanted;
+use super::relay::{Asked, Wanted};
 use super::serve::Connection;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
 use std::pin::Pin;
 use tidegate_broker::{Leave, Options, Published, Received};
-use tidegate_message::Qos;
+use tidegate_message::{Peer, Qos};
 use tidegate_mqtt::{Ack, AckKind, Connect, Event, Incoming, Unsubscribe, reason};
 
 /// What became of the bytes in hand.
@@ -34,6 +34,8 @@ pub(crate) enum Later {
     Subscribe(u16, Grants),
     /// Filters that policies have to be asked about.
     Asked(u16, Vec<(Box<str>, Options)>),
+    /// A packet of a proxied client that policies have to be asked about.
+    Passing(Box<Asked>),
 }
 
 impl Later {
@@ -54,12 +56,16 @@ impl Later {
                 connection.settle(packet_id, grants).await;
                 true
             }
+            Later::Passing(asked) => asked.run(connection).await,
         }
     }
 }
 
 /// Handles the first packet of `bytes`.
 pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
+    if connection.relay.is_some() {
+        return connection.pass(bytes);
+    }
     let now = connection.client.worker.clock.millis();
     let received = {
         let link = &connection.link;
@@ -131,10 +137,12 @@ impl Connection {
         let used = whole.len();
         match event {
             Event::Connect(connect) => {
-                let broker = self.broker_of(&connect).map(|to| (to, whole));
-                let connecting = Box::new(Connecting::new(&connect, broker));
+                let has_brokers = self.client.worker.plan.borrow().plan.brokers.is_some();
+                let is_relayed = has_brokers && self.is_relayed(&connect);
+                let packet = if has_brokers { whole } else { &[] };
+                let connecting = Box::new(Connecting::new(&connect, packet, is_relayed));
                 match connect.auth_method().and_then(enhanced::method) {
-                    Some(method) if broker.is_none() => {
+                    Some(method) if !is_relayed => {
                         self.begin_enhanced(connecting, (method, connect.auth_data().unwrap_or_default()), used)
                     }
                     _ => Handled::Later(Later::Connect(connecting), used),
@@ -154,12 +162,19 @@ impl Connection {
         }
     }
 
+    /// Whether a CONNECT leads to a broker of an upstream, whoever it proves to be.
+    fn is_relayed(&self, connect: &Connect<'_>) -> bool {
+        let topic = connect.will.as_ref().map(|will| will.topic);
+        let said = connect.user_name.map(Box::from);
+        let peer = Peer { user: said, ..self.client.peer.clone() };
+        let wanted = Wanted { client_id: connect.client_id, peer: &peer, topic };
+        self.broker_of(&wanted).is_some()
+    }
+
     /// The route of a CONNECT that leads to a broker of an upstream, with the upstream.
-    fn broker_of(&self, connect: &Connect<'_>) -> Option<(usize, usize)> {
+    pub(super) fn broker_of(&self, wanted: &Wanted<'_>) -> Option<(usize, usize)> {
         let plan = self.client.worker.plan();
-        let brokers = plan.plan.brokers.as_ref()?;
-        let wanted = Wanted { client_id: connect.client_id, peer: &self.client.peer };
-        let route = brokers.find(&wanted)?;
+        let route = plan.plan.brokers.as_ref()?.find(wanted)?;
         Some((route, crate::http::choose(&plan, &plan.plan.routes[route].target)?))
     }
 

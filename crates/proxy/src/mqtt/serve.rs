@@ -39,8 +39,6 @@ pub(crate) struct Connection {
     pub(crate) enhanced: Enhanced,
     /// Its way to a broker of an upstream, where its route leads to one.
     pub(crate) relay: Option<Box<Relay>>,
-    /// When its identity ends, on the worker's clock.
-    pub(crate) expires_at: Option<u64>,
     /// How it ended, as policies hear it.
     pub(crate) ended: &'static str,
     frames: Option<Box<Decoder>>,
@@ -85,7 +83,6 @@ pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Fr
         publisher,
         enhanced: Enhanced::No,
         relay: None,
-        expires_at: None,
         ended: "lost",
         frames: (framing == Framing::WebSocket).then(decoder),
         inbox: Vec::new(),
@@ -111,7 +108,7 @@ impl Connection {
                 Woken::Gone | Woken::Lost(false) => return,
                 // Not for good: the client may come again, and meets another endpoint.
                 Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
-                Woken::Late if self.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
+                Woken::Late if self.client.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
                 Woken::Late if !self.is_late() => {}
                 Woken::Late => {
                     self.ended = "keep-alive";
@@ -163,19 +160,13 @@ impl Connection {
         .await
     }
 
-    /// Whether the time of its identity is over.
-    fn has_expired(&self) -> bool {
-        self.expires_at.is_some_and(|at| at <= self.client.worker.clock.millis())
-    }
-
     /// Whether the client has really been silent too long; otherwise a new deadline is set.
     fn is_late(&mut self) -> bool {
         let now = self.client.worker.clock.millis();
         let mut session = self.link.session.borrow_mut();
         let late = !session.is_connected() || session.handle_timeout(now, &mut self.link.out.borrow_mut());
         if !late {
-            let next = self.expires_at.into_iter().chain(session.deadline()).min();
-            let next = next.map_or(0, |deadline| deadline.saturating_sub(now));
+            let next = session.deadline().map_or(0, |deadline| deadline.saturating_sub(now));
             self.client.connection.timed_out.set(false);
             if next > 0 {
                 self.client.deadline(now, next);
@@ -209,12 +200,6 @@ impl Connection {
         let mut at = 0;
         let mut alive = true;
         while alive && at < bytes.len() {
-            if self.relay.is_some() {
-                let (used, goes_on) = self.pass(&bytes[at..]);
-                at += used;
-                alive = self.flush_relay().await && goes_on;
-                break;
-            }
             match handle(self, &bytes[at..]) {
                 Handled::Used(used) => at += used,
                 Handled::More => break,
@@ -225,6 +210,7 @@ impl Connection {
                 }
             }
         }
+        alive &= self.flush_relay().await;
         if at == bytes.len() {
             bytes = Vec::new();
         } else if at > 0 {
@@ -282,17 +268,13 @@ impl Connection {
     /// Handles every packet that a read brought, in place.
     async fn take_packets(&mut self, mut input: Input) -> bool {
         loop {
-            if self.relay.is_some() {
-                let (used, goes_on) = self.pass(input.bytes());
-                input.start += used;
-                return self.keep(input) && self.flush_relay().await && goes_on;
-            }
             match handle(self, input.bytes()) {
                 Handled::Used(used) => input.start += used,
                 Handled::More => break,
                 Handled::End => {
                     self.client.worker.buffers.give(input.buffer);
                     self.mark();
+                    self.flush_relay().await;
                     return false;
                 }
                 Handled::Later(later, used) => {
@@ -306,7 +288,7 @@ impl Connection {
                     }
                     match self.client.carried() {
                         Some(carried) => input = carried,
-                        None => return true,
+                        None => return self.flush_relay().await,
                     }
                 }
             }
@@ -314,21 +296,14 @@ impl Connection {
                 break;
             }
         }
-        self.keep(input)
+        self.keep(input) && self.flush_relay().await
     }
 
-    /// Hands what a proxied client sent to its relay.
-    fn pass(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let Some(relay) = &mut self.relay else { return (0, false) };
-        relay.take((&self.client.worker, &self.link, &self.publisher.access), bytes)
-    }
-
+    /// Sends what a proxied client's broker gets. `false`: it is gone.
     async fn flush_relay(&mut self) -> bool {
-        let timeout_ms = self.client.worker.plan().plan.limits.stall_timeout_ms;
-        match &mut self.relay {
-            Some(relay) => relay.flush(timeout_ms).await,
-            None => false,
-        }
+        let Some(relay) = &mut self.relay else { return true };
+        let timeout_ms = self.client.worker.plan.borrow().plan.limits.stall_timeout_ms;
+        relay.flush(timeout_ms).await
     }
 
     /// Keeps what is left of a read for later.

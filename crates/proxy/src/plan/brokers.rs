@@ -3,7 +3,7 @@
 
 use super::dto::{RouteDto, TargetDto};
 use std::collections::HashSet;
-use tidegate_message::{Protocol, View};
+use tidegate_message::{FieldId, Protocol, View};
 use tidegate_route::{Captures, MatchPlan, RouteSpec, RouteTable};
 
 /// Their own table, and which route of the plan each is.
@@ -42,10 +42,11 @@ impl Brokers {
         (!own.is_empty()).then(|| Brokers { table: RouteTable::compile(&own).0, routes: indexes })
     }
 
-    /// The route of a CONNECT.
+    /// The route of a CONNECT. Its topic is that of its will, the only one it names.
     pub(crate) fn find<V: View>(&self, view: &V) -> Option<usize> {
         let mut found = Vec::new();
-        self.table.topics("", view, &mut found);
+        let topic = view.field(FieldId::Topic).and_then(|topic| std::str::from_utf8(topic).ok());
+        self.table.topics(topic.unwrap_or_default(), view, &mut found);
         let first = found.first().copied().or_else(|| self.table.find(view, &mut Captures::new()));
         first.map(|at| self.routes[at])
     }

@@ -173,7 +173,7 @@ async fn routed(
 }
 
 /// Runs a route's policies.
-async fn policies(
+pub(crate) async fn policies(
     worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
     (route, publisher, message): (&Route, &Publisher, &mut Message),

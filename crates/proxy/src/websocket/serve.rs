@@ -31,6 +31,7 @@ struct Connection {
 /// Serves the frames of a client that has been upgraded.
 pub(crate) async fn serve(client: Box<Client>, access: Access) {
     let plan = client.worker.plan();
+    client.limit_to(access.until);
     let subscribed = Subscribed::new(&client, access.clone(), Protocol::WebSocket);
     let ends_at = match plan.plan.limits.websocket_lifetime_ms {
         0 => u64::MAX,
@@ -73,6 +74,9 @@ impl Connection {
                 Ok(Some(ready)) => input = Some(ready),
                 Ok(None) => {}
                 Err(Ended::Asked) => return self.say_goodbye(1012, "the gateway restarts").await,
+                Err(Ended::TimedOut) if self.client.has_expired() => {
+                    return self.say_goodbye(1008, "the identity has ended").await;
+                }
                 Err(Ended::TimedOut) if self.client.worker.clock.millis() >= self.ends_at => {
                     self.client.worker.dropped(Protocol::WebSocket, "lifetime");
                     return self.say_goodbye(1012, "the connection has lived its time: connect again").await;

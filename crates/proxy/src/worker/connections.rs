@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) lingers: Cell<bool>,
     /// A stream of a connection that has an entry of its own.
     pub(crate) is_stream: Cell<bool>,
+    /// When the identity of its client ends; `u64::MAX`: it does not.
+    ends_at: Cell<u64>,
     deadline: Cell<u64>,
     scheduled: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -70,6 +72,20 @@ impl Connection {
     /// Whether the gateway asked it to end.
     pub(crate) fn is_leaving(&self) -> bool {
         self.goodbye.get().is_some()
+    }
+
+    /// No deadline is later than the end of its client's identity.
+    pub(crate) fn limit_to(&self, ends_at: u64) {
+        self.ends_at.set(ends_at);
+    }
+
+    /// Whether the identity has ended. Said once: what follows are the last words, with a deadline of their own.
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
+        let is_over = self.ends_at.get() <= now;
+        if is_over {
+            self.ends_at.set(u64::MAX);
+        }
+        is_over
     }
 
     fn state(&self) -> &'static str {
@@ -138,6 +154,7 @@ impl Connections {
             timed_out: Cell::new(false),
             lingers: Cell::new(false),
             is_stream: Cell::new(false),
+            ends_at: Cell::new(u64::MAX),
             deadline: Cell::new(0),
             scheduled: Cell::new(0),
             waker: RefCell::new(None),
@@ -191,6 +208,12 @@ impl Connections {
 
     /// Sets the time at which `timed_out` becomes true and the task is woken; 0: never.
     pub(crate) fn set_deadline(&self, connection: &Connection, deadline: u64) {
+        let ends_at = connection.ends_at.get();
+        let deadline = match deadline {
+            0 if ends_at == u64::MAX => 0,
+            0 => ends_at,
+            deadline => deadline.min(ends_at),
+        };
         connection.deadline.set(deadline);
         connection.timed_out.set(false);
         if deadline == 0 {
@@ -295,6 +318,20 @@ mod tests {
         }
         table.turn(200_300);
         assert!(connection.timed_out.get());
+    }
+
+    #[test]
+    fn no_deadline_is_later_than_the_identity() {
+        let (table, connection) = table();
+        connection.limit_to(1_000);
+        table.set_deadline(&connection, 0);
+        assert!(!connection.has_expired(900));
+        table.turn(1_200);
+        assert!(connection.timed_out.get() && connection.has_expired(1_200));
+        assert!(!connection.has_expired(1_200), "said once");
+        table.set_deadline(&connection, 60_000);
+        table.turn(1_500);
+        assert!(!connection.timed_out.get(), "the last words have their own time");
     }
 
     #[test]

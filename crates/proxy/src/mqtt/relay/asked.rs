@@ -1,0 +1,106 @@
+//! A packet of a proxied client that a policy is asked about: `onAuthorize`, `onPublish`
+//! and the steps of its route, or `onSubscribe`. What comes behind it on that connection waits.
+
+use super::super::packets::Handled;
+use super::super::serve::Connection;
+use crate::hooks::{self, Fate, First, Subscription};
+use crate::pubsub::policies;
+use std::rc::Rc;
+use tidegate_kit::Codec;
+use tidegate_message::{Message, Outcome, Protocol, Qos};
+use tidegate_mqtt::{DeliveryHead, FilterList, Options, Packet, Subscribe, reason};
+
+/// What is asked about.
+pub(crate) enum Asked {
+    Publish {
+        message: Message,
+        first: Option<First>,
+        packet_id: u16,
+        dup: bool,
+    },
+    /// The whole SUBSCRIBE.
+    Subscribe {
+        packet: Vec<u8>,
+        packet_id: u16,
+    },
+}
+
+impl Asked {
+    /// Asks, then passes it on or answers. `false`: the connection ends.
+    pub(in crate::mqtt) async fn run(self, connection: &mut Connection) -> bool {
+        match self {
+            Asked::Publish { message, first, packet_id, dup } => {
+                connection.ask_publish((message, first), packet_id, dup).await
+            }
+            Asked::Subscribe { packet, packet_id } => connection.ask_subscribe(&packet, packet_id).await,
+        }
+    }
+}
+
+impl Connection {
+    async fn ask_publish(&mut self, asked: (Message, Option<First>), packet_id: u16, dup: bool) -> bool {
+        let (mut message, first) = asked;
+        let qos = message.qos;
+        match self.fate(&mut message, first).await {
+            Fate::GoesOn => {}
+            Fate::Dropped => {
+                self.client.worker.dropped(Protocol::Mqtt, "policy");
+                return self.answered((packet_id, qos), Outcome::Success);
+            }
+            Fate::Refused(outcome) => return self.answered((packet_id, qos), outcome),
+        }
+        let worker = &self.client.worker;
+        if !worker.shared.broker.acl().may_publish(&self.publisher.access, message.topic()) {
+            return self.answered((packet_id, qos), Outcome::Forbidden);
+        }
+        let head = DeliveryHead { dup, qos, retain: message.retain, packet_id, ..Default::default() };
+        if let Some(relay) = &mut self.relay {
+            relay.gather_message(&head, (&message, worker.clock.millis()));
+        }
+        true
+    }
+
+    /// What hooks, then the steps of its route make of a publish.
+    async fn fate(&mut self, message: &mut Message, first: Option<First>) -> Fate {
+        let (worker, plan) = (Rc::clone(&self.client.worker), self.client.worker.plan());
+        if let Some(first) = first {
+            match hooks::ask(&worker, &plan, (&self.publisher, message, first)).await {
+                Fate::GoesOn => {}
+                fate => return fate,
+            }
+        }
+        match self.relay.as_ref().and_then(|relay| relay.route(&plan)) {
+            Some(route) if !route.steps.is_empty() => policies(&worker, &plan, (route, &self.publisher, message)).await,
+            _ => Fate::GoesOn,
+        }
+    }
+
+    fn answered(&mut self, promise: (u16, Qos), outcome: Outcome) -> bool {
+        matches!(self.answer_publish(promise, outcome, 0), Handled::Used(_))
+    }
+
+    async fn ask_subscribe(&mut self, packet: &[u8], packet_id: u16) -> bool {
+        let Some(mut codec) = self.relay.as_ref().map(|relay| relay.codec) else { return false };
+        let Ok(Some((Packet::Subscribe(subscribe), _))) = codec.decode(packet) else { return false };
+        let (mut codes, mut filters) = (Vec::new(), FilterList::default());
+        for wanted in subscribe.filters.iter() {
+            let worker = Rc::clone(&self.client.worker);
+            let who = (Protocol::Mqtt, &self.publisher.peer, &self.publisher.access);
+            let asked = Subscription { filter: wanted.filter.into(), qos: wanted.options.qos };
+            match hooks::subscribe(&worker, who, asked).await {
+                Ok(Subscription { filter, qos }) => {
+                    codes.push(self.code_of(&filter));
+                    filters.push(&filter, Options { qos, ..wanted.options });
+                }
+                Err(refusal) => codes.push(refusal.code.max(reason::UNSPECIFIED)),
+            }
+        }
+        if self.grants(packet_id, codes)
+            && let Some(relay) = &mut self.relay
+        {
+            let changed = Subscribe { filters: filters.subscriptions(), ..subscribe };
+            relay.gather_packet(&Packet::Subscribe(changed));
+        }
+        true
+    }
+}

@@ -1,0 +1,186 @@
+//! The proxy role: a client whose route leads to a broker of an upstream. Its CONNECT
+//! picks the endpoint, its packets pass as they are, one connection to one; what the
+//! access rules, a policy or a limit of the route forbids is answered here and never
+//! arrives there.
+
+mod aliases;
+mod asked;
+mod passing;
+mod reader;
+
+pub(crate) use asked::Asked;
+
+use self::aliases::Aliases;
+use self::reader::Reader;
+use super::serve::Connection;
+use crate::outbound::{Dialing, secure};
+use crate::plan::Plan;
+use crate::worker::Worker;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tidegate_balance::{InFlight, PickRequest, Tried};
+use tidegate_message::{FieldId, Limits, Peer, Protocol, View};
+use tidegate_mqtt::{MqttCodec, Version};
+use tidegate_policy::KeyInput;
+use tidegate_resilience::Permit;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::AbortHandle;
+
+/// Endpoints that are tried for one CONNECT.
+const TRIES: usize = 3;
+/// Clients of a lost broker are told within that time, so that they do not come back at once.
+const SPREAD_MS: u64 = 2_000;
+
+/// What a CONNECT brings to its route.
+pub(crate) struct Wanted<'w> {
+    pub(crate) client_id: &'w str,
+    /// With the user that it is, or says to be where nobody asks for proof.
+    pub(crate) peer: &'w Peer,
+    /// Of its will.
+    pub(crate) topic: Option<&'w str>,
+}
+
+impl View for Wanted<'_> {
+    fn protocol(&self) -> Protocol {
+        Protocol::Mqtt
+    }
+
+    fn peer(&self) -> &Peer {
+        self.peer
+    }
+
+    fn field(&self, id: FieldId<'_>) -> Option<&[u8]> {
+        match id {
+            FieldId::ClientId => Some(self.client_id.as_bytes()),
+            FieldId::Topic => self.topic.map(str::as_bytes),
+            _ => None,
+        }
+    }
+}
+
+/// The two directions of a connection to a broker, in the clear or over TLS.
+type Read = Box<dyn AsyncRead + Unpin>;
+type Write = Box<dyn AsyncWrite + Unpin>;
+
+/// One client's way to its broker.
+pub(crate) struct Relay {
+    write: Write,
+    codec: MqttCodec,
+    version: Version,
+    gathered: Vec<u8>,
+    /// The route's place in the plan that it came by, with that plan's version.
+    route: (usize, u64),
+    aliases: Aliases,
+    /// QoS 2 publishes that were answered here: their PUBRELs are, too.
+    answered: HashSet<u16>,
+    reading: AbortHandle,
+    _in_flight: Option<InFlight>,
+    _permit: Permit,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+fn codec(plan: &Plan, version: Version) -> MqttCodec {
+    MqttCodec::with_version(&Limits { mqtt_packet: plan.bounds.mqtt_packet, ..plan.bounds }, version)
+}
+
+/// Connects to an endpoint of the upstream and hands the CONNECT on; `None`: there is none.
+pub(crate) async fn open(
+    connection: &Connection,
+    (route, upstream): (usize, usize),
+    (wanted, version, connect): (Wanted<'_>, Version, &[u8]),
+) -> Option<Relay> {
+    let worker = &connection.client.worker;
+    let plan = worker.plan();
+    let target = plan.plan.upstreams.get(upstream).filter(|target| target.problem.is_none())?;
+    let counters = &target.counters[usize::from(worker.id)];
+    let permit = target.requests.take().ok()?;
+    let mut key = Vec::new();
+    let input = KeyInput { route: &plan.plan.routes[route].name, hash_key: None };
+    let has_key = target.key.as_ref().is_some_and(|own| own.write(&wanted, &input, &mut key));
+    let mut tried = Tried::new();
+    for _ in 0..TRIES {
+        let pick = PickRequest {
+            key: has_key.then_some(&*key),
+            source: Some(wanted.peer.address.ip()),
+            tried,
+            now_ms: worker.clock.millis(),
+        };
+        let picked = plan.upstreams[upstream].picker.borrow_mut().pick(&pick, &target.endpoints);
+        let Some(endpoint) = picked else { break };
+        let Some(known) = target.endpoints.get(endpoint) else { break };
+        counters.connects.add(1);
+        let host = target.hosts.get(endpoint as usize).cloned().unwrap_or_default();
+        let Some((read, write)) = dial(worker, (known.address, &host), (&target.dialing, connect)).await else {
+            plan.upstreams[upstream].picker.borrow_mut().on_failure(endpoint);
+            tried.add(endpoint);
+            continue;
+        };
+        counters.codes.add(200);
+        let alias_maximum = Rc::<Cell<u16>>::default();
+        let reader = Reader {
+            worker: Rc::clone(worker),
+            link: Rc::clone(&connection.link),
+            codec: codec(&plan.plan, version),
+            alias_maximum: Rc::clone(&alias_maximum),
+            has_said_goodbye: false,
+        };
+        let reading = tokio::task::spawn_local(reader.run(read)).abort_handle();
+        return Some(Relay {
+            write,
+            codec: codec(&plan.plan, version),
+            version,
+            gathered: Vec::new(),
+            route: (route, plan.plan.version),
+            aliases: Aliases::new(alias_maximum),
+            answered: HashSet::new(),
+            reading,
+            _in_flight: target.endpoints.begin(endpoint),
+            _permit: permit,
+        });
+    }
+    counters.codes.add(503);
+    None
+}
+
+async fn dial(
+    worker: &Rc<Worker>,
+    (address, host): (SocketAddr, &str),
+    (dialing, connect): (&Dialing, &[u8]),
+) -> Option<(Read, Write)> {
+    let opening = async {
+        let stream = tidegate_upstream::connect(address, dialing.timeout).await.ok()?;
+        let (read, mut write): (Read, Write) = match &dialing.tls {
+            None => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Some(terms) => {
+                let (read, write) = tokio::io::split(secure(Rc::clone(worker), (stream, host), terms).await.ok()?);
+                (Box::new(read), Box::new(write))
+            }
+        };
+        write.write_all(connect).await.ok()?;
+        Some((read, write))
+    };
+    tokio::time::timeout(dialing.timeout, opening).await.ok().flatten()
+}
+
+impl Relay {
+    /// Sends what was gathered; `false`: the broker is gone.
+    pub(crate) async fn flush(&mut self, timeout_ms: u64) -> bool {
+        if self.gathered.is_empty() {
+            return true;
+        }
+        let sent = tokio::time::timeout(Duration::from_millis(timeout_ms), self.write.write_all(&self.gathered)).await;
+        self.gathered.clear();
+        matches!(sent, Ok(Ok(())))
+    }
+}

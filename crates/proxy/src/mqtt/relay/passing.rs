@@ -1,0 +1,179 @@
+//! From a client to its broker: what passes is gathered, what may not is answered here, and
+//! what a policy or a step of the route has to be asked about waits.
+
+use super::super::packets::{Handled, Later};
+use super::super::serve::Connection;
+use super::{Asked, Relay};
+use crate::hooks;
+use crate::plan::Route;
+use crate::worker::WorkerPlan;
+use std::rc::Rc;
+use tidegate_kit::Codec;
+use tidegate_message::{Outcome, Protocol, Qos};
+use tidegate_mqtt::{Ack, AckKind, DeliveryHead, Packet, Publish, Subscribe, encode_publish, reason};
+
+impl Relay {
+    /// The route that led here, as long as its plan is in force.
+    pub(super) fn route<'p>(&self, plan: &'p WorkerPlan) -> Option<&'p Route> {
+        let (route, version) = self.route;
+        if plan.plan.version == version { plan.plan.routes.get(route) } else { None }
+    }
+
+    pub(super) fn gather(&mut self, bytes: &[u8]) {
+        self.gathered.extend_from_slice(bytes);
+    }
+
+    pub(super) fn gather_packet(&mut self, packet: &Packet<'_>) {
+        packet.encode(self.version, &mut self.gathered);
+    }
+
+    /// A publish under another topic, or changed.
+    pub(super) fn gather_message(
+        &mut self,
+        head: &DeliveryHead<'_>,
+        (message, now): (&tidegate_message::Message, u64),
+    ) {
+        encode_publish(&mut self.gathered, self.version, (head, now), message);
+    }
+
+    /// Remembers that a publish of QoS 2 was answered here with success, so that its PUBREL is, too.
+    pub(super) fn answered(&mut self, (packet_id, qos): (u16, Qos), outcome: Outcome) {
+        if qos == Qos::ExactlyOnce && (outcome.is_accepted() || !self.version.is_v5()) {
+            self.answered.insert(packet_id);
+        }
+    }
+}
+
+impl Connection {
+    /// Handles the first packet that a proxied client sent.
+    pub(in crate::mqtt) fn pass(&mut self, bytes: &[u8]) -> Handled {
+        let Some(relay) = &mut self.relay else { return Handled::End };
+        let (packet, used) = match relay.codec.decode(bytes) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Handled::More,
+            Err(error) => return self.say(u8::try_from(error.code).unwrap_or(reason::UNSPECIFIED)),
+        };
+        match &packet {
+            Packet::Publish(publish) => return self.pass_publish(publish, &bytes[..used]),
+            Packet::Subscribe(subscribe) => return self.pass_subscribe(subscribe, &bytes[..used]),
+            Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, .. }) if relay.answered.remove(packet_id) => {
+                self.link.session.borrow_mut().pubcomp(*packet_id, true, &mut self.link.out.borrow_mut());
+                return Handled::Used(used);
+            }
+            Packet::Connect(_) => return self.say(reason::PROTOCOL_ERROR),
+            _ => relay.gather(&bytes[..used]),
+        }
+        if let Packet::Disconnect(_) = packet {
+            self.ended = "client";
+            return Handled::End;
+        }
+        Handled::Used(used)
+    }
+
+    /// Ends the connection with a code.
+    fn say(&mut self, code: u8) -> Handled {
+        self.ended = "protocol-error";
+        self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
+        Handled::End
+    }
+
+    fn pass_publish(&mut self, publish: &Publish<'_>, whole: &[u8]) -> Handled {
+        let worker = Rc::clone(&self.client.worker);
+        let counters = worker.counters.of(Protocol::Mqtt);
+        counters.messages_in[publish.qos as usize].add(1);
+        counters.message_bytes_in.add(publish.payload.len() as u64);
+        let Some(relay) = &mut self.relay else { return Handled::End };
+        let known = match relay.aliases.resolve(publish) {
+            Ok(known) => known,
+            Err(code) => return self.say(code),
+        };
+        let topic = known.as_ref().map_or(publish.topic, |(topic, _)| topic);
+        let plan = worker.plan();
+        let route = relay.route(&plan);
+        if route.and_then(|route| route.steps.body_limit()).is_some_and(|limit| publish.payload.len() as u64 > limit) {
+            return self.answer_publish((publish.packet_id, publish.qos), Outcome::TooLarge, whole.len());
+        }
+        let now = worker.clock.millis();
+        let has_steps = route.is_some_and(|route| !route.steps.is_empty());
+        if plan.plan.hooks.on_publish() || has_steps {
+            let message = publish.message(topic, now);
+            let first = hooks::first(&worker, &plan, (&self.publisher, &message));
+            if first.is_some() || has_steps {
+                let Some(message) = message.build() else {
+                    return self.answer_publish((publish.packet_id, publish.qos), Outcome::InvalidTopic, whole.len());
+                };
+                let asked = Asked::Publish { message, first, packet_id: publish.packet_id, dup: publish.dup };
+                return Handled::Later(Later::Passing(Box::new(asked)), whole.len());
+            }
+        }
+        if !worker.shared.broker.acl().may_publish(&self.publisher.access, topic) {
+            return self.answer_publish((publish.packet_id, publish.qos), Outcome::Forbidden, whole.len());
+        }
+        if known.as_ref().is_none_or(|(_, is_there)| *is_there) {
+            relay.gather(whole);
+            relay.aliases.passed(publish);
+        } else if let Some(message) = publish.message(topic, now).build() {
+            let Publish { dup, qos, retain, packet_id, .. } = *publish;
+            relay.gather_message(&DeliveryHead { dup, qos, retain, packet_id, ..Default::default() }, (&message, now));
+        }
+        Handled::Used(whole.len())
+    }
+
+    /// A publish that goes no further.
+    pub(super) fn answer_publish(&mut self, promise: (u16, Qos), outcome: Outcome, used: usize) -> Handled {
+        let worker = &self.client.worker;
+        if !outcome.is_accepted() {
+            worker.counters.of(Protocol::Mqtt).refused.add(1);
+        }
+        if outcome == Outcome::Forbidden {
+            worker.counters.auth(Protocol::Mqtt, "publish-forbidden");
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.answered(promise, outcome);
+        }
+        let closes = self.link.session.borrow_mut().publish_outcome(promise, outcome, &mut self.link.out.borrow_mut());
+        if closes { Handled::End } else { Handled::Used(used) }
+    }
+
+    /// A SUBSCRIBE passes whole or not at all: each filter that is forbidden is told so, the
+    /// others that they stood beside one.
+    fn pass_subscribe(&mut self, subscribe: &Subscribe<'_>, whole: &[u8]) -> Handled {
+        let worker = &self.client.worker;
+        if worker.plan.borrow().plan.hooks.on_subscribe() {
+            let asked = Asked::Subscribe { packet: whole.to_vec(), packet_id: subscribe.packet_id };
+            return Handled::Later(Later::Passing(Box::new(asked)), whole.len());
+        }
+        let codes: Vec<u8> = subscribe.filters.iter().map(|wanted| self.code_of(wanted.filter)).collect();
+        if self.grants(subscribe.packet_id, codes)
+            && let Some(relay) = &mut self.relay
+        {
+            relay.gather(whole);
+        }
+        Handled::Used(whole.len())
+    }
+
+    /// What the rules say of a filter.
+    pub(super) fn code_of(&self, filter: &str) -> u8 {
+        let plain = tidegate_broker::split_share(filter).map_or(filter, |(_, plain)| plain);
+        let may = self.client.worker.shared.broker.acl().may_subscribe(&self.publisher.access, plain);
+        if may { reason::SUCCESS } else { reason::NOT_AUTHORIZED }
+    }
+
+    /// Whether all filters may pass; otherwise they are answered.
+    pub(super) fn grants(&mut self, packet_id: u16, mut codes: Vec<u8>) -> bool {
+        if codes.iter().all(|code| *code == reason::SUCCESS) {
+            return true;
+        }
+        self.client.worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
+        let mut session = self.link.session.borrow_mut();
+        for code in &mut codes {
+            *code = match *code {
+                _ if !session.version().is_v5() => reason::UNSPECIFIED,
+                reason::SUCCESS => reason::IMPLEMENTATION_SPECIFIC,
+                code => reason::for_suback(code),
+            };
+        }
+        session.suback(packet_id, &codes, &mut self.link.out.borrow_mut());
+        false
+    }
+}
