@@ -28,11 +28,13 @@ ava.before(async () => {
     upstreams: {
       one: { endpoints, maxConnections: 1, maxPending: 2 },
       few: { endpoints, maxRequests: 1 },
+      line: { endpoints, maxConnections: 2, maxRequests: 2, maxPending: 3 },
       plain: { endpoints },
     },
     routes: [
       { when: { path: "/one" }, to: "one" },
       { when: { path: "/few" }, to: "few" },
+      { when: { path: "/line" }, to: "line" },
       { when: { path: "/stall" }, to: "plain", use: [{ timeout: { ms: 5_000, idleMs: 300 } }] },
       { when: { path: "/total" }, to: "plain", use: [{ timeout: { ms: 5_000, totalMs: 700 } }] },
       {
@@ -99,6 +101,17 @@ test("maxRequests: one at a time, the next is 503", async (t) => {
   const answers = await Promise.all([get("/few"), get("/few")])
   t.deepEqual(answers.map((answer) => answer.slice(9, 12)).sort(), ["200", "503"])
   t.true((await metric(/tidegate_upstream_overflow_total\{[^}]*requests[^}]*\} (\d+)/)) >= 1)
+})
+
+test("maxRequests is no bound for those that wait in line for a connection", async (t) => {
+  behave = (socket) => void setTimeout(ok, 200, socket)
+  await Promise.all([get("/line"), get("/line")])
+  const several = async (count: number): Promise<string[]> => {
+    const answers = await Promise.all(Array.from({ length: count }, () => get("/line")))
+    return answers.map((answer) => answer.slice(9, 12)).sort()
+  }
+  t.deepEqual(await several(5), Array(5).fill("200"))
+  t.true((await several(9)).filter((status) => status === "503").length >= 3)
 })
 
 test("idleMs: an answer that stops coming is cut; totalMs: one that never ends too", async (t) => {

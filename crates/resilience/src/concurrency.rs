@@ -47,10 +47,23 @@ impl Concurrency {
     /// # Errors
     /// [`Full`] where all are taken.
     pub fn take(self: &Arc<Self>) -> Result<Permit, Full> {
-        let max = self.max.load(Relaxed);
+        self.take_beyond(0)
+    }
+
+    /// Takes one, and `more` than the bound may be taken: they wait for something else.
+    ///
+    /// # Errors
+    /// [`Full`] where those are taken, too.
+    pub fn take_beyond(self: &Arc<Self>, more: u32) -> Result<Permit, Full> {
+        let max = self.max().saturating_add(more);
         let below = |active: u32| (active < max).then_some(active + 1);
         self.active.fetch_update(Relaxed, Relaxed, below).map_err(|_| Full)?;
         Ok(Permit { limit: Arc::clone(self) })
+    }
+
+    /// The bound.
+    pub fn max(&self) -> u32 {
+        self.max.load(Relaxed)
     }
 
     /// How many are taken.
@@ -60,7 +73,7 @@ impl Concurrency {
 
     /// Whether all are taken.
     pub fn is_full(&self) -> bool {
-        self.active() >= self.max.load(Relaxed)
+        self.active() >= self.max()
     }
 
     /// Changes the bound; those above a lower one finish first.
@@ -83,5 +96,7 @@ mod tests {
         assert!(limit.take().is_ok());
         limit.set_max(1);
         assert_eq!((limit.take().err(), limit.active()), (Some(Full), 1));
+        let _beyond = limit.take_beyond(1).expect("one more than the bound");
+        assert_eq!(limit.take_beyond(1).err(), Some(Full));
     }
 }

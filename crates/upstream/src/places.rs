@@ -52,6 +52,11 @@ impl Places {
         self.limit.set_max(max);
     }
 
+    /// The bound.
+    pub fn max(&self) -> u32 {
+        self.limit.max()
+    }
+
     /// Connections there are.
     pub fn taken(&self) -> u32 {
         self.limit.active()

@@ -103,7 +103,7 @@ export const UPSTREAM = {
   maxConnections: [1_024, 1, 1_000_000, "connections"],
   maxStreams: [100, 1, 100_000, "requests at the same time on one HTTP/2 connection"],
   maxPending: [1_024, 0, 1_000_000, "requests that wait for a connection"],
-  maxRequests: [1_024, 1, 10_000_000, "requests at the same time"],
+  maxRequests: [1_024, 1, 10_000_000, "requests at the same time, besides those in line for a connection of HTTP/1.1"],
   maxRetries: [3, 0, 1_000_000, "retries at the same time"],
   slowStartMs: [
     0,

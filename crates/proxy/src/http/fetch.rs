@@ -94,7 +94,7 @@ pub(crate) async fn fetch(
         admission => admission == Some(Admission::Probe),
     };
     let counters = &upstream.counters[usize::from(worker.id)];
-    let Ok(_permit) = upstream.requests.take() else {
+    let Ok(_permit) = upstream.admit() else {
         counters.overflow_requests.add(1);
         return Err(Flag::Overflow);
     };
@@ -179,7 +179,7 @@ impl Try<'_> {
             return Err(Failed { flag: Flag::NoHealthy, again: false });
         };
         counters.connects.add(1);
-        let Ok(_pending) = upstream.pending.take() else {
+        let Ok(_pending) = upstream.line_up() else {
             counters.overflow_pending.add(1);
             return Err(Failed { flag: Flag::Overflow, again: false });
         };

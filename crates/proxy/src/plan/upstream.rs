@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
-use tidegate_resilience::{Adaptive, Concurrency, Gate, OutlierDetector, OutlierState, RetryBudget};
+use tidegate_resilience::{Adaptive, Concurrency, Full, Gate, OutlierDetector, OutlierState, Permit, RetryBudget};
 use tidegate_tls::ClientTerms;
 use tidegate_upstream::Places;
 
@@ -44,6 +44,33 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
+    /// Lets one more request in. Where each needs a connection of its own, and there are no
+    /// more of those than of requests, `requests` and those in line are bounded together.
+    ///
+    /// # Errors
+    /// [`Full`]: answer 503.
+    pub(crate) fn admit(&self) -> Result<Permit, Full> {
+        let has_line = self.has_one_each() && self.places.max() <= self.requests.max();
+        self.requests.take_beyond(if has_line { self.pending.max() } else { 0 })
+    }
+
+    /// A place in the line of those that wait for a connection. `None`: there is room for
+    /// another connection, and opening it is no waiting.
+    ///
+    /// # Errors
+    /// [`Full`]: answer 503.
+    pub(crate) fn line_up(&self) -> Result<Option<Permit>, Full> {
+        if self.has_one_each() && !self.places.is_full() {
+            return Ok(None);
+        }
+        self.pending.take().map(Some)
+    }
+
+    /// Whether each request has a connection of its own.
+    const fn has_one_each(&self) -> bool {
+        matches!(self.dialing.wire, Wire::Http1)
+    }
+
     pub(crate) fn compile(dto: UpstreamDto, before: Option<&Upstream>, registry: &Registry) -> Upstream {
         let mut problem = dto.problem.map(Box::from);
         let tls = match dto.tls.as_ref().map(ClientTerms::load) {

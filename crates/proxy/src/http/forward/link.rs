@@ -56,7 +56,7 @@ impl Link {
     /// Waits its time, then for a place among the upstream's connections, then connects.
     fn connect(
         acquiring: impl Future<Output = Result<(Connection<Outbound>, bool), ConnectError>> + 'static,
-        (wait_ms, pending): (u64, Permit),
+        (wait_ms, pending): (u64, Option<Permit>),
     ) -> Link {
         Link::Connecting(Box::pin(async move {
             let _pending = pending;
@@ -100,7 +100,7 @@ pub(super) fn link_to(
     }
     let Some(known) = upstream.endpoints.get(endpoint) else { return Link::Refused(Flag::NoHealthy) };
     counters.connects.add(1);
-    let Ok(pending) = upstream.pending.take() else {
+    let Ok(pending) = upstream.line_up() else {
         counters.overflow_pending.add(1);
         return Link::Refused(Flag::Overflow);
     };

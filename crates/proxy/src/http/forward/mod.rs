@@ -60,7 +60,7 @@ pub(crate) fn start(
         Some(Admission::Probe) => true,
         Some(Admission::Admit) | None => false,
     };
-    let permit = upstream.requests.take().map_err(|_| {
+    let permit = upstream.admit().map_err(|_| {
         upstream.counters[usize::from(client.worker.id)].overflow_requests.add(1);
         (Flag::Overflow, 1_000)
     })?;
