@@ -6,6 +6,7 @@ export declare class NativeGateway {
   get id(): number
   applyPlan(plan: Buffer): Promise<unknown>
   setWeights(json: string): void
+  purgeCache(which: string): number
   scrape(known: number): Buffer
   connections(query: string): Promise<unknown>
   closeConnection(id: string): Promise<unknown>

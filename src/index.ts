@@ -5,6 +5,7 @@ export {
   bodyLimit,
   breaker,
   bulkhead,
+  cache,
   compress,
   consistentHash,
   cors,

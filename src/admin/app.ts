@@ -6,6 +6,7 @@ import type { NormalizedAdmin } from "../config/index.ts"
 import type { ServerTlsPlan } from "../native/index.ts"
 import { addAlerts } from "./alerts.ts"
 import { addAudit } from "./audit.ts"
+import { addCache } from "./cache.ts"
 import { addConfig } from "./config.ts"
 import { addConnections } from "./connections.ts"
 import type { AdminContext } from "./context.ts"
@@ -33,6 +34,7 @@ const GROUPS = [
   addRoutes,
   addConfig,
   addMqtt,
+  addCache,
   addStats,
   addAlerts,
   addEvents,

@@ -5,4 +5,4 @@
 export { consistentHash, ipHash, leastConnections, loadScore, peakEwma, roundRobin, weighted } from "./balance.ts"
 export { defineConfig, http, tcp } from "./config.ts"
 export { breaker, bulkhead, rateLimit, retry, timeout } from "./resilience.ts"
-export { apiKey, basicAuth, bodyLimit, compress, cors } from "./steps.ts"
+export { apiKey, basicAuth, bodyLimit, cache, compress, cors } from "./steps.ts"

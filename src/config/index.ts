@@ -11,6 +11,13 @@ export type * from "./normalized.ts"
 export { CONFIG_NAMES, findConfig } from "./read.ts"
 export { firstDocument, followConfig, parseSource, type SourceDocument } from "./remote-source.ts"
 export { type ConfigData, ConfigSchema } from "./schema/index.ts"
-export type { ApiKeyOptions, BasicAuthOptions, BodyLimitOptions, CompressOptions, CorsOptions } from "./schema/steps.ts"
+export type {
+  ApiKeyOptions,
+  BasicAuthOptions,
+  BodyLimitOptions,
+  CacheOptions,
+  CompressOptions,
+  CorsOptions,
+} from "./schema/steps.ts"
 export { HIDDEN, redact } from "./secrets.ts"
 export { stableJson } from "./stable.ts"

@@ -11,7 +11,14 @@ import {
 } from "../resilience/index.ts"
 import type { NormalizedStep } from "./normalized.ts"
 import type { RouteData, SecretData } from "./schema/index.ts"
-import type { ApiKeyOptions, BasicAuthOptions, BodyLimitOptions, CompressOptions, CorsOptions } from "./schema/steps.ts"
+import type {
+  ApiKeyOptions,
+  BasicAuthOptions,
+  BodyLimitOptions,
+  CacheOptions,
+  CompressOptions,
+  CorsOptions,
+} from "./schema/steps.ts"
 
 type Use = NonNullable<RouteData["use"]>[number]
 export type Respond = { status?: number; body?: string; headers?: Record<string, string> }
@@ -93,6 +100,12 @@ const BUILD: Readonly<Record<string, Build>> = {
     codings: codings ?? ["br", "zstd", "gzip"],
     minBytes,
     types: types ?? TYPES,
+  }),
+  cache: ({ ttlMs, staleWhileRevalidateMs = 0, staleIfErrorMs = 0 }: CacheOptions) => ({
+    kind: "cache",
+    ttlMs: ttlMs ?? null,
+    staleWhileRevalidateMs,
+    staleIfErrorMs,
   }),
   bodyLimit: ({ bytes }: BodyLimitOptions) => ({ kind: "bodyLimit", bytes }),
 }

@@ -39,6 +39,7 @@ export class FakeGateway implements NativeGateway {
   policy: FakePolicyPort | null = null
   /** Client ids that have a session. */
   readonly clients = new Set<string>()
+  readonly purges: string[] = []
   readonly retainedMessages = new Map<string, string>()
   readonly #subscriptions = new Map<number, Subscription>()
   #wake: () => void = () => {}
@@ -83,6 +84,11 @@ export class FakeGateway implements NativeGateway {
 
   async closeConnection(): Promise<boolean> {
     return false
+  }
+
+  purgeCache(which: string): number {
+    this.purges.push(which)
+    return 0
   }
 
   async mqttClients(): Promise<string> {

@@ -24,6 +24,8 @@ export interface NativeGateway {
   applyPlan(plan: Buffer): Promise<string>
   /** `EndpointWeight[]` as JSON. */
   setWeights(json: string): void
+  /** Removes answers that are kept, of a `{ route, host, path }`; how many. */
+  purgeCache(which: string): number
   /** All counters in one crossing; see `metrics/scrape.ts` for the form. */
   scrape(known: number): Buffer
   connections(query: string): Promise<string>

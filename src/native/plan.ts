@@ -317,6 +317,14 @@ export type StepPlan =
       readonly users: readonly (readonly [name: string, hash: string])[]
       readonly userHeader: string | null
     }
+  /** Which answers are kept (RFC 9111). */
+  | {
+      readonly kind: "cache"
+      /** For answers that do not say; null: those are not kept. */
+      readonly ttlMs: number | null
+      readonly staleWhileRevalidateMs: number
+      readonly staleIfErrorMs: number
+    }
   | {
       readonly kind: "compress"
       readonly codings: readonly ("br" | "zstd" | "gzip")[]
@@ -580,6 +588,9 @@ export interface LimitsPlan {
   /** New connections of one address in a second; 0: as they come. */
   readonly maxConnectsPerSourcePerS: number
   /** Streams at the same time on one HTTP/2 connection. */
+  readonly cacheBytes: number
+  readonly cacheEntries: number
+  readonly cacheEntryBytes: number
   readonly http2Streams: number
   readonly http2ResetsPerSecond: number
   /** PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames. */

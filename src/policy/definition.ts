@@ -53,6 +53,7 @@ export const BUILT_IN_STEPS = [
   "apiKey",
   "basicAuth",
   "compress",
+  "cache",
   "bodyLimit",
   "bulkhead",
   "rewrite",

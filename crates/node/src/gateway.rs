@@ -100,6 +100,11 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
+    pub fn purge_cache(&self, which: String) -> Result<u32> {
+        self.gateway.purge_cache(&which).map(|count| count as u32).map_err(failed)
+    }
+
+    #[napi(catch_unwind)]
     pub fn scrape(&self, known: u32) -> Buffer {
         self.gateway.scrape(known as usize).into()
     }

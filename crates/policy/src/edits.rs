@@ -108,6 +108,29 @@ impl Edits {
         self.response.added(&self.bytes)
     }
 
+    /// Appends what was changed of the request, so that two requests that came alike and
+    /// were changed differently are told apart.
+    pub fn put_request_changes(&self, out: &mut Vec<u8>) {
+        for (name, change) in &self.request.list {
+            let (kind, value) = match change {
+                Change::Remove => (b'-', &b""[..]),
+                Change::Set(span) => (b'=', slice(&self.bytes, *span)),
+                Change::Add(span) => (b'+', slice(&self.bytes, *span)),
+            };
+            out.push(kind);
+            for part in [slice(&self.bytes, *name), b":", value, b"\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        for (kind, span) in [(b'p', self.path), (b'h', self.host), (b'u', self.upstream)] {
+            if let Some(span) = span {
+                out.push(kind);
+                out.extend_from_slice(slice(&self.bytes, span));
+                out.push(b'\n');
+            }
+        }
+    }
+
     /// The new path, without query.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.map(|span| slice(&self.bytes, span))

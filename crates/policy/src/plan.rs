@@ -4,6 +4,7 @@
 use crate::cors::CorsPlan;
 use crate::credentials::{ApiKeyPlan, BasicAuthPlan};
 use serde::Deserialize;
+use tidegate_cache::CachePolicy;
 use tidegate_resilience::RetryPlan;
 use tidegate_route::MatchPlan;
 
@@ -69,6 +70,8 @@ pub enum StepPlan {
     BasicAuth(BasicAuthPlan),
     /// Answers are compressed for clients that accept it.
     Compress(CompressPlan),
+    /// Which answers are kept, and how long.
+    Cache(CachePolicy),
     /// Longest body of a request.
     BodyLimit {
         /// Beyond it: 413.

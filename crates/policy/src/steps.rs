@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tidegate_cache::CachePolicy;
 use tidegate_message::{FieldId, View};
 use tidegate_resilience::{RateLimit, RateVerdict, RetryPolicy};
 
@@ -99,6 +100,7 @@ pub struct Steps {
     bulkhead: Option<u32>,
     timeout: Option<Timeout>,
     compress: Option<CompressPlan>,
+    cache: Option<CachePolicy>,
     body_limit: Option<u64>,
 }
 
@@ -146,6 +148,7 @@ impl Steps {
                     compiled.timeout = Some(Timeout { ms, per_try_ms, idle_ms, total_ms });
                 }
                 StepPlan::Compress(plan) => compiled.compress = Some(plan.clone()),
+                StepPlan::Cache(policy) => compiled.cache = Some(policy.clone()),
                 StepPlan::BodyLimit { bytes } => compiled.body_limit = Some(*bytes),
                 plan => steps.push(Step::compile(plan, input)?),
             }
@@ -184,6 +187,11 @@ impl Steps {
     /// Which answers are compressed.
     pub const fn compress(&self) -> Option<&CompressPlan> {
         self.compress.as_ref()
+    }
+
+    /// Which answers are kept, and how long.
+    pub const fn cache(&self) -> Option<&CachePolicy> {
+        self.cache.as_ref()
     }
 
     /// Longest body of a request, bytes.
@@ -242,6 +250,7 @@ impl Step {
             | StepPlan::Retry { .. }
             | StepPlan::Timeout { .. }
             | StepPlan::Compress(_)
+            | StepPlan::Cache(_)
             | StepPlan::BodyLimit { .. } => Step::RemoveHeader(Box::default()),
         })
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidegate_broker::{Acl, MAX_WORKERS, SharedLimits};
+use tidegate_cache::{Bounds, Purge};
 use tidegate_listener::{Admission, bind_tcp, bind_udp};
 use tidegate_ring::{Asked, Decisions, EventRing};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     /// Where there is a data directory.
     pub(crate) store: Option<Arc<crate::pubsub::Store>>,
     pub(crate) handlers: HandlerCalls,
+    /// Answers of upstreams that are kept.
+    pub(crate) cache: Arc<tidegate_cache::Store>,
     pub(crate) payloads: crate::hooks::Payloads,
     /// Of this process alone: what keyed hashes of names are made with.
     pub(crate) secret: [u8; 32],
@@ -170,6 +173,7 @@ impl Gateway {
             broker,
             store: opened.as_ref().map(|opened| Arc::clone(&opened.store)),
             handlers: HandlerCalls::default(),
+            cache: Arc::default(),
             payloads: crate::hooks::Payloads::default(),
             secret: secret(),
             pace: Default::default(),
@@ -235,6 +239,11 @@ impl Gateway {
         let limits = &plan.limits;
         let per_source = (limits.max_connections_per_source, limits.max_connects_per_source_per_s);
         self.shared.admission.limit(limits.max_connections, per_source);
+        self.shared.cache.set_bounds(Bounds {
+            bytes: limits.cache_bytes,
+            entries: limits.cache_entries,
+            entry_bytes: limits.cache_entry_bytes,
+        });
         self.ask(|reply| Control::Apply(Arc::clone(&plan), reply))?;
         self.shared.broker.set_acl(Acl::new(rules).with_own(has_own));
         self.shared.broker.set_limits(SharedLimits {
@@ -297,6 +306,15 @@ impl Gateway {
             upstream.endpoints.set_health(index, health);
             upstream.endpoints.set_draining(index, draining);
         }
+    }
+
+    /// Removes answers that are kept; how many.
+    ///
+    /// # Errors
+    /// `INVALID_OPTIONS`.
+    pub fn purge_cache(&self, which: &str) -> Result<usize, GatewayError> {
+        let purge: Purge = serde_json::from_str(which).map_err(|cause| error("INVALID_OPTIONS", cause.to_string()))?;
+        Ok(self.shared.cache.purge(&purge))
     }
 
     /// All counters; see `Scraper::finish`.

@@ -27,6 +27,9 @@ export const LIMITS = {
   websocketIdleMs: [300_000, 0, DAY_S * 1_000, "without a byte in either direction of a WebSocket; 0: never"],
   websocketLifetimeMs: [0, 0, 30 * DAY_S * 1_000, "from a WebSocket's upgrade to its Close; 0: as long as it likes"],
   topicLevels: [128, 1, 128, "levels of a topic or filter"],
+  cacheBytes: [64 * MIB, 0, 1_024 * 1_024 * MIB, "answers that are kept (`cache`), all together"],
+  cacheEntries: [10_000, 0, 100_000_000, "answers that are kept, all together"],
+  cacheEntryBytes: [MIB, 0, 256 * MIB, "the body of one answer that is kept; longer ones pass"],
   http2Streams: [128, 1, 100_000, "streams at the same time on one HTTP/2 connection"],
   http2ResetsPerSecond: [100, 1, 1_000_000, "streams that an HTTP/2 client takes back"],
   http2ControlPerSecond: [

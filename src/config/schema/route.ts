@@ -1,7 +1,7 @@
 /** `routes`: conditions, targets and the steps between them. */
 import Type from "typebox"
 import { BreakerSchema, BulkheadSchema, RateLimitSchema, RetrySchema, TimeoutSchema } from "../../resilience/index.ts"
-import { ApiKeySchema, BasicAuthSchema, BodyLimitSchema, CompressSchema, CorsSchema } from "./steps.ts"
+import { ApiKeySchema, BasicAuthSchema, BodyLimitSchema, CacheSchema, CompressSchema, CorsSchema } from "./steps.ts"
 import { Exact, OneOrMany, Text, Texts } from "./values.ts"
 
 const TextOrPresent = Type.Union([Type.String(), Type.Literal(true), Exact({ regex: Type.String({ minLength: 1 }) })])
@@ -81,6 +81,7 @@ export const STEP_SCHEMAS = {
   apiKey: ApiKeySchema,
   basicAuth: BasicAuthSchema,
   compress: CompressSchema,
+  cache: CacheSchema,
   bodyLimit: BodyLimitSchema,
   rewrite: Exact({
     path: Type.Optional(Type.String({ pattern: "^/" })),
@@ -106,6 +107,7 @@ const stepProperties = {
   apiKey: Type.Optional(STEP_SCHEMAS.apiKey),
   basicAuth: Type.Optional(STEP_SCHEMAS.basicAuth),
   compress: Type.Optional(STEP_SCHEMAS.compress),
+  cache: Type.Optional(STEP_SCHEMAS.cache),
   bodyLimit: Type.Optional(STEP_SCHEMAS.bodyLimit),
   rewrite: Type.Optional(STEP_SCHEMAS.rewrite),
   respond: Type.Optional(STEP_SCHEMAS.respond),

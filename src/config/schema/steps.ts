@@ -58,6 +58,19 @@ export const CompressSchema = Exact({
   ),
 })
 
+const Duration = (description: string) =>
+  Type.Optional(Type.Integer({ minimum: 0, maximum: 31_536_000_000, description }))
+
+export const CacheSchema = Exact({
+  ttlMs: Duration("for answers that do not say how long they are good; default: those are not kept"),
+  staleWhileRevalidateMs: Duration(
+    "beyond its time an answer is still given while it is fetched anew, where it does not say; default 0",
+  ),
+  staleIfErrorMs: Duration(
+    "beyond its time an answer is still given where the upstream fails, where it does not say; default 0",
+  ),
+})
+
 export const BodyLimitSchema = Exact({
   bytes: Type.Integer({ minimum: 0, description: "longest body of a request; beyond: 413" }),
 })
@@ -66,4 +79,5 @@ export type CorsOptions = Static<typeof CorsSchema>
 export type ApiKeyOptions = Static<typeof ApiKeySchema>
 export type BasicAuthOptions = Static<typeof BasicAuthSchema>
 export type CompressOptions = Static<typeof CompressSchema>
+export type CacheOptions = Static<typeof CacheSchema>
 export type BodyLimitOptions = Static<typeof BodyLimitSchema>

@@ -86,7 +86,12 @@ impl<'b> RequestHead<'_, 'b> {
 
     /// Whether repeating the request does no harm (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
-        matches!(self.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+        self.is_safe() || matches!(self.method, "PUT" | "DELETE")
+    }
+
+    /// Whether it changes nothing (RFC 9110 section 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
     }
 }
 

@@ -135,7 +135,7 @@ impl<'b> ResponseHead<'_, 'b> {
     }
 
     /// Whether a `Connection` header names this one.
-    pub(crate) fn connection_names(&self, name: &str) -> bool {
+    pub fn connection_names(&self, name: &str) -> bool {
         !name.eq_ignore_ascii_case("content-length")
             && self
                 .headers

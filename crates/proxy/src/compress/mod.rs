@@ -8,5 +8,5 @@ mod own;
 mod rules;
 
 pub(crate) use encoder::Encoder;
-pub(crate) use own::{INLINE_BYTES, Packed, VARY};
+pub(crate) use own::{INLINE_BYTES, Packed, VARY, coded_fields};
 pub(crate) use rules::Compression;

@@ -27,23 +27,28 @@ impl Compression {
     pub(crate) fn pack(&self, coding: Coding, fields: &[u8], body: &[u8]) -> Option<Packed> {
         let mut encoder = Encoder::new(coding)?;
         encoder.write(body);
-        let mut packed = Vec::with_capacity(fields.len() + 64);
-        for line in fields.split_inclusive(|byte| *byte == b'\n') {
-            match named(line, "etag") {
-                // A strong entity tag becomes weak: the bytes are others now.
-                Some(tag) if tag.starts_with(b"\"") => {
-                    packed.extend_from_slice(b"etag: W/");
-                    packed.extend_from_slice(tag);
-                    packed.extend_from_slice(b"\r\n");
-                }
-                _ => packed.extend_from_slice(line),
-            }
-        }
-        for part in [b"content-encoding: ", coding.name().as_bytes(), b"\r\n", VARY] {
-            packed.extend_from_slice(part);
-        }
-        Some(Packed { fields: packed, body: encoder.finish() })
+        Some(Packed { fields: coded_fields(coding, fields), body: encoder.finish() })
     }
+}
+
+/// The field lines of an answer that is compressed now. A strong entity tag becomes weak:
+/// the bytes are others.
+pub(crate) fn coded_fields(coding: Coding, fields: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(fields.len() + 64);
+    for line in fields.split_inclusive(|byte| *byte == b'\n') {
+        match named(line, "etag") {
+            Some(tag) if tag.starts_with(b"\"") => {
+                packed.extend_from_slice(b"etag: W/");
+                packed.extend_from_slice(tag);
+                packed.extend_from_slice(b"\r\n");
+            }
+            _ => packed.extend_from_slice(line),
+        }
+    }
+    for part in [b"content-encoding: ", coding.name().as_bytes(), b"\r\n", VARY] {
+        packed.extend_from_slice(part);
+    }
+    packed
 }
 
 fn field<'f>(fields: &'f [u8], name: &str) -> Option<&'f [u8]> {

@@ -14,7 +14,7 @@ use crate::client::{Client, Input};
 use crate::decide::Ruling;
 use crate::worker::WorkerPlan;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use tidegate_http::{HEADERS_MAX, parse_request};
@@ -95,6 +95,7 @@ fn read(
         keep_alive: head.keep_alive && !client.connection.is_leaving() && !client.worker.is_draining.get(),
         behind: &bytes[head.len..],
         edits: RefCell::default(),
+        has_waited: Cell::new(false),
     };
     if client.worker.overload.is_shedding() {
         client.worker.dropped(request.view.protocol, "shed");

@@ -6,6 +6,8 @@ use crate::client::Client;
 use crate::decide::{Asking, Ruling};
 use crate::worker::Worker;
 use std::rc::Rc;
+use std::time::Duration;
+use tidegate_cache::Waiting;
 use tidegate_http::RequestHead;
 use tidegate_policy::BasicAuth;
 
@@ -15,6 +17,8 @@ pub(crate) enum Awaited {
     Script(Asking),
     /// A password.
     Login(Box<Login>),
+    /// Another request's answer, but no longer than so many milliseconds.
+    Answer(Waiting, u64),
 }
 
 /// A password that is compared.
@@ -60,6 +64,11 @@ impl Awaited {
         match self {
             Awaited::Script(asking) => asking.ruling().await,
             Awaited::Login(login) => login.ruling().await,
+            Awaited::Answer(waiting, ms) => {
+                // Late or not: it looks again.
+                let _ = tokio::time::timeout(Duration::from_millis(ms), waiting).await;
+                Ruling::Continue
+            }
         }
     }
 }

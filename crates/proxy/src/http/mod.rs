@@ -3,6 +3,7 @@
 //! `respond` answers where the gateway itself does.
 
 mod answers;
+mod cached;
 mod dispatch;
 mod edits;
 mod events;

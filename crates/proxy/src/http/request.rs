@@ -3,7 +3,7 @@
 use super::view::HttpView;
 use crate::plan::Route;
 use crate::worker::WorkerPlan;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tidegate_http::{BodyReader, Coding, Piece, RequestHead};
 use tidegate_policy::{Edits, TemplateInput};
@@ -20,6 +20,8 @@ pub(crate) struct Request<'r> {
     pub(crate) behind: &'r [u8],
     /// What the route's policies changed so far.
     pub(crate) edits: RefCell<Edits>,
+    /// It waited for another request's answer already.
+    pub(crate) has_waited: Cell<bool>,
 }
 
 impl Request<'_> {

@@ -52,7 +52,7 @@ pub(crate) fn respond(client: &Client, now_ms: u64, answer: &Answer<'_>, out: &m
 }
 
 /// Appends field lines as policies leave them.
-fn put_fields(out: &mut Vec<u8>, fields: &[u8], edits: Option<&Edits>) {
+pub(super) fn put_fields(out: &mut Vec<u8>, fields: &[u8], edits: Option<&Edits>) {
     let Some(edits) = edits.filter(|edits| !edits.keeps_response_headers()) else {
         return out.extend_from_slice(fields);
     };

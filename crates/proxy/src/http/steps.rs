@@ -32,6 +32,7 @@ pub(super) fn routed(
             let Resume { edits, step: next, ruling, .. } = *resume;
             request.edits.replace(edits);
             step = next;
+            request.has_waited.set(step == AFTER_STEPS);
             if let Some(refusal) = rule(client, request, (index, &ruling)) {
                 return refusal;
             }
@@ -86,8 +87,11 @@ pub(super) fn routed(
     result
 }
 
+/// Where a request goes on whose policies have all run.
+pub(super) const AFTER_STEPS: usize = usize::MAX;
+
 /// The request waits for a ruling and goes on at `step`.
-fn wait_for(request: &Request<'_>, (awaited, step): (Awaited, usize)) -> (Next, usize) {
+pub(super) fn wait_for(request: &Request<'_>, (awaited, step): (Awaited, usize)) -> (Next, usize) {
     let (plan, started_us, edits) = (Rc::clone(request.plan), request.started_us, request.edits.take());
     (Next::Ask(awaited, Box::new(Resume { plan, started_us, step, edits, ruling: Ruling::Continue })), 0)
 }

@@ -1,17 +1,23 @@
 //! Where a route leads: an answer, files, a topic, a handler, an upstream.
 
 use super::answers::{access_line, answered, failed, keep, note, write};
+use super::cached::{self, Looked};
 use super::dispatch::Next;
 use super::failure::Flag;
 use super::forward::{self, Facts, Outgoing};
 use super::local;
+use super::login::Awaited;
 use super::request::Request;
 use super::respond::respond_canned;
+use super::steps::{AFTER_STEPS, wait_for};
 use super::view::wants_websocket;
 use crate::client::Client;
 use crate::http2;
+use crate::metrics::CacheOutcome;
 use crate::plan::{Plan, Route, Target};
+use std::borrow::Cow;
 use tidegate_http::Body;
+use tidegate_policy::Edits;
 use tidegate_resilience::Concurrency;
 use tidegate_route::Captures;
 
@@ -48,8 +54,21 @@ pub(super) fn to_target(
     }
 }
 
+/// The longest that a request waits for another one's answer.
+const WAIT_MS: u64 = 10_000;
+
 fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &Route)) -> (Next, usize) {
     let plan: &Plan = &request.plan.plan;
+    let fill = match route.cache.as_ref().map(|cache| cached::look(client, request, (index, route, cache))) {
+        None => None,
+        Some(Looked::Forward(fill)) => fill,
+        Some(Looked::Answer(answer)) => return answer,
+        Some(Looked::Wait(waiting)) => {
+            let ms = route.timeout_ms.min(WAIT_MS);
+            return wait_for(request, (Awaited::Answer(waiting, ms), AFTER_STEPS));
+        }
+    };
+    let excuse = fill.as_ref().and_then(|fill| fill.excuse(client.worker.clock.millis()));
     let edits = request.edits.borrow();
     let upstream = match edits.upstream() {
         Some(name) => plan.upstreams.iter().position(|upstream| *upstream.name == *name),
@@ -97,20 +116,13 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         coding: request.coding(route),
         _bulkhead: bulkhead,
         body_limit: body_limit.unwrap_or(u64::MAX),
+        fill,
+        conditions: None,
+        changes: (plan.has_cache && !head.is_safe()).then(|| cached::uri_of(client, request)),
         mirror: route.mirror.filter(|_| !wants_websocket(head)),
         key: None,
     };
-    let mut target = Vec::new();
-    let target = match edits.path() {
-        None if *request.view.path == *head.path() => head.target,
-        path => {
-            target.extend_from_slice(path.unwrap_or(request.view.path));
-            if head.target.len() > head.path().len() && memchr::memchr(b'?', &target).is_none() {
-                target.extend_from_slice(&head.target[head.path().len()..]);
-            }
-            &target
-        }
-    };
+    let target = &*outgoing_target(request, &edits);
     let host = edits.host().unwrap_or(head.authority);
     let outgoing = Outgoing { request, target, host, edits: &edits, route: index, upstream };
     let started = forward::start(client, (outgoing, facts));
@@ -120,7 +132,28 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
             exchange.facts.response_edits = request.take_response_edits();
             (Next::Exchange(exchange), head.len + used)
         }
-        Err((flag, retry_after_ms)) => failed(client, request, (index, flag, retry_after_ms)),
+        Err((flag, retry_after_ms)) => match (excuse, &route.cache) {
+            (Some(stored), Some(cache)) => {
+                let now_ms = client.worker.clock.millis();
+                cached::respond(client, request, (index, cache, &stored), (now_ms, CacheOutcome::Stale))
+            }
+            _ => failed(client, request, (index, flag, retry_after_ms)),
+        },
+    }
+}
+
+/// Path and query for the upstream.
+pub(super) fn outgoing_target<'o>(request: &Request<'o>, edits: &Edits) -> Cow<'o, [u8]> {
+    let head = request.head;
+    match edits.path() {
+        None if *request.view.path == *head.path() => Cow::Borrowed(head.target),
+        path => {
+            let mut target = path.unwrap_or(request.view.path).to_vec();
+            if head.target.len() > head.path().len() && memchr::memchr(b'?', &target).is_none() {
+                target.extend_from_slice(&head.target[head.path().len()..]);
+            }
+            Cow::Owned(target)
+        }
     }
 }
 

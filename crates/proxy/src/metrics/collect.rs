@@ -1,6 +1,6 @@
 //! What a scrape reads: every counter of every worker, under the names of the contract.
 
-use super::{HedgeOutcome, POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
+use super::{CacheOutcome, HedgeOutcome, POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
 use crate::gateway::Shared;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,6 +56,7 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
     routes(shared, into);
     upstreams(shared, into);
     policies(shared, into);
+    caches(shared, into);
     gauge(into, "tidegate_retained_messages", &[], shared.broker.retained().count() as f64);
     if let Some(store) = &shared.store {
         let bytes: u64 = store.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
@@ -233,4 +234,21 @@ fn policies(shared: &Shared, into: &mut Scraper) {
             into.add(&Sample { metric: "tidegate_policy_duration_seconds", labels: &[("policy", policy)], value });
         }
     }
+}
+
+fn caches(shared: &Shared, into: &mut Scraper) {
+    let caches = shared.registry.caches.lock();
+    for (route, counters) in caches.iter().flat_map(|(route, workers)| workers.iter().map(move |one| (route, one))) {
+        for (outcome, counter) in CacheOutcome::LABELS.into_iter().zip(&counters.outcomes) {
+            let labels = [("route", &**route), ("outcome", outcome)];
+            count(into, "tidegate_cache_requests_total", &labels, counter.value());
+        }
+    }
+    if caches.is_empty() {
+        return;
+    }
+    let stats = shared.cache.stats();
+    gauge(into, "tidegate_cache_bytes", &[], stats.bytes as f64);
+    gauge(into, "tidegate_cache_entries", &[], stats.entries as f64);
+    count(into, "tidegate_cache_evicted_total", &[], stats.evicted);
 }

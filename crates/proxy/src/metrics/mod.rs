@@ -11,7 +11,7 @@ pub(crate) use collect::collect;
 pub(crate) use counter::{Counter, Histogram};
 pub(crate) use listener::ListenerCounters;
 pub(crate) use registry::{
-    HedgeOutcome, POLICY_OUTCOMES, PerWorker, PolicyCounters, PolicyOutcome, ProtocolCounters, RETRY_OUTCOMES,
-    Registry, RouteCounters, UpstreamCounters, WorkerCounters,
+    CacheCounters, CacheOutcome, HedgeOutcome, POLICY_OUTCOMES, PerWorker, PolicyCounters, PolicyOutcome,
+    ProtocolCounters, RETRY_OUTCOMES, Registry, RouteCounters, UpstreamCounters, WorkerCounters,
 };
 pub(crate) use scrape::{Sample, Scraper, Value};

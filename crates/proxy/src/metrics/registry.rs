@@ -197,6 +197,31 @@ impl PolicyCounters {
     }
 }
 
+/// Where an answer came from, on a route that keeps them; a place in its counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CacheOutcome {
+    /// Kept, within its time.
+    Hit,
+    /// Kept, beyond its time: fetched anew behind, or for want of a better one.
+    Stale,
+    /// Kept, and confirmed by the upstream.
+    Revalidated,
+    /// The upstream's.
+    Miss,
+    /// The upstream's, since the request or the answer is of no kind that is kept.
+    Pass,
+}
+
+impl CacheOutcome {
+    pub(crate) const LABELS: [&str; 5] = ["hit", "stale", "revalidated", "miss", "pass"];
+}
+
+/// What one route's cache did on one worker.
+#[derive(Default, Debug)]
+pub(crate) struct CacheCounters {
+    pub(crate) outcomes: [Counter; CacheOutcome::LABELS.len()],
+}
+
 /// One set of counters per worker.
 pub(crate) type PerWorker<T> = Arc<[Arc<T>]>;
 
@@ -207,6 +232,7 @@ pub(crate) struct Registry {
     pub(crate) routes: Mutex<HashMap<Box<str>, PerWorker<RouteCounters>>>,
     pub(crate) upstreams: Mutex<HashMap<Box<str>, PerWorker<UpstreamCounters>>>,
     pub(crate) policies: Mutex<HashMap<Box<str>, PerWorker<PolicyCounters>>>,
+    pub(crate) caches: Mutex<HashMap<Box<str>, PerWorker<CacheCounters>>>,
     pub(crate) listeners: Mutex<HashMap<Box<str>, PerWorker<ListenerCounters>>>,
     /// Rate limits, which outlive plans as counters do.
     pub(crate) limits: Mutex<tidegate_policy::LimitRegistry>,
@@ -219,6 +245,7 @@ impl Registry {
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             policies: Mutex::default(),
+            caches: Mutex::default(),
             listeners: Mutex::default(),
             limits: Mutex::default(),
         }
@@ -234,6 +261,10 @@ impl Registry {
 
     pub(crate) fn listener(&self, name: &str) -> PerWorker<ListenerCounters> {
         named(&mut self.listeners.lock(), name, self.workers.len())
+    }
+
+    pub(crate) fn cache(&self, route: &str) -> PerWorker<CacheCounters> {
+        named(&mut self.caches.lock(), route, self.workers.len())
     }
 
     pub(crate) fn policy(&self, name: &str) -> PerWorker<PolicyCounters> {

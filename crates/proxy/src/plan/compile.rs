@@ -8,10 +8,11 @@ use super::{TermsError, Trust, Upstream};
 use crate::access::AccessSink;
 use crate::auth::Tokens;
 use crate::compress::Compression;
-use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
+use crate::metrics::{CacheCounters, CacheOutcome, PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tidegate_cache::CachePolicy;
 use tidegate_message::Limits;
 use tidegate_policy::{CachePlan, ReplyTemplate, ScriptPlan, StepPlan, Steps, StepsInput};
 use tidegate_resilience::Concurrency;
@@ -60,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) log: LogDto,
     pub(crate) access: Option<Arc<AccessSink>>,
     pub(crate) forward: ForwardDto,
+    /// Whether any route keeps answers: else nobody looks what a change makes invalid.
+    pub(crate) has_cache: bool,
     /// Counters of what no route of the config serves: topics, 404.
     pub(crate) builtin: PerWorker<RouteCounters>,
     pub(crate) unrouted: PerWorker<RouteCounters>,
@@ -111,8 +114,22 @@ pub(crate) struct Route {
     /// Of the steps, in their order; `None` for scripts, which have their own.
     pub(crate) compiled: Box<[Option<PerWorker<PolicyCounters>>]>,
     pub(crate) compress: Option<Compression>,
+    pub(crate) cache: Option<RouteCache>,
     /// Requests of it at upstreams; outlives the plan.
     pub(crate) bulkhead: Option<Arc<Concurrency>>,
+}
+
+/// How a route's answers are kept.
+#[derive(Debug)]
+pub(crate) struct RouteCache {
+    pub(crate) policy: CachePolicy,
+    counters: PerWorker<CacheCounters>,
+}
+
+impl RouteCache {
+    pub(crate) fn count(&self, worker: u16, outcome: CacheOutcome) {
+        self.counters[usize::from(worker)].outcomes[outcome as usize].add(1);
+    }
 }
 
 impl Route {
@@ -205,6 +222,9 @@ pub(crate) fn compile(
                 if let (Some(compression), Target::Respond(canned)) = (&compiled.compress, &mut compiled.target) {
                     canned.compress(compression);
                 }
+                compiled.cache = steps
+                    .cache()
+                    .map(|policy| RouteCache { policy: policy.clone(), counters: registry.cache(&compiled.name) });
                 compiled.bulkhead = steps.bulkhead().map(|max| bulkhead(&compiled.name, max, before));
                 compiled.steps = steps;
             }
@@ -235,6 +255,7 @@ pub(crate) fn compile(
         }
         AuthService { upstream, path: service.path, timeout_ms: service.timeout_ms, cache_ms: service.cache_s * 1_000 }
     });
+    let has_cache = routes.iter().any(|route: &Route| route.cache.is_some());
     let scripts = dto.scripts.into_iter().map(|script| compile_script(script, registry, &mut problems)).collect();
     let plan = Plan {
         version: dto.version,
@@ -267,6 +288,7 @@ pub(crate) fn compile(
         access: access_log(&dto.log, before, &mut problems),
         log: dto.log,
         forward: dto.forward,
+        has_cache,
     };
     Ok((plan, problems))
 }
@@ -342,6 +364,7 @@ fn compile_route(
         problem,
         compiled: Box::default(),
         compress: None,
+        cache: None,
         bulkhead: None,
     }
 }

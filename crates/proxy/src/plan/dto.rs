@@ -107,6 +107,9 @@ impl PlanDto {
                 shed_memory_bytes: 0,
                 shed_cpu_percent: 0,
                 max_connects_per_source_per_s: 0,
+                cache_bytes: 0,
+                cache_entries: 0,
+                cache_entry_bytes: 0,
                 http2_streams: 128,
                 http2_resets_per_second: 100,
                 http2_control_per_second: 1_000,
@@ -421,6 +424,13 @@ pub(crate) struct LimitsDto {
     /// 0: as they come.
     #[serde(default)]
     pub(crate) max_connects_per_source_per_s: usize,
+    /// Of all answers that are kept.
+    #[serde(default)]
+    pub(crate) cache_bytes: usize,
+    #[serde(default)]
+    pub(crate) cache_entries: usize,
+    #[serde(default)]
+    pub(crate) cache_entry_bytes: usize,
     pub(crate) http2_streams: u32,
     pub(crate) http2_resets_per_second: u32,
     pub(crate) http2_control_per_second: u32,

@@ -2,6 +2,7 @@
 
 use super::{Exchange, Failure, Step};
 use crate::client::Client;
+use crate::http::cached::Coded;
 use crate::http::failure::Flag;
 use crate::http::forward::{self, Again};
 use crate::worker::{HEADROOM, ReadBuffer};
@@ -57,6 +58,9 @@ impl Exchange {
                 return Some(Step::Failed(Failure::Again(again)));
             }
             self.settle_hedge(client);
+            if let Some(step) = self.instead(client, (&head, start + len == end)) {
+                return Some(step);
+            }
             let body_start = start + len;
             let Some(new_head) = self.head_received(client, &head) else {
                 return self.body_received((client, cx), buffer, (start, body_start, end));
@@ -120,14 +124,22 @@ impl Exchange {
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
         let compression = self.plan.plan.routes[self.route].compress.as_ref();
-        if let Some(compression) = compression
-            && compression.applies(head, facts)
-        {
+        let compresses = compression.is_some_and(|compression| compression.applies(head, facts));
+        if let Some(compression) = compression.filter(|_| compresses) {
             let encoder = facts.coding.and_then(|coding| compression.encoder(client.worker.id, coding));
             let coding = facts.coding.filter(|_| encoder.is_some());
             compression.edit(head, coding, facts.response_edits.get_or_insert_default());
             self.response.encoder = encoder.map(Box::new);
         }
+        if self.facts.fill.is_some() {
+            let coded = match (compresses, &self.response.encoder, self.facts.coding) {
+                (true, Some(_), Some(coding)) => Coded::As(coding),
+                (true, ..) => Coded::Plain,
+                (false, ..) => Coded::No,
+            };
+            self.begin_copy(client, head, coded);
+        }
+        let facts = &mut self.facts;
         let body = match (head.body, facts.version) {
             _ if self.response.encoder.is_some() => Body::Chunked,
             (Body::UntilClose, Version::Http11) => Body::Chunked,

@@ -5,6 +5,7 @@
 mod head;
 mod request;
 mod response;
+mod stored;
 
 pub(crate) use request::RequestSide;
 pub(crate) use response::ResponseSide;
@@ -13,10 +14,13 @@ use super::failure::Flag;
 use super::forward::{self, Again, Facts, Hedge, Link};
 use super::respond::{FailureAnswer, respond_failure};
 use crate::client::Client;
+use crate::metrics::CacheOutcome;
 use crate::worker::WorkerPlan;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tidegate_balance::{EndpointIndex, InFlight, Tried};
+use tidegate_cache::Stored;
 use tidegate_kit::DecodeError;
 use tidegate_resilience::{Permit, RetryPermit};
 use tidegate_upstream::Connection;
@@ -32,6 +36,8 @@ pub(crate) enum Failure {
     Again(Again),
     /// The second try may bring a better answer than this one.
     Outdone,
+    /// A kept answer goes in its place.
+    Stored(Arc<Stored>, CacheOutcome),
 }
 
 /// What one look at both directions came to.
@@ -157,6 +163,9 @@ impl Exchange {
     }
 
     fn finish(&mut self, client: &mut Client) -> bool {
+        if let Some(copying) = self.response.copy.take() {
+            copying.keep();
+        }
         self.account(client, None);
         let now = client.worker.clock.millis();
         let reusable =
@@ -181,9 +190,18 @@ impl Exchange {
     }
 
     fn answer_failure(&mut self, client: &mut Client, failure: &Failure) {
+        let fill = self.facts.fill.as_ref().filter(|_| matches!(failure, Failure::Flag(_)));
+        if let Some(stored) = fill.and_then(|fill| fill.excuse(client.worker.clock.millis())) {
+            if let Failure::Flag(flag) = failure {
+                forward::failed(self, client, Some(*flag));
+            }
+            self.link = Link::Answering;
+            return self.answer_stored(client, &stored, CacheOutcome::Stale);
+        }
         let (status, text, flag) = match failure {
             Failure::Flag(flag) => (flag.status(), flag.text().to_owned(), Some(*flag)),
             Failure::Body(error) => (error.code, error.to_string(), None),
+            Failure::Stored(stored, outcome) => return self.answer_stored(client, stored, *outcome),
             Failure::Again(_) | Failure::Outdone => (500, String::new(), None),
         };
         if !self.request.is_complete || flag.is_none() {

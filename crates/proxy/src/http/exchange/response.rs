@@ -3,6 +3,7 @@
 use super::{Exchange, Step};
 use crate::client::Client;
 use crate::compress::Encoder;
+use crate::http::cached::Copying;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
 use crate::worker::{HEADROOM, ReadBuffer};
@@ -23,6 +24,8 @@ pub(crate) struct ResponseSide {
     pub(super) pending_at: usize,
     pub(super) body: Option<BodyReader>,
     pub(super) to_chunks: bool,
+    /// Grows while an answer that is kept passes.
+    pub(super) copy: Option<Box<Copying>>,
     /// Compresses the body on its way.
     pub(super) encoder: Option<Box<Encoder>>,
     pub(super) status: u16,
@@ -139,7 +142,11 @@ impl Exchange {
                         // An HTTP/1.0 client knows no chunks: it gets the bytes alone.
                         if let Some(encoder) = &mut response.encoder {
                             encoder.write(data);
-                        } else if to_chunks {
+                            at += used;
+                            continue;
+                        }
+                        copy(&mut response.copy, (client, data));
+                        if to_chunks {
                             put_chunk(&mut out, data)
                         } else {
                             out.extend_from_slice(data)
@@ -148,13 +155,18 @@ impl Exchange {
                     }
                     Ok((Piece::NeedMore, _)) => {
                         if let Some(encoder) = &mut response.encoder {
-                            encoder.drain(|data| put_chunk(&mut out, data));
+                            encoder.drain(|data| {
+                                copy(&mut response.copy, (client, data));
+                                put_chunk(&mut out, data);
+                            });
                         }
                         break;
                     }
                     Ok((Piece::End(trailers), used)) => {
                         if let Some(encoder) = response.encoder.take() {
-                            put_chunk(&mut out, &encoder.finish());
+                            let rest = encoder.finish();
+                            copy(&mut response.copy, (client, &rest));
+                            put_chunk(&mut out, &rest);
                         }
                         if to_chunks {
                             put_last_chunk(&mut out, &trailers);
@@ -173,6 +185,7 @@ impl Exchange {
             until += used;
         }
         response.body_bytes += (until - body) as u64;
+        copy(&mut response.copy, (client, &buffer[body..until]));
         if reader.is_done() {
             response.is_done = true;
             // Bytes behind the answer belong to nobody: the connection is not used again.
@@ -225,5 +238,14 @@ impl Exchange {
         (response.pending, response.pending_at) = (Vec::new(), 0);
         self.await_body(client);
         true
+    }
+}
+
+/// Copies bytes of an answer that is kept; one that is too long is not.
+fn copy(copying: &mut Option<Box<Copying>>, (client, data): (&Client, &[u8])) {
+    if copying.as_mut().is_some_and(|copying| !copying.take(data))
+        && let Some(copying) = copying.take()
+    {
+        copying.refuse(client.worker.clock.millis());
     }
 }

@@ -67,6 +67,13 @@ pub(crate) fn failed(exchange: &mut Exchange, client: &Client, flag: Option<Flag
     }
 }
 
+/// Counts an upstream's failure that the client does not see.
+pub(crate) fn excused(exchange: &mut Exchange, client: &Client, status: u16) {
+    let plan = Rc::clone(&exchange.plan);
+    plan.plan.upstreams[exchange.upstream].counters[usize::from(client.worker.id)].codes.add(status);
+    report(exchange, client, false);
+}
+
 /// Counts an answered request, on its route and its upstream.
 pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): (u16, Option<Flag>)) {
     let micros = client.worker.clock.micros().saturating_sub(exchange.facts.started_us);
@@ -88,6 +95,9 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
         if status != 101 {
             report(exchange, client, status < 500 && !broke);
         }
+    }
+    if let Some(uri) = exchange.facts.changes.take().filter(|_| status < 400) {
+        client.worker.shared.cache.invalidate(&uri);
     }
     client.connection.last_activity.set((exchange.facts.started_us + micros) / 1_000);
     if let Some(seen) = exchange.facts.seen.take() {

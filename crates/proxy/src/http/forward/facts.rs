@@ -1,9 +1,10 @@
 //! What is known of a request besides its bytes, while it is under way.
 
 use crate::access::Seen;
+use crate::http::cached::Fill;
 use crate::http::edits::ResponseEdits;
 use crate::http::request::Request;
-use tidegate_http::{Coding, Version};
+use tidegate_http::{Coding, Conditions, Version};
 use tidegate_policy::Edits;
 use tidegate_resilience::Permit;
 
@@ -32,6 +33,12 @@ pub(crate) struct Facts {
     pub(crate) seen: Option<Box<Seen>>,
     /// Its place among the route's requests, where those are bounded.
     pub(crate) _bulkhead: Option<Permit>,
+    /// What becomes of the answer, where the route keeps them.
+    pub(crate) fill: Option<Box<Fill>>,
+    /// What the client knows already of an answer that its upstream confirmed.
+    pub(crate) conditions: Option<Box<Conditions>>,
+    /// The address of a resource that the request changes, if it ends well.
+    pub(crate) changes: Option<Box<[u8]>>,
     /// The upstream that gets a copy, until it was sent.
     pub(crate) mirror: Option<usize>,
     /// How the answer is compressed, if it is one that is.

@@ -6,7 +6,7 @@ mod hedge;
 mod link;
 mod retry;
 
-pub(crate) use account::{account, failed, opened};
+pub(crate) use account::{account, excused, failed, opened};
 pub(crate) use facts::{Facts, Outgoing};
 pub(crate) use hedge::Hedge;
 pub(crate) use link::Link;
@@ -17,13 +17,15 @@ use link::open;
 use super::edits::RequestEdits;
 use super::exchange::{Exchange, RequestSide, ResponseSide};
 use super::failure::Flag;
+use super::request::Request;
+use crate::access::Seen;
 use crate::client::Client;
 use crate::plan::Target;
 use crate::worker::WorkerPlan;
 use std::rc::Rc;
 use tidegate_balance::{EndpointIndex, PickRequest, Tried};
 use tidegate_http::{Body, BodyReader, Hop, RequestContext, forward_request};
-use tidegate_policy::KeyInput;
+use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::Admission;
 
 /// The upstream whose turn it is in a weighted split. `None`: its share is broken.
@@ -78,31 +80,7 @@ pub(crate) fn start(
         upstream.budget.record_request(now);
     }
     facts.ends_at_ms = now + facts.timeout_ms;
-    let mut out = client.worker.buffers.take_write();
-    let settings = &plan.plan.forward;
-    let (mut id, mut trace) = ([0; 32], [0; 55]);
-    let absent = |name: &str| request.head.header(name).is_none();
-    let hop = Hop {
-        via: settings.via,
-        forwarded: settings.forwarded,
-        request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
-        certificate: settings.client_certificate.header().zip(client.peer.certificate.as_deref()),
-        traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
-    };
-    if let (Some(seen), Some(id)) = (&mut facts.seen, hop.request_id) {
-        seen.request_id = id.into();
-    }
-    let context = RequestContext {
-        target,
-        host,
-        client: client.peer.address.ip(),
-        scheme: if client.names.is_some() { "https" } else { "http" },
-        trusted: client.trust.trusts(client.peer.address.ip()),
-        upgrade: facts.is_upgrade,
-        hop,
-        edits: &RequestEdits(edits),
-    };
-    forward_request(&mut out, request.head, &context);
+    let out = write_head(client, request, (target, host, edits), (facts.is_upgrade, facts.seen.as_deref_mut()));
     let body = request.head.body;
     let mut side = RequestSide {
         out,
@@ -143,6 +121,41 @@ pub(crate) fn start(
     hedge::plan_hedge(&mut exchange);
     set_deadline(&exchange, client, now);
     Ok((exchange, used))
+}
+
+/// The head for the upstream.
+pub(crate) fn write_head(
+    client: &Client,
+    request: &Request<'_>,
+    (target, host, edits): (&[u8], &[u8], &Edits),
+    (is_upgrade, seen): (bool, Option<&mut Seen>),
+) -> Vec<u8> {
+    let mut out = client.worker.buffers.take_write();
+    let settings = &request.plan.plan.forward;
+    let (mut id, mut trace) = ([0; 32], [0; 55]);
+    let absent = |name: &str| request.head.header(name).is_none();
+    let hop = Hop {
+        via: settings.via,
+        forwarded: settings.forwarded,
+        request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
+        certificate: settings.client_certificate.header().zip(client.peer.certificate.as_deref()),
+        traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
+    };
+    if let (Some(seen), Some(id)) = (seen, hop.request_id) {
+        seen.request_id = id.into();
+    }
+    let context = RequestContext {
+        target,
+        host,
+        client: client.peer.address.ip(),
+        scheme: if client.names.is_some() { "https" } else { "http" },
+        trusted: client.trust.trusts(client.peer.address.ip()),
+        upgrade: is_upgrade,
+        hop,
+        edits: &RequestEdits(edits),
+    };
+    forward_request(&mut out, request.head, &context);
+    out
 }
 
 fn pick(plan: &WorkerPlan, upstream: usize, request: &PickRequest<'_>) -> Option<EndpointIndex> {

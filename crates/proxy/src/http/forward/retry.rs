@@ -25,7 +25,10 @@ pub(crate) struct Again {
 /// Tries again where that does no harm. `false`: the failure stands.
 pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure) -> Result<(), Failure> {
     let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
-    let is_over = matches!(failure, Failure::Body(_) | Failure::Flag(Flag::ClientGone | Flag::TotalTimeout));
+    let is_over = matches!(
+        failure,
+        Failure::Body(_) | Failure::Stored(..) | Failure::Flag(Flag::ClientGone | Flag::TotalTimeout)
+    );
     if exchange.is_racing() && !is_over {
         report(exchange, client, false);
         exchange.fall_back(client);
@@ -37,7 +40,7 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
             report(exchange, client, false);
             Some(again)
         }
-        Failure::Body(_) | Failure::Outdone => return Err(failure),
+        Failure::Body(_) | Failure::Outdone | Failure::Stored(..) => return Err(failure),
         Failure::Flag(flag) => {
             let kind = match flag {
                 Flag::ConnectFailure | Flag::ConnectTimeout => RetryFailure::Connect,
