@@ -1,10 +1,12 @@
 /** The admin API: fastify with one file per group of routes. */
 import { readFileSync } from "node:fs"
 import swagger from "@fastify/swagger"
+import { Ajv } from "ajv"
 import Fastify, { type FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import type { ServerTlsPlan } from "../native/index.ts"
 import { addAlerts } from "./alerts.ts"
+import { REFUSED } from "./answers.ts"
 import { addAudit } from "./audit.ts"
 import { addCache } from "./cache.ts"
 import { addConfig } from "./config.ts"
@@ -13,6 +15,7 @@ import type { AdminContext } from "./context.ts"
 import { addEvents } from "./events.ts"
 import { createGuard } from "./guard.ts"
 import { addHealth } from "./health.ts"
+import { createMethods } from "./methods.ts"
 import { addMqtt } from "./mqtt.ts"
 import { addPage } from "./page.ts"
 import { createErrorHandler, sendProblem } from "./problem.ts"
@@ -23,6 +26,15 @@ import { addUpstreams } from "./upstreams.ts"
 
 /** Enough for a configuration of 10,000 routes, too little to hurt. */
 const MAX_BODY = 16 * 1024 * 1024
+
+/** What came in an address is text and becomes what the schema asks for; what came as JSON has its type. */
+const VALIDATORS = {
+  text: new Ajv({ coerceTypes: "array", useDefaults: true }),
+  json: new Ajv({ useDefaults: true }),
+}
+
+/** A client id of MQTT may be long; a request's head bounds it. */
+const MAX_PARAM = 16 * 1024
 
 /** The audit log comes first: its hook sees the calls of those behind it. */
 const GROUPS = [
@@ -50,8 +62,11 @@ export async function createAdminApp(
     bodyLimit: MAX_BODY,
     forceCloseConnections: true,
     ...(admin.tls !== null && { https: serverTls(admin.tls) }),
-    ajv: { customOptions: { removeAdditional: false } },
+    routerOptions: { maxParamLength: MAX_PARAM },
   })
+  app.setValidatorCompiler(({ schema, httpPart }) => VALIDATORS[httpPart === "body" ? "json" : "text"].compile(schema))
+  // The schemas of answers are what the document says of them, not what is let through.
+  app.setSerializerCompiler(() => JSON.stringify)
   allowEmptyJson(app)
   app.decorateRequest("caller", null)
   app.addHook("onRequest", createGuard(admin))
@@ -59,14 +74,30 @@ export async function createAdminApp(
     reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store")
   })
   app.setErrorHandler(createErrorHandler((text) => context.gateway.warn(text)))
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, 404, `${request.method} ${request.url} is not served here`),
-  )
+  const methods = createMethods(app)
+  app.setNotFoundHandler((request, reply) => {
+    const served = methods(request.url)
+    if (served.length === 0) return sendProblem(reply, 404, `${request.url} is not served here`)
+    return sendProblem(
+      reply.header("allow", served.join(", ")),
+      405,
+      `${request.method} is not one of ${served.join(", ")}`,
+    )
+  })
   await app.register(swagger, {
-    openapi: { openapi: "3.1.0", info: { title: "Tidegate admin API", version: "1" } },
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Tidegate admin API", version: "1" },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+      // Without a token where the gateway asks for none, or for a certificate.
+      security: [{}, { token: [] }],
+    },
   })
   app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger())
   await app.register(async (scope) => {
+    scope.addHook("onRoute", ({ schema }) => {
+      if (schema?.response !== undefined) schema.response = { ...schema.response, ...REFUSED }
+    })
     for (const add of GROUPS) add(scope, context)
   })
   await app.ready()

@@ -6,6 +6,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from "
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
 import { messageOf } from "../errors.ts"
+import { AUDIT, items } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 
 export interface AuditRecord {
@@ -73,7 +74,8 @@ export function addAudit(app: FastifyInstance, { gateway, audit }: AdminContext)
     gateway.tell({ type: "audit", time: at.getTime(), caller: name, method, path, status: statusCode })
   })
 
-  const schema = { querystring: Query, tags: ["audit"], summary: "calls that may have changed something, newest first" }
+  const summary = "calls that may have changed something, newest first"
+  const schema = { querystring: Query, response: { 200: items(AUDIT) }, tags: ["audit"], summary }
   app.get<{ Querystring: Static<typeof Query> }>("/v1/audit", { schema }, async ({ query: { limit = 100 } }) => {
     return { items: audit.newest(limit) }
   })

@@ -4,6 +4,7 @@ import Type, { type Static } from "typebox"
 import { type ConfigVersion, redact } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { ConfigDesk } from "../gateway/index.ts"
+import { items, VERSION } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 
 const tags = ["config"]
@@ -12,18 +13,27 @@ const VersionsQuery = Type.Object({
 })
 
 export function addConfig(app: FastifyInstance, { gateway, desk }: AdminContext): void {
-  app.get("/v1/config", { schema: { tags, summary: "the configuration in force, secrets hidden" } }, async () => {
+  const inForce = { response: { 200: Type.Object({}) }, tags, summary: "the configuration in force, secrets hidden" }
+  app.get("/v1/config", { schema: inForce }, async () => {
     return redact(gateway.loaded.config)
   })
 
   // Any JSON is taken: the configuration's own check says what is wrong with it, all of it.
-  app.put("/v1/config", { schema: { tags, summary: "check and apply; 422 with every problem" } }, async ({ body }) => {
+  const apply = { response: { 200: VERSION }, tags, summary: "check and apply; 422 with every problem" }
+  app.put("/v1/config", { schema: apply }, async ({ body }) => {
     return summary(await require(desk).put(body))
   })
 
   app.get<{ Querystring: Static<typeof VersionsQuery> }>(
     "/v1/config/versions",
-    { schema: { querystring: VersionsQuery, tags, summary: "versions that were in force, newest first" } },
+    {
+      schema: {
+        querystring: VersionsQuery,
+        response: { 200: items(VERSION) },
+        tags,
+        summary: "versions that were in force, newest first",
+      },
+    },
     async ({ query }) => {
       const versions = [...(desk?.versions ?? [])].reverse()
       return {
@@ -35,7 +45,8 @@ export function addConfig(app: FastifyInstance, { gateway, desk }: AdminContext)
     },
   )
 
-  app.post("/v1/config/rollback", { schema: { tags, summary: "the version before" } }, async () => {
+  const back = { response: { 200: VERSION }, tags, summary: "the version before" }
+  app.post("/v1/config/rollback", { schema: back }, async () => {
     return summary(await require(desk).rollback())
   })
 }

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
 import type { GatewayEventType } from "../model/gateway-event.ts"
+import { EVENTS } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 import { openEventStream } from "./sse.ts"
 
@@ -25,7 +26,14 @@ const Query = Type.Object({
 export function addEvents(app: FastifyInstance, { gateway }: AdminContext): void {
   app.get<{ Querystring: Static<typeof Query> }>(
     "/v1/events",
-    { schema: { querystring: Query, tags: ["events"], summary: "gateway events; all types unless some are named" } },
+    {
+      schema: {
+        querystring: Query,
+        response: EVENTS,
+        tags: ["events"],
+        summary: "gateway events; all types unless some are named",
+      },
+    },
     (request, reply) => {
       const types = request.query.type === undefined ? TYPES : [request.query.type].flat()
       openEventStream(request, reply, (stream) => {

@@ -1,16 +1,26 @@
 /** `/health` while the process lives, `/ready` while it takes traffic, `/metrics`. */
 import type { FastifyInstance } from "fastify"
+import Type from "typebox"
+import { content } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 import { sendProblem } from "./problem.ts"
 
 export function addHealth(app: FastifyInstance, { gateway, metrics }: AdminContext): void {
-  app.get("/health", { schema: { summary: "200 while the process is alive", tags: ["health"] } }, async () => ({
+  const tags = ["health"]
+  const alive = { 200: Type.Object({ status: Type.Literal("alive") }) }
+  app.get("/health", { schema: { response: alive, tags, summary: "200 while the process is alive" } }, async () => ({
     status: "alive",
   }))
 
   app.get(
     "/ready",
-    { schema: { summary: "200 when listening and not draining", tags: ["health"] } },
+    {
+      schema: {
+        response: { 200: Type.Object({ status: Type.Literal("ready"), version: Type.Integer({ minimum: 1 }) }) },
+        tags,
+        summary: "200 when listening and not draining",
+      },
+    },
     async (_, reply) => {
       const { state, version } = gateway.stats()
       if (state === "running" && version > 0) return { status: "ready", version }
@@ -22,7 +32,8 @@ export function addHealth(app: FastifyInstance, { gateway, metrics }: AdminConte
     },
   )
 
-  app.get("/metrics", { schema: { summary: "Prometheus text", tags: ["health"] } }, async (_, reply) => {
+  const text = { 200: content(metrics.contentType, "the exposition format of Prometheus") }
+  app.get("/metrics", { schema: { response: text, tags, summary: "Prometheus text" } }, async (_, reply) => {
     return reply.type(metrics.contentType).send(await metrics.render())
   })
 }

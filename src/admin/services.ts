@@ -1,6 +1,7 @@
 /** `/v1/services`: register, heartbeat, change, leave, discover, watch. */
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
+import { EVENTS, INSTANCE, items, NOTHING, SERVICE } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 import { openEventStream } from "./sse.ts"
 
@@ -49,7 +50,15 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
 
   app.put<{ Params: Static<typeof Address>; Body: Static<typeof Registration> }>(
     at,
-    { schema: { params: Address, body: Registration, tags, summary: "register or replace an instance" } },
+    {
+      schema: {
+        params: Address,
+        body: Registration,
+        response: { 200: INSTANCE, 201: INSTANCE },
+        tags,
+        summary: "register or replace an instance",
+      },
+    },
     async ({ params, body }, reply) => {
       const { instance, created } = gateway.registry.put(params.service, params.id, body)
       return reply.status(created ? 201 : 200).send(instance)
@@ -59,7 +68,13 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
   app.post<{ Params: Static<typeof Address>; Body: Static<typeof Heartbeat> }>(
     `${at}/heartbeat`,
     {
-      schema: { params: Address, body: Heartbeat, tags, summary: "a sign of life, with the load where it is known" },
+      schema: {
+        params: Address,
+        body: Heartbeat,
+        response: NOTHING,
+        tags,
+        summary: "a sign of life, with the load where it is known",
+      },
       preValidation: async (request) => {
         request.body ??= null
       },
@@ -72,41 +87,60 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
 
   app.patch<{ Params: Static<typeof Address>; Body: Static<typeof Patch> }>(
     at,
-    { schema: { params: Address, body: Patch, tags, summary: "change an instance" } },
+    { schema: { params: Address, body: Patch, response: { 200: INSTANCE }, tags, summary: "change an instance" } },
     async ({ params, body }) => gateway.registry.patch(params.service, params.id, body),
   )
 
   app.delete<{ Params: Static<typeof Address> }>(
     at,
-    { schema: { params: Address, tags, summary: "forget an instance" } },
+    { schema: { params: Address, response: NOTHING, tags, summary: "forget an instance" } },
     async ({ params }, reply) => {
       gateway.registry.remove(params.service, params.id)
       return reply.status(204).send()
     },
   )
 
-  app.get("/v1/services", { schema: { tags, summary: "all services" } }, async () => {
-    const items = gateway.registry.services().map((name) => {
-      const instances = gateway.registry.instances(name)
-      return {
-        name,
-        source: gateway.registry.source(name),
-        instances: instances.length,
-        healthy: instances.filter(({ status }) => status === "healthy").length,
-      }
-    })
-    return { items }
-  })
+  app.get(
+    "/v1/services",
+    { schema: { response: { 200: items(SERVICE) }, tags, summary: "all services" } },
+    async () => {
+      const items = gateway.registry.services().map((name) => {
+        const instances = gateway.registry.instances(name)
+        return {
+          name,
+          source: gateway.registry.source(name),
+          instances: instances.length,
+          healthy: instances.filter(({ status }) => status === "healthy").length,
+        }
+      })
+      return { items }
+    },
+  )
 
   app.get<{ Params: Static<typeof Service>; Querystring: Static<typeof Filter> }>(
     "/v1/services/:service/instances",
-    { schema: { params: Service, querystring: Filter, tags, summary: "discover" } },
+    {
+      schema: {
+        params: Service,
+        querystring: Filter,
+        response: { 200: items(INSTANCE) },
+        tags,
+        summary: "discover",
+      },
+    },
     async ({ params, query }) => ({ items: gateway.registry.instances(params.service, query) }),
   )
 
   app.get<{ Params: Static<typeof Service> }>(
     "/v1/services/:service/watch",
-    { schema: { params: Service, tags, summary: "a snapshot, then every change, as server-sent events" } },
+    {
+      schema: {
+        params: Service,
+        response: EVENTS,
+        tags,
+        summary: "a snapshot, then every change, as server-sent events",
+      },
+    },
     (request, reply) => {
       const { service } = request.params
       openEventStream(request, reply, (stream) => {

@@ -1,6 +1,7 @@
 /** `/v1/stats`: the numbers of this moment by protocol, route, upstream and policy. */
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import type { FastifyInstance } from "fastify"
+import { STATS } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 
 /** A look at the event loop every so many milliseconds. */
@@ -11,7 +12,8 @@ export function addStats(app: FastifyInstance, { gateway, metrics }: AdminContex
   loop.enable()
   app.addHook("onClose", async () => loop.disable())
 
-  const schema = { tags: ["stats"], summary: "totals and gauges, as the dashboard and `tidegate top` show them" }
+  const summary = "totals and gauges, as the dashboard and `tidegate top` show them"
+  const schema = { response: { 200: STATS }, tags: ["stats"], summary }
   app.get("/v1/stats", { schema }, async () => {
     const { state, version, listeners, applies, eventsDropped } = gateway.stats()
     const { user, system } = process.cpuUsage()

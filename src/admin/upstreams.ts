@@ -1,5 +1,6 @@
 /** `/v1/upstreams`: each endpoint with its health, weight and load, each breaker. */
 import type { FastifyInstance } from "fastify"
+import { items, UPSTREAM } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 
 interface NativeEndpoint {
@@ -13,7 +14,8 @@ interface NativeUpstream {
 }
 
 export function addUpstreams(app: FastifyInstance, { gateway }: AdminContext): void {
-  app.get("/v1/upstreams", { schema: { tags: ["upstreams"], summary: "upstreams and their endpoints" } }, async () => {
+  const schema = { response: { 200: items(UPSTREAM) }, tags: ["upstreams"], summary: "upstreams and their endpoints" }
+  app.get("/v1/upstreams", { schema }, async () => {
     const state = JSON.parse(gateway.native.upstreams()) as readonly NativeUpstream[]
     return {
       items: state.map((upstream) => ({ ...upstream, ...describe(upstream), problem: problemOf(upstream.name) })),

@@ -206,6 +206,28 @@ test("describes itself as OpenAPI 3.1", async (t) => {
   t.is((await call({ url: "/" })).statusCode, 200)
 })
 
+test("a method that an address does not take is 405 with those it takes", async (t) => {
+  const { call } = await open(t)
+  const wrong = await call({ method: "POST", url: "/v1/services/users/instances/u1?a=b" })
+  t.is(wrong.statusCode, 405)
+  t.is(wrong.headers.allow, "DELETE, PATCH, PUT")
+  t.regex(String(wrong.headers["content-type"]), /^application\/problem\+json/)
+  t.is((await call({ method: "DELETE", url: "/health" })).headers.allow, "GET, HEAD")
+  t.is((await call({ url: "/v1/nothing" })).statusCode, 404)
+})
+
+test("JSON has its type: nothing is made of something else", async (t) => {
+  const { call } = await open(t)
+  const put = (more: object) =>
+    call({ method: "PUT", url: "/v1/services/s/instances/i", payload: { host: "a", port: 1, ...more } })
+  for (const more of [{ ttlSeconds: 0 }, { port: "80" }, { weight: "1" }, { zone: 7 }])
+    t.is((await put(more)).statusCode, 400, JSON.stringify(more))
+  t.is((await put({ zone: "" })).json().zone, "")
+  const { statusCode } = await call({ url: `/v1/mqtt/clients/${"x".repeat(300)}` })
+  t.is(statusCode, 404)
+  t.is((await call({ url: "/v1/connections?limit=5&state=idle" })).statusCode, 200)
+})
+
 test("kicks a client by its id, once", async (t) => {
   const { call, native } = await open(t)
   native.clients.add("sensor/1")
