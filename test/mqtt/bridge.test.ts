@@ -24,7 +24,7 @@ async function until(check: () => boolean | Promise<boolean>): Promise<void> {
   }
 }
 
-test("topics go out and come in under their prefixes, and nothing runs in a circle", async (t) => {
+test("MQTT3-7.0.0-1: topics go out to another server and come in under their prefixes, and nothing runs in a circle", async (t) => {
   const { port: there } = await mosquitto(t)
   const bridge = {
     to: `mqtt://127.0.0.1:${there}`,

@@ -119,7 +119,7 @@ test("MQTT3-3.1.4-4 MQTT3-3.1.4-5 MQTT3-3.2.0-1 MQTT3-3.2.2-4 MQTT3-3.2.2-5 MQTT
   t.is(await answer(plain, "10 0d 0004 4d515454 04 02 003c 0001 61 c0 00"), "20020000d000")
 })
 
-test("sessions: MQTT3-3.1.2-4 MQTT3-3.1.2-5 MQTT3-3.1.2-6 MQTT3-3.1.4-2 MQTT3-3.1.4-3 MQTT3-3.2.2-1 MQTT3-3.2.2-2 MQTT3-3.2.2-3 MQTT3-3.1.3-2 MQTT3-3.1.3-5 MQTT3-4.1.0-1 MQTT3-4.1.0-2", async (t) => {
+test("sessions, over TCP and without any extension: MQTT3-7.0.0-2 MQTT3-7.1.1-1 MQTT3-3.1.2-4 MQTT3-3.1.2-5 MQTT3-3.1.2-6 MQTT3-3.1.4-2 MQTT3-3.1.4-3 MQTT3-3.2.2-1 MQTT3-3.2.2-2 MQTT3-3.2.2-3 MQTT3-3.1.3-2 MQTT3-3.1.3-5 MQTT3-4.1.0-1 MQTT3-4.1.0-2", async (t) => {
   const target = await start(t)
   const present = async (options: object) => {
     const { client: made, connack } = await open(target, options)

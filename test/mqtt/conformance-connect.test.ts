@@ -269,8 +269,12 @@ test("MQTT-3.1.2-21 MQTT-3.2.2-21 MQTT-3.2.2-22: the server's keep-alive holds w
   t.is((shorter as IConnackPacket).properties?.serverKeepAlive, undefined)
 })
 
-test("MQTT-3.14.4-1 MQTT-3.14.4-2: behind a DISCONNECT of the server comes nothing but the end", async (t) => {
+test("MQTT-3.14.4-1 MQTT-3.14.4-2 MQTT-3.14.2-2: behind a DISCONNECT of the server comes nothing but the end, and no session expiry is in it", async (t) => {
   const target = await start(t)
+  const kept = { clientId: "kept", properties: { sessionExpiryInterval: 60 } }
+  const { client } = await RawClient.connect(target, kept)
+  await RawClient.connect(target, kept)
+  t.is((await client.expect("disconnect")).properties?.sessionExpiryInterval, undefined)
   const bytes = await answer(target, `${CONNECT} f1 00 c0 00`, 1_000)
   const connack = 2 + Number.parseInt(bytes.slice(2, 4), 16)
   const goodbye = Buffer.from(bytes, "hex").subarray(connack)

@@ -133,7 +133,7 @@ impl Broker {
         }
         let expiry = session.expiry;
         let after = |seconds: u32| now.saturating_add(u64::from(seconds) * 1_000);
-        // MQTT-3.1.3-9: the will goes when its delay or the session is over, whichever is first.
+        // MQTT-3.1.2-8: the will goes when its delay or the session is over, whichever is first.
         session.will_at = session.will.as_ref().map(|will| after(will.delay.min(expiry)));
         session.ends_at = (expiry != u32::MAX).then(|| after(expiry));
         self.subscribers.stats.connected -= 1;

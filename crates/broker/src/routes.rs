@@ -60,6 +60,21 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Entry;
+    use tidegate_message::Qos;
+
+    #[test]
+    fn a_million_topics_take_no_more_room_than_a_thousand() {
+        let mut routes = Routes::new();
+        for index in 0..1_000_000 {
+            let (qos, no_local, retain_as_published, durable) = (Qos::AtMostOnce, false, false, false);
+            let entry = Entry { slot: index, id: 0, qos, no_local, retain_as_published, durable };
+            routes.find(&format!("site/{index}/temp"), 1, |matched| matched.entries.resize(3, entry));
+        }
+        assert_eq!(routes.routes.len(), TOPICS);
+        let held: usize = routes.routes.iter().map(|route| route.matched.entries.capacity()).sum();
+        assert!(held == routes.entries && held <= TOPICS * 4, "{held} entries are held");
+    }
 
     #[test]
     fn a_route_is_asked_for_once_until_the_generation_changes() {

@@ -153,33 +153,30 @@ impl Tree {
         self.shrink(filter, |matched| matched.groups.retain(|&other| other != group));
     }
 
-    /// Appends everybody whose filter matches `topic`.
-    pub(crate) fn collect(&self, topic: &str, into: &mut Matched) {
+    /// Appends everybody whose filter matches `topic`; how many nodes were looked at, which is what it costs.
+    pub(crate) fn collect(&self, topic: &str, into: &mut Matched) -> usize {
         // MQTT-4.7.2-1: a leading wildcard does not match `$` topics.
         if topic.starts_with('$') {
             let (level, rest) = split(topic);
-            if let Some(&child) = self.nodes[ROOT].children.get(level) {
-                self.walk(child, rest, into);
-            }
+            self.nodes[ROOT].children.get(level).map_or(0, |&child| self.walk(child, rest, into))
         } else {
-            self.walk(ROOT, Some(topic), into);
+            self.walk(ROOT, Some(topic), into)
         }
     }
 
     /// Depth is bounded by the levels of a topic, which are bounded where it came in.
-    fn walk(&self, node: usize, rest: Option<&str>, into: &mut Matched) {
+    fn walk(&self, node: usize, rest: Option<&str>, into: &mut Matched) -> usize {
         let node = &self.nodes[node];
         if let Some(below) = &node.below {
             into.add(below);
         }
-        let Some(rest) = rest else { return into.add(&node.here) };
+        let Some(rest) = rest else {
+            into.add(&node.here);
+            return 1;
+        };
         let (level, rest) = split(rest);
-        if let Some(&child) = node.children.get(level) {
-            self.walk(child, rest, into);
-        }
-        if let Some(plus) = node.plus {
-            self.walk(plus, rest, into);
-        }
+        let child = node.children.get(level).map_or(0, |&child| self.walk(child, rest, into));
+        1 + child + node.plus.map_or(0, |plus| self.walk(plus, rest, into))
     }
 
     fn leaf(&mut self, filter: &str) -> &mut Matched {
@@ -302,6 +299,37 @@ mod tests {
             }
             prop_assert_eq!(tree.size(), 1);
         }
+    }
+
+    /// Filters of a fleet: a gateway's own, a kind of value of all, one device's of all sites.
+    fn fleet_filter(index: usize) -> String {
+        match index % 4 {
+            0 => format!("site/{}/+/temp", index / 4),
+            1 => format!("site/+/device-{}/#", index / 4),
+            2 => format!("+/{}/device-{}/+", index % 7, index / 4),
+            _ => format!("site/{}/#", index / 4),
+        }
+    }
+
+    #[test]
+    fn a_topic_costs_as_many_nodes_with_100_000_wildcard_filters_as_with_a_hundred() {
+        let most = |filters: usize, topics: usize| {
+            let mut tree = Tree::new();
+            for index in 0..filters {
+                tree.insert(&fleet_filter(index), entry(index as u32));
+            }
+            let mut found = Matched::default();
+            let visits = (0..topics).map(|index| {
+                found.clear();
+                let topic = format!("site/{}/device-{}/temp", index % 1_000, index / 40);
+                tree.collect(&topic, &mut found)
+            });
+            visits.max().unwrap_or_default()
+        };
+        // Four levels with a literal and a plus at each of the first three: the tree's own shape bounds it.
+        let few = most(100, 10_000);
+        let many = most(100_000, 1_000_000);
+        assert!(few <= many && many <= 12, "{few} nodes with 100 filters, {many} with 100,000");
     }
 
     #[test]

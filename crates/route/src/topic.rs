@@ -25,7 +25,7 @@ pub fn valid_filter(filter: &str) -> bool {
     placed && well_formed(filter)
 }
 
-/// Whether a valid filter matches a valid topic. `a/#` matches `a` too (MQTT-4.7.1-2);
+/// Whether a valid filter matches a valid topic. `a/#` matches `a` too (MQTT section 4.7.1.2);
 /// a wildcard in front matches no topic that starts with `$` (MQTT-4.7.2-1).
 pub fn filter_matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {

@@ -51,7 +51,7 @@ impl Aliases {
         let aliases = aliases.get_or_insert_default();
         if publish.topic.is_empty() {
             let known = aliases.topics.get(slot).cloned().flatten();
-            return known.map(Topic::Known).ok_or(protocol("MQTT-3.3.2-12", "a topic alias has no topic"));
+            return known.map(Topic::Known).ok_or(protocol("MQTT5 section 3.3.2.3.4", "a topic alias has no topic"));
         }
         if aliases.topics.len() <= slot {
             aliases.topics.resize(slot + 1, None);

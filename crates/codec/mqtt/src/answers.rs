@@ -117,7 +117,7 @@ impl Session {
 
     /// Answers a PUBLISH of QoS 1 or 2; nothing to say at QoS 0. `true`: the connection
     /// must close, because before version 5 a refusal has no code. A publish that is
-    /// forbidden is acknowledged there instead (MQTT-3.3.5-2 of 3.1.1 allows both), one
+    /// forbidden is acknowledged there instead (MQTT3-3.3.5-2 allows both), one
     /// that may succeed later is not, so that the client sends it again.
     #[must_use]
     pub fn publish_outcome(&mut self, (packet_id, qos): (u16, Qos), outcome: Outcome, out: &mut Vec<u8>) -> bool {

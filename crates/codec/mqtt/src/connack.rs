@@ -26,7 +26,7 @@ impl<'a> Connack<'a> {
         ensure(flags & 0xfe == 0, malformed("MQTT-3.2.2-1", "a reserved flag of a CONNACK is set"))?;
         let code = reader.u8().map_err(short)?;
         let known = if version.is_v5() { reason::in_connack(code) } else { code <= 5 };
-        ensure(known, protocol("MQTT-3.2.2-7", "the code of a CONNACK is not defined"))?;
+        ensure(known, protocol("MQTT-3.2.2-8", "the code of a CONNACK is not defined"))?;
         let properties = match version {
             Version::V5 => Properties::read(reader, Context::Connack, limits.mqtt_user_properties)?,
             _ => Properties::NONE,

@@ -114,9 +114,9 @@ impl<'a> Connect<'a> {
         let password = if flags.has(0x40) { Some(reader.prefixed().map_err(short)?) } else { None };
         ensure(reader.is_empty(), malformed("MQTT-3.1.3-1", "bytes follow the last field of a CONNECT"))?;
         let clean_start = flags.has(0x02);
-        // MQTT-3.1.3-8 (3.1.1): without an identifier there is nothing to find a kept session by.
+        // MQTT3-3.1.3-8: without an identifier there is nothing to find a kept session by.
         let named = !client_id.is_empty() || version.is_v5() || (version == Version::V311 && clean_start);
-        ensure(named, coded(reason::CLIENT_ID_NOT_VALID, "MQTT-3.1.3-8", "the client identifier is empty"))?;
+        ensure(named, coded(reason::CLIENT_ID_NOT_VALID, "MQTT3-3.1.3-8", "the client identifier is empty"))?;
         Ok(Connect { version, clean_start, keep_alive, client_id, will, user_name, password, properties })
     }
 
@@ -214,9 +214,9 @@ impl ConnectFlags {
         // MQTT-3.1.2-11, MQTT-3.1.2-13
         let quiet = flags.has(WILL_FLAG) || !flags.has(0x38);
         ensure(quiet, malformed("MQTT-3.1.2-11", "will flags without a will"))?;
-        // MQTT-3.1.2-22 (3.1.1)
+        // MQTT3-3.1.2-22: of version 3.1.1.
         let named = version.is_v5() || flags.has(0x80) || !flags.has(0x40);
-        ensure(named, malformed("MQTT-3.1.2-22", "a password without a user name"))?;
+        ensure(named, malformed("MQTT3-3.1.2-22", "a password without a user name"))?;
         Ok(flags)
     }
 
@@ -241,7 +241,7 @@ fn read_will<'a>(
     check_topic(topic, limits.topic_levels)?;
     let payload = reader.prefixed().map_err(short)?;
     let text = properties.find(|property| if let Property::PayloadFormat(text) = property { Some(text) } else { None });
-    let invalid = protocol("MQTT-3.1.3-11", "the will's payload is not the UTF-8 it says");
+    let invalid = protocol("MQTT5 section 3.1.3.2.3", "the will's payload is not the UTF-8 it says");
     ensure(text != Some(true) || std::str::from_utf8(payload).is_ok(), invalid)?;
     Ok(Will { qos, retain: flags.has(0x20), topic, payload, properties })
 }

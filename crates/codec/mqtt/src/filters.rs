@@ -41,7 +41,7 @@ impl Options {
     }
 
     fn from_bits(version: Version, bits: u8) -> Result<Options, DecodeError> {
-        // MQTT-3.8.3-4 (3.1.1), MQTT-3.8.3-5
+        // MQTT3-3.8.3-4, MQTT-3.8.3-5
         let reserved = if version.is_v5() { 0xc0 } else { 0xfc };
         ensure(bits & reserved == 0, malformed("MQTT-3.8.3-5", "reserved subscription options are set"))?;
         Ok(Options {

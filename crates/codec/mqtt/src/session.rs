@@ -278,9 +278,9 @@ impl Session {
 
     fn goodbye<'a>(&mut self, packet: Disconnect<'a>) -> Result<Event<'a>, DecodeError> {
         let session_expiry = packet.session_expiry();
-        // MQTT-3.14.2-2
+        // MQTT5 section 3.14.2.2.2
         let revived = self.ends_with_connection && session_expiry.is_some_and(|expiry| expiry != 0);
-        ensure(!revived, protocol("MQTT-3.14.2-2", "a session expiry after a CONNECT without one"))?;
+        ensure(!revived, protocol("MQTT5 section 3.14.2.2.2", "a session expiry after a CONNECT without one"))?;
         self.state = State::Closed;
         // MQTT-3.14.4-3: reason 0 discards the will; any other keeps it.
         Ok(Event::Disconnect { with_will: packet.reason != reason::SUCCESS, session_expiry })

@@ -91,7 +91,7 @@ fn refuses_connect_flags_that_contradict_each_other() {
     for flags in [0x03, 0x0a, 0x22, 0x1a] {
         assert_eq!(refused(&mut server(), &with(4, flags)).0, 0x81, "{flags:02x}");
     }
-    // MQTT-3.1.2-22: a password needs a user name before version 5.
+    // MQTT3-3.1.2-22: a password needs a user name before version 5.
     assert_eq!(refused(&mut server(), &with(4, 0x42)).0, 0x81);
     // A will of QoS 3.
     assert_eq!(refused(&mut server(), &with(4, 0x1e)).0, 0x81);

@@ -25,6 +25,7 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         for ((protocol, outcome), times) in worker.auth.lock().iter() {
             count(into, "tidegate_auth_total", &[("protocol", protocol.label()), ("outcome", outcome)], *times);
         }
+        count(into, "tidegate_flush_yields_total", &[], worker.flush_yields.value());
         count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
