@@ -26,6 +26,8 @@ export function checkUpstream(name: string, upstream: UpstreamData, functions: F
     const { by, header, query, cookie } = balance.consistentHash
     const given = [by, header, query, cookie].filter((key) => key !== undefined)
     if (given.length > 1) report([...at, "balance", "consistentHash"], "say only one of by, header, query, cookie")
+    if (balance.consistentHash.set !== undefined && cookie === undefined)
+      report([...at, "balance", "consistentHash", "set"], 'say which cookie: "cookie" has its name')
   }
   const custom = typeof balance === "object" ? balance.custom : undefined
   if (custom !== undefined && !functions.balancers.has(custom)) {

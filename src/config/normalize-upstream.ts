@@ -7,7 +7,7 @@ import { formatHostPort, parseHostPort } from "./address.ts"
 import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizeContext } from "./normalize-auth.ts"
 import { normalizeClientTls } from "./normalize-tls.ts"
-import type { NormalizedEndpoint, NormalizedHealth, NormalizedUpstream } from "./normalized.ts"
+import type { NormalizedEndpoint, NormalizedHealth, NormalizedSubset, NormalizedUpstream } from "./normalized.ts"
 import type { RouteData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
 import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
@@ -34,6 +34,7 @@ export function normalizeUpstream(
     endpoints = [],
     service,
     subset,
+    preferZone,
     protocol,
     balance = "roundRobin",
     health,
@@ -60,7 +61,8 @@ export function normalizeUpstream(
     balancer: typeof balance === "object" ? (balance.custom ?? null) : null,
     endpoints: endpoints.map(normalizeEndpoint),
     service: service ?? null,
-    subset: subset === undefined ? null : { zone: null, version: null, labels: {}, ...subset },
+    subset: subset === undefined ? null : normalizeSubset(subset),
+    preferZone: preferZone ?? null,
     health: health === undefined ? null : normalizeHealth(health, wire),
     breaker: breakerOf(name, data, routes),
     adaptive: toAdaptivePlan(adaptive),
@@ -76,6 +78,11 @@ function breakerOf(name: string, { breaker }: UpstreamData, routes: readonly Rou
   const uses = routes.filter((route) => upstreamsOf(route).includes(name)).flatMap(({ use = [] }) => use)
   const found = uses.find((use) => typeof use !== "string" && use.breaker !== undefined)
   return found === undefined || typeof found === "string" ? null : toBreakerPlan(found.breaker ?? {})
+}
+
+function normalizeSubset({ fallback = "none", ...wanted }: NonNullable<UpstreamData["subset"]>): NormalizedSubset {
+  const any = { zone: null, version: null, labels: {} }
+  return { ...any, ...wanted, fallback: typeof fallback === "string" ? fallback : { ...any, ...fallback } }
 }
 
 function normalizeEndpoint(data: EndpointData): NormalizedEndpoint {

@@ -41,6 +41,8 @@ export interface NormalizedSubset {
   readonly zone: string | null
   readonly version: string | null
   readonly labels: Readonly<Record<string, string>>
+  /** Who is meant where nobody is of it. */
+  readonly fallback: "none" | "any" | Omit<NormalizedSubset, "fallback">
 }
 
 export interface NormalizedHealth {
@@ -78,6 +80,8 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly endpoints: readonly NormalizedEndpoint[]
   readonly service: string | null
   readonly subset: NormalizedSubset | null
+  /** The zone that is asked first; null: all alike. */
+  readonly preferZone: string | null
   readonly health: NormalizedHealth | null
   readonly breaker: BreakerPlan | null
   readonly adaptive: AdaptivePlan | null

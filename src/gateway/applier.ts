@@ -103,6 +103,7 @@ export class Applier {
       // A weight of 0 is not a small share, it is none.
       health: endpoint.weight === 0 ? 0 : source.health(upstream, endpoint),
       draining: endpoint.draining,
+      near: upstream.preferZone === null || endpoint.zone === upstream.preferZone,
     })
     return { endpoints: endpoints.map(toPlan), problem: faults.length === 0 ? null : faults.join("; ") }
   }
@@ -128,7 +129,7 @@ function withProblems(plan: Plan, { problems }: Applied): Plan {
 /** What of the endpoints only another plan can change; health and draining are weights. */
 function shapeOf(endpoints: ReadonlyMap<string, UpstreamEndpoints>): string {
   const rows = [...endpoints].map(([name, { endpoints: list, problem }]) => {
-    return [name, problem, list.map(({ id, address, weight }) => [id, address, weight])]
+    return [name, problem, list.map(({ id, address, weight, near }) => [id, address, weight, near])]
   })
   return JSON.stringify(rows)
 }

@@ -7,7 +7,7 @@ import type { LoadedConfig, NormalizedConfig, NormalizedUpstream } from "../conf
 import { HealthBoard, type HealthStatus } from "../health/index.ts"
 import type { Endpoint } from "../model/service.ts"
 import type { EndpointWeight } from "../native/index.ts"
-import { isIn, type ServiceRegistry } from "../registry/index.ts"
+import { inSubset, type ServiceRegistry } from "../registry/index.ts"
 import type { EndpointSource } from "./applier.ts"
 import { Warmth } from "./warmth.ts"
 
@@ -47,9 +47,10 @@ export class Endpoints implements EndpointSource {
   endpoints(upstream: NormalizedUpstream): readonly Endpoint[] {
     const { service, subset } = upstream
     if (service !== null) return this.#registry.endpoints(service, subset)
-    return upstream.endpoints
-      .filter((endpoint) => isIn({ ...endpoint, version: null }, subset))
-      .map(({ id, host, port, weight }) => ({ id, host, port, weight, draining: false, load: null }))
+    const meant = inSubset(upstream.endpoints, subset, (endpoint) => ({ ...endpoint, version: null }))
+    return meant.map(({ id, host, port, weight, zone }) => {
+      return { id, host, port, weight, zone, draining: false, load: null }
+    })
   }
 
   health(upstream: NormalizedUpstream, endpoint: Endpoint): number {

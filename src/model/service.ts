@@ -45,6 +45,7 @@ export interface Endpoint {
   readonly host: string
   readonly port: number
   readonly weight: number
+  readonly zone: string | null
   readonly draining: boolean
   readonly load: Load | null
 }

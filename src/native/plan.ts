@@ -145,6 +145,8 @@ export interface EndpointPlan {
   /** What health and load leave of it: 0 to 1; 0 is unhealthy. Also set by `setWeights`. */
   readonly health: number
   readonly draining: boolean
+  /** In the zone that the upstream prefers; all are where it prefers none. */
+  readonly near: boolean
 }
 
 /** What a key is taken from: consistent hashing, rate limits, verdict caches. */
@@ -181,9 +183,18 @@ export type BalancePlan =
       readonly algorithm: "ring" | "maglev"
       readonly size: number
       readonly boundedLoad: number | null
+      /** The cookie of its key is given to who has none. */
+      readonly set: CookiePlan | null
     }
   | { readonly strategy: "chosen"; readonly key: KeyPlan }
   | { readonly strategy: "loadScore"; readonly threshold: number }
+
+/** A cookie that the gateway sets; `attributes` stand behind its value. `secure` null: where the client came by TLS. */
+export interface CookiePlan {
+  readonly name: string
+  readonly attributes: string
+  readonly secure: boolean | null
+}
 
 export interface BreakerPlan {
   /** Consecutive failures that open it; 0: not by count. */

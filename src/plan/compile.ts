@@ -49,7 +49,8 @@ export function compile(inputs: PlanInputs): Plan {
 }
 
 function toUpstream(upstream: NormalizedConfig["upstreams"][number], { endpoints }: PlanInputs): UpstreamPlan {
-  const { service, health, endpoints: _, problem, balancer: __, subset: ___, slowStartMs: ____, ...plan } = upstream
+  const { service, health, endpoints: _, problem, balancer: __, subset: ___, preferZone: ____, ...rest } = upstream
+  const { slowStartMs: _____, ...plan } = rest
   const found = endpoints.get(upstream.name) ?? { endpoints: [], problem: null }
   const empty = found.endpoints.length === 0 && service === null ? (found.problem ?? "it has no endpoints") : null
   return { ...plan, endpoints: found.endpoints, problem: problem ?? empty }

@@ -5,4 +5,4 @@ export { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } fr
 export { ServiceRegistry } from "./services.ts"
 export { SharedRegistry } from "./shared.ts"
 export type { ServiceSource } from "./sourced.ts"
-export { isIn } from "./subset.ts"
+export { inSubset } from "./subset.ts"

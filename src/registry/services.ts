@@ -15,7 +15,7 @@ import {
 } from "./registration.ts"
 import { nextSourced, type ServiceSource, type Sourced, toInstance } from "./sourced.ts"
 import { InstanceStore, toLoad } from "./store.ts"
-import { isIn } from "./subset.ts"
+import { inSubset } from "./subset.ts"
 
 export type ServiceWatcher = (service: string) => void
 
@@ -83,9 +83,9 @@ export class ServiceRegistry {
 
   /** As endpoints of an upstream; draining ones stay so that they can finish. */
   endpoints(service: string, subset: NormalizedSubset | null = null): Endpoint[] {
-    const meant = this.instances(service).filter(({ metadata, ...own }) => isIn({ ...own, labels: metadata }, subset))
-    return meant.map(({ id, host, port, weight, status, load }) => {
-      return { id, host, port, weight, draining: status === "draining", load }
+    const meant = inSubset(this.instances(service), subset, ({ metadata, ...own }) => ({ ...own, labels: metadata }))
+    return meant.map(({ id, host, port, weight, zone, status, load }) => {
+      return { id, host, port, weight, zone, draining: status === "draining", load }
     })
   }
 

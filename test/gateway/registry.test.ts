@@ -67,7 +67,15 @@ test("fixed instances come from the configuration and go with it", (t) => {
 })
 
 test("a name with several addresses is several endpoints, one that does not resolve is named", async (t) => {
-  const endpoint = (id: string, host: string) => ({ id, host, port: 80, weight: 1, draining: false, load: null })
+  const endpoint = (id: string, host: string) => ({
+    id,
+    host,
+    port: 80,
+    weight: 1,
+    zone: null,
+    draining: false,
+    load: null,
+  })
   const lookup = async (host: string) => {
     if (host === "bad") throw new Error("nope")
     return ["10.0.0.1", "::1"]

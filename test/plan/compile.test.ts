@@ -5,7 +5,15 @@ import { loadData } from "../../src/config/index.ts"
 import { byHeader, definePolicy, path } from "../../src/index.ts"
 import { compile, programData, toProgram } from "../../src/plan/index.ts"
 
-const endpoint = (id: string) => ({ id, address: id, host: "127.0.0.1", weight: 1, health: 1, draining: false })
+const endpoint = (id: string) => ({
+  id,
+  address: id,
+  host: "127.0.0.1",
+  weight: 1,
+  health: 1,
+  draining: false,
+  near: true,
+})
 
 function planOf(raw: unknown, endpoints: Record<string, string[]> = {}) {
   const { config, functions } = loadData(raw)

@@ -23,7 +23,7 @@ impl Chosen {
 
 impl Picker for Chosen {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        if self.roster.refresh(endpoints) {
+        if self.roster.refresh(endpoints, request.side) {
             let named = self.roster.members.iter().zip(self.roster.named(endpoints));
             self.by_name = named.map(|(member, (name, _))| (name.as_bytes().into(), member.index)).collect();
         }
@@ -46,6 +46,7 @@ mod tests {
             weight: 1,
             health: 1.0,
             draining: false,
+            near: true,
             state: Arc::default(),
         };
         Endpoints::new(["a", "b", "c"].map(spec).into(), 0)

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::maglev::Maglev;
 use crate::ring::Ring;
 use crate::roster::Roster;
-use crate::{EndpointIndex, Endpoints, HashAlgorithm, PickRequest, Picker, Random};
+use crate::{EndpointIndex, Endpoints, HashAlgorithm, PickRequest, Picker, Random, Side};
 
 /// Places that a key may move on to before it takes what it finds.
 const MAX_MOVES: u32 = 64;
@@ -49,8 +49,8 @@ impl ConsistentHash {
         }
     }
 
-    fn refresh(&mut self, endpoints: &Endpoints) {
-        if !self.roster.refresh(endpoints) {
+    fn refresh(&mut self, endpoints: &Endpoints, side: Side) {
+        if !self.roster.refresh(endpoints, side) {
             return;
         }
         let named = self.roster.named(endpoints);
@@ -82,7 +82,7 @@ impl ConsistentHash {
 
 impl Picker for ConsistentHash {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        self.refresh(endpoints);
+        self.refresh(endpoints, request.side);
         let hash = request.key.map_or_else(|| self.random.next_u64(), xxh3_64);
         let index = |place: u32| self.roster.members[place as usize].index;
         let untried = |place: &u32| !request.tried.contains(index(*place));

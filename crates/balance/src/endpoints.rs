@@ -50,6 +50,8 @@ pub struct EndpointSpec {
     pub health: f32,
     /// Takes no new requests.
     pub draining: bool,
+    /// In the zone that is preferred; all are where none is.
+    pub near: bool,
     /// Its state of the plan before, or a new one.
     pub state: Arc<EndpointState>,
 }
@@ -63,6 +65,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// As configured, 1 to 1,000.
     pub weight: u32,
+    /// In the zone that is preferred.
+    pub near: bool,
     health: AtomicU32,
     draining: AtomicBool,
     state: Arc<EndpointState>,
@@ -127,6 +131,7 @@ impl Endpoints {
             id: spec.id,
             address: spec.address,
             weight: spec.weight.clamp(1, 1_000),
+            near: spec.near,
             health: AtomicU32::new(clamp(spec.health).to_bits()),
             draining: AtomicBool::new(spec.draining),
             state: spec.state,
@@ -164,6 +169,13 @@ impl Endpoints {
     /// Percent of available endpoints under which health is ignored.
     pub const fn panic_percent(&self) -> u8 {
         self.panic_percent
+    }
+
+    /// Whether too few are available to believe in their health.
+    pub fn is_panicking(&self) -> bool {
+        let serving = self.iter().filter(|endpoint| !endpoint.is_draining()).count();
+        let available = self.iter().filter(|endpoint| endpoint.is_available()).count();
+        available * 100 < serving * usize::from(self.panic_percent)
     }
 
     /// Changes with every change of health, draining or ejection.

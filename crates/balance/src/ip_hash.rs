@@ -46,7 +46,7 @@ fn high_bits(count: u8) -> u128 {
 
 impl Picker for IpHash {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        if self.roster.refresh(endpoints) {
+        if self.roster.refresh(endpoints, request.side) {
             let enough = |size: &u32| *size / 100 >= self.roster.len();
             let size = SIZES.into_iter().find(enough).unwrap_or(SIZES[2]);
             self.table.rebuild(size, &self.roster.named(endpoints));

@@ -3,7 +3,7 @@
 
 use crate::edf::Schedule;
 use crate::roster::{Member, Roster};
-use crate::{EndpointIndex, Endpoints, PickRequest, Picker, Random};
+use crate::{EndpointIndex, Endpoints, PickRequest, Picker, Random, Side};
 
 /// Prefers endpoints with few requests in flight.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl LeastConnections {
         }
     }
 
-    fn refresh(&mut self, endpoints: &Endpoints) {
-        if !self.roster.refresh(endpoints) {
+    fn refresh(&mut self, endpoints: &Endpoints, side: Side) {
+        if !self.roster.refresh(endpoints, side) {
             return;
         }
         self.even = self.roster.is_even();
@@ -78,7 +78,7 @@ impl LeastConnections {
 
 impl Picker for LeastConnections {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        self.refresh(endpoints);
+        self.refresh(endpoints, request.side);
         match self.even {
             true => self.of_two(request, endpoints),
             false => self.by_weight(request, endpoints),

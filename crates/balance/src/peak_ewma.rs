@@ -66,7 +66,7 @@ impl PeakEwma {
 
 impl Picker for PeakEwma {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        self.roster.refresh(endpoints);
+        self.roster.refresh(endpoints, request.side);
         let len = self.roster.len();
         if len == 0 {
             return None;

@@ -18,6 +18,31 @@ pub struct PickRequest<'a> {
     pub tried: Tried,
     /// Milliseconds of the gateway's clock.
     pub now_ms: u64,
+    /// Which endpoints are meant; a picker is always asked for the same.
+    pub side: Side,
+}
+
+/// Endpoints by their zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Side {
+    /// Wherever they are.
+    #[default]
+    All,
+    /// In the preferred zone.
+    Near,
+    /// Elsewhere.
+    Far,
+}
+
+impl Side {
+    /// Whether an endpoint belongs to it.
+    pub const fn holds(self, near: bool) -> bool {
+        match self {
+            Side::All => true,
+            Side::Near => near,
+            Side::Far => !near,
+        }
+    }
 }
 
 /// Endpoints that earlier tries of a request went to. Remembers the last eight.

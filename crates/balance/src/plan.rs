@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::{Chosen, ConsistentHash, IpHash, LeastConnections, LoadScore, PeakEwma, Picker, RoundRobin, Weighted};
+use crate::{
+    Chosen, ConsistentHash, IpHash, LeastConnections, LoadScore, PeakEwma, Picker, RoundRobin, Weighted, Zoned,
+};
 
 /// A strategy with its options, as TypeScript writes it.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -44,6 +46,9 @@ pub enum BalancePlan {
         size: u32,
         /// Load over the mean from which the next endpoint is taken; `None`: never.
         bounded_load: Option<f64>,
+        /// The cookie of its key is given to who has none.
+        #[serde(default)]
+        set: Option<CookiePlan>,
     },
     /// As a balancer in TypeScript has picked.
     Chosen {
@@ -55,6 +60,18 @@ pub enum BalancePlan {
         /// Load under which health is 1; used where loads are turned into health.
         threshold: f64,
     },
+}
+
+/// A cookie that the gateway sets (RFC 6265).
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CookiePlan {
+    /// Its name.
+    pub name: String,
+    /// What follows its value: `; Path=/; HttpOnly`.
+    pub attributes: String,
+    /// Whether it is for TLS only; `None`: where it came by TLS.
+    pub secure: Option<bool>,
 }
 
 /// What the key of a consistent hash is taken from.
@@ -77,7 +94,15 @@ pub enum HashAlgorithm {
 }
 
 impl BalancePlan {
-    /// A picker for one worker; the seed makes workers differ.
+    /// A picker for one worker; the seed makes workers differ. With `zoned` the preferred zone is asked first.
+    pub fn picker_of(&self, seed: u64, zoned: bool) -> Box<dyn Picker> {
+        match zoned {
+            true => Box::new(Zoned::new(self.picker(seed), self.picker(seed.rotate_left(32)))),
+            false => self.picker(seed),
+        }
+    }
+
+    /// A picker of all zones alike.
     pub fn picker(&self, seed: u64) -> Box<dyn Picker> {
         match self.clone() {
             BalancePlan::RoundRobin => Box::new(RoundRobin::new(seed)),

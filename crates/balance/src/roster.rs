@@ -1,7 +1,7 @@
 //! The endpoints that a pick may choose, made again only when the table's
 //! generation changes, so that a pick never scans the table.
 
-use crate::{EndpointIndex, Endpoints, PickRequest};
+use crate::{EndpointIndex, Endpoints, PickRequest, Side};
 
 /// One endpoint that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -23,23 +23,22 @@ impl Roster {
     pub(crate) const EMPTY: Roster = Roster { generation: 0, members: Vec::new() };
 
     /// Looks at the table again where it changed, and says whether it did.
-    pub(crate) fn refresh(&mut self, endpoints: &Endpoints) -> bool {
+    pub(crate) fn refresh(&mut self, endpoints: &Endpoints, side: Side) -> bool {
         let generation = endpoints.generation();
         if self.generation == generation {
             return false;
         }
         self.generation = generation;
-        self.rebuild(endpoints);
+        self.rebuild(endpoints, side);
         true
     }
 
     /// Panic: where too few are available, health is probably wrong, and sending all
     /// traffic to the few left would take them down too. Draining still counts.
-    fn rebuild(&mut self, endpoints: &Endpoints) {
-        let serving = endpoints.iter().filter(|endpoint| !endpoint.is_draining()).count();
-        let available = endpoints.iter().filter(|endpoint| endpoint.is_available()).count();
-        let panic = available * 100 < serving * usize::from(endpoints.panic_percent());
-        let chosen = endpoints.iter().zip(0..).filter_map(|(endpoint, index)| {
+    fn rebuild(&mut self, endpoints: &Endpoints, side: Side) {
+        let panic = endpoints.is_panicking();
+        let meant = endpoints.iter().zip(0..).filter(|(endpoint, _)| side.holds(endpoint.near));
+        let chosen = meant.filter_map(|(endpoint, index)| {
             let usable = if panic { !endpoint.is_draining() } else { endpoint.is_available() };
             let health = if panic { 1.0 } else { f64::from(endpoint.health()) };
             usable.then_some(Member { index, weight: f64::from(endpoint.weight) * health })

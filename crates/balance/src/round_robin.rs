@@ -20,7 +20,7 @@ impl RoundRobin {
 
 impl Picker for RoundRobin {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        self.roster.refresh(endpoints);
+        self.roster.refresh(endpoints, request.side);
         let len = self.roster.len();
         if len == 0 {
             return None;

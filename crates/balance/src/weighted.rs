@@ -4,7 +4,7 @@
 
 use crate::edf::Schedule;
 use crate::roster::Roster;
-use crate::{EndpointIndex, Endpoints, PickRequest, Picker, Random};
+use crate::{EndpointIndex, Endpoints, PickRequest, Picker, Random, Side};
 
 /// Members up to which the smooth round is used: more would cost over 50 ns.
 const SMOOTH_MAX: usize = 16;
@@ -39,8 +39,8 @@ impl Weighted {
         }
     }
 
-    fn refresh(&mut self, endpoints: &Endpoints) {
-        if !self.roster.refresh(endpoints) {
+    fn refresh(&mut self, endpoints: &Endpoints, side: Side) {
+        if !self.roster.refresh(endpoints, side) {
             return;
         }
         let turn = |weight| Turn { weight, effective: weight, current: 0.0 };
@@ -97,7 +97,7 @@ impl Turn {
 
 impl Picker for Weighted {
     fn pick(&mut self, request: &PickRequest<'_>, endpoints: &Endpoints) -> Option<EndpointIndex> {
-        self.refresh(endpoints);
+        self.refresh(endpoints, request.side);
         let place = match self.turns.len() {
             0..=SMOOTH_MAX => self.smooth(request).or_else(|| self.smooth(&PickRequest::default())),
             _ => self.scheduled(request),
@@ -127,6 +127,7 @@ mod tests {
             weight: *weight,
             health: 1.0,
             draining: false,
+            near: true,
             state: Default::default(),
         };
         Endpoints::new(weights.iter().map(spec).collect(), 50)

@@ -29,6 +29,7 @@ fn table(weights: &[u32]) -> Endpoints {
         weight: *weight,
         health: 1.0,
         draining: false,
+        near: true,
         state: Arc::default(),
     };
     Endpoints::new(weights.iter().enumerate().map(spec).collect(), 50)
@@ -104,12 +105,13 @@ fn every_strategy_avoids_tried_endpoints_while_there_is_another() {
             for _ in 0..50 {
                 let mut tried = Tried::new();
                 for _ in 0..weights.len().min(8) {
-                    let request = PickRequest { key: Some(b"k"), source: Some(source(7)), tried, now_ms: 0 };
+                    let request =
+                        PickRequest { key: Some(b"k"), source: Some(source(7)), tried, ..PickRequest::default() };
                     let picked = picker.pick(&request, &endpoints).expect("healthy");
                     assert!(!tried.contains(picked), "{plan:?} {weights:?}");
                     tried.add(picked);
                 }
-                let request = PickRequest { key: Some(b"k"), source: Some(source(7)), tried, now_ms: 0 };
+                let request = PickRequest { key: Some(b"k"), source: Some(source(7)), tried, ..PickRequest::default() };
                 assert!(picker.pick(&request, &endpoints).is_some(), "{plan:?}: all tried is no reason to give up");
             }
         }

@@ -78,14 +78,33 @@ export const EndpointSchema = Type.Union([
   }),
 ])
 
+const subset = {
+  zone: Type.Optional(Type.String()),
+  version: Type.Optional(Type.String()),
+  labels: Type.Optional(Texts),
+}
+
 export const UpstreamSchema = Exact({
   endpoints: Type.Optional(Type.Array(EndpointSchema, { description: "HOST:PORT, or with a weight" })),
   service: Type.Optional(Type.String({ minLength: 1, description: "name in the registry, instead of endpoints" })),
   subset: Type.Optional(
     Exact(
-      { zone: Type.Optional(Type.String()), version: Type.Optional(Type.String()), labels: Type.Optional(Texts) },
+      {
+        ...subset,
+        fallback: Type.Optional(
+          Type.Union([Type.Enum(["none", "any"]), Exact(subset)], {
+            description: "who is meant where nobody is of it; default none",
+          }),
+        ),
+      },
       "only endpoints that have all of these; labels of instances are their metadata",
     ),
+  ),
+  preferZone: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: "endpoints of this zone get everything while 71 % of them are healthy, then the rest spills over",
+    }),
   ),
   protocol: Type.Optional(
     Type.Enum(["http1", "h2c", "h2", "mqtt", "coap"], {

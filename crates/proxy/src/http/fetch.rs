@@ -140,6 +140,7 @@ impl Try<'_> {
             source: self.request.source,
             tried: self.tried,
             now_ms: self.worker.clock.millis(),
+            ..PickRequest::default()
         };
         let picked = self.plan.upstreams[self.index].picker.borrow_mut().pick(&picked, &self.upstream().endpoints);
         let endpoint = picked.ok_or(Failed { flag: Flag::NoHealthy, again: false })?;

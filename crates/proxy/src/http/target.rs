@@ -16,7 +16,9 @@ use crate::http2;
 use crate::metrics::CacheOutcome;
 use crate::plan::{Plan, Route, Target};
 use std::borrow::Cow;
+use tidegate_balance::CookiePlan;
 use tidegate_http::Body;
+use tidegate_message::{FieldId, View};
 use tidegate_policy::Edits;
 use tidegate_resilience::Concurrency;
 use tidegate_route::Captures;
@@ -84,15 +86,17 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         drop(edits);
         return failed(client, request, (index, Flag::TooLarge, 0));
     }
+    drop(edits);
     let bulkhead = match route.bulkhead.as_ref().map(Concurrency::take) {
         None => None,
         Some(Ok(permit)) => Some(permit),
         Some(Err(_)) => {
-            drop(edits);
             client.worker.dropped(request.view.protocol, "bulkhead");
             return failed(client, request, (index, Flag::Overflow, 1_000));
         }
     };
+    let key = plan.upstreams[upstream].affinity.as_ref().and_then(|cookie| give_cookie(client, request, cookie));
+    let edits = request.edits.borrow();
     let timeout = route.steps.timeout();
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
@@ -120,7 +124,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         conditions: None,
         changes: (plan.has_cache && !head.is_safe()).then(|| cached::uri_of(client, request)),
         mirror: route.mirror.filter(|_| !wants_websocket(head)),
-        key: None,
+        key,
     };
     let target = &*outgoing_target(request, &edits);
     let host = edits.host().unwrap_or(head.authority);
@@ -155,6 +159,20 @@ pub(super) fn outgoing_target<'o>(request: &Request<'o>, edits: &Edits) -> Cow<'
             Cow::Owned(target)
         }
     }
+}
+
+/// Gives a client that has none the cookie by which it stays with its endpoint: its value, from which the endpoint
+/// is chosen now.
+fn give_cookie(client: &Client, request: &Request<'_>, cookie: &CookiePlan) -> Option<Box<[u8]>> {
+    if request.view.field(FieldId::Cookie(&cookie.name)).is_some_and(|value| !value.is_empty()) {
+        return None;
+    }
+    let mut id = [0; 32];
+    let value = client.worker.write_id(&mut id);
+    let secure = if cookie.secure.unwrap_or(client.names.is_some()) { "; Secure" } else { "" };
+    let line = format!("{}={}{}{secure}", cookie.name, String::from_utf8_lossy(value), cookie.attributes);
+    request.edits.borrow_mut().add_response_header("set-cookie", &line);
+    Some(value.into())
 }
 
 /// Default of a body without progress: as Envoy's streams.

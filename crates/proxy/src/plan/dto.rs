@@ -194,6 +194,8 @@ pub(crate) struct EndpointDto {
     pub(crate) weight: u32,
     pub(crate) health: f32,
     pub(crate) draining: bool,
+    /// In the zone that the upstream prefers.
+    pub(crate) near: bool,
 }
 
 #[derive(Deserialize, Debug)]

@@ -5,7 +5,7 @@ use crate::metrics::{PerWorker, Registry, UpstreamCounters};
 use crate::outbound::{Dialing, Wire};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_balance::{BalancePlan, EndpointSpec, EndpointState, Endpoints};
+use tidegate_balance::{BalancePlan, CookiePlan, EndpointSpec, EndpointState, Endpoints};
 use tidegate_policy::{Key, KeyPlan};
 use tidegate_resilience::{Adaptive, Concurrency, Full, Gate, OutlierDetector, OutlierState, Permit, RetryBudget};
 use tidegate_tls::ClientTerms;
@@ -20,6 +20,8 @@ pub(crate) struct Upstream {
     pub(crate) balance: BalancePlan,
     /// What a consistent hash is taken of.
     pub(crate) key: Option<Key>,
+    /// The cookie of that key is given to who has none.
+    pub(crate) affinity: Option<CookiePlan>,
     pub(crate) endpoints: Endpoints,
     pub(crate) dialing: Dialing,
     /// What of it tells one way of dialing from another: pools are kept apart by it.
@@ -114,6 +116,7 @@ impl Upstream {
                 weight: endpoint.weight,
                 health: endpoint.health,
                 draining: endpoint.draining,
+                near: endpoint.near,
                 state: state.unwrap_or_else(|| Arc::new(EndpointState::default())),
             });
         }
@@ -168,6 +171,10 @@ impl Upstream {
             outlier_states,
             counters: registry.upstream(&dto.name),
             key,
+            affinity: match &dto.balance {
+                BalancePlan::ConsistentHash { set, .. } => set.clone(),
+                _ => None,
+            },
             balance: dto.balance,
             is_broker: dto.protocol == "mqtt",
             endpoints,

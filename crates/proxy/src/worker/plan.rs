@@ -33,7 +33,10 @@ impl WorkerPlan {
             .upstreams
             .iter()
             .map(|upstream| WorkerUpstream {
-                picker: RefCell::new(upstream.balance.picker(worker.random())),
+                picker: RefCell::new({
+                    let zoned = upstream.endpoints.iter().any(|endpoint| !endpoint.near);
+                    upstream.balance.picker_of(worker.random(), zoned)
+                }),
                 pools: upstream
                     .endpoints
                     .iter()

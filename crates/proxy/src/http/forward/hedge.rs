@@ -141,6 +141,7 @@ impl Exchange {
             source: Some(client.peer.address.ip()),
             tried: self.tried,
             now_ms: now,
+            ..PickRequest::default()
         };
         let endpoint = pick(&plan, self.upstream, &wanted).filter(|endpoint| !self.tried.contains(*endpoint))?;
         let active: u32 = upstream.endpoints.iter().map(tidegate_balance::Endpoint::active).sum();

@@ -66,7 +66,7 @@ pub(crate) fn start(
         upstream.counters[usize::from(client.worker.id)].overflow_requests.add(1);
         (Flag::Overflow, 1_000)
     })?;
-    if let Some(key) = &upstream.key {
+    if let Some(key) = upstream.key.as_ref().filter(|_| facts.key.is_none()) {
         let mut bytes = Vec::new();
         let input = KeyInput { route: &plan.plan.routes[route].name, hash_key: edits.hash_key() };
         if key.write(&request.view, &input, &mut bytes) {
@@ -74,7 +74,13 @@ pub(crate) fn start(
         }
     }
     let source = request.view.peer.address.ip();
-    let wanted = PickRequest { key: facts.key.as_deref(), source: Some(source), tried: Tried::new(), now_ms: now };
+    let wanted = PickRequest {
+        key: facts.key.as_deref(),
+        source: Some(source),
+        tried: Tried::new(),
+        now_ms: now,
+        ..Default::default()
+    };
     let endpoint = pick(plan, index, &wanted).ok_or((Flag::NoHealthy, 1_000))?;
     if plan.plan.routes[route].steps.retry().is_some() {
         upstream.budget.record_request(now);

@@ -114,6 +114,7 @@ pub(crate) fn plan_retry(
         source: Some(client.peer.address.ip()),
         tried: exchange.tried,
         now_ms: now,
+        ..PickRequest::default()
     };
     let endpoint = pick(&plan, exchange.upstream, &request)?;
     if is_free && !wanted && exchange.tried.contains(endpoint) {

@@ -112,6 +112,7 @@ pub(crate) async fn open(
             source: Some(wanted.peer.address.ip()),
             tried,
             now_ms: worker.clock.millis(),
+            ..PickRequest::default()
         };
         let picked = plan.upstreams[upstream].picker.borrow_mut().pick(&pick, &target.endpoints);
         let Some(endpoint) = picked else { break };
