@@ -53,6 +53,7 @@ export default defineConfig({
           page("Performance", "/performance"),
           page("Command line", "/cli"),
           page("Metrics", "/metrics"),
+          page("Traces", "/tracing"),
           page("Logs", "/logs"),
         ],
       },

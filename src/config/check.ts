@@ -44,7 +44,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   attempt(() => checkAcl(data, report))
   attempt(() => checkAlerts(data, report))
   attempt(() => checkConfigSource(data, report))
-  attempt(() => checkLater(data, report))
+  attempt(() => checkTracing(data, report))
   return faults
 }
 
@@ -148,10 +148,8 @@ function checkConfigSource({ configSource }: ConfigData, report: Report): void {
   if (given.length !== 1) report(["configSource"], `needs exactly one of ${CONFIG_SOURCE_KINDS.join(", ")}`)
 }
 
-function checkLater(data: ConfigData, report: Report): void {
-  for (const key of ["tracing"] as const) {
-    const value = data[key]
-    if (value !== undefined && Object.keys(value).length > 0)
-      report([key], "not available in this version; it has no effect", "warning")
-  }
+/** An empty one says nothing; one with settings and nowhere to go is a mistake. */
+function checkTracing({ tracing }: ConfigData, report: Report): void {
+  if (tracing !== undefined && tracing.endpoint === undefined && Object.keys(tracing).length > 0)
+    report(["tracing"], 'needs "endpoint": where the collector is')
 }

@@ -14,6 +14,7 @@ import { normalizeRegistry } from "./normalize-registry.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeServerTls } from "./normalize-tls.ts"
+import { normalizeTracing } from "./normalize-tracing.ts"
 import { normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
@@ -90,6 +91,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
       clientCertificate: "none",
       ...data.forward,
     },
+    tracing: normalizeTracing(data.tracing, context),
     configSource: normalizeConfigSource(data.configSource, context),
     dataDir: dataDir === false ? null : resolve(context.folder, dataDir),
   })

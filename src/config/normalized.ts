@@ -2,6 +2,7 @@
  * A configuration with every default filled in, every name checked and every secret
  * resolved: what the rest of the control plane works with. Frozen.
  */
+
 import type { Bridge } from "../model/bridge.ts"
 import type {
   AccessPlan,
@@ -22,6 +23,7 @@ import type {
   TargetPlan,
 } from "../native/index.ts"
 import type { HostPort } from "./address.ts"
+import type { NormalizedTracing } from "./normalized-tracing.ts"
 import type { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
 import type { REGISTRY_KINDS } from "./schema/registry.ts"
@@ -219,6 +221,7 @@ export interface NormalizedConfig {
   readonly alerts: readonly NormalizedAlert[]
   readonly log: { readonly level: string } & LogPlan
   readonly forward: ForwardPlan
+  readonly tracing: NormalizedTracing | null
   readonly configSource: NormalizedConfigSource | null
   /** Absolute; null: nothing is kept on disk. */
   readonly dataDir: string | null

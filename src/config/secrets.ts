@@ -42,7 +42,9 @@ export function redact(value: unknown, parent = ""): unknown {
       typeof inner === "string" &&
       // Elsewhere `key` names a file, or what to hash by.
       (SECRET_KEYS.has(key) || (SECRET_MAPS.has(parent) && key !== "name") || (parent === "psk" && key === "key"))
-    return [key, hides ? HIDDEN : redact(inner, key)] as const
+    // What a collector is shown is for its eyes only; other headers are no secrets.
+    const within = parent === "tracing" && key === "headers" ? "keys" : key
+    return [key, hides ? HIDDEN : redact(inner, within)] as const
   })
   return Object.fromEntries(entries)
 }

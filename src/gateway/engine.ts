@@ -8,6 +8,7 @@ import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/ind
 import { Scraper } from "../metrics/index.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
+import { Tracer } from "../tracing/index.ts"
 import { Accounts } from "./accounts.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
@@ -20,6 +21,7 @@ export interface Engine {
   readonly registry: ServiceRegistry
   readonly endpoints: Endpoints
   readonly alerts: AlertBoard
+  readonly tracer: Tracer
   readonly host: PolicyHost
   readonly applier: Applier
   /** Null where nothing is kept on disk. */
@@ -95,10 +97,13 @@ function assemble(
     endpoints.use(loaded)
   }
   const bridges = new Bridges(complain)
+  const tracer = new Tracer(complain)
   const follow = ({ config, functions }: LoadedConfig, listeners: readonly BoundListener[]): void => {
     sources.use(config.sources, functions)
     shared.use(config.registry)
     alerts.use(config.alerts)
+    tracer.use(config.tracing)
+    hub.traceTo(tracer.isOn ? (text) => tracer.take(text) : null)
     bridges.use(config.bridges, localMqtt(config, listeners))
     void tlsFiles.use(config)
   }
@@ -113,10 +118,12 @@ function assemble(
     endpoints.close()
     await host.close()
     await native.close()
+    hub.flush()
+    await tracer.close()
     registry.close()
     dataDir?.close()
   }
-  return { native, registry, alerts, endpoints, host, applier, dataDir, use, follow, close }
+  return { native, registry, tracer, alerts, endpoints, host, applier, dataDir, use, follow, close }
 }
 
 /** Where a bridge of this gateway reaches it: its first TCP listener that takes MQTT. */

@@ -37,6 +37,7 @@ export class EventHub {
   readonly traces = new Traces()
   readonly #subscribers = new Map<number, (message: ReceivedMessage) => void>()
   #names: IndexNames = { routes: [], upstreams: [] }
+  #spans: ((text: string) => void) | null = null
   #scheduled = false
 
   constructor(workers: number) {
@@ -64,6 +65,17 @@ export class EventHub {
       set.delete(listener as AnyListener)
       this.#want()
     }
+  }
+
+  /** Who takes spans, as JSON; null: nobody, and none are published. */
+  traceTo(take: ((text: string) => void) | null): void {
+    this.#spans = take
+    this.#want()
+  }
+
+  /** Reads all that there is, without a turn of the event loop: native is gone. */
+  flush(): void {
+    for (const ring of this.#rings) while (ring.drain(TURN_RECORDS, (record) => this.#dispatch(record)));
   }
 
   subscribe(id: number, listener: (message: ReceivedMessage) => void): void {
@@ -97,6 +109,7 @@ export class EventHub {
 
   #dispatch(record: EventRecord): void {
     if (record.kind === EVENT_KIND.message) return this.#deliver(record)
+    if (record.kind === EVENT_KIND.span) return this.#spans?.(record.text)
     const event = this.#toEvent(record)
     if (event !== null) this.emit(event)
   }
@@ -131,9 +144,10 @@ export class EventHub {
     }
   }
 
-  /** Messages always; the other kinds while somebody listens. */
+  /** Messages always; the other kinds while somebody takes them. */
   #want(): void {
     const listened = [...this.#listeners].filter(([, set]) => set.size > 0).flatMap(([type]) => KINDS[type] ?? [])
-    for (const ring of this.#rings) ring.want([EVENT_KIND.message, ...listened])
+    const spans = this.#spans === null ? [] : [EVENT_KIND.span]
+    for (const ring of this.#rings) ring.want([EVENT_KIND.message, ...spans, ...listened])
   }
 }

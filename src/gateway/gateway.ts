@@ -127,6 +127,7 @@ export class Gateway implements AsyncDisposable {
       listeners: this.#listeners,
       applies: { ...this.#applies },
       eventsDropped: this.#hub.dropped,
+      spans: this.#engine?.tracer.counts ?? { exported: 0, dropped: 0, failed: 0 },
       alerts: this.#engine?.alerts.rows() ?? [],
     }
   }

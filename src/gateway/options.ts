@@ -1,6 +1,8 @@
 /** What a gateway is made with and what it tells of itself. Types only. */
+
 import type { AlertRow } from "../alerts/index.ts"
 import type { BoundListener, NativeModule } from "../native/index.ts"
+import type { SpanCounts } from "../tracing/index.ts"
 import type { CreatePolicyHost } from "./policy-host.ts"
 
 export interface GatewayOptions {
@@ -20,5 +22,7 @@ export interface GatewayStats {
   readonly listeners: readonly BoundListener[]
   readonly applies: Readonly<Record<"applied" | "refused", number>>
   readonly eventsDropped: number
+  /** What became of spans. */
+  readonly spans: SpanCounts
   readonly alerts: readonly AlertRow[]
 }

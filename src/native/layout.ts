@@ -31,6 +31,8 @@ export const EVENT_KIND = {
   message: 5,
   /** a level as in pino (10 to 60), text. */
   log: 6,
+  /** text JSON of a span, see `tracing/span.ts`. */
+  span: 7,
 } as const
 
 /** Stands for "no index". */

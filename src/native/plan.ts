@@ -25,6 +25,8 @@ export interface Plan {
   readonly limits: LimitsPlan
   readonly log: LogPlan
   readonly forward: ForwardPlan
+  /** Which requests have a span; null: none. */
+  readonly tracing: { readonly ratio: number } | null
 }
 
 export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "dtls" | "internal"

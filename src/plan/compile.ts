@@ -45,6 +45,7 @@ export function compile(inputs: PlanInputs): Plan {
     limits: config.limits,
     log: { sampleEvery: config.log.sampleEvery, access: config.log.access },
     forward: config.forward,
+    tracing: config.tracing === null ? null : { ratio: config.tracing.ratio },
   }
 }
 

@@ -24,6 +24,7 @@ const FOLDERS = [
   "health",
   "plan",
   "metrics",
+  "tracing",
   "dashboard",
   "alerts",
   "bridges",

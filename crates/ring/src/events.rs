@@ -20,6 +20,8 @@ pub enum EventKind {
     Message = 5,
     /// Something for the log: a level, 20 debug, 30 info, 40 warn, 50 error.
     Log = 6,
+    /// A span; text: JSON.
+    Span = 7,
 }
 
 /// One record before it is written.

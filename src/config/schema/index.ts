@@ -11,8 +11,9 @@ import { RegistrySchema } from "./registry.ts"
 import { RouteSchema } from "./route.ts"
 import { SourceSchema } from "./source.ts"
 import { ServerTlsSchema } from "./tls.ts"
+import { TracingSchema } from "./tracing.ts"
 import { InstanceSchema, UpstreamSchema } from "./upstream.ts"
-import { Exact, Later, type Secret } from "./values.ts"
+import { Exact, type Secret } from "./values.ts"
 
 const Format = Type.Enum(["json", "common", "combined"])
 
@@ -121,7 +122,7 @@ export const ConfigSchema = Exact({
       ),
     }),
   ),
-  tracing: Type.Optional(Later),
+  tracing: Type.Optional(TracingSchema),
   configSource: Type.Optional(ConfigSourceSchema),
   alerts: Type.Optional(Type.Array(AlertSchema, { maxItems: 1_000 })),
   dataDir: Type.Optional(

@@ -24,5 +24,3 @@ export const OneOrMany = Type.Union([Type.String(), Type.Array(Type.String(), { 
 export const Port = Type.Integer({ minimum: 1, maximum: 65_535 })
 export const Weight = Type.Integer({ minimum: 0, maximum: 1_000, default: 1 })
 export const Texts = Type.Record(Type.String(), Type.String())
-/** What has its place but not its feature yet: anything, and a warning. */
-export const Later = Type.Record(Type.String(), Type.Unknown())

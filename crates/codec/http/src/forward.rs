@@ -67,8 +67,10 @@ pub struct Hop<'c> {
     pub forwarded: bool,
     /// `X-Request-Id` of a request that has none.
     pub request_id: Option<&'c [u8]>,
-    /// `traceparent` of a request that has none.
+    /// `traceparent`, in place of what came.
     pub traceparent: Option<&'c [u8]>,
+    /// The trace begins here: what came as `tracestate` is of another one.
+    pub begins_trace: bool,
     /// The client's certificate, in the form that the upstream is told of it.
     pub certificate: Option<(CertificateHeader, &'c ClientCertificate)>,
 }
@@ -87,6 +89,9 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
             FieldClass::Identity if header.name.eq_ignore_ascii_case("forwarded") => continue,
             FieldClass::Identity if context.hop.certificate.is_some() && tells_of_certificate(header.name) => continue,
             FieldClass::Identity => {}
+        }
+        if context.hop.traceparent.is_some() && tells_of_trace(header.name, context.hop.begins_trace) {
+            continue;
         }
         if !plain && (touches(context.edits, header.name) || names_header(head, header.name)) {
             continue;
@@ -137,8 +142,13 @@ fn tells_of_certificate(name: &str) -> bool {
     ["x-forwarded-client-cert", "client-cert", "client-cert-chain"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// What the trace's own fields replace.
+fn tells_of_trace(name: &str, begins: bool) -> bool {
+    name.eq_ignore_ascii_case("traceparent") || (begins && name.eq_ignore_ascii_case("tracestate"))
+}
+
 fn put_hop<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestContext<'_, E>) {
-    let Hop { via, forwarded, request_id, traceparent, certificate } = context.hop;
+    let Hop { via, forwarded, request_id, traceparent, begins_trace: _, certificate } = context.hop;
     if forwarded || context.trusted && head.header("forwarded").is_some() {
         out.extend_from_slice(b"Forwarded: ");
         put_earlier(out, head, (context.trusted, "forwarded"));

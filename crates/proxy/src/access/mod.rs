@@ -1,13 +1,16 @@
 //! The access log: a line for each request, or for one in so many. A worker formats
 //! lines into memory of its own and hands them over by the batch; a thread writes. Where
-//! it falls behind lines are dropped and counted, never waited for.
+//! it falls behind lines are dropped and counted, never waited for. What is seen of a
+//! request is also what its span tells.
 
 mod format;
 mod seen;
 mod sink;
+mod span;
 
 pub(crate) use seen::Seen;
 pub(crate) use sink::{AccessBuffer, AccessLogDto, AccessSink};
+pub(crate) use span::{Parent, Span, SpanRecord, TracingDto, tell, tell_request};
 
 /// How a line looks.
 #[derive(serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! What a line says of a request, kept until it is answered: its head is gone by then.
 
+use super::Span;
 use crate::http::Request;
 use std::net::IpAddr;
 
@@ -19,7 +20,15 @@ pub(crate) struct Seen {
     pub(crate) referer: Box<[u8]>,
     pub(crate) agent: Box<[u8]>,
     pub(crate) request_id: Box<[u8]>,
+    /// `traceparent`: as it goes on, or as it came.
     pub(crate) trace: Box<[u8]>,
+    pub(crate) scheme: &'static str,
+    /// Microseconds since 1970.
+    pub(crate) began_us: u64,
+    /// It is this request's turn in the access log.
+    pub(crate) is_logged: bool,
+    /// It is sampled.
+    pub(crate) span: Option<Span>,
 }
 
 impl Seen {
@@ -40,6 +49,8 @@ impl Seen {
             agent: field("user-agent"),
             request_id: field("x-request-id"),
             trace: field("traceparent"),
+            scheme: request.scheme,
+            ..Seen::default()
         })
     }
 }

@@ -93,6 +93,7 @@ fn read(
         plan,
         started_us,
         keep_alive: head.keep_alive && !client.connection.is_leaving() && !client.worker.is_draining.get(),
+        scheme: if client.names.is_some() { "https" } else { "http" },
         behind: &bytes[head.len..],
         edits: RefCell::default(),
         has_waited: Cell::new(false),

@@ -6,6 +6,7 @@ use super::exchange::RequestSide;
 use super::failure::Flag;
 use super::fetch::{Fetch, fetch};
 use super::forward::choose;
+use crate::access::Parent;
 use crate::client::Client;
 use crate::worker::{Worker, WorkerPlan};
 use std::cell::Cell;
@@ -36,6 +37,10 @@ pub(crate) async fn publish_to_upstream(
     let mut fields = Vec::new();
     if let Some(kind) = message.content_type().filter(|kind| kind.bytes().all(|byte| (b' '..0x7f).contains(&byte))) {
         fields.extend_from_slice(format!("Content-Type: {kind}\r\n").as_bytes());
+    }
+    let trace = message.properties.as_ref().and_then(|properties| properties.user("traceparent"));
+    if let Some(trace) = trace.filter(|trace| Parent::parse(trace.as_bytes()).is_some()) {
+        fields.extend_from_slice(format!("traceparent: {trace}\r\n").as_bytes());
     }
     let request = Fetch {
         method: "POST",

@@ -16,6 +16,8 @@ pub(crate) struct Request<'r> {
     pub(crate) plan: &'r Rc<WorkerPlan>,
     pub(crate) started_us: u64,
     pub(crate) keep_alive: bool,
+    /// `http` or `https`: how the client came.
+    pub(crate) scheme: &'static str,
     /// What stands behind the head.
     pub(crate) behind: &'r [u8],
     /// What the route's policies changed so far.

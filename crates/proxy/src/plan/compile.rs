@@ -5,7 +5,7 @@ use super::brokers::Brokers;
 use super::canned::Canned;
 use super::dto::*;
 use super::{TermsError, Trust, Upstream};
-use crate::access::AccessSink;
+use crate::access::{AccessSink, TracingDto};
 use crate::auth::Tokens;
 use crate::compress::Compression;
 use crate::metrics::{CacheCounters, CacheOutcome, PerWorker, PolicyCounters, PolicyOutcome, Registry, RouteCounters};
@@ -61,6 +61,7 @@ pub(crate) struct Plan {
     pub(crate) log: LogDto,
     pub(crate) access: Option<Arc<AccessSink>>,
     pub(crate) forward: ForwardDto,
+    pub(crate) tracing: Option<TracingDto>,
     /// Whether any route keeps answers: else nobody looks what a change makes invalid.
     pub(crate) has_cache: bool,
     /// Counters of what no route of the config serves: topics, 404.
@@ -288,6 +289,7 @@ pub(crate) fn compile(
         access: access_log(&dto.log, before, &mut problems),
         log: dto.log,
         forward: dto.forward,
+        tracing: dto.tracing,
         has_cache,
     };
     Ok((plan, problems))

@@ -1,7 +1,7 @@
 //! The Plan as it crosses: one JSON document, field for field what
 //! `src/native/plan.ts` says.
 
-use crate::access::AccessLogDto;
+use crate::access::{AccessLogDto, TracingDto};
 use serde::Deserialize;
 use tidegate_balance::BalancePlan;
 use tidegate_broker::{Action, Rule};
@@ -31,6 +31,8 @@ pub(crate) struct PlanDto {
     pub(crate) log: LogDto,
     #[serde(default)]
     pub(crate) forward: ForwardDto,
+    #[serde(default)]
+    pub(crate) tracing: Option<TracingDto>,
 }
 
 impl PlanDto {
@@ -116,6 +118,7 @@ impl PlanDto {
             },
             log: LogDto { sample_every: 0, access: None },
             forward: ForwardDto::default(),
+            tracing: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod queue;
 mod sink;
 mod sys;
 mod trace;
+mod traced;
 
 pub(crate) use between::{Between, Links, serve_links};
 pub(crate) use checkpoint::Checkpoints;

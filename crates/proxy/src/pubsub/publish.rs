@@ -2,6 +2,7 @@
 //! broker, then the routes' targets. Without a matching route it is one call.
 
 use super::Outlet;
+use super::traced::Traced;
 use crate::decide::{Ruling, Sought, seek};
 use crate::hooks::{self, Fate};
 use crate::plan::{Route, Target};
@@ -34,7 +35,19 @@ pub(crate) enum Publishing {
 }
 
 /// Publishes.
-pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Publishing {
+pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, mut message: MessageBuilder<'_>) -> Publishing {
+    if worker.plan.borrow().plan.tracing.is_none() {
+        return take(worker, publisher, message);
+    }
+    let Some(traced) = Traced::begin(worker, publisher, &mut message) else {
+        return take(worker, publisher, message);
+    };
+    let publishing = take(worker, publisher, message);
+    traced.end(worker, &publishing);
+    publishing
+}
+
+fn take(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Publishing {
     let counters = worker.counters.of(message.protocol);
     counters.messages_in[message.qos as usize].add(1);
     counters.message_bytes_in.add(message.payload.len() as u64);

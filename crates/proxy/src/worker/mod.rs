@@ -15,7 +15,7 @@ pub(crate) use overload::{Bounds, Overload};
 pub(crate) use plan::WorkerPlan;
 pub(crate) use thread::{Started, spawn};
 
-use crate::access::{AccessBuffer, Ending, Seen};
+use crate::access::{AccessBuffer, Ending, Seen, Span, tell_request};
 use crate::auth::Verified;
 use crate::coap::Sockets;
 use crate::decide::DecisionTable;
@@ -138,13 +138,19 @@ impl Worker {
         out
     }
 
-    /// A trace that begins here, sampled (W3C Trace Context section 3.2).
-    pub(crate) fn write_trace<'o>(&self, out: &'o mut [u8; 55]) -> &'o [u8] {
-        out.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-01");
+    /// A trace that begins here (W3C Trace Context section 3.2).
+    pub(crate) fn new_trace(&self, sampled: bool) -> [u8; 55] {
+        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
         for at in [3, 19, 36] {
             put_hex(&mut out[at..at + 16], self.random());
         }
+        out[54] = if sampled { b'1' } else { b'0' };
         out
+    }
+
+    /// Random hexadecimal digits, 16 at a time; not all of them are 0.
+    pub(crate) fn fill_hex(&self, out: &mut [u8]) {
+        out.chunks_mut(16).for_each(|part| put_hex(part, self.random()));
     }
 
     /// An empty list of changes.
@@ -188,16 +194,33 @@ impl Worker {
         }
     }
 
-    /// What the access log says of a request, where it is its turn; off, it costs a look.
+    /// What access log and span say of a request, where it is its turn; off, it costs two looks.
     pub(crate) fn seen(&self, request: &Request<'_>) -> Option<Box<Seen>> {
-        let sink = request.plan.plan.access.as_ref()?;
-        self.access.wants(sink).then(|| Seen::of(request))
+        let plan = &request.plan.plan;
+        let is_logged = plan.access.as_ref().is_some_and(|sink| self.access.wants(sink));
+        let span = plan.tracing.as_ref().and_then(|tracing| {
+            let state = request.head.header("tracestate").unwrap_or_default();
+            Span::begin(self, tracing, (request.head.header("traceparent"), state))
+        });
+        if !is_logged && span.is_none() {
+            return None;
+        }
+        let mut seen = Seen::of(request);
+        if let Some(span) = &span {
+            seen.trace = span.header().into();
+        }
+        seen.began_us = self.clock.epoch_ms() * 1_000 + request.started_us;
+        (seen.is_logged, seen.span) = (is_logged, span);
+        Some(seen)
     }
 
-    /// Writes a request's line.
+    /// Writes a request's line, and tells of its span.
     pub(crate) fn log_access(&self, plan: &Plan, (seen, ending): (&Seen, &Ending<'_>)) {
-        if let Some(sink) = &plan.access {
+        if let Some(sink) = plan.access.as_ref().filter(|_| seen.is_logged) {
             self.access.put(sink, seen, ending);
+        }
+        if let Some(span) = &seen.span {
+            tell_request(self, span, (seen, ending));
         }
     }
 

@@ -18,7 +18,7 @@ use super::edits::RequestEdits;
 use super::exchange::{Exchange, RequestSide, ResponseSide};
 use super::failure::Flag;
 use super::request::Request;
-use crate::access::Seen;
+use crate::access::{Parent, Seen};
 use crate::client::Client;
 use crate::plan::Target;
 use crate::worker::WorkerPlan;
@@ -138,14 +138,16 @@ pub(crate) fn write_head(
 ) -> Vec<u8> {
     let mut out = client.worker.buffers.take_write();
     let settings = &request.plan.plan.forward;
-    let (mut id, mut trace) = ([0; 32], [0; 55]);
+    let mut id = [0; 32];
+    let trace = trace_of(client, request, seen.as_deref());
     let absent = |name: &str| request.head.header(name).is_none();
     let hop = Hop {
         via: settings.via,
         forwarded: settings.forwarded,
         request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
         certificate: settings.client_certificate.header().zip(client.peer.certificate.as_deref()),
-        traceparent: (settings.traceparent && absent("traceparent")).then(|| client.worker.write_trace(&mut trace)),
+        traceparent: trace.as_ref().map(|(header, _)| &header[..]),
+        begins_trace: trace.as_ref().is_some_and(|(_, begins)| *begins),
     };
     if let (Some(seen), Some(id)) = (seen, hop.request_id) {
         seen.request_id = id.into();
@@ -154,7 +156,7 @@ pub(crate) fn write_head(
         target,
         host,
         client: client.peer.address.ip(),
-        scheme: if client.names.is_some() { "https" } else { "http" },
+        scheme: request.scheme,
         trusted: client.trust.trusts(client.peer.address.ip()),
         upgrade: is_upgrade,
         hop,
@@ -162,6 +164,22 @@ pub(crate) fn write_head(
     };
     forward_request(&mut out, request.head, &context);
     out
+}
+
+/// The `traceparent` that goes on in place of what came, and whether the trace begins with
+/// it. `None`: what came goes on, or there is none.
+fn trace_of(client: &Client, request: &Request<'_>, seen: Option<&Seen>) -> Option<([u8; 55], bool)> {
+    if let Some(span) = seen.and_then(|seen| seen.span.as_ref()) {
+        return Some((span.header(), span.is_first()));
+    }
+    let came = request.head.header("traceparent");
+    let plan = &request.plan.plan;
+    match &plan.tracing {
+        // Whoever comes next must not decide anew.
+        Some(_) if came.and_then(Parent::parse).is_none() => Some((client.worker.new_trace(false), true)),
+        Some(_) => None,
+        None => (plan.forward.traceparent && came.is_none()).then(|| (client.worker.new_trace(true), true)),
+    }
 }
 
 fn pick(plan: &WorkerPlan, upstream: usize, request: &PickRequest<'_>) -> Option<EndpointIndex> {
