@@ -198,6 +198,7 @@ pub(crate) struct EndpointDto {
     pub(crate) health: f32,
     pub(crate) draining: bool,
     /// In the zone that the upstream prefers.
+    #[serde(default)]
     pub(crate) near: bool,
 }
 
