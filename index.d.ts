@@ -11,6 +11,7 @@ export declare class NativeGateway {
   connections(query: string): Promise<unknown>
   closeConnection(id: string): Promise<unknown>
   explain(query: string): Promise<unknown>
+  directory(since: number): Promise<unknown>
   mqttClients(query: string): Promise<unknown>
   kickClient(clientId: string): Promise<unknown>
   retained(filter: string): Promise<unknown>

@@ -7,7 +7,7 @@ import { Bridges } from "../bridges/index.ts"
 import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
 import { Scraper } from "../metrics/index.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
-import { ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
+import { DirectoryFollower, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { Tracer } from "../tracing/index.ts"
 import { Accounts } from "./accounts.ts"
 import { Applier } from "./applier.ts"
@@ -87,11 +87,14 @@ function assemble(
   const tlsFiles = new TlsFiles(() => changed("endpoints"), complain)
   const accounts = new Accounts(() => changed("endpoints"), complain)
   const applier = new Applier({ native, host, source: endpoints, accounts })
+  const directory = new DirectoryFollower(registry, native, complain)
+  hub.directoryChanged = () => void directory.pull()
+  const sweep = (): void => {
+    registry.sweep()
+    void directory.pull()
+  }
   // The sweep keeps the process alive as long as the gateway runs: native threads alone do not.
-  const timers = [
-    setInterval(() => registry.sweep(), SWEEP_MS),
-    setInterval(() => changed("endpoints"), RESOLVE_MS).unref(),
-  ]
+  const timers = [setInterval(() => sweep(), SWEEP_MS), setInterval(() => changed("endpoints"), RESOLVE_MS).unref()]
   const use = (loaded: LoadedConfig): void => {
     registry.useFixed(loaded.config.services)
     endpoints.use(loaded)
@@ -109,6 +112,7 @@ function assemble(
   }
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer)
+    hub.directoryChanged = () => {}
     tlsFiles.close()
     accounts.close()
     alerts.close()

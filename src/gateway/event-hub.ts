@@ -35,6 +35,8 @@ export class EventHub {
   readonly #rings: readonly EventRingReader[]
   readonly #listeners = new Map<GatewayEventType, Set<AnyListener>>()
   readonly traces = new Traces()
+  /** Called after changes in the resource directory, once or more for several. */
+  directoryChanged: () => void = () => {}
   readonly #subscribers = new Map<number, (message: ReceivedMessage) => void>()
   #names: IndexNames = { routes: [], upstreams: [] }
   #spans: ((text: string) => void) | null = null
@@ -110,6 +112,7 @@ export class EventHub {
   #dispatch(record: EventRecord): void {
     if (record.kind === EVENT_KIND.message) return this.#deliver(record)
     if (record.kind === EVENT_KIND.span) return this.#spans?.(record.text)
+    if (record.kind === EVENT_KIND.directory) return this.directoryChanged()
     const event = this.#toEvent(record)
     if (event !== null) this.emit(event)
   }
@@ -144,10 +147,10 @@ export class EventHub {
     }
   }
 
-  /** Messages always; the other kinds while somebody takes them. */
+  /** Messages and the directory always; the other kinds while somebody takes them. */
   #want(): void {
     const listened = [...this.#listeners].filter(([, set]) => set.size > 0).flatMap(([type]) => KINDS[type] ?? [])
     const spans = this.#spans === null ? [] : [EVENT_KIND.span]
-    for (const ring of this.#rings) ring.want([EVENT_KIND.message, ...spans, ...listened])
+    for (const ring of this.#rings) ring.want([EVENT_KIND.message, EVENT_KIND.directory, ...spans, ...listened])
   }
 }

@@ -100,6 +100,8 @@ export class FakeGateway implements NativeGateway {
     return this.clients.delete(clientId)
   }
 
+  directory = async (): Promise<string> => '{"revision":0,"isWhole":false,"put":[],"removed":[]}'
+
   async retained(filter: string): Promise<string> {
     const items = [...this.retainedMessages].filter(([topic]) => matches(filter, topic))
     return JSON.stringify({ items: items.map(([topic, payload]) => ({ topic, payload })) })

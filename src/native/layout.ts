@@ -33,6 +33,8 @@ export const EVENT_KIND = {
   log: 6,
   /** text JSON of a span, see `tracing/span.ts`. */
   span: 7,
+  /** The resource directory of CoAP has changed. */
+  directory: 8,
 } as const
 
 /** Stands for "no index". */

@@ -35,6 +35,8 @@ export interface NativeGateway {
   mqttClients(query: string): Promise<string>
   retained(filter: string): Promise<string>
   explain(query: string): Promise<string>
+  /** What is different in CoAP's resource directory since a revision; `DirectoryChanges` as JSON. */
+  directory(since: number): Promise<string>
   upstreams(): string
   /** Resolves to the outcome's label. */
   publish(topic: string, payload: Buffer, optionsJson: string): Promise<string>
@@ -100,6 +102,27 @@ export interface NativeCodec {
   /** All whole frames at the front. */
   coapTcpDecode(bytes: Buffer, maxFrameBytes: number): string
   coapTcpEncode(messagesJson: string, fields: Buffer): Buffer
+}
+
+/** An endpoint in CoAP's resource directory (RFC 9176). */
+export interface DirectoryEndpoint {
+  readonly endpoint: string
+  readonly sector: string | null
+  /** Its base URI. */
+  readonly base: string
+  readonly lifetimeS: number
+  /** The path of its registration. */
+  readonly address: string
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+/** What is different in the directory. */
+export interface DirectoryChanges {
+  readonly revision: number
+  /** `put` is all there is. */
+  readonly isWhole: boolean
+  readonly put: readonly DirectoryEndpoint[]
+  readonly removed: readonly Pick<DirectoryEndpoint, "endpoint" | "sector">[]
 }
 
 /** What `applyPlan` resolves to. */

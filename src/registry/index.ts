@@ -1,4 +1,5 @@
 /** Who runs where: registered services and the addresses behind names. */
+export { DirectoryFollower } from "./directory.ts"
 export { SourceFollower } from "./follower.ts"
 export type { InstanceFilter, InstancePatch, Registration } from "./registration.ts"
 export { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "./resolve.ts"

@@ -57,6 +57,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
   ring: ["message"],
   tls: ["message"],
   dtls: [],
+  directory: [],
   listener: ["message", "detect"],
   upstream: ["codec/kit", "codec/http", "balance", "resilience", "message"],
   proxy: [
@@ -77,6 +78,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
     "ring",
     "tls",
     "dtls",
+    "directory",
     "listener",
     "upstream",
   ],
@@ -99,6 +101,7 @@ const PURE = [
   "broker",
   "tls",
   "dtls",
+  "directory",
 ]
 
 function sources(folder: string, ending: string): string[] {

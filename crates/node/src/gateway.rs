@@ -128,6 +128,12 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
+    pub fn directory(&self, since: u32) -> AsyncTask<Call<String>> {
+        let gateway = Arc::clone(&self.gateway);
+        call(move || gateway.directory(u64::from(since)).map_err(failed))
+    }
+
+    #[napi(catch_unwind)]
     pub fn mqtt_clients(&self, query: String) -> AsyncTask<Call<String>> {
         let gateway = Arc::clone(&self.gateway);
         call(move || gateway.mqtt_clients(&query).map_err(failed))

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) faults: crate::pubsub::Faults,
     /// DTLS records on their way to the worker that has their session.
     pub(crate) strays: crate::coap::Strays,
+    /// The resource directory of CoAP.
+    pub(crate) directory: crate::coap::Registrations,
     wake: RwLock<Option<Wake>>,
     wake_policies: RwLock<Option<Wake>>,
 }
@@ -179,6 +181,7 @@ impl Gateway {
             pace: Default::default(),
             faults: Default::default(),
             strays: Default::default(),
+            directory: Default::default(),
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });

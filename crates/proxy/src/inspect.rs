@@ -1,5 +1,6 @@
 //! What the admin API asks: connections, upstreams, and why a request goes where it goes.
 
+use crate::coap::{DIRECTORY_TOPIC, directory_changes};
 use crate::gateway::{Gateway, GatewayError};
 use crate::http::explain_request;
 use crate::worker::{ConnectionRow, Control};
@@ -47,6 +48,22 @@ struct EndpointRow<'p> {
 const PAGE: (usize, usize) = (100, 1_000);
 
 impl Gateway {
+    /// What is different in the resource directory since the revision `since`, as JSON.
+    /// What expires is told to who observes lookups.
+    ///
+    /// # Errors
+    /// `CLOSED`.
+    pub fn directory(&self, since: u64) -> Result<String, GatewayError> {
+        let directory = &self.shared.directory;
+        let (before, now_ms) = (directory.lock().revision(), self.shared.clock.millis());
+        let changes = directory_changes(directory, now_ms, since);
+        let revision = directory.lock().revision();
+        if revision != before {
+            self.publish(DIRECTORY_TOPIC.to_owned(), revision.to_string().into_bytes(), "{}")?;
+        }
+        Ok(changes.to_string())
+    }
+
     /// A page of the connection table as JSON, in the order of ids.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ pub enum EventKind {
     Log = 6,
     /// A span; text: JSON.
     Span = 7,
+    /// The resource directory of CoAP has changed; what it was is asked for.
+    Directory = 8,
 }
 
 /// One record before it is written.

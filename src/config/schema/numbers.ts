@@ -91,6 +91,8 @@ export const COAP = {
   sessionIdleMs: [86_400_000, 1_000, 31_536_000_000, "a silent DTLS session is kept"],
   ackTimeoutMs: [2_000, 100, 60_000, "before the first retransmission"],
   maxRetransmit: [4, 0, 20, "retransmissions"],
+  maxRegistrations: [10_000, 0, 1_000_000, "endpoints in the resource directory; 0: there is none"],
+  maxRegistrationBytes: [16 * KIB, 1, MIB, "links that an endpoint registers"],
 } as const satisfies Record<string, NumberRow>
 
 /** `drain`: how the gateway leaves. */

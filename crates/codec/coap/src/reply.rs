@@ -79,6 +79,12 @@ impl Endpoint {
         self.send(now_ms, exchange, (&slice, reply.options));
     }
 
+    /// Answers that the peer has to show first that it receives where it sends from.
+    pub fn demand_proof(&mut self, now_ms: u64, exchange: &Exchange) {
+        let slice = self.challenge(now_ms, exchange, None);
+        self.send(now_ms, exchange, (&slice, &OptionList::new()));
+    }
+
     /// Gives a representation its tag; whether the peer has it already.
     fn is_known(&mut self, exchange: &Exchange, reply: &Reply<'_>) -> bool {
         if reply.code != Code::CONTENT {

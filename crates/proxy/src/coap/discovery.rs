@@ -29,12 +29,20 @@ pub(crate) fn visible_paths(routes: &[RouteSpec]) -> Box<[Box<str>]> {
     paths.into()
 }
 
-/// The document for a request: topics first, then the routes.
-pub(super) fn document(base: &str, routes: &[Box<str>], message: &Message<'_>) -> LinkFormat {
+/// What the directory shows of itself (RFC 9176 section 4.2).
+const DIRECTORY: [(&str, &[(&str, &str)]); 3] = [
+    ("/rd", &[("rt", "core.rd"), ("ct", "40")]),
+    ("/rd-lookup/ep", &[("rt", "core.rd-lookup-ep"), ("ct", "40"), ("obs", "")]),
+    ("/rd-lookup/res", &[("rt", "core.rd-lookup-res"), ("ct", "40"), ("obs", "")]),
+];
+
+/// The document for a request: topics first, then the directory, then the routes.
+pub(super) fn document((base, has_directory, routes): (&str, bool, &[Box<str>]), message: &Message<'_>) -> LinkFormat {
     let mut document = LinkFormat::new(DOCUMENT_MAX);
     let topics: &[(&str, &str)] = &[("rt", "tidegate.topic"), ("obs", "")];
     let routes = routes.iter().filter(|path| ***path != *base).map(|path| (&**path, &[][..]));
-    for (path, attributes) in std::iter::once((base, topics)).chain(routes) {
+    let directory = DIRECTORY.iter().copied().filter(|_| has_directory);
+    for (path, attributes) in std::iter::once((base, topics)).chain(directory).chain(routes) {
         if message.query().all(|filter| holds(filter, path, attributes)) && !document.link(path, attributes) {
             break;
         }
@@ -63,6 +71,10 @@ mod tests {
     use tidegate_route::MatchPlan;
 
     fn ask(query: &[&str]) -> String {
+        ask_where(query, false)
+    }
+
+    fn ask_where(query: &[&str], with_directory: bool) -> String {
         let mut options = OptionList::new();
         for filter in query {
             options.push(OptionNumber::URI_QUERY, filter.as_bytes());
@@ -71,7 +83,7 @@ mod tests {
         let mut datagram = Vec::new();
         encode(&mut datagram, &head, [&options, &OptionList::new()], b"");
         let message = Message::decode(&datagram, 64).expect("valid");
-        document("/t", &["/api".into(), "/ping".into()], &message).as_str().to_owned()
+        document(("/t", with_directory, &["/api".into(), "/ping".into()]), &message).as_str().to_owned()
     }
 
     #[test]
@@ -82,6 +94,16 @@ mod tests {
         assert_eq!(ask(&["rt=tide*", "obs"]), topics);
         assert_eq!(ask(&["href=/p*"]), "</ping>");
         assert_eq!(ask(&["rt=other"]), "");
+    }
+
+    #[test]
+    fn shows_the_directory_where_there_is_one() {
+        assert_eq!(ask_where(&["rt=core.rd"], true), "</rd>;rt=\"core.rd\";ct=\"40\"");
+        let lookups = ask_where(&["rt=core.rd-lookup*"], true);
+        assert!(
+            lookups.starts_with("</rd-lookup/ep>;rt=\"core.rd-lookup-ep\"") && lookups.contains("</rd-lookup/res>")
+        );
+        assert_eq!(ask(&["rt=core.rd*"]), "");
     }
 
     #[test]

@@ -225,7 +225,13 @@ impl Server {
             Place::Topic => self.topic(ticket, call, &topic),
             Place::Invalid => self.refuse(&ticket, Outcome::InvalidTopic),
             Place::Elsewhere if call.message().path_segments().eq(discovery::PATH) => self.discover(ticket, call),
-            Place::Elsewhere => self.fail(&ticket, (Flag::NoRoute, 0)),
+            Place::Elsewhere => match self.in_directory(&plan.plan, call) {
+                Some(resource) => {
+                    ticket.served = Served::Builtin;
+                    self.directory(ticket, call, resource);
+                }
+                None => self.fail(&ticket, (Flag::NoRoute, 0)),
+            },
         }
         self.topic = topic;
     }
@@ -236,7 +242,8 @@ impl Server {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }
         let plan = &ticket.plan.plan;
-        let document = discovery::document(&plan.broker.http_path, &plan.visible_paths, call.message());
+        let paths = (&*plan.broker.http_path, plan.coap.max_registrations > 0, &*plan.visible_paths);
+        let document = discovery::document(paths, call.message());
         self.put_content_type(Some("application/link-format"));
         self.answer(&ticket, Code::CONTENT, document.as_str().as_bytes());
     }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use tidegate_broker::Published;
 use tidegate_coap::{Code, ObserverId};
+use tidegate_directory::Params;
 use tidegate_message::Outcome;
 
 /// What a request has waited for.
@@ -26,6 +27,8 @@ pub(super) enum Finished {
     Handled(Result<HandlerReply, HandlerFailure>),
     /// Whether policies let a topic be read.
     Readable(Box<Reading>, Result<(), Outcome>),
+    /// The links of an endpoint that registers simply, with what it said and where it is.
+    Asked(Box<(Params, String)>, Option<Vec<u8>>),
     /// The other workers know of an observation, by its place.
     Settled(u32, ObserverId),
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod connection;
+mod directory;
 mod discovery;
 mod dispatch;
 mod driver;
@@ -22,6 +23,7 @@ mod view;
 mod waiting;
 
 pub(crate) use connection::serve_stream;
+pub(crate) use directory::{Registrations, TOPIC as DIRECTORY_TOPIC, changes as directory_changes};
 pub(crate) use discovery::visible_paths;
 pub(crate) use driver::serve;
 pub(crate) use secure::Strays;

@@ -1,6 +1,7 @@
 //! Who observes what: the message layer's observers and the broker's subscribers,
 //! tied together.
 
+use super::directory::Looking;
 use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub(super) struct Observation {
     /// It is about more than one topic: each notification says about which, and none
     /// takes the place of another.
     pub(super) is_wildcard: bool,
+    /// It is about a lookup in the directory, and this was found last, as a hash.
+    pub(super) looking: Option<Box<(Looking, u64)>>,
     /// Until its request is answered.
     pub(super) pending: Option<Pending>,
 }

@@ -4,6 +4,7 @@
 //! each notification says its topic by Location-Path; of a value longer than a block
 //! the rest is to be fetched there.
 
+use super::directory::{Looking, TOPIC as DIRECTORY_TOPIC};
 use super::dispatch::Call;
 use super::inbox::Finished;
 use super::observations::{Observation, Pending};
@@ -11,6 +12,8 @@ use super::server::Server;
 use super::topic::put_location;
 use super::waiting::Ticket;
 use crate::pubsub::Outlet;
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Options, SubscriberId, has_wildcard};
@@ -32,15 +35,42 @@ impl Server {
             };
         };
         match self.subscribe(id, self.access(ticket.exchange.peer), filter) {
-            Ok((place, after)) if self.worker.hub.broker.borrow().settled() >= after => {
-                self.begin_observation(&ticket, place, id);
+            Ok(begun) => self.begin_when_settled(ticket, begun, id),
+            Err(outcome) => {
+                self.endpoint.forget(id);
+                self.forget_observation(id);
+                self.refuse(&ticket, outcome);
             }
+        }
+    }
+
+    /// Answers once every worker knows of the observation.
+    fn begin_when_settled(&mut self, ticket: Ticket, (place, after): (u32, u64), id: ObserverId) {
+        if self.worker.hub.broker.borrow().settled() >= after {
+            return self.begin_observation(&ticket, place, id);
+        }
+        let worker = Rc::clone(&self.worker);
+        self.wait(ticket, async move {
+            worker.settled(after).await;
+            Finished::Settled(place, id)
+        });
+    }
+
+    /// A request to observe a lookup in the directory, which tells its changes as a topic.
+    pub(super) fn observe_lookup(&mut self, ticket: Ticket, looking: Looking) {
+        let Some(id) = self.endpoint.observe(self.now_ms, &ticket.exchange, true) else {
+            let document = self.document(&looking);
+            self.put_content_type(Some("application/link-format"));
+            return self.answer(&ticket, Code::CONTENT, document.as_bytes());
+        };
+        // Whoever may ask the directory may be told of it.
+        let access = Access { is_superuser: true, ..Access::default() };
+        match self.subscribe(id, access, DIRECTORY_TOPIC) {
             Ok((place, after)) => {
-                let worker = Rc::clone(&self.worker);
-                self.wait(ticket, async move {
-                    worker.settled(after).await;
-                    Finished::Settled(place, id)
-                });
+                if let Some(observation) = self.observations.get(place) {
+                    observation.looking = Some(Box::new((looking, 0)));
+                }
+                self.begin_when_settled(ticket, (place, after), id);
             }
             Err(outcome) => {
                 self.endpoint.forget(id);
@@ -50,12 +80,23 @@ impl Server {
         }
     }
 
+    /// What an observed lookup finds; `None`: the same as before, or it is none.
+    fn found_newly(&mut self, place: u32) -> Option<String> {
+        let mut looking = self.observations.get(place)?.looking.take()?;
+        let document = self.document(&looking.0);
+        // Zero is what nothing has been found under yet.
+        let hash = FixedState::default().hash_one(&document) | 1;
+        let is_new = std::mem::replace(&mut looking.1, hash) != hash;
+        self.observations.get(place)?.looking = Some(looking);
+        is_new.then_some(document)
+    }
+
     /// The place of the new observation, and the interest that has to be settled.
     fn subscribe(&mut self, id: ObserverId, access: Access, filter: &str) -> Result<(u32, u64), Outcome> {
         let hub = &self.worker.hub;
         let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, access);
         let is_wildcard = has_wildcard(filter);
-        let observation = Observation { id, subscriber, is_wildcard, pending: Some(Pending::default()) };
+        let observation = Observation { id, subscriber, is_wildcard, looking: None, pending: Some(Pending::default()) };
         let Some(place) = self.observations.insert(observation) else {
             self.unsubscribe(subscriber);
             return Err(Outcome::QuotaExceeded);
@@ -86,6 +127,10 @@ impl Server {
         self.deliver_observed();
         let pending = self.observations.get(place).and_then(|observation| observation.pending.take());
         let collected = pending.map(|pending| pending.collected).unwrap_or_default();
+        if let Some(document) = self.found_newly(place) {
+            self.put_content_type(Some("application/link-format"));
+            return self.answer_observer(ticket, (Code::CONTENT, Some(id)), document.as_bytes());
+        }
         let value = collected.last().filter(|_| !is_wildcard);
         if let Some(value) = value {
             self.put_value_options(value);
@@ -132,6 +177,13 @@ impl Server {
             return;
         }
         let (id, is_wildcard) = (observation.id, observation.is_wildcard);
+        if observation.looking.is_some() {
+            if let Some(document) = self.found_newly(place) {
+                self.put_content_type(Some("application/link-format"));
+                self.notify(id, (Code::CONTENT, true), document.as_bytes());
+            }
+            return;
+        }
         self.notify_value(id, (message, is_wildcard), message.qos > Qos::AtMostOnce);
     }
 

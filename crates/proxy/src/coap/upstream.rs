@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// The ticket, unless the request is for a later block of an answer that was given.
-    fn unless_kept(&mut self, mut ticket: Ticket, call: &Call<'_>) -> Option<Ticket> {
+    pub(super) fn unless_kept(&mut self, mut ticket: Ticket, call: &Call<'_>) -> Option<Ticket> {
         let continuation = self.kept.continuation(&ticket.exchange, &call.view);
         ticket.continuation = Some(continuation);
         if call.message().block(OptionNumber::BLOCK2).flatten().is_none_or(|block| block.num == 0) {
@@ -66,7 +66,7 @@ impl Server {
     }
 
     /// Answers, and keeps the answer for later blocks where there will be some.
-    fn answer_and_keep(&mut self, ticket: &Ticket, answer: Whole) {
+    pub(super) fn answer_and_keep(&mut self, ticket: &Ticket, answer: Whole) {
         let answer = Rc::new(answer);
         if let Some(continuation) = ticket.continuation {
             self.kept.keep(self.now_ms, continuation, &answer);

@@ -87,6 +87,8 @@ impl PlanDto {
                 session_idle_ms: 86_400_000,
                 ack_timeout_ms: 2_000,
                 max_retransmit: 4,
+                max_registrations: 10_000,
+                max_registration_bytes: 16 << 10,
             },
             access: AccessDto { users: Vec::new(), superusers: Vec::new(), jwt: None, http: None, acl: Vec::new() },
             limits: LimitsDto {
@@ -319,6 +321,8 @@ pub(crate) struct CoapDto {
     pub(crate) session_idle_ms: u64,
     pub(crate) ack_timeout_ms: u64,
     pub(crate) max_retransmit: u32,
+    pub(crate) max_registrations: usize,
+    pub(crate) max_registration_bytes: usize,
 }
 
 #[derive(Deserialize, Debug)]

@@ -57,7 +57,7 @@ impl Drop for Asking<'_> {
 
 impl CoapClients {
     /// Asks an endpoint; as long as the future lives.
-    pub(super) async fn ask(worker: &Rc<Worker>, to: SocketAddr, request: Outgoing) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(worker: &Rc<Worker>, to: SocketAddr, request: Outgoing) -> Result<Answer, Failure> {
         let client = CoapClients::client(worker, to).map_err(|_| Failure::Reset)?;
         let (sender, answer) = oneshot::channel();
         let id = {

@@ -8,7 +8,7 @@ mod to_coap;
 mod to_http;
 
 pub(crate) use clients::CoapClients;
-pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT};
+pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT, links_of};
 pub(crate) use to_http::CODE_FIELD;
 
 use crate::worker::Worker;

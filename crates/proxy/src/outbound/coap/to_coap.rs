@@ -21,13 +21,21 @@ const URI_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\n
 
 /// A request as it leaves.
 #[derive(Clone)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     pub(super) method: Code,
     pub(super) options: OptionList,
     pub(super) body: Vec<u8>,
     /// Only the head of the answer is wanted.
     pub(super) is_head: bool,
     pub(super) is_asked_by_coap: bool,
+}
+
+/// Asks an endpoint for its links (RFC 6690).
+pub(crate) fn links_of() -> Outgoing {
+    let mut options = OptionList::new();
+    options.push(OptionNumber::URI_PATH, b".well-known").push(OptionNumber::URI_PATH, b"core");
+    options.push_uint(OptionNumber::ACCEPT, 40);
+    Outgoing { method: Code::GET, options, body: Vec::new(), is_head: false, is_asked_by_coap: false }
 }
 
 /// Translates; an error is the answer that says why it cannot be.
