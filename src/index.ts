@@ -44,6 +44,7 @@ export {
   type HandlerDefinition,
   type HealthCheckDefinition,
   type PolicyDefinition,
+  type PolicyShadow,
   type RegistryDefinition,
   type RegistryInstance,
 } from "./policy/index.ts"

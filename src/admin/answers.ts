@@ -182,3 +182,31 @@ export const EVENTS = { 200: content("text/event-stream", "events, until the rea
 
 /** Everything that is not well, of every call. */
 export const REFUSED = { default: content("application/problem+json", "what is wrong, and where", PROBLEM) }
+
+const VERDICT = Type.Unknown({ description: "as the data plane reads it" })
+
+export const POLICY = Type.Object({
+  name: Text,
+  version: orNull(Text),
+  calls: Type.Record(Type.String(), Count, { description: "by outcome: filtered, cached, decided, timeout, error" }),
+  seconds: Type.Number({ description: "from asking to the verdict, all calls together" }),
+  shadow: orNull(
+    Type.Object({
+      version: orNull(Text),
+      same: Count,
+      differs: Count,
+      error: Count,
+      skipped: Count,
+      differences: Type.Array(
+        Type.Object({
+          at: Millis,
+          message: Type.Record(Type.String(), orNull(Text)),
+          verdict: VERDICT,
+          shadow: VERDICT,
+          error: orNull(Text),
+        }),
+        { description: "the last ones" },
+      ),
+    }),
+  ),
+})

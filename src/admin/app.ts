@@ -18,6 +18,7 @@ import { addHealth } from "./health.ts"
 import { createMethods } from "./methods.ts"
 import { addMqtt } from "./mqtt.ts"
 import { addPage } from "./page.ts"
+import { addPolicies } from "./policies.ts"
 import { createErrorHandler, sendProblem } from "./problem.ts"
 import { addRoutes } from "./routes.ts"
 import { addServices } from "./services.ts"
@@ -47,6 +48,7 @@ const GROUPS = [
   addConfig,
   addMqtt,
   addCache,
+  addPolicies,
   addStats,
   addAlerts,
   addEvents,

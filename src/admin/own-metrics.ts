@@ -1,9 +1,10 @@
 /** The numbers that only the control plane knows. */
 import type { Gateway } from "../gateway/index.ts"
 import type { Sample } from "../metrics/index.ts"
+import type { PolicyInfo } from "../model/shadow.ts"
 
 export function ownMetrics(gateway: Gateway): readonly Sample[] {
-  const { version, applies, eventsDropped, spans } = gateway.stats()
+  const { version, applies, eventsDropped, spans, policies } = gateway.stats()
   const outcomes = Object.entries(applies).map(([outcome, count]): Sample => {
     return { metric: "tidegate_config_applies_total", labels: { outcome }, kind: "counter", values: [count] }
   })
@@ -15,5 +16,15 @@ export function ownMetrics(gateway: Gateway): readonly Sample[] {
     { metric: "tidegate_config_version", labels: {}, kind: "gauge", values: [version] },
     { metric: "tidegate_ring_dropped_total", labels: {}, kind: "counter", values: [eventsDropped] },
     ...outcomes,
+    ...policies.flatMap(shadowSamples),
   ]
+}
+
+function shadowSamples({ name, shadow }: PolicyInfo): Sample[] {
+  if (shadow === null) return []
+  const { same, differs, error, skipped } = shadow
+  return Object.entries({ same, differs, error, skipped }).map(([outcome, count]): Sample => {
+    const labels = { policy: name, outcome }
+    return { metric: "tidegate_policy_shadow_total", labels, kind: "counter", values: [count] }
+  })
 }

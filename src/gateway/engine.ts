@@ -6,6 +6,7 @@ import { AlertBoard } from "../alerts/index.ts"
 import { Bridges } from "../bridges/index.ts"
 import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
 import { Scraper } from "../metrics/index.ts"
+import type { ShadowReport } from "../model/shadow.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { DirectoryFollower, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { Tracer } from "../tracing/index.ts"
@@ -14,6 +15,7 @@ import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
 import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
+import { ShadowBoard } from "./shadow-board.ts"
 import { TlsFiles } from "./tls-files.ts"
 
 export interface Engine {
@@ -23,6 +25,7 @@ export interface Engine {
   readonly alerts: AlertBoard
   readonly tracer: Tracer
   readonly host: PolicyHost
+  readonly shadows: ShadowBoard
   readonly applier: Applier
   /** Null where nothing is kept on disk. */
   readonly dataDir: DataDir | null
@@ -74,7 +77,9 @@ function assemble(
   })
   native.onWake(() => hub.wake())
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
-  const host = createHost({ native: module, gatewayId: native.id, workers, complain })
+  const shadows = new ShadowBoard(complain)
+  const shadow = (report: ShadowReport): void => shadows.take(report)
+  const host = createHost({ native: module, gatewayId: native.id, workers, complain, shadow })
   const sources = new SourceFollower(registry, complain)
   const shared = new SharedRegistry(registry, complain)
   const scraper = new Scraper(native)
@@ -127,7 +132,7 @@ function assemble(
     registry.close()
     dataDir?.close()
   }
-  return { native, registry, tracer, alerts, endpoints, host, applier, dataDir, use, follow, close }
+  return { native, registry, tracer, alerts, endpoints, host, shadows, applier, dataDir, use, follow, close }
 }
 
 /** Where a bridge of this gateway reaches it: its first TCP listener that takes MQTT. */

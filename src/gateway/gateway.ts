@@ -1,7 +1,6 @@
 /**
- * A gateway's life: created, started, changed, drained, closed. It owns the native
- * data plane, the registry, the checks and the thread of the policies; everything else
- * asks it. See docs/lifecycle.md.
+ * A gateway's life: created, started, changed, drained, closed. It owns the native data plane, the registry, the checks
+ * and the threads of the policies; everything else asks it. See docs/lifecycle.md.
  */
 import { type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
@@ -129,6 +128,7 @@ export class Gateway implements AsyncDisposable {
       eventsDropped: this.#hub.dropped,
       spans: this.#engine?.tracer.counts ?? { exported: 0, dropped: 0, failed: 0 },
       alerts: this.#engine?.alerts.rows() ?? [],
+      policies: this.#engine?.shadows.beside(this.#loaded.functions) ?? [],
     }
   }
 

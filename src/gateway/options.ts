@@ -1,6 +1,7 @@
 /** What a gateway is made with and what it tells of itself. Types only. */
 
 import type { AlertRow } from "../alerts/index.ts"
+import type { PolicyInfo } from "../model/shadow.ts"
 import type { BoundListener, NativeModule } from "../native/index.ts"
 import type { SpanCounts } from "../tracing/index.ts"
 import type { CreatePolicyHost } from "./policy-host.ts"
@@ -25,4 +26,5 @@ export interface GatewayStats {
   /** What became of spans. */
   readonly spans: SpanCounts
   readonly alerts: readonly AlertRow[]
+  readonly policies: readonly PolicyInfo[]
 }

@@ -2,6 +2,7 @@
  * Where policies and handlers run: in the calling thread (`createGateway` in a user's
  * program) or in a thread of their own (`tidegate run`, see `policy-thread-host.ts`).
  */
+import type { ShadowReport } from "../model/shadow.ts"
 import type { NativeModule } from "../native/index.ts"
 import { type ProgramData, toProgram } from "../plan/index.ts"
 import type { Functions } from "../policy/index.ts"
@@ -25,16 +26,18 @@ export interface PolicyHostContext {
   readonly gatewayId: number
   readonly workers: number
   readonly complain: Complain
+  /** Takes what versions in shadow came to. */
+  readonly shadow: (report: ShadowReport) => void
 }
 
 export type CreatePolicyHost = (context: PolicyHostContext) => PolicyHost
 
 /** Runs everything in the calling thread; a loop there stops the program, as any loop would. */
-export const inlinePolicyHost: CreatePolicyHost = ({ native, gatewayId, workers, complain }) => {
+export const inlinePolicyHost: CreatePolicyHost = ({ native, gatewayId, workers, complain, shadow }) => {
   let runner: PolicyRunner | null = null
   let current: Program | null = null
   const start = (): PolicyRunner => {
-    const created = new PolicyRunner({ workers, complain })
+    const created = new PolicyRunner({ workers, complain, shadow })
     created.attach(native, gatewayId)
     return created
   }

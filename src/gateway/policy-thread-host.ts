@@ -86,6 +86,7 @@ export class PolicyThreadHost implements PolicyHost {
     worker.on("error", (error) => this.#complain(error))
     worker.on("message", (message: FromThread) => {
       if (message.type === "complain") this.#context.complain(message.text)
+      if (message.type === "shadow") this.#context.shadow(message.report)
     })
     const thread: Thread = { worker, watch, programs, beat: 0, beatAt: performance.now() }
     try {

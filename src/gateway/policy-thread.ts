@@ -6,6 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads"
 import { loadConfig } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
+import type { ShadowReport } from "../model/shadow.ts"
 import { loadNative } from "../native/index.ts"
 import { type ProgramData, toProgram } from "../plan/index.ts"
 import { PolicyRunner } from "../runner/index.ts"
@@ -29,6 +30,7 @@ export type FromThread =
   | { readonly type: "done" }
   | { readonly type: "failed"; readonly text: string }
   | { readonly type: "complain"; readonly text: string }
+  | { readonly type: "shadow"; readonly report: ShadowReport }
 
 export const BEAT_MS = 25
 
@@ -36,7 +38,12 @@ async function serve({ file, workers, watch }: ThreadData): Promise<void> {
   const send = (message: FromThread): void => parentPort?.postMessage(message)
   setInterval(() => Atomics.add(watch, WATCH.beat, 1), BEAT_MS)
   const { functions } = await loadConfig(file)
-  const runner = new PolicyRunner({ workers, complain: (text) => send({ type: "complain", text }), mark: watch })
+  const runner = new PolicyRunner({
+    workers,
+    complain: (text) => send({ type: "complain", text }),
+    shadow: (report) => send({ type: "shadow", report }),
+    mark: watch,
+  })
   const handle = (message: ToThread): void => {
     if (message.type === "install") runner.install(message.programs.map((program) => toProgram(program, functions)))
     else runner.attach(loadNative(), message.gatewayId)

@@ -24,6 +24,7 @@ export const METRICS = {
   tidegate_delayed_messages: "publishes to $delayed that wait for their time",
   tidegate_publishes_total: "publishes the broker took or refused, wills included",
   tidegate_deliveries_total: "deliveries due (matched) and handed to a connection (delivered)",
+  tidegate_policy_shadow_total: "verdicts of versions in shadow beside the one that holds",
   tidegate_flush_yields_total: "times that a turn of many writes let everything else run first",
   tidegate_slow_clients: "MQTT connections that read too slowly",
   tidegate_dtls_sessions: "DTLS sessions, those in their handshake too",

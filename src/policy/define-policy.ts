@@ -34,6 +34,16 @@ export interface PolicyDefinition<O extends object = Record<string, never>> {
   /** Fields `decide` reads besides method, host, path, topic, client id, protocol, source and those of `filter` and `cache`. */
   readonly reads?: (options: O) => readonly Field[]
   readonly decide: (message: PolicyMessage, options: O) => Verdict | Promise<Verdict>
+  /** What this code is called, in the admin API. */
+  readonly version?: string
+  /** The next version, which runs beside this one and decides nothing: where its verdict differs is counted and told. */
+  readonly shadow?: PolicyShadow<O>
+}
+
+/** A version in shadow. It sees the fields that the policy declares, of the messages that reach `decide`. */
+export interface PolicyShadow<O extends object = Record<string, never>> {
+  readonly version?: string
+  readonly decide: (message: PolicyMessage, options: O) => Verdict | Promise<Verdict>
 }
 
 /** One use of a policy: `{ name: options }`, the same as in YAML. */
@@ -53,12 +63,19 @@ export function definePolicy<O extends object = Record<string, never>>(definitio
   return markPolicy(Object.assign(use, { definition }), untyped)
 }
 
-function check<O extends object>({ name, deadlineMs, fallback, decide, ...data }: PolicyDefinition<O>): void {
+/** What tells one pair of versions from another. */
+export function shadowKey({ name, version, shadow }: Pick<AnyPolicy, "name" | "version" | "shadow">): string {
+  return JSON.stringify([name, version ?? null, shadow?.version ?? null])
+}
+
+function check<O extends object>(definition: PolicyDefinition<O>): void {
+  const { name, deadlineMs, fallback, decide, shadow, ...data } = definition
   checkName("policy", name)
   const refuse = (text: string): never => {
     throw new TidegateError("POLICY_INVALID", `policy "${name}": ${text}`)
   }
   if (typeof decide !== "function") refuse("decide must be a function")
+  if (shadow !== undefined && typeof shadow?.decide !== "function") refuse("shadow.decide must be a function")
   for (const part of ["filter", "cache", "reads"] as const) {
     if (data[part] === undefined || typeof data[part] === "function") continue
     refuse(`${part} must be a function of the options; write ${part}: () => (...)`)

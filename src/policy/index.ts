@@ -2,7 +2,15 @@
 export { type BalancedEndpoint, type BalancerDefinition, defineBalancer } from "./define-balancer.ts"
 export { defineHandler, type HandlerDefinition } from "./define-handler.ts"
 export { type CheckedEndpoint, defineHealthCheck, type HealthCheckDefinition } from "./define-health-check.ts"
-export { definePolicy, type Policy, type PolicyDefinition, type PolicyUse, type VerdictCache } from "./define-policy.ts"
+export {
+  definePolicy,
+  type Policy,
+  type PolicyDefinition,
+  type PolicyShadow,
+  type PolicyUse,
+  shadowKey,
+  type VerdictCache,
+} from "./define-policy.ts"
 export { defineRegistry, type RegistryDefinition, type RegistryInstance } from "./define-registry.ts"
 export {
   type AnyPolicy,

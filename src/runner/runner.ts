@@ -5,6 +5,7 @@
  */
 import { messageOf } from "../errors.ts"
 import type { PolicyMessage, Verdict } from "../model/message.ts"
+import type { ShadowReport } from "../model/shadow.ts"
 import {
   createDecisionRing,
   type DecisionRequest,
@@ -20,6 +21,7 @@ import { payloadOf } from "./broker-verdict.ts"
 import { EndpointList } from "./endpoint-list.ts"
 import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
 import { createPolicyMessage } from "./message.ts"
+import { Shadows } from "./shadow.ts"
 import { toVerdictRecord } from "./verdict.ts"
 
 /** One entry of a plan's script table with its function. */
@@ -47,6 +49,8 @@ export type RunningMark = Int32Array
 export interface RunnerOptions {
   readonly workers: number
   readonly complain: Complain
+  /** Takes what versions in shadow came to. */
+  readonly shadow?: (report: ShadowReport) => void
   readonly mark?: RunningMark
 }
 
@@ -60,14 +64,16 @@ export class PolicyRunner {
   readonly #mark: RunningMark
   readonly #dirty = new Set<number>()
   readonly #endpoints = new EndpointList()
+  readonly #shadows: Shadows
   #programs: readonly Program[] = []
   #port: PolicyPort | null = null
   #scheduled = false
 
-  constructor({ workers, complain, mark }: RunnerOptions) {
+  constructor({ workers, complain, shadow = () => {}, mark }: RunnerOptions) {
     this.#memory = Array.from({ length: workers }, () => createDecisionRing())
     this.#rings = this.#memory.map((bytes) => new DecisionRing(bytes))
     this.#complain = complain
+    this.#shadows = new Shadows(shadow)
     this.#mark = mark ?? new Int32Array(1)
   }
 
@@ -108,10 +114,13 @@ export class PolicyRunner {
     const name = nameOf(script)
     try {
       const payload = (): Buffer | null => this.#port?.policyPayload(worker, request.slot, request.generation) ?? null
-      const verdict = this.#run(script, createPolicyMessage(script.reads, request.fields, payload))
-      if (!(verdict instanceof Promise)) return this.#verdict(worker, request, script, verdict)
+      const message = createPolicyMessage(script.reads, request.fields, payload)
+      // Native keeps a payload until it has its answer.
+      if (script.policy.shadow !== undefined && script.reads.some(({ field }) => field === "payload")) message.payload
+      const verdict = this.#run(script, message)
+      if (!(verdict instanceof Promise)) return this.#verdict(worker, request, [script, message], verdict)
       verdict.then(
-        (value) => this.#verdict(worker, request, script, value),
+        (value) => this.#verdict(worker, request, [script, message], value),
         (error: unknown) => this.#threw(worker, request, `policy "${name}" rejected: ${messageOf(error)}`),
       )
     } catch (error) {
@@ -126,12 +135,19 @@ export class PolicyRunner {
     return picked instanceof Promise ? picked.then((hashKey) => ({ hashKey })) : { hashKey: picked }
   }
 
-  #verdict(worker: number, request: DecisionRequest, script: Script, value: unknown): void {
+  #verdict(
+    worker: number,
+    request: DecisionRequest,
+    [script, message]: readonly [Script, PolicyMessage],
+    value: unknown,
+  ): void {
     try {
       const verdict = JSON.stringify(toVerdictRecord(value))
       const payload = payloadOf(value, script.reads)
       if (payload !== null) this.#port?.policyAnswer(worker, request.slot, request.generation, payload)
       this.#answer(worker, request, SLOT_OUTCOME.ok, verdict)
+      const { policy, options, balance } = script
+      if (policy.shadow !== undefined && balance === null) this.#shadows.add({ policy, options, message, verdict })
     } catch (error) {
       this.#complain(`policy "${nameOf(script)}": ${messageOf(error)}`)
       this.#answer(worker, request, SLOT_OUTCOME.invalid, messageOf(error).slice(0, 200))

@@ -308,10 +308,21 @@ impl Broker {
         }
         let Broker { acl, subscribers, groups, .. } = self;
         let job = Job { now, message: &forward.message, origin: None, name: named(subscribers, forward) };
+        let (worker, sticky) = (self.worker, subscribers.limits.sticky_groups);
         for key in &forward.groups {
-            match groups.index(key).and_then(|index| groups.get(index)) {
-                Some(group) => deliver_to_member((subscribers, acl), group, job, sink),
-                None => subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink),
+            let Some(group) = groups.index(key).and_then(|index| groups.get(index)) else {
+                subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink);
+                continue;
+            };
+            // Its members here left while it was on its way. Whoever is told next has heard so already: it never
+            // comes back for that reason.
+            let elsewhere = (group.count().0 == 0).then(|| group.next_worker((worker, sticky)));
+            if let Some(Turn::Worker(next)) = elsewhere {
+                let groups = [key.clone()].into_iter().collect();
+                let message = job.message.clone();
+                sink.forward(next, Forward { message, sequence: forward.sequence, name: 0, plain: false, groups });
+            } else {
+                deliver_to_member((subscribers, acl), group, job, sink);
             }
         }
     }

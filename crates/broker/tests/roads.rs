@@ -207,3 +207,23 @@ fn a_message_has_its_size_and_topic_bounds() {
     assert_eq!(cluster.publish(0, (&topic, b"x"), Qos::AtMostOnce, false), Outcome::InvalidTopic);
     assert!(size_of::<Message>() <= 96, "{}", size_of::<Message>());
 }
+
+#[test]
+fn a_message_whose_member_left_while_it_was_on_its_way_goes_to_another_workers_member() {
+    let mut cluster = Cluster::new(3, 3, BrokerLimits::default());
+    for (client, worker) in [(0, 1), (1, 2)] {
+        cluster.connect(client, worker, request(client, true, 0));
+        assert_eq!(cluster.subscribe(client, "$share/g/t/+", QOS_1), Ok(()));
+    }
+    cluster.settle();
+    // One for each of both, on the way from worker 0.
+    for payload in ["1", "2"] {
+        cluster.publish(0, ("t/a", payload.as_bytes()), Qos::AtLeastOnce, false);
+    }
+    cluster.unsubscribe(0, "$share/g/t/+");
+    cluster.settle();
+    let seen = |client: usize| cluster.clients[client].seen.len();
+    assert_eq!((seen(0), seen(1)), (0, 2));
+    cluster.assert_nothing_is_lost();
+    assert_eq!((0..3).map(|worker| cluster.brokers[worker].stats().dropped_by(DropReason::NoMember)).sum::<u64>(), 0);
+}
