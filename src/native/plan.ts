@@ -25,6 +25,8 @@ export interface Plan {
   readonly limits: LimitsPlan
   readonly log: LogPlan
   readonly forward: ForwardPlan
+  /** SHA-256 of the tokens that may ask why a request goes where it goes (`Tidegate-Explain`). */
+  readonly explain: readonly string[]
   /** Which requests have a span; null: none. */
   readonly tracing: { readonly ratio: number } | null
 }
@@ -601,6 +603,7 @@ export interface LimitsPlan {
   /** New connections of one address in a second; 0: as they come. */
   readonly maxConnectsPerSourcePerS: number
   /** Streams at the same time on one HTTP/2 connection. */
+  readonly shedLoopLagMs: number
   readonly cacheBytes: number
   readonly cacheEntries: number
   readonly cacheEntryBytes: number

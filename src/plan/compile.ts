@@ -2,6 +2,7 @@
  * compile: normalized configuration, endpoints and health in, Plan out. Pure: no
  * clock, no file, no name lookup. A broken part carries its `problem` and fails alone.
  */
+import { createHash } from "node:crypto"
 import type { NormalizedConfig, NormalizedStep } from "../config/index.ts"
 import type { EndpointPlan, HandlerPlan, Plan, RoutePlan, ScriptPlan, StepPlan, UpstreamPlan } from "../native/index.ts"
 import type { Functions } from "../policy/index.ts"
@@ -45,8 +46,15 @@ export function compile(inputs: PlanInputs): Plan {
     limits: config.limits,
     log: { sampleEvery: config.log.sampleEvery, access: config.log.access },
     forward: config.forward,
+    explain: toExplain(config.admin),
     tracing: config.tracing === null ? null : { ratio: config.tracing.ratio },
   }
+}
+
+/** Whoever may call the admin API may have answers explained; without a token nobody is asked who they are. */
+function toExplain(admin: NormalizedConfig["admin"]): string[] {
+  const tokens = [admin?.token ?? null, admin?.readToken ?? null].filter((token) => token !== null)
+  return tokens.map((token) => createHash("sha256").update(token).digest("hex"))
 }
 
 function toUpstream(upstream: NormalizedConfig["upstreams"][number], { endpoints }: PlanInputs): UpstreamPlan {

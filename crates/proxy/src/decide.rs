@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use tidegate_message::View;
+use tidegate_message::{Protocol, View};
 use tidegate_policy::{Decision, Edits, KeyInput, VerdictCache};
 use tidegate_ring::{Answer, Asked, Decisions, Question, layout::SLOT_QUESTION_MAX};
 
@@ -79,6 +79,8 @@ pub(crate) struct DecisionTable {
     rings: Cell<u32>,
     waiters: RefCell<HashMap<Asked, Waiter>>,
     deadlines: RefCell<BinaryHeap<Reverse<(u64, u32, u32)>>>,
+    /// A question that JavaScript has not taken, and since when that is known.
+    unread: Cell<Option<(u32, u64)>>,
     /// Verdict caches by script id and policy, kept while the plan is.
     caches: RefCell<HashMap<u32, VerdictCache>>,
 }
@@ -89,6 +91,7 @@ impl DecisionTable {
     pub(crate) fn attach(&self, worker: &Worker, ring: Option<Decisions>) {
         self.collect();
         let before = self.ring.replace(ring);
+        self.unread.set(None);
         self.rings.set(self.rings.get().wrapping_add(1));
         if let Some(ring) = self.ring.borrow_mut().as_mut() {
             ring.begin(self.rings.get() << GENERATION_BITS);
@@ -97,6 +100,32 @@ impl DecisionTable {
             self.hand_over(worker, before);
             worker.shared.wake_policies();
         }
+    }
+
+    /// How long the event loop of JavaScript has not come to its questions, milliseconds. How
+    /// long it takes for an answer says nothing: a function may wait for others.
+    fn lag_ms(&self, now_ms: u64) -> u64 {
+        let ring = self.ring.borrow();
+        let Some((head, tail)) = ring.as_ref().map(Decisions::progress) else { return 0 };
+        let known = self.unread.get().filter(|(at, _)| at.wrapping_sub(tail) as i32 >= 0);
+        let unread = (head != tail).then(|| known.unwrap_or((tail, now_ms)));
+        self.unread.set(unread);
+        unread.map_or(0, |(_, since)| now_ms.saturating_sub(since))
+    }
+
+    /// Puts a question on the ring, unless JavaScript is too late already: then it is spared
+    /// the question, and whoever asks the wait.
+    fn put(&self, worker: &Worker, question: &Question<'_>) -> Option<(Asked, bool)> {
+        let bound_ms = worker.plan.borrow().plan.limits.shed_loop_lag_ms;
+        if bound_ms > 0 && self.lag_ms(worker.clock.millis()) > bound_ms {
+            worker.dropped(Protocol::Internal, "shed-loop-lag");
+            return None;
+        }
+        let asked = self.ring.borrow_mut().as_mut()?.ask(question);
+        if bound_ms > 0 {
+            self.lag_ms(worker.clock.millis());
+        }
+        asked
     }
 
     fn hand_over(&self, worker: &Worker, mut before: Decisions) {
@@ -259,7 +288,7 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
     if !worker.shared.has_policy_thread() || table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions {
         return None;
     }
-    let (asked, wake) = table.ring.borrow_mut().as_mut()?.ask(question)?;
+    let (asked, wake) = table.put(worker, question)?;
     table.waiters.borrow_mut().insert(asked, Waiter::until(deadline_ms));
     let mut deadlines = table.deadlines.borrow_mut();
     let is_next = deadlines.peek().is_none_or(|Reverse((next, ..))| deadline_ms < *next);
@@ -279,7 +308,7 @@ pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<As
     if !worker.shared.has_policy_thread() {
         return None;
     }
-    let (asked, _) = worker.decisions.ring.borrow_mut().as_mut()?.ask(question)?;
+    let (asked, _) = worker.decisions.put(worker, question)?;
     Some(asked)
 }
 

@@ -161,6 +161,11 @@ impl Decisions {
         self.asked.len()
     }
 
+    /// Questions that were asked, and those that JavaScript has taken; both wrap.
+    pub fn progress(&self) -> (u32, u32) {
+        (self.head, self.memory.load(TAIL_AT))
+    }
+
     fn slot_at(&self, slot: u32) -> usize {
         slots_at(self.capacity) + slot as usize * SLOT_BYTES
     }

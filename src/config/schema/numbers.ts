@@ -46,6 +46,12 @@ export const LIMITS = {
   ],
   maxDecisions: [512, 1, 512, "policy decisions that wait in one worker"],
   shedLagMs: [0, 0, 60_000, "a worker that is so late turns requests away with 503; 0: never"],
+  shedLoopLagMs: [
+    0,
+    0,
+    60_000,
+    "while the event loop of policies and handlers is so late, nobody waits for it: fallbacks, 503 of handlers; 0: never",
+  ],
   shedCpuPercent: [0, 0, 100, "a worker that uses so much of a core turns requests away with 503; 0: never"],
   shedMemoryBytes: [0, 0, 1_099_511_627_776, "above it, resident, requests are turned away with 503; 0: never"],
 } as const satisfies Record<string, NumberRow>

@@ -59,7 +59,8 @@ pub fn classify(name: &str) -> FieldClass {
         b'c' => is("connection"),
         b'k' => is("keep-alive"),
         b'p' => is("proxy-connection") || is("proxy-authorization") || is("proxy-authenticate"),
-        b't' => is("te") || is("transfer-encoding"),
+        // The gateway's own: it holds a token that nobody else may see.
+        b't' => is("te") || is("transfer-encoding") || is("tidegate-explain"),
         b'u' => is("upgrade"),
         b'x' => return identity(name),
         b'f' if is("forwarded") => return FieldClass::Identity,

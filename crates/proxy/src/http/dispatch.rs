@@ -4,6 +4,7 @@
 
 use super::answers::{failed, refused};
 use super::exchange::Exchange;
+use super::explain::explain_here;
 use super::failure::Flag;
 use super::local::{self, Local};
 use super::login::Awaited;
@@ -108,7 +109,10 @@ fn read(
     let mut captures = Captures::new();
     match plan.plan.table.find(&request.view, &mut captures) {
         Some(index) => routed(client, &request, (index, &captures, resume)),
-        None => local::builtin(client, &request),
+        None => {
+            explain_here(&request, None);
+            local::builtin(client, &request)
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! Why a request goes where it goes: the same parser, the same table, the same view
 //! as on the data path, without a connection.
 
+use super::request::Request;
 use super::view::HttpView;
 use crate::plan::{Plan, Target};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use tidegate_http::{HEADERS_MAX, parse_request};
 use tidegate_message::{FieldId, Peer, Protocol, View};
+use tidegate_policy::Edits;
 use tidegate_route::{Captures, canonical_path};
 
 #[derive(Deserialize)]
@@ -74,7 +77,63 @@ pub(crate) fn explain_request(plan: &Plan, query: &str) -> Result<String, String
     answer(plan, &view, found)
 }
 
+/// Candidates that an answer header names.
+const HEADER_CANDIDATES: usize = 8;
+
+/// What asks for the answer header, and its name.
+pub(super) const EXPLAIN: &str = "tidegate-explain";
+
+/// Where a request asks for it with a token of the admin API, its answer says why it goes where it goes.
+pub(super) fn explain_here(request: &Request<'_>, found: Option<usize>) {
+    let plan = &request.plan.plan;
+    if plan.explain.is_empty() {
+        return;
+    }
+    let Some(given) = request.head.header(EXPLAIN) else { return };
+    let given = given.strip_prefix(b"Bearer ").unwrap_or(given);
+    // Of the hashes the time to compare says nothing about the token.
+    let hash: String = Sha256::digest(given).iter().map(|byte| format!("{byte:02x}")).collect();
+    if !plan.explain.contains(&hash) {
+        return;
+    }
+    let mut explanation = explanation(plan, &request.view, found);
+    explanation.candidates.truncate(HEADER_CANDIDATES);
+    request.edits.borrow_mut().set_response_header(EXPLAIN, &to_header(&explanation));
+}
+
+/// JSON in one line of printable ASCII.
+fn to_header(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            ' '..='~' => out.push(letter),
+            // JSON text holds none of those outside of strings.
+            _ => letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    out
+}
+
+/// What came of a request that an answer explains: where it went in the end.
+#[derive(Serialize)]
+struct Outcome<'o> {
+    upstream: &'o str,
+    endpoint: &'o str,
+    retries: u32,
+    micros: u64,
+}
+
+/// Adds where the request went to an answer that explains.
+pub(super) fn explain_outcome(edits: &mut Edits, (upstream, endpoint): (&str, &str), (retries, micros): (u32, u64)) {
+    edits.add_response_header(EXPLAIN, &to_header(&Outcome { upstream, endpoint, retries, micros }));
+}
+
 fn answer<V: View>(plan: &Plan, view: &V, found: Option<usize>) -> Result<String, String> {
+    serde_json::to_string(&explanation(plan, view, found)).map_err(|error| error.to_string())
+}
+
+fn explanation<'p, V: View>(plan: &'p Plan, view: &V, found: Option<usize>) -> Explanation<'p> {
     let name = |index: usize| &*plan.routes[index].name;
     let candidates = plan.table.explain(view);
     let candidates = candidates
@@ -98,8 +157,7 @@ fn answer<V: View>(plan: &Plan, view: &V, found: Option<usize>) -> Result<String
         .collect();
     let endpoint = route.and_then(|route| endpoint(plan, &route.target));
     let target = route.map_or(serde_json::Value::Null, |route| target(plan, &route.target));
-    let explanation = Explanation { route: found.map(name), target, endpoint, candidates, policies };
-    serde_json::to_string(&explanation).map_err(|error| error.to_string())
+    Explanation { route: found.map(name), target, endpoint, candidates, policies }
 }
 
 /// An endpoint that could take it now; which one does is the balancer's turn.

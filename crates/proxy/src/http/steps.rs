@@ -2,6 +2,7 @@
 
 use super::answers::{answered, failed};
 use super::dispatch::{Next, Resume};
+use super::explain::explain_here;
 use super::failure::Flag;
 use super::login::{Awaited, Looked, look};
 use super::request::Request;
@@ -26,8 +27,12 @@ pub(super) fn routed(
     }
     let mut step = 0;
     match resume {
-        None if route.steps.is_empty() => {}
-        None => drop(request.edits.replace(client.worker.take_edits())),
+        None => {
+            if !route.steps.is_empty() {
+                request.edits.replace(client.worker.take_edits());
+            }
+            explain_here(request, Some(index));
+        }
         Some(resume) => {
             let Resume { edits, step: next, ruling, .. } = *resume;
             request.edits.replace(edits);

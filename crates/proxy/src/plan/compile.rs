@@ -62,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) access: Option<Arc<AccessSink>>,
     pub(crate) forward: ForwardDto,
     pub(crate) tracing: Option<TracingDto>,
+    pub(crate) explain: Vec<String>,
     /// Whether any route keeps answers: else nobody looks what a change makes invalid.
     pub(crate) has_cache: bool,
     /// Counters of what no route of the config serves: topics, 404.
@@ -290,6 +291,7 @@ pub(crate) fn compile(
         log: dto.log,
         forward: dto.forward,
         tracing: dto.tracing,
+        explain: dto.explain,
         has_cache,
     };
     Ok((plan, problems))

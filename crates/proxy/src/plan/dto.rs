@@ -33,6 +33,9 @@ pub(crate) struct PlanDto {
     pub(crate) forward: ForwardDto,
     #[serde(default)]
     pub(crate) tracing: Option<TracingDto>,
+    /// SHA-256, hexadecimal, of the tokens that may ask why a request goes where it goes.
+    #[serde(default)]
+    pub(crate) explain: Vec<String>,
 }
 
 impl PlanDto {
@@ -110,6 +113,7 @@ impl PlanDto {
                 shed_lag_ms: 0,
                 shed_memory_bytes: 0,
                 shed_cpu_percent: 0,
+                shed_loop_lag_ms: 0,
                 max_connects_per_source_per_s: 0,
                 cache_bytes: 0,
                 cache_entries: 0,
@@ -121,6 +125,7 @@ impl PlanDto {
             log: LogDto { sample_every: 0, access: None },
             forward: ForwardDto::default(),
             tracing: None,
+            explain: Vec::new(),
         }
     }
 }
@@ -431,6 +436,9 @@ pub(crate) struct LimitsDto {
     /// 0: never.
     #[serde(default)]
     pub(crate) shed_cpu_percent: u64,
+    /// 0: never.
+    #[serde(default)]
+    pub(crate) shed_loop_lag_ms: u64,
     /// 0: as they come.
     #[serde(default)]
     pub(crate) max_connects_per_source_per_s: usize,

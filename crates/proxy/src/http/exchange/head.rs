@@ -3,6 +3,7 @@
 use super::{Exchange, Failure, Step};
 use crate::client::Client;
 use crate::http::cached::Coded;
+use crate::http::explain::{EXPLAIN, explain_outcome};
 use crate::http::failure::Flag;
 use crate::http::forward::{self, Again};
 use crate::worker::{HEADROOM, ReadBuffer};
@@ -118,6 +119,17 @@ impl Exchange {
         Step::Upgraded(behind.into())
     }
 
+    /// Where an answer explains, it says where the request went.
+    fn explain(&mut self, client: &Client) {
+        let upstream = &self.plan.plan.upstreams[self.upstream];
+        let endpoint = upstream.endpoints.get(self.endpoint).map_or("", |endpoint| &*endpoint.id);
+        let micros = client.worker.clock.micros().saturating_sub(self.facts.started_us);
+        let edits = self.facts.response_edits.as_mut();
+        if let Some(edits) = edits.filter(|edits| edits.drops_response_header(EXPLAIN.as_bytes())) {
+            explain_outcome(edits, (&upstream.name, endpoint), (self.facts.retries, micros));
+        }
+    }
+
     /// Decides how the answer goes on. `None`: its head goes on as it came.
     fn head_received(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>) -> Option<Vec<u8>> {
         let facts = &mut self.facts;
@@ -130,6 +142,9 @@ impl Exchange {
             let coding = facts.coding.filter(|_| encoder.is_some());
             compression.edit(head, coding, facts.response_edits.get_or_insert_default());
             self.response.encoder = encoder.map(Box::new);
+        }
+        if !self.plan.plan.explain.is_empty() {
+            self.explain(client);
         }
         if self.facts.fill.is_some() {
             let coded = match (compresses, &self.response.encoder, self.facts.coding) {
