@@ -324,6 +324,21 @@ test("a head that is too large is refused alone", async (t) => {
   client.close()
 })
 
+test("a fragment in the path is refused alone, also where it is named by the table of HPACK", async (t) => {
+  const client = await session()
+  for (const [path, status] of [
+    ["/api/a#b", 400],
+    ["/api/a", 200],
+    ["/api/a#b", 400],
+    ["/api/#", 400],
+    ["/api/a?q=%23", 200],
+  ] as const) {
+    t.is((await answer(client.request({ ":path": path, "x-other": "a#b" }))).status, status, path)
+  }
+  t.false(seen.some(({ line }) => line.includes("#")))
+  client.close()
+})
+
 test("two names for the host end the stream, not the connection", async (t) => {
   const client = await session()
   const stream = client.request({ ":path": "/api/a", ":authority": "a.test", host: "b.test" })

@@ -33,7 +33,7 @@ pub(super) struct Translated {
 ///
 /// # Errors
 /// The stream's error: the head says two things at once, or what HTTP/1.1 cannot say.
-pub(super) fn translate(parts: &Parts, ends: bool) -> Result<Translated, Reason> {
+pub(super) fn translate(parts: &Parts, (ends, has_fragment): (bool, bool)) -> Result<Translated, Reason> {
     let tunnel = parts.extensions.get::<Protocol>();
     let host = one_host(parts)?;
     let mut head = Vec::with_capacity(256);
@@ -42,7 +42,9 @@ pub(super) fn translate(parts: &Parts, ends: bool) -> Result<Translated, Reason>
         _ => parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
     };
     let method = if tunnel.is_some() { "GET" } else { parts.method.as_str() };
-    put(&mut head, &[method.as_bytes(), b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]);
+    // The rules of HTTP/1.1 refuse it: a fragment is the client's own.
+    let fragment: &[u8] = if has_fragment { b"#" } else { b"" };
+    put(&mut head, &[method.as_bytes(), b" ", target, fragment, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]);
     put_fields(&mut head, &parts.headers)?;
     let shape = match tunnel {
         Some(protocol) => {

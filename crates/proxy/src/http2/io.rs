@@ -2,7 +2,7 @@
 
 use super::meter::{Flood, Meter};
 use crate::client::Client;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +15,8 @@ pub(super) struct Verdict {
     pub(super) flood: Cell<Option<Flood>>,
     /// Whether any stream has been answered.
     pub(super) answered: Cell<bool>,
+    /// Streams that came with a `#` in their path.
+    pub(super) fragments: RefCell<Vec<u32>>,
     /// Frames that streams sent since the last read.
     pub(super) sent: Cell<u32>,
 }
@@ -51,6 +53,10 @@ impl AsyncRead for ClientIo {
         let now = client.worker.clock.millis();
         this.meter.sent(this.verdict.sent.take());
         let flood = this.meter.take(new, (now, this.verdict.answered.get()));
+        let mut fragments = this.meter.take_fragments();
+        if !fragments.is_empty() {
+            this.verdict.fragments.borrow_mut().append(&mut fragments);
+        }
         if flood.is_some() {
             this.verdict.flood.set(flood);
             read.set_filled(before);

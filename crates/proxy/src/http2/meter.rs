@@ -3,6 +3,8 @@
 //! A client that reads what it is sent opens windows and measures its path by PINGs, so
 //! that our own frames earn it some: a download is no flood, however fast.
 
+use super::hpack::PathWatch;
+
 /// Bytes of the client's connection preface.
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
@@ -44,6 +46,24 @@ const EARNED: u32 = 10;
 /// Most that is kept of what was earned.
 const EARNED_MAX: u32 = 10_000;
 
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+/// Streams with a `#` that are told of at once; they are refused, so that more are a bad joke.
+const FRAGMENTS_MAX: usize = 1_024;
+
+/// The field block in the payload of a HEADERS frame (RFC 9113 section 6.2); what is broken is `h2`'s to refuse.
+fn fragment_of(payload: &[u8], flags: u8) -> &[u8] {
+    let (padding, rest) = match payload.split_first() {
+        Some((length, rest)) if flags & PADDED != 0 => (usize::from(*length), rest),
+        _ => (0, payload),
+    };
+    let rest = if flags & PRIORITY != 0 { rest.get(5..).unwrap_or_default() } else { rest };
+    &rest[..rest.len().saturating_sub(padding)]
+}
+
 /// Follows the frames of one connection.
 pub(crate) struct Meter {
     allowed: Allowed,
@@ -58,6 +78,12 @@ pub(crate) struct Meter {
     earned: u32,
     first_resets: u32,
     continuations: u32,
+    watch: PathWatch,
+    /// The payload that is passed over belongs to a head, and is kept in `block`.
+    is_head: bool,
+    block: Vec<u8>,
+    /// Streams whose `:path` has a `#`.
+    fragments: Vec<u32>,
 }
 
 impl Meter {
@@ -73,7 +99,16 @@ impl Meter {
             earned: 0,
             first_resets: 0,
             continuations: 0,
+            watch: PathWatch::new(),
+            is_head: false,
+            block: Vec::new(),
+            fragments: Vec::new(),
         }
+    }
+
+    /// Streams whose `:path` has a `#`, since the last look.
+    pub(crate) fn take_fragments(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.fragments)
     }
 
     /// HEADERS and DATA frames that the client was sent.
@@ -89,6 +124,10 @@ impl Meter {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
+            if self.is_head {
+                self.block.extend_from_slice(&bytes[..skipped]);
+                self.head_ends();
+            }
             bytes = &bytes[skipped..];
             let taken = (HEADER - self.have).min(bytes.len());
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
@@ -99,9 +138,48 @@ impl Meter {
                 if let Some(flood) = self.frame(answered) {
                     return Some(flood);
                 }
+                self.look_at_head(bytes);
             }
         }
         None
+    }
+
+    /// A frame's header was read: a head that is here whole is followed where it stands.
+    fn look_at_head(&mut self, bytes: &[u8]) {
+        let [.., kind, flags, _, _, _, _] = self.header;
+        self.is_head = matches!(kind, HEADERS | CONTINUATION);
+        if kind == HEADERS {
+            self.block.clear();
+        }
+        if kind == HEADERS && flags & END_HEADERS != 0 && bytes.len() >= self.skip {
+            self.is_head = false;
+            self.follow(fragment_of(&bytes[..self.skip], flags));
+        } else if self.is_head {
+            self.head_ends();
+        }
+    }
+
+    /// More of a head was kept; its end is followed.
+    fn head_ends(&mut self) {
+        if self.skip > 0 {
+            return;
+        }
+        self.is_head = false;
+        let [.., kind, flags, _, _, _, _] = self.header;
+        if kind == HEADERS {
+            self.block = fragment_of(&self.block, flags).to_vec();
+        }
+        if flags & END_HEADERS != 0 {
+            let block = std::mem::take(&mut self.block);
+            self.follow(&block);
+        }
+    }
+
+    fn follow(&mut self, block: &[u8]) {
+        let [.., a, b, c, d] = self.header;
+        if self.watch.block(block) && self.fragments.len() < FRAGMENTS_MAX {
+            self.fragments.push(u32::from_be_bytes([a & 0x7f, b, c, d]));
+        }
     }
 
     fn frame(&mut self, answered: bool) -> Option<Flood> {
@@ -194,6 +272,32 @@ mod tests {
         for second in 0..10 {
             for _ in 0..200 {
                 assert_eq!(meter.take(&frame(6, 0, 8), (second * 1_000, true)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_told_with_its_stream_however_the_head_is_cut() {
+        // GET, http, a literal path: "/#".
+        let head = [0x82, 0x86, 0x04, 2, b'/', b'#'];
+        let frame = |kind: u8, flags: u8, payload: &[u8]| {
+            let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 7];
+            frame.extend_from_slice(payload);
+            frame
+        };
+        let padded = [&[2, 0, 0, 0, 0, 9][..], &head, &[0, 0]].concat();
+        let forms = [
+            frame(1, 0x5, &head),
+            frame(1, 0x2d, &padded),
+            [frame(1, 0x1, &head[..3]), frame(9, 0, b""), frame(9, 0x4, &head[3..])].concat(),
+            [frame(1, 0x1, b""), frame(9, 0x4, &head)].concat(),
+        ];
+        for form in forms {
+            for step in [1, 4, 4_096] {
+                let bytes = [&[b'P'; PREFACE][..], &form, &frame(0, 1, b"a#b")].concat();
+                let mut meter = Meter::new(ALLOWED);
+                bytes.chunks(step).for_each(|piece| assert_eq!(meter.take(piece, (5, true)), None));
+                assert_eq!(meter.take_fragments(), [7], "{form:?} by {step}");
             }
         }
     }

@@ -5,6 +5,7 @@
 mod framed;
 mod grpc;
 mod head;
+mod hpack;
 mod inward;
 mod io;
 mod meter;

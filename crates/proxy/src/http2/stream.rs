@@ -64,7 +64,15 @@ const MIN_RATE: u64 = 512;
 /// Serves one request.
 pub(super) async fn serve(parent: Rc<Parent>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let (parts, body) = request.into_parts();
-    let translated = match translate(&parts, body.is_end_stream()) {
+    let id = respond.stream_id().as_u32();
+    let has_fragment = {
+        let mut fragments = parent.verdict.fragments.borrow_mut();
+        let has = fragments.contains(&id);
+        // Streams come in order: what is left of those before was refused.
+        fragments.retain(|other| *other > id);
+        has
+    };
+    let translated = match translate(&parts, (body.is_end_stream(), has_fragment)) {
         Ok(translated) => translated,
         Err(reason) => return respond.send_reset(reason),
     };
