@@ -79,7 +79,7 @@ function checkListeners(data: ConfigData, report: Report): void {
     if (first !== undefined) report([...at, "address"], `${key} is already taken by listeners[${first}]`)
     seen.set(key, index)
     // DTLS asks everybody who he is, and without it topics are refused.
-    const asks = hasUsers || listener.dtls !== undefined
+    const asks = hasUsers || listener.dtls !== undefined || listener.oscore !== undefined
     if (!isLoopback(address.host) && !asks && listener.anonymous !== true) {
       report(at, `${key} can be reached from other machines: add auth.users, or say "anonymous: true" here`)
     }
@@ -99,14 +99,19 @@ function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Pat
   }
   if (transport === "udp" && typeof listener.tls === "object") report([...at, "tls"], "a udp listener has no TLS")
   if (transport === "tcp" && listener.dtls !== undefined) report([...at, "dtls"], "a tcp listener has no DTLS")
+  if (transport === "tcp" && listener.oscore !== undefined) report([...at, "oscore"], "is for udp listeners")
   checkDatagrams(listener, transport, at, report)
 }
 
 function checkDatagrams(listener: ListenerData, transport: "tcp" | "udp", at: Path, report: Report): void {
-  const { protocols, dtls } = listener
+  const { protocols, dtls, oscore } = listener
   if (transport !== "udp" || protocols === undefined || protocols === "detect") return
-  const wrong = protocols.filter((protocol) => protocol !== "coap" && protocol !== "dtls")
-  if (wrong.length > 0) report([...at, "protocols"], `a udp listener speaks coap and dtls, not ${wrong.join(", ")}`)
+  const wrong = protocols.filter((protocol) => !["coap", "dtls", "oscore"].includes(protocol))
+  if (wrong.length > 0)
+    report([...at, "protocols"], `a udp listener speaks coap, dtls and oscore, not ${wrong.join(", ")}`)
+  if (protocols.includes("oscore") !== (oscore !== undefined)) {
+    report([...at, "protocols"], 'names "oscore" where "oscore" says its contexts, and only there')
+  }
   if (protocols.includes("dtls") !== (dtls !== undefined)) {
     report([...at, "protocols"], 'names "dtls" where "dtls" says its keys, and only there')
   }

@@ -30,6 +30,7 @@ export function normalizeDtls(data: DtlsData, at: Path, context: NormalizeContex
   }
 }
 
-function toHex(text: string): string {
+/** Text, or `hex:` and digits, as digits. */
+export function toHex(text: string): string {
   return HEX.exec(text)?.[1]?.toLowerCase() ?? Buffer.from(text, "utf8").toString("hex")
 }

@@ -10,6 +10,7 @@ import { type NormalizeContext, normalizeAuth, readSecret } from "./normalize-au
 import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeConfigSource } from "./normalize-config-source.ts"
 import { normalizeDtls } from "./normalize-dtls.ts"
+import { normalizeOscore } from "./normalize-oscore.ts"
 import { normalizeRegistry } from "./normalize-registry.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
@@ -121,6 +122,7 @@ function normalizeListener(
     unknownTo: listener.unknownTo ?? null,
     tls: address.transport === "udp" ? null : listenerTls(listener, { data, index, context }),
     dtls: listener.dtls === undefined ? null : normalizeDtls(listener.dtls, ["listeners", index, "dtls"], context),
+    oscore: normalizeOscore(listener.oscore ?? [], ["listeners", index, "oscore"], context),
   }
 }
 

@@ -24,7 +24,16 @@ export function resolveSecret(secret: SecretData, folder: string): { value: stri
   }
 }
 
-const SECRET_KEYS = new Set(["token", "readToken", "password", "hash", "secret", "keyHex"])
+const SECRET_KEYS = new Set([
+  "token",
+  "readToken",
+  "password",
+  "hash",
+  "secret",
+  "keyHex",
+  "masterSecret",
+  "masterSecretHex",
+])
 
 /** Maps of a name to something secret. */
 const SECRET_MAPS = new Set(["users", "keys"])

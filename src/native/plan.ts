@@ -31,7 +31,17 @@ export interface Plan {
   readonly tracing: { readonly ratio: number } | null
 }
 
-export type ProtocolName = "http1" | "http2" | "websocket" | "mqtt" | "coap" | "coap-tcp" | "tls" | "dtls" | "internal"
+export type ProtocolName =
+  | "http1"
+  | "http2"
+  | "websocket"
+  | "mqtt"
+  | "coap"
+  | "coap-tcp"
+  | "tls"
+  | "dtls"
+  | "oscore"
+  | "internal"
 
 export interface ListenerPlan {
   /** Stable name: the address as configured, `tcp://127.0.0.1:7000`. */
@@ -53,6 +63,19 @@ export interface ListenerPlan {
   readonly tls: ServerTlsPlan | null
   /** How it speaks DTLS beside CoAP; null: not at all. */
   readonly dtls: DtlsPlan | null
+  /** Security contexts of CoAP (RFC 8613). */
+  readonly oscore: readonly OscorePlan[]
+}
+
+export interface OscorePlan {
+  /** The user that its peer is. */
+  readonly name: string
+  readonly masterSecretHex: string
+  readonly masterSaltHex: string
+  readonly senderIdHex: string
+  readonly recipientIdHex: string
+  readonly idContextHex: string | null
+  readonly replayWindow: number
 }
 
 export interface DtlsPlan {

@@ -57,6 +57,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
   ring: ["message"],
   tls: ["message"],
   dtls: [],
+  oscore: ["codec/coap"],
   directory: [],
   listener: ["message", "detect"],
   upstream: ["codec/kit", "codec/http", "balance", "resilience", "message"],
@@ -78,6 +79,7 @@ const CRATES: Readonly<Record<string, readonly string[]>> = {
     "ring",
     "tls",
     "dtls",
+    "oscore",
     "directory",
     "listener",
     "upstream",
@@ -101,6 +103,7 @@ const PURE = [
   "broker",
   "tls",
   "dtls",
+  "oscore",
   "directory",
 ]
 

@@ -221,6 +221,21 @@ test("says what is wrong with dtls", async (t) => {
   t.regex(deeper.join("\n"), /longer than 32 bytes/)
 })
 
+test("says what is wrong with oscore, and hides its secrets", async (t) => {
+  const found = await problemsOf(`listeners:
+  - { address: "tcp://127.0.0.1:0", oscore: [] }
+  - { address: "udp://127.0.0.1:0", protocols: [oscore] }
+`)
+  t.regex(found.join("\n"), /oscore: is for udp listeners/)
+  t.regex(found.join("\n"), /"oscore" where "oscore" says its contexts/)
+  const same = { name: "a", masterSecret: "b", senderId: "01", recipientId: "02" }
+  const twice = [same, { ...same, name: "c" }, { ...same, recipientId: "01" }]
+  const deeper = await problemsOf(`listeners: ${JSON.stringify([{ address: "udp://127.0.0.1:5684", oscore: twice }])}`)
+  t.regex(deeper.join("\n"), /recipientId: stands twice/)
+  t.regex(deeper.join("\n"), /is the same as senderId/)
+  t.deepEqual(redact({ oscore: [same] }), { oscore: [{ ...same, masterSecret: HIDDEN }] })
+})
+
 test("hides the keys of dtls and shows its files", (t) => {
   const psk = [{ identity: "a", key: "b", keyHex: "62" }]
   t.deepEqual(redact({ dtls: { psk, key: "file.pem" } }), {

@@ -16,7 +16,8 @@ pub(crate) fn name(peer: SocketAddr, slot: usize, generation: u32) -> SocketAddr
 
 /// Whether an address is the name of a session.
 pub fn is_name(address: &SocketAddr) -> bool {
-    matches!(address, SocketAddr::V6(v6) if v6.flowinfo() != 0)
+    // The upper half of the flow labels names others.
+    matches!(address, SocketAddr::V6(v6) if v6.flowinfo() != 0 && v6.flowinfo() >> 31 == 0)
 }
 
 /// The place that a name says.

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) faults: crate::pubsub::Faults,
     /// DTLS records on their way to the worker that has their session.
     pub(crate) strays: crate::coap::Strays,
+    /// Security contexts of CoAP, and their sequence numbers.
+    pub(crate) oscore: Arc<tidegate_oscore::Shared>,
     /// The resource directory of CoAP.
     pub(crate) directory: crate::coap::Registrations,
     wake: RwLock<Option<Wake>>,
@@ -165,6 +167,15 @@ impl Gateway {
         let (empty, _) = compile(PlanDto::empty(), None, &registry).map_err(terms_error)?;
         let empty = Arc::new(empty);
         let (clock, broker) = (Clock::start(), tidegate_broker::Shared::new(SharedLimits::default()));
+        let oscore = Arc::new(match &data_dir {
+            Some(folder) => {
+                let path = folder.with_file_name("oscore");
+                let ledger = crate::coap::FileLedger::open(&path)
+                    .map_err(|cause| error("STORE", format!("{}: {cause}", path.display())))?;
+                tidegate_oscore::Shared::new(Some(Box::new(ledger)), fastrand::u64(..).to_be_bytes())
+            }
+            None => tidegate_oscore::Shared::new(None, [0; 8]),
+        });
         let opened = data_dir.map(|folder| recover::open(&folder, (&clock, workers), &broker)).transpose()?;
         let shared = Arc::new(Shared {
             clock,
@@ -182,6 +193,7 @@ impl Gateway {
             faults: Default::default(),
             strays: Default::default(),
             directory: Default::default(),
+            oscore,
             wake: RwLock::default(),
             wake_policies: RwLock::default(),
         });
@@ -457,6 +469,7 @@ impl Drop for Gateway {
 fn terms_error(cause: TermsError) -> GatewayError {
     match cause {
         TermsError::Tls(cause) => error("TLS_INVALID", cause.to_string()),
+        TermsError::Oscore(what) => error("TLS_INVALID", what),
         TermsError::Dtls(listener, cause) => error("TLS_INVALID", format!("{listener}: {cause}")),
     }
 }

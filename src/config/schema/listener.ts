@@ -1,10 +1,11 @@
 /** `listeners` and `admin`: where the gateway can be reached. */
 import Type from "typebox"
 import { DtlsSchema } from "./dtls.ts"
+import { OscoreSchema } from "./oscore.ts"
 import { ServerTlsSchema } from "./tls.ts"
 import { Exact, Secret } from "./values.ts"
 
-const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls", "dtls"] as const
+const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls", "dtls", "oscore"] as const
 
 export const ListenerSchema = Exact({
   address: Type.String({ description: "tcp://HOST:PORT or udp://HOST:PORT; IPv6 in brackets; port 0: any free one" }),
@@ -22,6 +23,7 @@ export const ListenerSchema = Exact({
   trustedProxies: Type.Optional(Type.Array(Type.String(), { description: "CIDRs whose X-Forwarded-* is kept" })),
   unknownTo: Type.Optional(Type.String({ description: "HOST:PORT that unknown openings are spliced to" })),
   dtls: Type.Optional(DtlsSchema),
+  oscore: Type.Optional(OscoreSchema),
   tls: Type.Optional(Type.Union([Type.Literal(false, { description: "none here" }), ServerTlsSchema])),
 })
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 
 const folder = fileURLToPath(new URL("../../../node_modules/.cache/aiocoap", import.meta.url))
-const PACKAGES = ["aiocoap==0.4.17", "LinkHeader", "cbor2", "cryptography", "filelock", "ge25519"]
+const PACKAGES = ["aiocoap==0.4.17", "LinkHeader", "cbor2", "cryptography", "filelock", "ge25519", "lakers-python"]
 
 /** Whether there is a Python with pip; throws in CI, where it must be. */
 export function hasAiocoap(): boolean {

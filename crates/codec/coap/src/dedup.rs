@@ -101,6 +101,14 @@ impl Dedup {
         Seen::New(DedupRef { index: (first + way) as u32, stamp })
     }
 
+    pub(crate) fn forget(&mut self, peer: SocketAddr, message_id: u16) {
+        let sets = self.slots.len() / WAYS;
+        let first = (self.hasher.hash_one((peer, message_id)) as usize % sets) * WAYS;
+        for slot in &mut self.slots[first..first + WAYS] {
+            slot.take_if(|slot| slot.message_id == message_id && slot.peer == peer);
+        }
+    }
+
     pub(crate) fn accept(&mut self, place: DedupRef) {
         if let Some(slot) = self.slot(place) {
             slot.state = State::Accepted;

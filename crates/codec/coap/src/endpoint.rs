@@ -86,6 +86,16 @@ impl Endpoint {
         }
     }
 
+    /// Forgets what a message id of a peer was used for: what comes is known to be new.
+    pub fn renew(&mut self, peer: SocketAddr, message_id: u16) {
+        self.dedup.forget(peer, message_id);
+    }
+
+    /// Whether an acknowledgement or reset of that id would be one of ours.
+    pub fn awaits(&mut self, peer: SocketAddr, message_id: u16) -> bool {
+        self.peers.awaits(peer, message_id) || self.owner_of(peer, message_id).is_some()
+    }
+
     /// The time of [`Endpoint::handle_timeout`], milliseconds.
     pub fn next_timeout(&self) -> Option<u64> {
         self.peers.next_timeout()

@@ -14,6 +14,7 @@ impl OptionNumber {
     pub const OBSERVE: u16 = 6;
     pub const URI_PORT: u16 = 7;
     pub const LOCATION_PATH: u16 = 8;
+    pub const OSCORE: u16 = 9;
     pub const URI_PATH: u16 = 11;
     pub const CONTENT_FORMAT: u16 = 12;
     pub const MAX_AGE: u16 = 14;

@@ -130,6 +130,12 @@ impl Peers {
         if full { Pushed::Replaced } else { Pushed::Queued }
     }
 
+    /// Whether that message is in flight.
+    pub(crate) fn awaits(&self, to: SocketAddr, message_id: u16) -> bool {
+        let in_flight = self.map.get(&to).and_then(|peer| peer.in_flight.as_ref());
+        in_flight.is_some_and(|flight| flight.message.message_id == message_id)
+    }
+
     /// Whether messages of this owner wait, behind which a newer one has to go.
     pub(crate) fn is_waiting(&self, to: SocketAddr, owner: ObserverId) -> bool {
         self.map.get(&to).is_some_and(|peer| peer.queue.iter().any(|queued| queued.owner == Some(owner)))

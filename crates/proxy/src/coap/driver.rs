@@ -1,11 +1,13 @@
 //! One socket and its server: reads what is there, lets the server work, writes once.
 
 use super::inbox::Inbox;
+use super::protected::Protected;
 use super::secure::Secure;
 use super::server::{Listener, Server};
 use crate::plan::ListenerDto;
 use crate::worker::{Level, Worker};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ struct Driver {
     datagrams: Datagrams,
     server: Server,
     secure: Secure,
+    protected: Protected,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends; 0: it does not matter.
     armed_at: u64,
@@ -51,10 +54,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket
     };
     let number = worker.coap.enter();
     let secure = Secure::new(&worker, &listener);
+    let protected = Protected::new(&worker, &listener);
     let server = Server::new(worker, (Listener::new(&listener), number));
     let _leave = Leave(Rc::clone(&server.inbox));
     let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
-    let mut driver = Driver { number, datagrams, server, secure, sleep, armed_at: 0, rest_until: 0 };
+    let mut driver = Driver { number, datagrams, server, secure, protected, sleep, armed_at: 0, rest_until: 0 };
     let running = tokio::task::spawn_local(poll_fn(move |cx| driver.poll(cx)));
     // Its end, if it has one, is this task's.
     let _ = running.await;
@@ -68,6 +72,18 @@ impl Drop for Driver {
     }
 }
 
+/// Which layer a datagram is for.
+fn take(
+    (server, secure, protected): (&mut Server, &mut Secure, &mut Protected),
+    (from, datagram): (SocketAddr, &[u8]),
+) {
+    if looks_like_dtls(datagram) {
+        secure.handle(server, (from, datagram));
+    } else if !protected.handle(server, (from, datagram)) {
+        server.handle(from, datagram);
+    }
+}
+
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.server.inbox.register(cx.waker());
@@ -75,8 +91,11 @@ impl Driver {
         self.server.now_ms = self.server.worker.clock.millis();
         let is_leaving = self.server.inbox.is_leaving();
         self.secure.adopt();
+        self.protected.adopt(&mut self.server);
         let has_more = self.receive(cx);
-        self.secure.take_strays(&mut self.server, cx);
+        while let Some((from, datagram)) = self.secure.poll_stray(cx) {
+            take((&mut self.server, &mut self.secure, &mut self.protected), (from, &datagram));
+        }
         if is_leaving {
             self.server.leave();
         }
@@ -115,10 +134,7 @@ impl Driver {
             for index in 0..count {
                 // One that was cut is too large by its length, which the server sees.
                 if let Some((peer, datagram, _)) = self.datagrams.received(index) {
-                    match looks_like_dtls(datagram) {
-                        true => self.secure.handle(&mut self.server, (peer, datagram)),
-                        false => self.server.handle(peer, datagram),
-                    }
+                    take((&mut self.server, &mut self.secure, &mut self.protected), (peer, datagram));
                 }
             }
             if count < BATCH {
@@ -133,11 +149,14 @@ impl Driver {
         let now_ms = self.server.now_ms;
         let outbox = self.server.endpoint.outbox();
         for (to, datagram) in outbox.iter() {
-            if !self.secure.seal(now_ms, (to, datagram)) {
+            let is_sealed =
+                self.protected.seal(&mut self.datagrams, (to, datagram)) || self.secure.seal(now_ms, (to, datagram));
+            if !is_sealed {
                 self.datagrams.queue(to, |out| out.extend_from_slice(datagram));
             }
         }
         outbox.clear();
+        self.protected.flush(&mut self.datagrams);
         self.secure.flush(&mut self.server, &mut self.datagrams);
         if !self.datagrams.has_queued() {
             return;

@@ -21,12 +21,20 @@ use tokio::sync::mpsc;
 /// Records that wait for another worker; beyond, they are lost, as on the way.
 const STRAYS_MAX: usize = 1_024;
 
-/// A record and where it came from.
-type Stray = (SocketAddr, Box<[u8]>);
+/// A datagram and where it came from.
+pub(super) type Stray = (SocketAddr, Box<[u8]>);
 
 /// The ways to the workers of each listener. Locked only where a record has strayed.
 #[derive(Default)]
 pub(crate) struct Strays(Mutex<HashMap<(String, u8), mpsc::Sender<Stray>>>);
+
+impl Strays {
+    /// Hands a datagram over to a worker. `false`: it cannot take it.
+    pub(super) fn pass_on(&self, (listener, worker): (&str, u8), stray: Stray) -> bool {
+        let way = self.0.lock().get(&(listener.to_owned(), worker)).cloned();
+        way.is_some_and(|way| way.try_send(stray).is_ok())
+    }
+}
 
 /// DTLS of one socket.
 pub(super) struct Secure {
@@ -92,16 +100,16 @@ impl Secure {
     }
 
     fn pass_on(&self, worker: u8, stray: Stray) {
-        let way = self.worker.shared.strays.0.lock().get(&(self.listener.clone(), worker)).cloned();
-        if way.is_none_or(|way| way.try_send(stray).is_err()) {
+        if !self.worker.shared.strays.pass_on((&self.listener, worker), stray) {
             self.worker.dropped(Protocol::Coap, "dtls-strayed");
         }
     }
 
-    /// Takes what strayed to other workers.
-    pub(super) fn take_strays(&mut self, server: &mut Server, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some((from, datagram))) = self.strays.poll_recv(cx) {
-            self.handle(server, (from, &datagram));
+    /// The next datagram that strayed to another worker.
+    pub(super) fn poll_stray(&mut self, cx: &mut Context<'_>) -> Option<Stray> {
+        match self.strays.poll_recv(cx) {
+            Poll::Ready(stray) => stray,
+            Poll::Pending => None,
         }
     }
 
@@ -180,7 +188,7 @@ impl Server {
     }
 
     /// A session is gone, and what it observed with it.
-    fn close_secured(&mut self, name: SocketAddr) {
+    pub(super) fn close_secured(&mut self, name: SocketAddr) {
         self.log_out(name);
         self.endpoint.forget_peer(name);
     }

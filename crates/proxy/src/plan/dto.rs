@@ -144,6 +144,8 @@ pub(crate) struct ListenerDto {
     pub(crate) tls: Option<ServerPlan>,
     #[serde(default)]
     pub(crate) dtls: Option<DtlsPlan>,
+    #[serde(default)]
+    pub(crate) oscore: Vec<tidegate_oscore::ContextPlan>,
 }
 
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq)]

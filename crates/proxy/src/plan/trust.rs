@@ -27,6 +27,8 @@ pub(crate) struct Trust {
     pub(crate) tls: Option<Arc<ServerTerms>>,
     /// How it speaks DTLS; `None`: it does not.
     pub(crate) dtls: Option<Arc<Terms>>,
+    /// The security contexts of CoAP; `None`: it has none.
+    pub(crate) oscore: Option<Arc<tidegate_oscore::Terms>>,
     pub(crate) counters: PerWorker<ListenerCounters>,
 }
 
@@ -36,6 +38,8 @@ pub(crate) enum TermsError {
     Tls(TlsError),
     /// With the listener's name.
     Dtls(String, DtlsError),
+    /// With what is wrong.
+    Oscore(String),
 }
 
 impl From<TlsError> for TermsError {
@@ -59,7 +63,13 @@ impl Trust {
         let known_terms = before.and_then(|before| before.tls.as_ref());
         let known_dtls = before.and_then(|before| before.dtls.as_ref());
         let dtls = listener.dtls.as_ref().map(|plan| Terms::load(plan, known_dtls)).transpose();
+        let had_contexts = before.is_some_and(|before| before.oscore.is_some());
+        let oscore = (had_contexts || !listener.oscore.is_empty())
+            .then(|| tidegate_oscore::Terms::load(&listener.oscore).map(Arc::new))
+            .transpose()
+            .map_err(TermsError::Oscore)?;
         Ok(Trust {
+            oscore,
             trusted_proxies: networks(&listener.trusted_proxies),
             proxy_protocol_from: networks(&listener.proxy_protocol_from),
             protocols: listener.protocols.iter().filter_map(known).collect(),
