@@ -40,7 +40,7 @@ export declare class PolicyPort {
   detach(): void
 }
 
-export declare function attachPolicyThread(gatewayId: number, rings: Array<Uint8Array>, wake: () => void): PolicyPort
+export declare function attachPolicyThread(gatewayId: number, rings: Array<Uint8Array>, wake: () => void, workers: Array<number>): PolicyPort
 
 /**
  * Datagrams that stand one behind the other in `input`, each up to its end: a

@@ -20,7 +20,7 @@ export async function open() {
     name: "tenant",
     decide: (message) => ({ hashKey: message.header("x-tenant") }),
   })
-  const runner = new PolicyRunner({ workers: 1, complain: () => {} })
+  const runner = new PolicyRunner({ workers: [0], complain: () => {} })
   runner.install([{ planVersion: 1, scripts: [{ policy, options: {}, reads: READS }], handlers: [] }])
   runner.attach(native, gateway.id)
   const message = { header: () => "acme" }

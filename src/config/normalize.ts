@@ -44,6 +44,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
   }
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
+    policyThreads: data.policyThreads ?? 1,
     listeners: (data.listeners ?? DEFAULT_LISTENERS).map((listener, index) =>
       normalizeListener(listener, { data, index, context }),
     ),

@@ -199,6 +199,7 @@ export interface NormalizedAdmin extends HostPort {
 
 export interface NormalizedConfig {
   readonly workers: number
+  readonly policyThreads: number
   readonly listeners: readonly ListenerPlan[]
   readonly admin: NormalizedAdmin | null
   readonly upstreams: readonly NormalizedUpstream[]

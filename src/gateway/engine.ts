@@ -79,7 +79,14 @@ function assemble(
   const complain = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 40, text })
   const shadows = new ShadowBoard(complain)
   const shadow = (report: ShadowReport): void => shadows.take(report)
-  const host = createHost({ native: module, gatewayId: native.id, workers, complain, shadow })
+  const host = createHost({
+    native: module,
+    gatewayId: native.id,
+    workers,
+    threads: config.policyThreads,
+    complain,
+    shadow,
+  })
   const sources = new SourceFollower(registry, complain)
   const shared = new SharedRegistry(registry, complain)
   const scraper = new Scraper(native)

@@ -25,6 +25,8 @@ export interface PolicyHostContext {
   readonly native: NativeModule
   readonly gatewayId: number
   readonly workers: number
+  /** Threads that policies run in, where they have threads of their own. */
+  readonly threads: number
   readonly complain: Complain
   /** Takes what versions in shadow came to. */
   readonly shadow: (report: ShadowReport) => void
@@ -37,7 +39,11 @@ export const inlinePolicyHost: CreatePolicyHost = ({ native, gatewayId, workers,
   let runner: PolicyRunner | null = null
   let current: Program | null = null
   const start = (): PolicyRunner => {
-    const created = new PolicyRunner({ workers, complain, shadow })
+    const created = new PolicyRunner({
+      workers: Array.from({ length: workers }, (_, worker) => worker),
+      complain,
+      shadow,
+    })
     created.attach(native, gatewayId)
     return created
   }

@@ -1,6 +1,7 @@
 /**
- * Keeps the thread of the policies: a new one for each configuration, since its code
- * may have changed, and another one in its place when its event loop stands still.
+ * Keeps the threads of the policies: new ones for each configuration, since their code
+ * may have changed, and another one in the place of one whose event loop stands still.
+ * Each answers some of the workers, so that a connection is always asked about in the same one.
  * Requests meanwhile get the fallback of their policy.
  */
 import { extname } from "node:path"
@@ -27,6 +28,8 @@ const RETIRE_MS = 2_000
 
 /** One thread with what it runs. */
 interface Thread {
+  /** Its place among the threads. */
+  readonly shard: number
   readonly worker: Worker
   readonly watch: Int32Array
   readonly programs: readonly ProgramData[]
@@ -38,7 +41,8 @@ export class PolicyThreadHost implements PolicyHost {
   readonly #context: PolicyHostContext
   readonly #options: ThreadHostOptions
   readonly #timer: NodeJS.Timeout
-  #thread: Thread | null = null
+  /** By their places; null: there is none now. */
+  #threads: (Thread | null)[] = []
   #programs: readonly ProgramData[] = []
   #closed = false
 
@@ -50,34 +54,57 @@ export class PolicyThreadHost implements PolicyHost {
   }
 
   async prepare(program: ProgramData, _functions: Functions): Promise<PreparedPolicies> {
-    const [before, current] = [this.#thread, this.#programs]
+    const [before, current] = [this.#threads, this.#programs]
     const isEmpty = program.scripts.length + program.handlers.length === 0
-    const next = isEmpty && before === null ? null : await this.#load([...current.slice(-1), program])
-    if (next !== null) await this.#attach(next)
-    return {
-      commit: () => {
-        this.#programs = [program]
-        if (before !== null) retire(before)
-      },
-      rollback: async () => {
-        if (before !== null) await this.#attach(before)
-        else this.#thread = null
-        if (next !== null) await next.worker.terminate()
-      },
+    const next = isEmpty && before.length === 0 ? [] : await this.#loadAll([...current.slice(-1), program])
+    const commit = (): void => {
+      this.#programs = [program]
+      for (const thread of before) if (thread !== null) retire(thread)
     }
+    const rollback = async (): Promise<void> => {
+      this.#threads = before
+      for (const thread of before) if (thread !== null) await this.#attach(thread)
+      await Promise.all(next.map(({ worker }) => worker.terminate()))
+    }
+    try {
+      for (const thread of next) await this.#attach(thread)
+    } catch (error) {
+      await rollback()
+      throw error
+    }
+    return { commit, rollback }
   }
 
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#timer)
-    await this.#thread?.worker.terminate()
-    this.#thread = null
+    await Promise.all(this.#threads.map((thread) => thread?.worker.terminate()))
+    this.#threads = []
+  }
+
+  /** One for each place, or none: where one does not load, none is kept. */
+  async #loadAll(programs: readonly ProgramData[]): Promise<readonly Thread[]> {
+    const count = Math.min(this.#context.threads, this.#context.workers)
+    const loading = Array.from({ length: count }, (_, shard) => this.#load(programs, shard))
+    const loaded = await Promise.allSettled(loading)
+    const failed = loaded.find((one) => one.status === "rejected")
+    const threads = loaded.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []))
+    if (failed === undefined) return threads
+    await Promise.all(threads.map(({ worker }) => worker.terminate()))
+    throw failed.reason
+  }
+
+  /** The workers that the thread at a place answers. */
+  #workersOf(shard: number): number[] {
+    const { workers, threads } = this.#context
+    const count = Math.min(threads, workers)
+    return Array.from({ length: workers }, (_, worker) => worker).filter((worker) => worker % count === shard)
   }
 
   /** A thread that has loaded everything and is asked nothing yet. */
-  async #load(programs: readonly ProgramData[]): Promise<Thread> {
+  async #load(programs: readonly ProgramData[], shard: number): Promise<Thread> {
     const watch = new Int32Array(new SharedArrayBuffer(WATCH.words * 4))
-    const data: ThreadData = { file: this.#options.file, workers: this.#context.workers, watch }
+    const data: ThreadData = { file: this.#options.file, workers: this.#workersOf(shard), watch }
     const { entry = new URL(`./policy-thread${extname(import.meta.url)}`, import.meta.url) } = this.#options
     // Loader hooks of the main thread are not for a compiled entry.
     const execArgv = this.#options.entry === undefined ? {} : { execArgv: [] }
@@ -88,7 +115,7 @@ export class PolicyThreadHost implements PolicyHost {
       if (message.type === "complain") this.#context.complain(message.text)
       if (message.type === "shadow") this.#context.shadow(message.report)
     })
-    const thread: Thread = { worker, watch, programs, beat: 0, beatAt: performance.now() }
+    const thread: Thread = { shard, worker, watch, programs, beat: 0, beatAt: performance.now() }
     try {
       await this.#ask(thread, { type: "install", programs })
       return thread
@@ -102,7 +129,7 @@ export class PolicyThreadHost implements PolicyHost {
   async #attach(to: Thread): Promise<void> {
     await this.#ask(to, { type: "attach", gatewayId: this.#context.gatewayId })
     to.beatAt = performance.now()
-    this.#thread = to
+    this.#threads = Object.assign([...this.#threads], { [to.shard]: to })
   }
 
   #ask({ worker }: Thread, message: ToThread): Promise<void> {
@@ -128,13 +155,15 @@ export class PolicyThreadHost implements PolicyHost {
 
   /** The watchdog. */
   #look(): void {
-    const thread = this.#thread
-    if (thread === null) return
+    for (const thread of this.#threads) if (thread) this.#lookAt(thread)
+  }
+
+  #lookAt(thread: Thread): void {
     const beat = Atomics.load(thread.watch, WATCH.beat)
     const now = performance.now()
     if (beat !== thread.beat) [thread.beat, thread.beatAt] = [beat, now]
     if (now - thread.beatAt < (this.#options.stuckMs ?? 1_000)) return
-    this.#thread = null
+    this.#threads = Object.assign([...this.#threads], { [thread.shard]: null })
     void this.#replace(thread)
   }
 
@@ -143,9 +172,9 @@ export class PolicyThreadHost implements PolicyHost {
     const script = running === 0 ? undefined : stuck.programs.at(-1)?.scripts[running - 1]
     this.#context.complain(`the policy thread stood still${script ? ` in "${script.policy}"` : ""}; it is replaced`)
     await stuck.worker.terminate()
-    if (this.#closed || this.#thread !== null) return
+    if (this.#closed || this.#threads[stuck.shard] !== null) return
     try {
-      await this.#attach(await this.#load(stuck.programs))
+      await this.#attach(await this.#load(stuck.programs, stuck.shard))
     } catch (error) {
       this.#complain(error)
     }

@@ -14,7 +14,8 @@ import { PolicyRunner } from "../runner/index.ts"
 /** What the thread is started with. */
 export interface ThreadData {
   readonly file: string
-  readonly workers: number
+  /** Those that this thread answers. */
+  readonly workers: readonly number[]
   /** Over shared memory: word 0 what runs, word 1 the beat. */
   readonly watch: Int32Array
 }

@@ -78,10 +78,15 @@ export interface PolicyPort {
 export interface NativeModule {
   readonly NativeGateway: new (options: NativeOptions) => NativeGateway
   /**
-   * One ring per worker, headers already written; `wake` is called once per batch of requests.
-   * Takes over from the thread before: what that one has not answered is asked again here.
+   * One ring for each of `workers`, headers already written; `wake` is called once per batch of requests.
+   * Takes over from the thread before of each: what that one has not answered is asked again here.
    */
-  attachPolicyThread(gatewayId: number, rings: readonly Uint8Array[], wake: () => void): PolicyPort
+  attachPolicyThread(
+    gatewayId: number,
+    rings: readonly Uint8Array[],
+    wake: () => void,
+    workers: readonly number[],
+  ): PolicyPort
   /** argon2id with a random salt, as a PHC string. */
   hashPassword(password: string): Promise<string>
   /** An authority for development: `{ cert, key }` as JSON, PEM. */

@@ -47,7 +47,8 @@ export type Complain = (text: string) => void
 export type RunningMark = Int32Array
 
 export interface RunnerOptions {
-  readonly workers: number
+  /** The workers that this thread answers, by their numbers. */
+  readonly workers: readonly number[]
   readonly complain: Complain
   /** Takes what versions in shadow came to. */
   readonly shadow?: (report: ShadowReport) => void
@@ -59,7 +60,8 @@ const BATCH = 512
 
 export class PolicyRunner {
   readonly #memory: readonly Uint8Array[]
-  readonly #rings: readonly DecisionRing[]
+  readonly #workers: readonly number[]
+  readonly #rings: ReadonlyMap<number, DecisionRing>
   readonly #complain: Complain
   readonly #mark: RunningMark
   readonly #dirty = new Set<number>()
@@ -70,8 +72,10 @@ export class PolicyRunner {
   #scheduled = false
 
   constructor({ workers, complain, shadow = () => {}, mark }: RunnerOptions) {
-    this.#memory = Array.from({ length: workers }, () => createDecisionRing())
-    this.#rings = this.#memory.map((bytes) => new DecisionRing(bytes))
+    this.#workers = workers
+    const memory = workers.map((worker) => [worker, createDecisionRing()] as const)
+    this.#memory = memory.map(([, bytes]) => bytes)
+    this.#rings = new Map(memory.map(([worker, bytes]) => [worker, new DecisionRing(bytes)]))
     this.#complain = complain
     this.#shadows = new Shadows(shadow)
     this.#mark = mark ?? new Int32Array(1)
@@ -79,7 +83,7 @@ export class PolicyRunner {
 
   /** From now on native sends its requests here. */
   attach(native: NativeModule, gatewayId: number): void {
-    this.#port = native.attachPolicyThread(gatewayId, this.#memory, () => this.#drain())
+    this.#port = native.attachPolicyThread(gatewayId, this.#memory, () => this.#drain(), this.#workers)
   }
 
   detach(): void {
@@ -94,7 +98,7 @@ export class PolicyRunner {
 
   #drain(): void {
     let more = false
-    for (const [worker, ring] of this.#rings.entries()) {
+    for (const [worker, ring] of this.#rings) {
       more = ring.drain(BATCH, (request) => this.#serve(worker, request)) || more
     }
     this.#kick()
@@ -160,7 +164,7 @@ export class PolicyRunner {
   }
 
   #answer(worker: number, request: DecisionRequest, outcome: number, text: string): void {
-    if (!this.#rings[worker]?.answer(request, outcome, text)) return
+    if (!this.#rings.get(worker)?.answer(request, outcome, text)) return
     this.#dirty.add(worker)
     if (this.#scheduled) return
     // An answer that comes later than its batch still gets its kick, one for all of a turn.

@@ -77,7 +77,7 @@ withAddon("what is asked of a closed gateway is refused with CLOSED", async (t) 
     mqttClients: () => gateway.mqttClients("{}"),
     kickClient: () => gateway.kickClient("a"),
     subscribe: () => gateway.subscribe("a", 0),
-    attach: () => loadNative().attachPolicyThread(gateway.id, [], () => {}),
+    attach: () => loadNative().attachPolicyThread(gateway.id, [], () => {}, []),
   }
   const codes: Record<string, string> = {}
   for (const [name, call] of Object.entries(calls)) codes[name] = await codeOf(call)

@@ -1,4 +1,4 @@
-//! A policy thread's end: it arrives with its rings, kicks workers when it has
+//! A policy thread's end: it arrives with the rings of the workers that it serves, kicks workers when it has
 //! answered, and is let go before its memory is.
 
 use crate::gateway::{failed, gateway};
@@ -25,6 +25,7 @@ pub fn attach_policy_thread(
     gateway_id: u32,
     rings: Vec<Uint8Array>,
     wake: Function<'_, (), ()>,
+    workers: Vec<u32>,
 ) -> Result<PolicyPort> {
     let gateway = gateway(gateway_id)?;
     let decisions = open_all(&rings, Decisions::open)?;
@@ -32,7 +33,11 @@ pub fn attach_policy_thread(
     let wake = Arc::new(move || {
         wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     });
-    let attachment = gateway.attach_policies(decisions, wake).map_err(failed)?;
+    if decisions.len() != workers.len() {
+        return Err(coded("INVALID_OPTIONS", "a decision ring has no worker"));
+    }
+    let rings_of = workers.into_iter().map(|worker| worker as u16).zip(decisions).collect();
+    let attachment = gateway.attach_policies(rings_of, wake).map_err(failed)?;
     // The thread may be terminated at any time: its rings are let go before its memory is.
     let ending = Arc::clone(&gateway);
     env.add_env_cleanup_hook(ending, move |gateway| gateway.detach_policies(attachment))?;

@@ -98,7 +98,7 @@ impl DecisionTable {
         }
         if let Some(before) = before {
             self.hand_over(worker, before);
-            worker.shared.wake_policies();
+            worker.shared.wake_policies(worker.id);
         }
     }
 
@@ -285,7 +285,9 @@ pub(crate) fn seek<V: View>(
 /// Puts a question on the ring. `None`: nobody is there to answer, or the table is full.
 pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) -> Option<Asked> {
     let table = &worker.decisions;
-    if !worker.shared.has_policy_thread() || table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions {
+    if !worker.shared.has_policy_thread(worker.id)
+        || table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions
+    {
         return None;
     }
     let (asked, wake) = table.put(worker, question)?;
@@ -297,7 +299,7 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
         worker.shared.kicks[usize::from(worker.id)].notify_one();
     }
     if wake {
-        worker.shared.wake_policies();
+        worker.shared.wake_policies(worker.id);
     }
     Some(asked)
 }
@@ -305,7 +307,7 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
 /// Puts a handler's question on the ring; whoever asks minds the deadline, and the
 /// slot is free again when the reply has come, late or not.
 pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<Asked> {
-    if !worker.shared.has_policy_thread() {
+    if !worker.shared.has_policy_thread(worker.id) {
         return None;
     }
     let (asked, _) = worker.decisions.put(worker, question)?;

@@ -56,7 +56,8 @@ pub(crate) struct Shared {
     /// The resource directory of CoAP.
     pub(crate) directory: crate::coap::Registrations,
     wake: RwLock<Option<Wake>>,
-    wake_policies: RwLock<Option<Wake>>,
+    /// Who is woken for each worker's questions.
+    wake_policies: RwLock<Vec<Option<Wake>>>,
 }
 
 /// 32 random bytes; without any from the system, from the clock and the allocator.
@@ -72,6 +73,13 @@ fn secret() -> [u8; 32] {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Attachment(u64);
 
+/// The attachment whose rings each worker has, and the last number that was given.
+#[derive(Default)]
+struct Attached {
+    last: u64,
+    by_worker: HashMap<u16, Attachment>,
+}
+
 /// Wakes a JavaScript thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -82,14 +90,23 @@ impl Shared {
         }
     }
 
-    pub(crate) fn wake_policies(&self) {
-        if let Some(wake) = &*self.wake_policies.read() {
+    pub(crate) fn wake_policies(&self, worker: u16) {
+        if let Some(Some(wake)) = self.wake_policies.read().get(usize::from(worker)) {
             wake();
         }
     }
 
-    pub(crate) fn has_policy_thread(&self) -> bool {
-        self.wake_policies.read().is_some()
+    pub(crate) fn has_policy_thread(&self, worker: u16) -> bool {
+        self.wake_policies.read().get(usize::from(worker)).is_some_and(Option::is_some)
+    }
+
+    fn set_wake(&self, worker: u16, wake: Option<Wake>) -> Option<Wake> {
+        let mut wakes = self.wake_policies.write();
+        let place = usize::from(worker);
+        if wakes.len() <= place {
+            wakes.resize(place + 1, None);
+        }
+        std::mem::replace(&mut wakes[place], wake)
     }
 }
 
@@ -135,8 +152,8 @@ pub struct Gateway {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Listeners that are bound, by name. Held while a plan is applied.
     listeners: Mutex<HashMap<String, SocketAddr>>,
-    /// The policy thread that is asked. Held while one arrives or leaves.
-    attached: Mutex<Attachment>,
+    /// The policy threads that are asked. Held while one arrives or leaves.
+    attached: Mutex<Attached>,
     pub(crate) scraper: Mutex<Scraper>,
 }
 
@@ -345,36 +362,48 @@ impl Gateway {
         *self.shared.wake.write() = wake;
     }
 
-    /// A policy thread arrives with its rings, one per worker, and takes over from the
-    /// one before, whose rings are not touched any more when this returns.
+    /// A policy thread arrives with rings of the workers that it serves, and takes over from the
+    /// one before of each, whose ring is not touched any more when this returns.
     ///
     /// # Errors
-    /// `INVALID_OPTIONS`: not one ring per worker; `CLOSED`.
-    pub fn attach_policies(&self, rings: Vec<Decisions>, wake: Wake) -> Result<Attachment, GatewayError> {
-        if rings.len() != self.workers.len() {
-            return Err(error("INVALID_OPTIONS", "a policy thread needs one decision ring per worker"));
+    /// `INVALID_OPTIONS`: no ring, or one of a worker that there is not; `CLOSED`.
+    pub fn attach_policies(&self, rings: Vec<(u16, Decisions)>, wake: Wake) -> Result<Attachment, GatewayError> {
+        if rings.is_empty() || rings.iter().any(|(worker, _)| usize::from(*worker) >= self.workers.len()) {
+            return Err(error(
+                "INVALID_OPTIONS",
+                "a policy thread needs a decision ring of each worker that it serves",
+            ));
         }
         let mut attached = self.attached.lock();
-        let before = self.shared.wake_policies.write().replace(wake);
-        let mut rings = rings.into_iter().map(Some).collect::<Vec<_>>().into_iter();
-        if let Err(error) = self.ask(|reply| Control::Policies(rings.next().flatten().map(Box::new), reply)) {
-            *self.shared.wake_policies.write() = before;
-            return Err(error);
+        attached.last += 1;
+        let attachment = Attachment(attached.last);
+        for (worker, ring) in rings {
+            let before = self.shared.set_wake(worker, Some(Arc::clone(&wake)));
+            let asked = self.ask_one(usize::from(worker), |reply| Control::Policies(Some(Box::new(ring)), reply));
+            if let Err(error) = asked {
+                self.shared.set_wake(worker, before);
+                drop(attached);
+                // Its memory may go with it.
+                self.detach_policies(attachment);
+                return Err(error);
+            }
+            attached.by_worker.insert(worker, attachment);
         }
-        attached.0 += 1;
-        Ok(*attached)
+        Ok(attachment)
     }
 
     /// A policy thread leaves: its rings are not touched any more when this returns.
     /// Nothing happens where another one has taken over.
     pub fn detach_policies(&self, attachment: Attachment) {
-        let attached = self.attached.lock();
-        if *attached != attachment {
-            return;
-        }
-        *self.shared.wake_policies.write() = None;
-        self.shared.handlers.abandon();
-        let _ = self.ask(|reply| Control::Policies(None, reply));
+        let mut attached = self.attached.lock();
+        attached.by_worker.retain(|worker, known| {
+            if *known == attachment {
+                self.shared.set_wake(*worker, None);
+                self.shared.handlers.abandon(*worker);
+                let _ = self.ask_one(usize::from(*worker), |reply| Control::Policies(None, reply));
+            }
+            *known != attachment
+        });
     }
 
     /// The request that a handler was asked with: u32le length of the head, JSON, body.

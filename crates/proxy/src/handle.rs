@@ -92,9 +92,9 @@ impl HandlerCalls {
     }
 
     /// The policy thread is gone: nobody will reply.
-    pub(crate) fn abandon(&self) {
-        self.calls.lock().clear();
-        self.finished.lock().clear();
+    pub(crate) fn abandon(&self, worker: u16) {
+        self.calls.lock().retain(|(of, _), _| *of != worker);
+        self.finished.lock().retain(|(of, _)| *of != worker);
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn call(
         table.insert((worker.id, asked), Call { request, reply: sender });
         asked
     };
-    worker.shared.wake_policies();
+    worker.shared.wake_policies(worker.id);
     let result = tokio::time::timeout(Duration::from_millis(handler.deadline_ms), reply).await;
     match result {
         Ok(Ok(reply)) => Ok(reply),

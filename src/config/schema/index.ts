@@ -41,6 +41,13 @@ const NamesOrModules = Type.Union([Type.String(), Type.Array(Type.String())], {
 export const ConfigSchema = Exact({
   $schema: Type.Optional(Type.String()),
   workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 64, description: "default: one per core" })),
+  policyThreads: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 64,
+      description: "threads that policies and handlers run in under `tidegate run`, at most one per worker; default 1",
+    }),
+  ),
   listeners: Type.Optional(Type.Array(ListenerSchema)),
   admin: Type.Optional(AdminSchema),
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
