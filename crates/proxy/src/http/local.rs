@@ -4,6 +4,7 @@
 use super::answers::{answered, failed};
 use super::dispatch::Next;
 use super::failure::Flag;
+use super::handler;
 use super::reply::{ReplyTo, collect};
 use super::request::Request;
 use super::topics::{self, TopicRequest};
@@ -123,27 +124,7 @@ pub(crate) fn to_directory(
     local(client, request, (Some(index), What::File(file)))
 }
 
-/// Gives the request to a handler.
-pub(crate) fn to_handler(client: &Client, request: &Request<'_>, (index, handler): (usize, usize)) -> (Next, usize) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let head = request.head;
-    let headers: Vec<(String, String)> =
-        head.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect();
-    let seen = serde_json::json!({
-        "protocol": client.protocol.label(),
-        "kind": "request",
-        "method": head.method,
-        "host": text(request.view.host),
-        "path": text(request.view.path),
-        "query": text(head.query()),
-        "source": client.peer.address.ip().to_string(),
-        "contentType": head.header("content-type").map(text),
-        "headers": headers,
-    });
-    local(client, request, (Some(index), What::Handler(handler, seen)))
-}
-
-fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, What)) -> (Next, usize) {
+pub(super) fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, What)) -> (Next, usize) {
     let head = request.head;
     // What a route of the config leads to is protected by that route's policies.
     let needs_user = route.is_none() && !client.trust.anonymous && !matches!(what, What::Mqtt(_));
@@ -296,37 +277,9 @@ impl Local {
                 Err(status) => reply.close(client, status).await,
             },
             What::Handler(index, head) => match collect(&mut client, &reply, limit).await {
-                Ok(body) => handle(client, reply, (index, &head, &body)).await,
+                Ok(body) => handler::handle(client, reply, (index, &head, &body)).await,
                 Err(status) => reply.close(client, status).await,
             },
-        }
-    }
-}
-
-async fn handle(client: Box<Client>, reply: ReplyTo, call: (usize, &serde_json::Value, &[u8])) -> Option<Box<Client>> {
-    use crate::handle::HandlerFailure;
-    let worker = Rc::clone(&client.worker);
-    match crate::handle::call(&worker, &reply.plan, call).await {
-        Ok(answer) => {
-            let mut fields = Vec::new();
-            let clean = |text: &str| !text.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f);
-            for (name, value) in &answer.headers {
-                let framing = ["content-length", "transfer-encoding", "connection"]
-                    .iter()
-                    .any(|known| name.eq_ignore_ascii_case(known));
-                if !framing
-                    && !name.is_empty()
-                    && clean(value)
-                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                {
-                    fields.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-                }
-            }
-            reply.send(client, (answer.status, &fields, &answer.body)).await
-        }
-        Err(HandlerFailure::TimedOut) => reply.send(client, (504, b"", b"the handler did not answer in time\n")).await,
-        Err(HandlerFailure::Unavailable) => {
-            reply.send(client, (503, b"retry-after: 1\r\n", b"no handler can take the request now\n")).await
         }
     }
 }

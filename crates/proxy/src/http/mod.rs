@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod forward;
+mod handler;
 mod local;
 mod login;
 mod outward;

@@ -5,12 +5,12 @@ use super::cached::{self, Looked};
 use super::dispatch::Next;
 use super::failure::Flag;
 use super::forward::{self, Facts, Outgoing};
-use super::local;
 use super::login::Awaited;
 use super::request::Request;
 use super::respond::respond_canned;
 use super::steps::{AFTER_STEPS, wait_for};
 use super::view::wants_websocket;
+use super::{handler, local};
 use crate::client::Client;
 use crate::http2;
 use crate::metrics::CacheOutcome;
@@ -50,7 +50,7 @@ pub(super) fn to_target(
         },
         Target::Directory(root) => local::to_directory(client, request, (index, root, captures)),
         Target::Topic(template) => local::to_topic(client, request, (index, template, captures)),
-        Target::Handler(Some(handler)) => local::to_handler(client, request, (index, *handler)),
+        Target::Handler(Some(handler)) => handler::to_handler(client, request, (index, *handler)),
         Target::Handler(None) => failed(client, request, (index, Flag::Broken, 0)),
         Target::Upstreams { .. } => to_upstream(client, request, (index, route)),
     }
