@@ -20,14 +20,22 @@ export async function createNat(target: number, fate: Fate = () => [0]): Promise
   await once(inside, "listening")
   let client = 0
   let count = 0
+  let isClosed = false
   const carry = (send: () => void): void => {
     count += 1
-    for (const delay of fate(count)) delay === 0 ? send() : setTimeout(send, delay)
+    const late = (): void => {
+      if (!isClosed) send()
+    }
+    for (const delay of fate(count)) delay === 0 ? send() : setTimeout(late, delay)
   }
   const open = async (): Promise<Socket> => {
     const socket = createSocket("udp4").bind(0, "127.0.0.1")
     await once(socket, "listening")
-    socket.on("message", (datagram) => carry(() => inside.send(datagram, client, "127.0.0.1")))
+    socket.on("message", (datagram) => {
+      // What is late is for who was there when it came.
+      const to = client
+      carry(() => inside.send(datagram, to, "127.0.0.1"))
+    })
     return socket
   }
   let outside = await open()
@@ -43,6 +51,7 @@ export async function createNat(target: number, fate: Fate = () => [0]): Promise
       before.close()
     },
     close: () => {
+      isClosed = true
       inside.close()
       outside.close()
     },

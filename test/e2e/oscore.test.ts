@@ -66,7 +66,7 @@ if (hasAiocoap()) {
   })
 
   const client = async (name: string, id: string, port = gateway.udpPort): Promise<Python> => {
-    const made = python("oscore.py", [`coap://127.0.0.1:${port}`, device(name, id)])
+    const made = python("client.py", [`coap://127.0.0.1:${port}`, device(name, id)])
     started.push(made)
     await made.tell("", /ready/)
     return made

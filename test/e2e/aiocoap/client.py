@@ -1,5 +1,5 @@
-"""A device by aiocoap that speaks OSCORE: `METHOD PATH BODY`, `observe PATH` and `large PATH`
-on standard input, what comes back on standard output."""
+"""A device by aiocoap, with OSCORE where a folder holds its context: `METHOD PATH BODY`,
+`observe PATH` and `large PATH` on standard input, what comes back on standard output."""
 
 import asyncio
 import sys
@@ -7,9 +7,10 @@ import sys
 import aiocoap
 
 
-async def main(gateway, folder):
+async def main(gateway, folder=None):
     context = await aiocoap.Context.create_client_context()
-    context.client_credentials.load_from_dict({f"{gateway}/*": {"oscore": {"basedir": folder}}})
+    if folder is not None:
+        context.client_credentials.load_from_dict({f"{gateway}/*": {"oscore": {"basedir": folder}}})
     loop = asyncio.get_running_loop()
     observing = []
     print("ready", flush=True)
