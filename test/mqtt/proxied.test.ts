@@ -209,7 +209,10 @@ test("the steps of its route limit each publish: size, rate, and what a policy s
     { rewrite: { topic: "in/{topic}" } },
   ]
   const routes = [{ when: { protocol: "mqtt" }, to: "brokers", use: steps }]
-  const target = await start(t, { upstreams: { brokers: upstream(behind) }, routes })
+  const listeners = [{ address: "tcp://127.0.0.1:0", protocols: "detect" }]
+  const base = { workers: 2, admin: false, dataDir: false, listeners }
+  const config = { ...base, upstreams: { brokers: upstream(behind) }, routes }
+  const target = await start(t, config)
   const { client } = await connack(target, { clientId: "p" })
   t.is(await publish(client, { topic: "a", payload: "x".repeat(101) }), 0x83)
   t.is(await publish(client, { topic: "a", payload: "x".repeat(100) }), 0)
@@ -217,6 +220,9 @@ test("the steps of its route limit each publish: size, rate, and what a policy s
   t.is(await publish(client, { topic: "d" }), 0x97)
   const { client: other } = await connack(target, { clientId: "q" })
   t.is(await publish(other, { topic: "e" }), 0, "each client has its own bucket")
+  await target.gateway.reload({ ...config, log: { sampleEvery: 2 } })
+  t.is(await publish(client, { topic: "f" }), 0x97, "the same bucket and the same limits behind a change")
+  t.is(await publish(other, { topic: "f", payload: "x".repeat(101) }), 0x83)
   await until(
     t,
     () => seen.length === 4,

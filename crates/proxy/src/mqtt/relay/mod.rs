@@ -71,8 +71,9 @@ pub(crate) struct Relay {
     codec: MqttCodec,
     version: Version,
     gathered: Vec<u8>,
-    /// The route's place in the plan that it came by, with that plan's version.
-    route: (usize, u64),
+    /// The route's place in the plan of that version.
+    route: Cell<(Option<usize>, u64)>,
+    route_name: Box<str>,
     aliases: Aliases,
     /// QoS 2 publishes that were answered here: their PUBRELs are, too.
     answered: HashSet<u16>,
@@ -139,7 +140,8 @@ pub(crate) async fn open(
             codec: codec(&plan.plan, version),
             version,
             gathered: Vec::new(),
-            route: (route, plan.plan.version),
+            route: Cell::new((Some(route), plan.plan.version)),
+            route_name: plan.plan.routes[route].name.clone(),
             aliases: Aliases::new(alias_maximum),
             answered: HashSet::new(),
             reading,

@@ -13,10 +13,14 @@ use tidegate_message::{Outcome, Protocol, Qos};
 use tidegate_mqtt::{Ack, AckKind, DeliveryHead, Packet, Publish, Subscribe, encode_publish, reason};
 
 impl Relay {
-    /// The route that led here, as long as its plan is in force.
+    /// The route that led here, as the plan in force has it; found again by its name when that is another plan.
     pub(super) fn route<'p>(&self, plan: &'p WorkerPlan) -> Option<&'p Route> {
-        let (route, version) = self.route;
-        if plan.plan.version == version { plan.plan.routes.get(route) } else { None }
+        let (mut place, version) = self.route.get();
+        if plan.plan.version != version {
+            place = plan.plan.routes.iter().position(|route| route.name == self.route_name);
+            self.route.set((place, plan.plan.version));
+        }
+        plan.plan.routes.get(place?)
     }
 
     pub(super) fn gather(&mut self, bytes: &[u8]) {
