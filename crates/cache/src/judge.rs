@@ -97,7 +97,7 @@ pub fn judge(
         |said: Option<u64>, own: u64| if control.must_revalidate { 0 } else { said.map_or(own, |s| s * 1_000) };
     // Section 4.2.3. A clock that differs must not make every answer old: only whole seconds count.
     let apparent_ms = date_s.map_or(0, |at| now_s.saturating_sub(at) * 1_000).saturating_sub(1_000);
-    let told_s = find("age").and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse::<u64>().ok());
+    let told_s = find("age").and_then(|header| first_number(header.value));
     let lifetime = Lifetime {
         fresh_ms,
         age_ms: apparent_ms.max(told_s.map_or(0, |age| age.min(1 << 31) * 1_000 + took_ms)),
@@ -112,6 +112,11 @@ pub fn judge(
             || lifetime.stale_while_revalidate_ms > 0
             || lifetime.stale_if_error_ms > 0);
     (is_ever_used || has_validator).then_some(lifetime)
+}
+
+/// Of several ages in a list the first counts (section 5.1).
+fn first_number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.split(',').next()?.trim().parse().ok()
 }
 
 /// Final answers that mean something to somebody else, too; 206 needs ranges put together,
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_under_way_before_is_older() {
-        let lifetime = judged(200, &[("cache-control", "max-age=60"), ("age", "50")], &[], &POLICY).expect("kept");
+        let lifetime = judged(200, &[("cache-control", "max-age=60"), ("age", "50, 0")], &[], &POLICY).expect("kept");
         assert_eq!(lifetime.age_ms, 50_000);
         let date = ("date", "Sun, 06 Nov 1994 08:49:07 GMT");
         let lifetime = judged(200, &[("cache-control", "max-age=60"), date], &[], &POLICY).expect("kept");

@@ -29,31 +29,49 @@ fn put2(out: &mut [u8], value: u64) {
     out[1] = b'0' + (value % 10) as u8;
 }
 
-/// Seconds since 1970 of a date in any of the three forms. `None`: it is no date, or one before 1970.
+/// Seconds since 1970 of a date in any of the three forms, to the letter. `None`: it is no date,
+/// or one before 1970.
 pub fn parse_http_date(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
-    let words: Vec<&str> = text.split([' ', '-']).filter(|word| !word.is_empty()).collect();
-    match words[..] {
-        // Sun, 06 Nov 1994 08:49:37 GMT
-        [_, day, month, year, time, "GMT"] if year.len() == 4 => to_seconds((year.parse().ok()?, month, day), time),
-        // Sunday, 06-Nov-94 08:49:37 GMT: a year that seems more than 50 years ahead is past.
-        [_, day, month, year, time, "GMT"] if year.len() == 2 => {
-            let year: u64 = year.parse().ok()?;
-            to_seconds((if year < 70 { 2_000 + year } else { 1_900 + year }, month, day), time)
-        }
+    let Some((_, rest)) = text.split_once(", ") else {
         // Sun Nov  6 08:49:37 1994
-        [_, month, day, time, year] if year.len() == 4 => to_seconds((year.parse().ok()?, month, day), time),
-        _ => None,
+        let [_, month, day, time, year] = fields(text.split(' ').filter(|word| !word.is_empty()))?;
+        let is_form = text.len() == 24 && month.len() == 3;
+        return is_form.then(|| to_seconds((number(year, 4)?, month, number(day, day.len())?), time))?;
+    };
+    let rest = rest.strip_suffix(" GMT")?;
+    // Sun, 06 Nov 1994 08:49:37 GMT
+    if let Some([day, month, year, time]) = fields(rest.split(' ')) {
+        return to_seconds((number(year, 4)?, month, number(day, 2)?), time);
     }
+    // Sunday, 06-Nov-94 08:49:37 GMT: a year that seems more than 50 years ahead is past.
+    let (date, time) = rest.split_once(' ')?;
+    let [day, month, year] = fields(date.split('-'))?;
+    let year = number(year, 2)?;
+    to_seconds((if year < 70 { 2_000 + year } else { 1_900 + year }, month, number(day, 2)?), time)
 }
 
-fn to_seconds((year, month, day): (u64, &str, &str), time: &str) -> Option<u64> {
+/// As many as there must be.
+fn fields<'t, const N: usize>(mut words: impl Iterator<Item = &'t str>) -> Option<[&'t str; N]> {
+    let mut found = [""; N];
+    for field in &mut found {
+        *field = words.next()?;
+    }
+    words.next().is_none().then_some(found)
+}
+
+/// A number of so many digits.
+fn number(text: &str, digits: usize) -> Option<u64> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+fn to_seconds((year, month, day): (u64, &str, u64), time: &str) -> Option<u64> {
     const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = NAMES.iter().position(|name| *name == month)? as u64 + 1;
-    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let mut parts = time.split(':').map(|part| part.parse::<u64>().ok().filter(|_| part.len() == 2));
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 || year < 1970 {
+    let [hour, minute, second] = fields(time.split(':'))?;
+    let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
+    if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 || year < 1970 {
         return None;
     }
     Some(day_number((year, month, day)) * 86_400 + hour * 3_600 + minute * 60 + second)
@@ -99,9 +117,19 @@ mod tests {
         for day in (0..200_000).step_by(37) {
             assert_eq!(parse_http_date(&http_date(day * 86_400 + 5)), Some(day * 86_400 + 5));
         }
-        for text in
-            ["", "yesterday", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 8:49:37 GMT", "Sun, 06 Nov 1894 08:49:37 GMT"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "Sun, 06 Nov 1994",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1894 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06  Nov  1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+        ] {
             assert_eq!(parse_http_date(text.as_bytes()), None, "{text}");
         }
     }
