@@ -2,7 +2,7 @@
 import Type from "typebox"
 import { DtlsSchema } from "./dtls.ts"
 import { OscoreSchema } from "./oscore.ts"
-import { ServerTlsSchema } from "./tls.ts"
+import { AdminTlsSchema, ServerTlsSchema } from "./tls.ts"
 import { Exact, Secret } from "./values.ts"
 
 const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls", "dtls", "oscore"] as const
@@ -36,7 +36,7 @@ export const AdminSchema = Type.Union([
     readers: Type.Optional(
       Type.Array(Type.String(), { description: "common names of certificates that may look, not change" }),
     ),
-    tls: Type.Optional(ServerTlsSchema),
+    tls: Type.Optional(AdminTlsSchema),
     hosts: Type.Optional(Type.Array(Type.String(), { description: "further Host names that are accepted" })),
   }),
 ])

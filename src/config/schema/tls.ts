@@ -4,10 +4,10 @@ import { Exact, OneOrMany } from "./values.ts"
 
 const File = (description: string) => Type.String({ minLength: 1, description })
 
-const PairSchema = Exact({
+const PAIR = {
   cert: File("PEM file of the chain, the own certificate first"),
   key: File("PEM file of its private key"),
-})
+}
 
 const MinVersion = Type.Optional(Type.Enum(["1.2", "1.3"], { description: "oldest version spoken, default 1.2" }))
 
@@ -28,7 +28,7 @@ export const ServerTlsSchema = Exact({
   cert: Type.Optional(File("short for one entry of certificates")),
   key: Type.Optional(File("goes with cert")),
   certificates: Type.Optional(
-    Type.Array(PairSchema, { minItems: 1, description: "chosen by server name; the first one where none fits" }),
+    Type.Array(Exact(PAIR), { minItems: 1, description: "chosen by server name; the first one where none fits" }),
   ),
   minVersion: MinVersion,
   clientAuth: Type.Optional(ClientAuthSchema),
@@ -36,6 +36,13 @@ export const ServerTlsSchema = Exact({
   alpn: Type.Optional(
     Type.Array(Type.Enum(["h2", "http/1.1", "mqtt", "coap"]), { minItems: 1, description: "in order of preference" }),
   ),
+})
+
+/** Of the admin API, which speaks HTTP/1.1 under one name. */
+export const AdminTlsSchema = Exact({
+  ...PAIR,
+  minVersion: MinVersion,
+  clientAuth: Type.Optional(ClientAuthSchema),
 })
 
 export const ClientTlsSchema = Type.Union([
