@@ -17,7 +17,14 @@ const Which = Type.Object(
 export function addCache(app: FastifyInstance, { gateway }: AdminContext): void {
   app.delete<{ Querystring: Static<typeof Which> }>(
     "/v1/cache",
-    { schema: { querystring: Which, tags: ["cache"], summary: "remove kept answers; without a query all of them" } },
+    {
+      schema: {
+        querystring: Which,
+        response: { 200: Type.Object({ removed: Type.Integer({ minimum: 0 }) }) },
+        tags: ["cache"],
+        summary: "remove kept answers; without a query all of them",
+      },
+    },
     async ({ query }) => ({ removed: gateway.native.purgeCache(JSON.stringify(query)) }),
   )
 }
