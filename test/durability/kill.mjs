@@ -88,6 +88,23 @@ async function subscriber(url, index, state) {
   return { client, seen }
 }
 
+/** What is missing, by publisher: how many, the first and the last. */
+function gapsOf(names) {
+  const gaps = new Map()
+  for (const name of names) {
+    const at = name.lastIndexOf("-")
+    const [from, number] = [name.slice(0, at), Number(name.slice(at + 1))]
+    const gap = gaps.get(from) ?? { from, first: number, last: number, count: 0 }
+    gaps.set(from, {
+      from,
+      first: Math.min(gap.first, number),
+      last: Math.max(gap.last, number),
+      count: gap.count + 1,
+    })
+  }
+  return [...gaps.values()]
+}
+
 function start(file) {
   const child = spawn(process.execPath, [command, "run", "--config", file], { stdio: ["ignore", "pipe", "pipe"] })
   let output = ""
@@ -151,12 +168,11 @@ export async function killAgainAndAgain({ kills, workers = 2, durability = "proc
     let lost = 0
     const counts = { duplicates1: 0, duplicates2: 0 }
     const examples = []
-    for (const { seen } of subscribers) {
-      for (const name of state.acknowledged) {
-        if (seen.has(name)) continue
-        lost++
-        if (examples.length < 10) examples.push(`lost ${name}`)
-      }
+    for (const [index, { seen }] of subscribers.entries()) {
+      const gaps = gapsOf([...state.acknowledged].filter((name) => !seen.has(name)))
+      lost += gaps.reduce((sum, { count }) => sum + count, 0)
+      for (const { from, first, last, count } of gaps)
+        examples.push(`lost by subscriber ${index}: ${count} of ${from}, ${first} to ${last}`)
       for (const [name, count] of seen) {
         if (count === 1) continue
         counts[`duplicates${name[0]}`] += count - 1
