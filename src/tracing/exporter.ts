@@ -4,7 +4,6 @@
  * never waited for.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import { request } from "undici"
 import { type Source, toJson } from "./otlp-json.ts"
 import { toProtobuf } from "./otlp-protobuf.ts"
 import { type Span, type SpanRecord, toSpan } from "./span.ts"
@@ -120,14 +119,14 @@ export class SpanExporter {
     const { url, protocol, headers, timeoutMs } = this.#options
     const contentType = protocol === "http/json" ? "application/json" : "application/x-protobuf"
     const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#ended.signal])
-    const answer = await request(url, {
+    const answer = await fetch(url, {
       method: "POST",
       body,
       signal,
       headers: { ...headers, "content-type": contentType },
     })
-    await answer.body.dump()
-    return { status: answer.statusCode, retryAfterMs: Number(answer.headers["retry-after"] ?? 0) * 1_000 || 0 }
+    await answer.arrayBuffer()
+    return { status: answer.status, retryAfterMs: Number(answer.headers.get("retry-after") ?? 0) * 1_000 || 0 }
   }
 
   async #pause(ms: number): Promise<void> {

@@ -143,7 +143,8 @@ test("hooks see, change, drop and refuse what a proxied client publishes, at eve
     () => seen.length === 6,
     () => seen.join(),
   )
-  t.deepEqual(seen, [
+  // The broker may deliver QoS 2 behind what came later.
+  t.deepEqual(seen.toSorted(), [
     "clean/raw/a <q1>",
     "clean/raw/a <q2>",
     "clean/raw/b <set>",
