@@ -7,6 +7,7 @@ import type { Functions } from "../policy/index.ts"
 import { cidrFault, topicFilterFault } from "../route/index.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { checkAlerts } from "./check-alerts.ts"
+import { checkOscore } from "./check-oscore.ts"
 import { checkRoutes } from "./check-routes.ts"
 import { checkServices, checkUpstream } from "./check-upstreams.ts"
 import { checkHooks, knowsUsers } from "./hooks.ts"
@@ -34,6 +35,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
     }
   }
   attempt(() => checkListeners(data, report))
+  attempt(() => checkOscore(data, report))
   attempt(() => checkAdmin(data, report))
   for (const [name, upstream] of Object.entries(data.upstreams ?? {}))
     attempt(() => checkUpstream(name, upstream, functions, report))

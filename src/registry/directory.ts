@@ -1,9 +1,10 @@
 /**
  * From CoAP's resource directory (RFC 9176) to the registry: each endpoint that
- * registers there is an instance, as if it had registered by HTTP. What is asked for are
- * changes, so a lost wake-up costs a second and nothing else.
+ * registers there is an instance of a service that is the directory's: who may use topics
+ * takes no traffic of a service that somebody registered by HTTP or that a source tells of.
+ * What is asked for are changes, so a lost wake-up costs a second and nothing else.
  */
-import { messageOf } from "../errors.ts"
+import { messageOf, TidegateError } from "../errors.ts"
 import type { DirectoryChanges, DirectoryEndpoint, NativeGateway } from "../native/index.ts"
 import type { Registration } from "./registration.ts"
 import type { ServiceRegistry } from "./services.ts"
@@ -70,14 +71,28 @@ export class DirectoryFollower {
     if (registration === null) return
     const { endpoint: name, sector, attributes } = endpoint
     const key = keyOf(endpoint)
-    const place = {
-      service: toName(attributes.et ?? SERVICE),
-      id: toName(sector === null ? name : `${name}:${sector}`),
-    }
+    const service = toName(attributes.et ?? SERVICE)
+    const id = toName(sector === null ? name : `${name}:${sector}`)
     const before = this.#places.get(key)
-    if (before !== undefined && (before.service !== place.service || before.id !== place.id)) this.#remove(key)
-    this.#registry.put(place.service, place.id, registration)
-    this.#places.set(key, place)
+    if (before !== undefined && (before.service !== service || before.id !== id)) this.#remove(key)
+    try {
+      if (this.#places.get(key) === undefined) this.#admit({ service, id })
+      this.#registry.put(service, id, registration)
+      this.#places.set(key, { service, id })
+    } catch (error) {
+      // One that cannot be taken over stands in nobody's way.
+      this.#complain(`${id} of the directory is no instance of ${service}: ${messageOf(error)}`)
+    }
+  }
+
+  /** Throws where the service is not the directory's, or the name is another endpoint's. */
+  #admit({ service, id }: Place): void {
+    const isForeign = this.#registry.instances(service).some(({ metadata }) => metadata.registration === undefined)
+    if (isForeign || this.#registry.source(service) !== null)
+      throw new TidegateError("SERVICE_INVALID", "others registered that service")
+    for (const place of this.#places.values())
+      if (place.service === service && place.id === id)
+        throw new TidegateError("SERVICE_INVALID", "another endpoint has that name")
   }
 
   #remove(key: string): void {

@@ -236,6 +236,27 @@ async function goaway(frames: Buffer): Promise<number | string> {
   return "no GOAWAY"
 }
 
+interface Frame {
+  readonly type: number
+  readonly flags: number
+  readonly stream: number
+  readonly payload: Buffer
+}
+
+/** Every whole frame that comes. */
+function readFrames(socket: Socket, take: (frame: Frame) => void): void {
+  let rest = Buffer.alloc(0)
+  socket.on("data", (data) => {
+    rest = Buffer.concat([rest, data])
+    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      const end = 9 + rest.readUIntBE(0, 3)
+      const [type, flags, stream] = [rest.readUInt8(3), rest.readUInt8(4), rest.readUInt32BE(5)]
+      take({ type, flags, stream, payload: rest.subarray(9, end) })
+      rest = rest.subarray(end)
+    }
+  })
+}
+
 const CALM = 11
 const repeat = (count: number, each: (index: number) => Buffer): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, index) => each(index)))
@@ -290,18 +311,11 @@ test("streams beyond SETTINGS_MAX_CONCURRENT_STREAMS are refused, the others and
   const resets: [stream: number, code: number][] = []
   let allowed = 0
   let pongs = 0
-  let rest = Buffer.alloc(0)
-  socket.on("data", (data) => {
-    rest = Buffer.concat([rest, data])
-    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
-      const length = rest.readUIntBE(0, 3)
-      const [type, flags, payload] = [rest[3], rest[4] ?? 0, rest.subarray(9, 9 + length)]
-      if (type === 3) resets.push([rest.readUInt32BE(5), payload.readUInt32BE(0)])
-      if (type === 6 && (flags & 1) === 1) pongs++
-      for (let at = 0; type === 4 && at + 6 <= payload.length; at += 6)
-        if (payload.readUInt16BE(at) === 3) allowed = payload.readUInt32BE(at + 2)
-      rest = rest.subarray(9 + length)
-    }
+  readFrames(socket, ({ type, flags, stream, payload }) => {
+    if (type === 3) resets.push([stream, payload.readUInt32BE(0)])
+    if (type === 6 && (flags & 1) === 1) pongs++
+    for (let at = 0; type === 4 && at + 6 <= payload.length; at += 6)
+      if (payload.readUInt16BE(at) === 3) allowed = payload.readUInt32BE(at + 2)
   })
   const REFUSED_STREAM = 7
   for (const end = Date.now() + 5_000; resets.length < 20 && Date.now() < end; ) await sleep(20)
@@ -389,20 +403,13 @@ test("who leaves says GOAWAY twice: first all streams, then the last one; what i
   socket.on("error", () => {})
   socket.write(Buffer.concat([PREFACE, frame(4, 0, 0), frame(1, 4, 1, HEAD)]))
   const seenFrames: string[] = []
-  let rest = Buffer.alloc(0)
-  socket.on("data", (data) => {
-    rest = Buffer.concat([rest, data])
-    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
-      const length = rest.readUIntBE(0, 3)
-      const [type, flags, payload] = [rest[3], rest[4] ?? 0, rest.subarray(9, 9 + length)]
-      if (type === 6 && flags === 0) {
-        seenFrames.push("PING")
-        socket.write(frame(6, 1, 0, payload))
-      }
-      if (type === 7) seenFrames.push(`GOAWAY ${payload.readUInt32BE(0)} ${payload.readUInt32BE(4)}`)
-      if (type === 0 && (flags & 1) === 1) seenFrames.push("answer")
-      rest = rest.subarray(9 + length)
+  readFrames(socket, ({ type, flags, payload }) => {
+    if (type === 6 && flags === 0) {
+      seenFrames.push("PING")
+      socket.write(frame(6, 1, 0, payload))
     }
+    if (type === 7) seenFrames.push(`GOAWAY ${payload.readUInt32BE(0)} ${payload.readUInt32BE(4)}`)
+    if (type === 0 && (flags & 1) === 1) seenFrames.push("answer")
   })
   await sleep(200)
   leaving.process.kill("SIGTERM")

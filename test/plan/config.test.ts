@@ -233,6 +233,10 @@ test("says what is wrong with oscore, and hides its secrets", async (t) => {
   const deeper = await problemsOf(`listeners: ${JSON.stringify([{ address: "udp://127.0.0.1:5684", oscore: twice }])}`)
   t.regex(deeper.join("\n"), /recipientId: stands twice/)
   t.regex(deeper.join("\n"), /is the same as senderId/)
+  const listeners = ["udp://127.0.0.1:5684", "udp://127.0.0.1:5685"].map((address) => ({ address, oscore: [same] }))
+  const again = (await problemsOf(`dataDir: false\nlisteners: ${JSON.stringify(listeners)}`)).join("\n")
+  t.regex(again, /listeners\[1\]\.oscore\[0\]: stands at listeners\[0\], too/)
+  t.regex(again, /listeners\[0\]\.oscore: needs a data directory/)
   t.deepEqual(redact({ oscore: [same] }), { oscore: [{ ...same, masterSecret: HIDDEN }] })
 })
 

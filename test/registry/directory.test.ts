@@ -12,7 +12,13 @@ const lamp: DirectoryEndpoint = {
   attributes: { et: "lamp", x: "1" },
 }
 
-function follow(): { registry: ServiceRegistry; tell: (changes: Partial<DirectoryChanges>) => Promise<number[]> } {
+interface Followed {
+  readonly registry: ServiceRegistry
+  readonly tell: (changes: Partial<DirectoryChanges>) => Promise<number[]>
+  readonly complaints: string[]
+}
+
+function follow(): Followed {
   const registry = new ServiceRegistry(":memory:")
   let next: DirectoryChanges = { revision: 0, isWhole: false, put: [], removed: [] }
   const asked: number[] = []
@@ -20,13 +26,14 @@ function follow(): { registry: ServiceRegistry; tell: (changes: Partial<Director
     asked.push(since)
     return JSON.stringify(next)
   }
-  const follower = new DirectoryFollower(registry, { directory })
+  const complaints: string[] = []
+  const follower = new DirectoryFollower(registry, { directory }, (text) => complaints.push(text))
   const tell = async (changes: Partial<DirectoryChanges>): Promise<number[]> => {
     next = { revision: next.revision + 1, isWhole: false, put: [], removed: [], ...changes }
     await follower.pull()
     return asked
   }
-  return { registry, tell }
+  return { registry, tell, complaints }
 }
 
 test("an endpoint is an instance of its type, with what it said of itself", async (t) => {
@@ -61,4 +68,31 @@ test("a base that is no address is no instance", async (t) => {
   const { registry, tell } = follow()
   await tell({ put: [{ ...lamp, base: "urn:dev:1" }] })
   t.deepEqual(registry.services(), [])
+})
+
+test("a device is no instance of a service that others registered, and takes nobody's name", async (t) => {
+  const { registry, tell, complaints } = follow()
+  registry.put("users", "u1", { host: "127.0.0.1", port: 9_100 })
+  registry.useSourced("orders", { kind: "file", instances: [] })
+  const device = (endpoint: string, et: string, sector: string | null = null): DirectoryEndpoint => {
+    return { ...lamp, endpoint, sector, attributes: { et } }
+  }
+  await tell({ put: [device("u1", "users"), device("u2", "users"), device("o", "orders"), device("a", "lamp", "b")] })
+  t.deepEqual(
+    registry.instances("users").map(({ id, port }) => [id, port]),
+    [["u1", 9_100]],
+  )
+  await tell({ put: [{ ...device("a:b", "lamp"), base: "coap://[2001:db8::2]" }, device("c", "lamp")] })
+  t.deepEqual(
+    registry.instances("lamp").map(({ id, host }) => [id, host]),
+    [
+      ["a:b", "2001:db8::1"],
+      ["c", "2001:db8::1"],
+    ],
+  )
+  await tell({ removed: [{ endpoint: "a:b", sector: null }] })
+  t.is(registry.instances("lamp").length, 2, "what was not taken over is not taken away")
+  t.is(complaints.length, 4)
+  t.regex(complaints[0] ?? "", /^u1 of the directory is no instance of users: .*others registered that service/)
+  t.regex(complaints[3] ?? "", /another endpoint has that name/)
 })

@@ -137,18 +137,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::cose::nonce;
-
-    fn plan(salt: &str, sender: &str, recipient: &str, context: Option<&str>) -> ContextPlan {
-        ContextPlan {
-            name: "x".into(),
-            master_secret_hex: "0102030405060708090a0b0c0d0e0f10".into(),
-            master_salt_hex: salt.into(),
-            sender_id_hex: sender.into(),
-            recipient_id_hex: recipient.into(),
-            id_context_hex: context.map(Into::into),
-            replay_window: 32,
-        }
-    }
+    use crate::tests::plan;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -161,19 +150,19 @@ mod tests {
         let salt = "9e7ca92223786340";
         for (plan, iv, sender, recipient) in [
             (
-                plan(salt, "", "01", None),
+                plan((salt, "", "01"), None),
                 "4622d4dd6d944168eefb54987c",
                 "4622d4dd6d944168eefb54987c",
                 "4722d4dd6d944169eefb54987c",
             ),
             (
-                plan("", "00", "01", None),
+                plan(("", "00", "01"), None),
                 "be35ae297d2dace910c52e99f9",
                 "bf35ae297d2dace910c52e99f9",
                 "bf35ae297d2dace810c52e99f9",
             ),
             (
-                plan(salt, "", "01", Some("37cbf3210017a2d3")),
+                plan((salt, "", "01"), Some("37cbf3210017a2d3")),
                 "2ca58fb85ff1b81c0b7181b85e",
                 "2ca58fb85ff1b81c0b7181b85e",
                 "2da58fb85ff1b81d0b7181b85e",
@@ -188,7 +177,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_derived_from_is_none() {
-        for plan in [plan("9e7", "", "01", None), plan("", "0102030405060708", "", None), plan("", "zz", "", None)] {
+        for plan in
+            [plan(("9e7", "", "01"), None), plan(("", "0102030405060708", ""), None), plan(("", "zz", ""), None)]
+        {
             assert!(Keys::derive(&plan).is_none(), "{plan:?}");
         }
     }

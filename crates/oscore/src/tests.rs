@@ -28,7 +28,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("digits")).collect()
 }
 
-fn plan((salt, sender, recipient): (&str, &str, &str), context: Option<&str>) -> ContextPlan {
+/// The contexts of appendix C.
+pub(crate) fn plan((salt, sender, recipient): (&str, &str, &str), context: Option<&str>) -> ContextPlan {
     ContextPlan {
         name: "device".into(),
         master_secret_hex: "0102030405060708090a0b0c0d0e0f10".into(),

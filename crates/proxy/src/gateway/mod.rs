@@ -2,15 +2,28 @@
 //! sockets. Every call here is rare; those that wait for workers may block and are
 //! made off the event loop.
 
+mod ask;
+mod error;
+mod policies;
+mod shared;
+
+pub use error::GatewayError;
+pub use policies::Attachment;
+pub(crate) use shared::Shared;
+
+use ask::send;
+use error::{error, terms_error};
+use policies::Attached;
+use shared::secret;
+
 use crate::handle::HandlerCalls;
 use crate::metrics::{Registry, Scraper};
-use crate::plan::{ListenerDto, Plan, PlanDto, Problem, TermsError, Transport, compile};
+use crate::plan::{ListenerDto, PlanDto, Problem, Transport, compile};
 use crate::recover;
 use crate::worker::{Clock, Control, Listening, Started, spawn};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,118 +31,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidegate_broker::{Acl, MAX_WORKERS, SharedLimits};
 use tidegate_cache::{Bounds, Purge};
-use tidegate_listener::{Admission, bind_tcp, bind_udp};
-use tidegate_ring::{Asked, Decisions, EventRing};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tidegate_listener::{bind_tcp, bind_udp};
+use tidegate_ring::EventRing;
+use tokio::sync::{Notify, mpsc};
 
 /// Calls a worker has not come to yet; control calls are rare.
 const CONTROL_QUEUE: usize = 1_024;
 /// Things between workers that wait in a channel; `broker.maxBetweenWorkers` bounds what waits beside it.
 const LINK_QUEUE: usize = 4_096;
-/// How long a worker may take to answer a control call.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What all workers and the control side share.
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    pub(crate) registry: Registry,
-    pub(crate) admission: Arc<Admission>,
-    /// One per worker: JavaScript has answered.
-    pub(crate) kicks: Vec<Notify>,
-    pub(crate) plan: ArcSwap<Plan>,
-    pub(crate) broker: Arc<tidegate_broker::Shared>,
-    /// Where there is a data directory.
-    pub(crate) store: Option<Arc<crate::pubsub::Store>>,
-    pub(crate) handlers: HandlerCalls,
-    /// Answers of upstreams that are kept.
-    pub(crate) cache: Arc<tidegate_cache::Store>,
-    pub(crate) payloads: crate::hooks::Payloads,
-    /// Of this process alone: what keyed hashes of names are made with.
-    pub(crate) secret: [u8; 32],
-    /// How fast CONNECTs are answered.
-    pub(crate) pace: crate::mqtt::Pace,
-    pub(crate) faults: crate::pubsub::Faults,
-    /// DTLS records on their way to the worker that has their session.
-    pub(crate) strays: crate::coap::Strays,
-    /// Security contexts of CoAP, and their sequence numbers.
-    pub(crate) oscore: Arc<tidegate_oscore::Shared>,
-    /// The resource directory of CoAP.
-    pub(crate) directory: crate::coap::Registrations,
-    wake: RwLock<Option<Wake>>,
-    /// Who is woken for each worker's questions.
-    wake_policies: RwLock<Vec<Option<Wake>>>,
-}
-
-/// 32 random bytes; without any from the system, from the clock and the allocator.
-fn secret() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
-    }
-    bytes
-}
-
-/// One policy thread's attachment; who holds an older one has nothing to detach.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Attachment(u64);
-
-/// The attachment whose rings each worker has, and the last number that was given.
-#[derive(Default)]
-struct Attached {
-    last: u64,
-    by_worker: HashMap<u16, Attachment>,
-}
 
 /// Wakes a JavaScript thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-
-impl Shared {
-    pub(crate) fn wake(&self) {
-        if let Some(wake) = &*self.wake.read() {
-            wake();
-        }
-    }
-
-    pub(crate) fn wake_policies(&self, worker: u16) {
-        if let Some(Some(wake)) = self.wake_policies.read().get(usize::from(worker)) {
-            wake();
-        }
-    }
-
-    pub(crate) fn has_policy_thread(&self, worker: u16) -> bool {
-        self.wake_policies.read().get(usize::from(worker)).is_some_and(Option::is_some)
-    }
-
-    fn set_wake(&self, worker: u16, wake: Option<Wake>) -> Option<Wake> {
-        let mut wakes = self.wake_policies.write();
-        let place = usize::from(worker);
-        if wakes.len() <= place {
-            wakes.resize(place + 1, None);
-        }
-        std::mem::replace(&mut wakes[place], wake)
-    }
-}
-
-/// Why a control call failed; the code is what TypeScript knows it by.
-#[derive(Debug)]
-pub struct GatewayError {
-    /// Upper case with underscores; listed in `src/errors.ts`.
-    pub code: &'static str,
-    /// What, where, what to do.
-    pub message: String,
-}
-
-impl fmt::Display for GatewayError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.code, self.message)
-    }
-}
-
-impl std::error::Error for GatewayError {}
-
-fn error(code: &'static str, message: impl Into<String>) -> GatewayError {
-    GatewayError { code, message: message.into() }
-}
 
 /// What applying a plan came to.
 #[derive(serde::Serialize)]
@@ -357,83 +269,6 @@ impl Gateway {
         scraper.finish(known)
     }
 
-    /// What is called when events stand in an empty ring.
-    pub fn on_wake(&self, wake: Option<Wake>) {
-        *self.shared.wake.write() = wake;
-    }
-
-    /// A policy thread arrives with rings of the workers that it serves, and takes over from the
-    /// one before of each, whose ring is not touched any more when this returns.
-    ///
-    /// # Errors
-    /// `INVALID_OPTIONS`: no ring, or one of a worker that there is not; `CLOSED`.
-    pub fn attach_policies(&self, rings: Vec<(u16, Decisions)>, wake: Wake) -> Result<Attachment, GatewayError> {
-        if rings.is_empty() || rings.iter().any(|(worker, _)| usize::from(*worker) >= self.workers.len()) {
-            return Err(error(
-                "INVALID_OPTIONS",
-                "a policy thread needs a decision ring of each worker that it serves",
-            ));
-        }
-        let mut attached = self.attached.lock();
-        attached.last += 1;
-        let attachment = Attachment(attached.last);
-        for (worker, ring) in rings {
-            let before = self.shared.set_wake(worker, Some(Arc::clone(&wake)));
-            let asked = self.ask_one(usize::from(worker), |reply| Control::Policies(Some(Box::new(ring)), reply));
-            if let Err(error) = asked {
-                self.shared.set_wake(worker, before);
-                drop(attached);
-                // Its memory may go with it.
-                self.detach_policies(attachment);
-                return Err(error);
-            }
-            attached.by_worker.insert(worker, attachment);
-        }
-        Ok(attachment)
-    }
-
-    /// A policy thread leaves: its rings are not touched any more when this returns.
-    /// Nothing happens where another one has taken over.
-    pub fn detach_policies(&self, attachment: Attachment) {
-        let mut attached = self.attached.lock();
-        attached.by_worker.retain(|worker, known| {
-            if *known == attachment {
-                self.shared.set_wake(*worker, None);
-                self.shared.handlers.abandon(*worker);
-                let _ = self.ask_one(usize::from(*worker), |reply| Control::Policies(None, reply));
-            }
-            *known != attachment
-        });
-    }
-
-    /// The request that a handler was asked with: u32le length of the head, JSON, body.
-    pub fn handler_request(&self, worker: u16, asked: Asked) -> Vec<u8> {
-        self.shared.handlers.request(worker, asked)
-    }
-
-    /// A handler's reply.
-    pub fn handler_reply(&self, worker: u16, asked: Asked, reply: (&str, Vec<u8>)) {
-        self.shared.handlers.reply(worker, asked, reply);
-        self.kick(usize::from(worker));
-    }
-
-    /// The payload of a question that a policy may see; `None`: nobody waits any more.
-    pub fn policy_payload(&self, worker: u16, asked: Asked) -> Option<Vec<u8>> {
-        self.shared.payloads.asked(worker, asked)
-    }
-
-    /// A policy's own payload, ahead of its verdict.
-    pub fn policy_answer(&self, worker: u16, asked: Asked, payload: Vec<u8>) {
-        self.shared.payloads.answer(worker, asked, payload);
-    }
-
-    /// JavaScript has answered questions of that worker.
-    pub fn kick(&self, worker: usize) {
-        if let Some(kick) = self.shared.kicks.get(worker) {
-            kick.notify_one();
-        }
-    }
-
     /// Stops accepting, says goodbye over half of `timeout`, waits for the last one.
     pub fn drain(&self, timeout: Duration) {
         let spread_ms = timeout.as_millis() as u64 / 2;
@@ -460,70 +295,10 @@ impl Gateway {
             let _ = thread.join();
         }
     }
-
-    /// Asks every worker and waits for all answers.
-    pub(crate) fn ask<T>(
-        &self,
-        mut message: impl FnMut(oneshot::Sender<T>) -> Control,
-    ) -> Result<Vec<T>, GatewayError> {
-        let mut waiting = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            let (reply, answer) = oneshot::channel();
-            send(worker, message(reply))?;
-            waiting.push(answer);
-        }
-        waiting.into_iter().map(|answer| wait(answer).ok_or_else(closed)).collect()
-    }
-
-    /// Asks one worker and waits.
-    pub(crate) fn ask_one<T>(
-        &self,
-        worker: usize,
-        message: impl FnOnce(oneshot::Sender<T>) -> Control,
-    ) -> Result<T, GatewayError> {
-        let sender = self.workers.get(worker).ok_or_else(closed)?;
-        let (reply, answer) = oneshot::channel();
-        send(sender, message(reply))?;
-        wait(answer).ok_or_else(closed)
-    }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Keys or certificates that cannot be used.
-fn terms_error(cause: TermsError) -> GatewayError {
-    match cause {
-        TermsError::Tls(cause) => error("TLS_INVALID", cause.to_string()),
-        TermsError::Oscore(what) => error("TLS_INVALID", what),
-        TermsError::Dtls(listener, cause) => error("TLS_INVALID", format!("{listener}: {cause}")),
-    }
-}
-
-fn closed() -> GatewayError {
-    error("CLOSED", "the gateway is closed")
-}
-
-fn send(worker: &mpsc::Sender<Control>, message: Control) -> Result<(), GatewayError> {
-    worker.blocking_send(message).map_err(|_| closed())
-}
-
-/// A worker answers within one turn of its loop; one that does not is stuck or gone.
-fn wait<T>(mut answer: oneshot::Receiver<T>) -> Option<T> {
-    let end = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match answer.try_recv() {
-            Ok(value) => return Some(value),
-            Err(oneshot::error::TryRecvError::Closed) => return None,
-            Err(oneshot::error::TryRecvError::Empty) if Instant::now() > end => return None,
-            Err(oneshot::error::TryRecvError::Empty) => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(5));
-            }
-        }
     }
 }
