@@ -14,11 +14,11 @@ export interface Nat {
 /** What becomes of a datagram: its copies, each after so many milliseconds. */
 export type Fate = (index: number) => readonly number[]
 
-/** For one client. */
+/** Each client has a port of its own outside, as behind a real one. */
 export async function createNat(target: number, fate: Fate = () => [0]): Promise<Nat> {
   const inside = createSocket("udp4").bind(0, "127.0.0.1")
   await once(inside, "listening")
-  let client = 0
+  const outside = new Map<number, Socket>()
   let count = 0
   let isClosed = false
   const carry = (send: () => void): void => {
@@ -28,32 +28,26 @@ export async function createNat(target: number, fate: Fate = () => [0]): Promise
     }
     for (const delay of fate(count)) delay === 0 ? send() : setTimeout(late, delay)
   }
-  const open = async (): Promise<Socket> => {
+  const open = (client: number): Socket => {
     const socket = createSocket("udp4").bind(0, "127.0.0.1")
-    await once(socket, "listening")
-    socket.on("message", (datagram) => {
-      // What is late is for who was there when it came.
-      const to = client
-      carry(() => inside.send(datagram, to, "127.0.0.1"))
-    })
+    socket.on("message", (datagram) => carry(() => inside.send(datagram, client, "127.0.0.1")))
+    outside.set(client, socket)
     return socket
   }
-  let outside = await open()
+  const closeAll = (): void => {
+    for (const socket of outside.values()) socket.close()
+    outside.clear()
+  }
   inside.on("message", (datagram, { port }) => {
-    client = port
-    carry(() => outside.send(datagram, target, "127.0.0.1"))
+    carry(() => (outside.get(port) ?? open(port)).send(datagram, target, "127.0.0.1"))
   })
   return {
     port: (inside.address() as AddressInfo).port,
-    rebind: async () => {
-      const before = outside
-      outside = await open()
-      before.close()
-    },
+    rebind: async () => closeAll(),
     close: () => {
       isClosed = true
       inside.close()
-      outside.close()
+      closeAll()
     },
   }
 }

@@ -133,7 +133,8 @@ export async function run(
     out += data
   })
   const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs)
-  const [code] = (await once(child, "exit")) as [number | null]
+  // At "exit" some of its output may still be on its way.
+  const [code] = (await once(child, "close")) as [number | null]
   clearTimeout(timer)
   return { code, out }
 }

@@ -60,15 +60,22 @@ for (const [mode, args] of [
       "-u",
       url,
     ])
-    const times: number[] = []
-    for (const end = Date.now() + 4_000; Date.now() < end; await sleep(20)) {
+    const took = async (address: string): Promise<number> => {
       const began = performance.now()
-      const { statusCode, body } = await request(`http://127.0.0.1:${gateway.port}/other`)
+      const { statusCode, body } = await request(`http://${address}/other`)
       t.deepEqual([statusCode, await body.text()], [200, "well"])
-      times.push(performance.now() - began)
+      return performance.now() - began
     }
-    const p99 = times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0
-    t.true(times.length > 40 && p99 < 500, `${times.length} requests, p99 ${p99} ms`)
+    // The service itself and this process suffer, too: what the gateway adds to that is what counts.
+    const [direct, through]: [number[], number[]] = [[], []]
+    for (const end = Date.now() + 5_000; Date.now() < end; await sleep(20)) {
+      direct.push(await took(api.address))
+      through.push(await took(`127.0.0.1:${gateway.port}`))
+    }
+    const p99 = (times: number[]): number => times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? 0
+    const [alone, behind] = [p99(direct), p99(through)]
+    const text = `${through.length} requests, p99 ${behind} ms, ${alone} ms without the gateway`
+    t.true(through.length > 40 && behind - alone < 500, text)
     for (const end = Date.now() + 8_000; attack.child.exitCode === null && Date.now() < end; ) await sleep(50)
     t.regex(attack.out(), /Exit status:/, "it ran to its end")
     for (const end = Date.now() + 6_000; (await open()) > 5 && Date.now() < end; ) await sleep(100)
