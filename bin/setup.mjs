@@ -93,6 +93,8 @@ function buildTypeScript() {
   say("compiling TypeScript")
   run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"])
   run(process.execPath, [join(root, "bin", "dashboard.mjs")])
+  // Whoever calls the registry by gRPC makes a client of it.
+  copyFileSync(join(root, "src", "admin", "grpc", "registry.proto"), join(root, "dist", "registry.proto"))
   writeFileSync(stamp, "")
 }
 

@@ -55,7 +55,12 @@ export const INSTANCE = Type.Object({
 
 export const SERVICE = Type.Object({
   name: Text,
-  source: orNull(Type.String({ description: "null: registered here" })),
+  source: orNull(
+    Type.Object(
+      { kind: Text, stale: Type.Boolean(), fault: orNull(Text) },
+      { description: "null: fixed in the configuration or registered" },
+    ),
+  ),
   instances: Count,
   healthy: Count,
 })

@@ -13,7 +13,8 @@ import { addConfig } from "./config.ts"
 import { addConnections } from "./connections.ts"
 import type { AdminContext } from "./context.ts"
 import { addEvents } from "./events.ts"
-import { createGuard } from "./guard.ts"
+import { createGrpc, type Handler } from "./grpc/index.ts"
+import { createGuard, createJudge } from "./guard.ts"
 import { addHealth } from "./health.ts"
 import { createMethods } from "./methods.ts"
 import { addMqtt } from "./mqtt.ts"
@@ -21,6 +22,7 @@ import { addPage } from "./page.ts"
 import { addPolicies } from "./policies.ts"
 import { createErrorHandler, sendProblem } from "./problem.ts"
 import { addRoutes } from "./routes.ts"
+import { createAdminServer } from "./server.ts"
 import { addServices } from "./services.ts"
 import { addStats } from "./stats.ts"
 import { addUpstreams } from "./upstreams.ts"
@@ -60,18 +62,29 @@ export async function createAdminApp(
   admin: Omit<NormalizedAdmin, "port">,
   context: AdminContext,
 ): Promise<FastifyInstance> {
+  const judge = createJudge(admin)
+  let end = (): void => undefined
+  const tls = admin.tls === null ? null : serverTls(admin.tls)
   const app = Fastify({
     bodyLimit: MAX_BODY,
-    forceCloseConnections: true,
-    ...(admin.tls !== null && { https: serverTls(admin.tls) }),
+    // For the address it tells; the server is ours.
+    ...(tls !== null && { https: tls }),
+    serverFactory: (rest) => {
+      // Fastify takes the requests of both versions, whatever its types say.
+      const handler = createGrpc(context, judge, rest as Handler)
+      const made = createAdminServer(handler, tls)
+      end = made.end
+      return made.server
+    },
     routerOptions: { maxParamLength: MAX_PARAM },
   })
+  app.addHook("preClose", async () => end())
   app.setValidatorCompiler(({ schema, httpPart }) => VALIDATORS[httpPart === "body" ? "json" : "text"].compile(schema))
   // The schemas of answers are what the document says of them, not what is let through.
   app.setSerializerCompiler(() => JSON.stringify)
   allowEmptyJson(app)
   app.decorateRequest("caller", null)
-  app.addHook("onRequest", createGuard(admin))
+  app.addHook("onRequest", createGuard(judge))
   app.addHook("onSend", async (_, reply) => {
     reply.header("x-content-type-options", "nosniff").header("cache-control", "no-store")
   })

@@ -8,6 +8,7 @@ import Type, { type Static } from "typebox"
 import { messageOf } from "../errors.ts"
 import { AUDIT, items } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
+import type { Caller } from "./identity.ts"
 
 export interface AuditRecord {
   /** RFC 3339. */
@@ -20,6 +21,12 @@ export interface AuditRecord {
   readonly status: number
   /** Of the configuration, after the call. */
   readonly version: number
+}
+
+/** What of a call is recorded. */
+export type AuditedCall = Pick<AuditRecord, "address" | "method" | "path" | "status"> & {
+  /** Null: nobody that may call. */
+  readonly caller: Caller | null
 }
 
 /** Records kept in memory; bytes of the file before it is set aside, as one older file. */
@@ -62,22 +69,35 @@ export class AuditLog {
 
 const Query = Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: KEPT, default: 100 })) })
 
-export function addAudit(app: FastifyInstance, { gateway, audit }: AdminContext): void {
-  app.addHook("onResponse", async ({ method, url, caller, ip }, { statusCode }) => {
+/** A call that may have changed something is over. */
+export function record({ gateway, audit }: AdminContext, call: AuditedCall): void {
+  const { caller, address, method, path, status } = call
+  const { name = "nobody", role = "none" } = caller ?? {}
+  const at = new Date()
+  audit.add({
+    at: at.toISOString(),
+    caller: name,
+    role,
+    address,
+    method,
+    path,
+    status,
+    version: gateway.stats().version,
+  })
+  gateway.tell({ type: "audit", time: at.getTime(), caller: name, method, path, status })
+}
+
+export function addAudit(app: FastifyInstance, context: AdminContext): void {
+  app.addHook("onResponse", async ({ method, url, caller, ip: address }, { statusCode: status }) => {
     const [path = ""] = url.split("?")
     if (READS.has(method) || IS_HEARTBEAT.test(path)) return
-    const { name = "nobody", role = "none" } = caller ?? {}
-    const { version } = gateway.stats()
-    const at = new Date()
-    const record = { at: at.toISOString(), caller: name, role, address: ip, method, path, status: statusCode, version }
-    audit.add(record)
-    gateway.tell({ type: "audit", time: at.getTime(), caller: name, method, path, status: statusCode })
+    record(context, { caller, address, method, path, status })
   })
 
   const summary = "calls that may have changed something, newest first"
   const schema = { querystring: Query, response: { 200: items(AUDIT) }, tags: ["audit"], summary }
   app.get<{ Querystring: Static<typeof Query> }>("/v1/audit", { schema }, async ({ query: { limit = 100 } }) => {
-    return { items: audit.newest(limit) }
+    return { items: context.audit.newest(limit) }
   })
 }
 

@@ -3,7 +3,7 @@
  * or of a certificate that the admin listener verified. Readers may look, not change.
  */
 import { createHash, timingSafeEqual } from "node:crypto"
-import type { FastifyRequest } from "fastify"
+import type { IncomingHttpHeaders } from "node:http"
 import type { NormalizedAdmin } from "../config/index.ts"
 
 export interface Caller {
@@ -18,15 +18,18 @@ declare module "fastify" {
   }
 }
 
+/** What of a call says who makes it. */
+export interface Call {
+  readonly headers: IncomingHttpHeaders
+  readonly socket: object
+}
+
 /** What of the configuration says who may call. */
 export type Credentials = Pick<NormalizedAdmin, "token" | "readToken" | "readers" | "tls">
 
 /** Null: nobody that may call. */
-export function callerOf(
-  { token, readToken, readers, tls }: Credentials,
-  { headers, raw }: FastifyRequest,
-): Caller | null {
-  const certified = subjectOf(raw.socket)
+export function callerOf({ token, readToken, readers, tls }: Credentials, { headers, socket }: Call): Caller | null {
+  const certified = subjectOf(socket)
   if (certified !== null) return { role: readers.includes(certified) ? "reader" : "admin", name: `CN=${certified}` }
   const given = /^Bearer (.+)$/i.exec(headers.authorization ?? "")?.[1] ?? ""
   if (token !== null && isSame(given, token)) return { role: "admin", name: "token" }

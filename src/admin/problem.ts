@@ -3,7 +3,8 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify"
 import { type ErrorCode, messageOf, type Problem, type TidegateError } from "../errors.ts"
 import { toTidegateError } from "../native/index.ts"
 
-const STATUS: Partial<Record<ErrorCode, number>> = {
+/** What a coded error is in HTTP; one that is not here is a fault of ours. */
+export const STATUS: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 422,
   CONFIG_NO_PREVIOUS: 409,
   POLICY_INVALID: 422,

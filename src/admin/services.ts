@@ -3,40 +3,9 @@ import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
 import { EVENTS, INSTANCE, items, NOTHING, SERVICE } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
+import { Address, countServices, Heartbeat, Patch, Registration, Service } from "./registration.ts"
 import { openEventStream } from "./sse.ts"
 
-const Name = Type.String({ minLength: 1, maxLength: 128, pattern: "^[A-Za-z0-9._:-]+$" })
-const Address = Type.Object({ service: Name, id: Name })
-const Service = Type.Object({ service: Name })
-
-const properties = {
-  host: Type.String({ minLength: 1, maxLength: 255, pattern: "^[A-Za-z0-9._:%-]+$" }),
-  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
-  protocol: Type.Optional(Type.String({ maxLength: 32 })),
-  weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000 })),
-  zone: Type.Optional(Type.Union([Type.String({ maxLength: 128 }), Type.Null()])),
-  version: Type.Optional(Type.Union([Type.String({ maxLength: 128 }), Type.Null()])),
-  metadata: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 4_096 }), { maxProperties: 64 })),
-  ttlSeconds: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 31_536_000 }), Type.Null()])),
-}
-
-const Registration = Type.Object(properties, { additionalProperties: false })
-const Patch = Type.Partial(
-  Type.Object(
-    { ...properties, status: Type.Enum(["healthy", "unhealthy", "unknown", "draining"]) },
-    { additionalProperties: false },
-  ),
-)
-const Percent = Type.Number({ minimum: 0 })
-const Heartbeat = Type.Union([
-  Type.Null(),
-  Type.Object(
-    {
-      load: Type.Optional(Type.Partial(Type.Object({ active: Percent, max: Percent, cpu: Percent, memory: Percent }))),
-    },
-    { additionalProperties: false },
-  ),
-])
 const Filter = Type.Object({
   healthy: Type.Optional(Type.Boolean()),
   zone: Type.Optional(Type.String()),
@@ -103,18 +72,7 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
   app.get(
     "/v1/services",
     { schema: { response: { 200: items(SERVICE) }, tags, summary: "all services" } },
-    async () => {
-      const items = gateway.registry.services().map((name) => {
-        const instances = gateway.registry.instances(name)
-        return {
-          name,
-          source: gateway.registry.source(name),
-          instances: instances.length,
-          healthy: instances.filter(({ status }) => status === "healthy").length,
-        }
-      })
-      return { items }
-    },
+    async () => ({ items: countServices(gateway.registry) }),
   )
 
   app.get<{ Params: Static<typeof Service>; Querystring: Static<typeof Filter> }>(
