@@ -538,6 +538,7 @@ export interface CoapPlan {
   readonly maxBlockBytes: number
   readonly maxObservers: number
   readonly maxObserversPerClient: number
+  readonly maxUpstreamObservations: number
   readonly dedupEntries: number
   readonly nstart: number
   readonly cacheEntries: number

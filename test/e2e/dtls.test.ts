@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import ava from "ava"
 import { createNat } from "./nat.ts"
+import { type Observable, observable } from "./observable.ts"
 import { has, type Running, run, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
@@ -26,6 +27,7 @@ const config = (dtls: object): object => ({
   },
 })
 let gateway: Running
+let device: Observable
 let isBuilt = true
 
 ava.before(async () => {
@@ -37,7 +39,12 @@ ava.before(async () => {
   for (const name of ["server", "device", "stranger"]) made(name)
   try {
     const clientAuth = { ca: pem("device"), mode: "request" }
-    gateway = await runGateway(config({ psk, cert: pem("server"), key: pem("server-key"), clientAuth }))
+    device = await observable("device")
+    gateway = await runGateway({
+      ...config({ psk, cert: pem("server"), key: pem("server-key"), clientAuth }),
+      upstreams: { device: { protocol: "coap", endpoints: [device.address] } },
+      routes: [{ when: { path: "/device/{rest}" }, to: "device" }],
+    })
   } catch (error) {
     // A clone without clang and cmake: the refusal says what to install.
     if (process.env.CI || !/this build has no DTLS: install clang/.test(String(error))) throw error
@@ -46,6 +53,7 @@ ava.before(async () => {
 })
 ava.after.always(async () => {
   await gateway?.stop()
+  device?.close()
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -61,6 +69,16 @@ for (const library of ["openssl", "gnutls"]) {
     if (!isBuilt) return t.pass("this build has no DTLS")
     await client("plant-1", "secret", "-m", "put", "-e", "21.5", url("/t/dtls/a"))
     t.is((await client("plant-1", "secret", url("/t/dtls/a"))).out.trim(), "21.5")
+  })
+
+  test(`${program} observes what an upstream has`, async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    const watching = client("plant-1", "secret", "-s", "2", url(`/device/${library}`))
+    const path = `device/${library}`
+    for (const end = Date.now() + 5_000; Date.now() < end && device.observers(path) === 0; ) await sleep(20)
+    device.change(path, "changed")
+    t.regex((await watching).out, /device 0\s*changed/)
+    t.is(device.observers(path), 0, "libcoap has deregistered, and so has the gateway")
   })
 
   test(`${program} publishes and reads a body of many blocks`, async (t) => {

@@ -88,6 +88,7 @@ export const COAP = {
   maxBlockBytes: [MIB, 16, 64 * MIB, "a body put together from blocks"],
   maxObservers: [100_000, 0, 10_000_000, "observations in total"],
   maxObserversPerClient: [100, 0, 100_000, "observations of one client"],
+  maxUpstreamObservations: [1_000, 0, 1_000_000, "resources of upstreams that a worker observes for clients; 0: none"],
   dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],
   nstart: [1, 1, 1_024, "requests to one endpoint of an upstream that are not acknowledged or answered, per worker"],
   cacheEntries: [256, 0, 65_536, "answers of upstreams a worker keeps for their Max-Age; 0: none"],

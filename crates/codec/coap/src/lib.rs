@@ -21,6 +21,7 @@ mod link_format;
 mod message;
 mod notify;
 mod observers;
+mod observing;
 mod option;
 mod option_list;
 mod outbox;

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
+use crate::observing::Observed;
 use crate::transfer::Transfer;
 use crate::{Answer, Code, Failure, Message, OptionList, Token, Type, encode_empty};
 
@@ -43,25 +44,46 @@ enum State {
     Acknowledged { until: u64 },
 }
 
+/// What an outstanding message is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Its answer.
+    Answer,
+    /// To observe, under its own token.
+    Register,
+    /// The blocks of a notification behind its first, of that token.
+    Rest(Token),
+    /// To observe no longer.
+    Deregister,
+}
+
 #[derive(Debug)]
-struct Exchange {
-    id: u64,
+pub(crate) struct Exchange {
+    pub(crate) id: u64,
+    pub(crate) purpose: Purpose,
     state: State,
-    transfer: Transfer,
+    pub(crate) transfer: Transfer,
+}
+
+impl Exchange {
+    pub(crate) const fn new(id: u64, purpose: Purpose, transfer: Transfer) -> Self {
+        Exchange { id, purpose, state: State::Queued, transfer }
+    }
 }
 
 /// The requests to one endpoint.
 #[derive(Debug)]
 pub struct Requester {
-    config: RequesterConfig,
-    exchanges: HashMap<Token, Exchange, RandomState>,
+    pub(crate) config: RequesterConfig,
+    pub(crate) exchanges: HashMap<Token, Exchange, RandomState>,
+    pub(crate) observed: HashMap<Token, Observed, RandomState>,
     queue: VecDeque<Token>,
     in_flight: usize,
     next_id: u16,
     random: u64,
     recent: VecDeque<u16>,
     outbox: VecDeque<Vec<u8>>,
-    done: VecDeque<(u64, Result<Answer, Failure>)>,
+    pub(crate) done: VecDeque<(u64, Result<Answer, Failure>)>,
 }
 
 impl Requester {
@@ -69,6 +91,7 @@ impl Requester {
     pub fn new(config: RequesterConfig) -> Self {
         Requester {
             exchanges: HashMap::default(),
+            observed: HashMap::default(),
             queue: VecDeque::new(),
             in_flight: 0,
             next_id: (config.seed >> 16) as u16,
@@ -84,16 +107,17 @@ impl Requester {
     /// the message layer: Block1, Block2, Size1, Echo.
     pub fn request(&mut self, now_ms: u64, id: u64, (method, options, body): (Code, OptionList, Vec<u8>)) {
         let transfer = Transfer::new((method, options, body), self.config.max_body);
-        self.enqueue(now_ms, Exchange { id, state: State::Queued, transfer });
+        let token = self.new_token();
+        self.enqueue(now_ms, token, Exchange::new(id, Purpose::Answer, transfer));
     }
 
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer any more, or nothing will come.
     pub fn forget(&mut self, now_ms: u64, id: u64) {
-        let token = self.exchanges.iter().find(|(_, exchange)| exchange.id == id).map(|(token, _)| *token);
-        if let Some(token) = token {
-            self.take(token);
-            self.start_queued(now_ms);
-        }
+        let own = |(token, exchange): (&Token, &Exchange)| (exchange.id == id).then_some(*token);
+        let tokens: Vec<Token> = self.exchanges.iter().filter_map(own).collect();
+        tokens.into_iter().for_each(|token| drop(self.take(token)));
+        self.observed.retain(|_, observed| observed.id != id);
+        self.start_queued(now_ms);
     }
 
     /// The next datagram to be sent.
@@ -108,7 +132,7 @@ impl Requester {
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.exchanges.is_empty()
+        self.exchanges.is_empty() && self.observed.is_empty()
     }
 
     /// When [`Requester::handle_timeout`] is to be called, milliseconds.
@@ -141,7 +165,7 @@ impl Requester {
             }
         }
         for token in over {
-            self.finish(token, Err(Failure::Timeout));
+            self.give_up(token, Failure::Timeout);
         }
         self.start_queued(now_ms);
     }
@@ -153,7 +177,11 @@ impl Requester {
         match message.kind {
             Type::Reset => self.fail(message.message_id, Failure::Reset),
             Type::Acknowledgement if message.code == Code::EMPTY => self.acknowledged(now_ms, message.message_id),
-            Type::Acknowledgement | Type::NonConfirmable if is_response => self.answered(now_ms, &message),
+            Type::Acknowledgement if is_response => self.answered(now_ms, &message),
+            Type::NonConfirmable if is_response => match self.is_unwanted(&message) {
+                true => self.reply_empty(Type::Reset, message.message_id),
+                false => self.answered(now_ms, &message),
+            },
             Type::Confirmable if is_response => self.answered_separately(now_ms, &message),
             // RFC 7252 section 4.2: a ping, or what a client has no context for.
             Type::Confirmable => self.reply_empty(Type::Reset, message.message_id),
@@ -166,7 +194,7 @@ impl Requester {
         if self.recent.contains(&message.message_id) {
             return self.reply_empty(Type::Acknowledgement, message.message_id);
         }
-        if !self.exchanges.contains_key(&message.token) {
+        if self.is_unwanted(message) || !self.knows(message.token) {
             return self.reply_empty(Type::Reset, message.message_id);
         }
         self.reply_empty(Type::Acknowledgement, message.message_id);
@@ -175,6 +203,10 @@ impl Requester {
             self.recent.pop_front();
         }
         self.answered(now_ms, message);
+    }
+
+    fn knows(&self, token: Token) -> bool {
+        self.exchanges.contains_key(&token) || self.observed.contains_key(&token)
     }
 
     fn reply_empty(&mut self, kind: Type, message_id: u16) {
@@ -191,7 +223,7 @@ impl Requester {
 
     fn fail(&mut self, message_id: u16, failure: Failure) {
         if let Some(token) = self.find_sent(message_id) {
-            self.finish(token, Err(failure));
+            self.give_up(token, failure);
         }
     }
 
@@ -209,23 +241,40 @@ impl Requester {
         if message.kind == Type::Acknowledgement && self.find_sent(message.message_id) != Some(message.token) {
             return;
         }
-        let Some(mut exchange) = self.take(message.token) else { return };
+        let Some(mut exchange) = self.take(message.token) else { return self.notified(now_ms, message) };
+        if exchange.purpose == Purpose::Register && self.registered(now_ms, &exchange, message) {
+            return;
+        }
+        if exchange.purpose == Purpose::Deregister {
+            return;
+        }
         match exchange.transfer.handle(message) {
-            Some(result) => self.done.push_back((exchange.id, result)),
+            Some(result) => self.finish(exchange, result),
             None => {
                 exchange.state = State::Queued;
-                self.enqueue(now_ms, exchange);
+                let token = self.new_token();
+                self.begin_rest(&exchange, token);
+                self.enqueue(now_ms, token, exchange);
             }
         }
     }
 
-    fn finish(&mut self, token: Token, result: Result<Answer, Failure>) {
+    fn give_up(&mut self, token: Token, failure: Failure) {
         if let Some(exchange) = self.take(token) {
-            self.done.push_back((exchange.id, result));
+            self.observed.remove(&token);
+            self.finish(exchange, Err(failure));
         }
     }
 
-    fn take(&mut self, token: Token) -> Option<Exchange> {
+    fn finish(&mut self, exchange: Exchange, result: Result<Answer, Failure>) {
+        match exchange.purpose {
+            Purpose::Answer | Purpose::Register => self.done.push_back((exchange.id, result)),
+            Purpose::Rest(of) => self.whole(exchange.id, of, result),
+            Purpose::Deregister => {}
+        }
+    }
+
+    pub(crate) fn take(&mut self, token: Token) -> Option<Exchange> {
         let exchange = self.exchanges.remove(&token)?;
         match exchange.state {
             State::Sent { .. } => self.in_flight -= 1,
@@ -236,14 +285,17 @@ impl Requester {
     }
 
     /// Each message has a token of its own that nobody can guess.
-    fn enqueue(&mut self, now_ms: u64, exchange: Exchange) {
-        let token = loop {
+    pub(crate) fn new_token(&mut self) -> Token {
+        loop {
             let bytes = self.random().to_be_bytes();
             match Token::new(&bytes) {
-                Some(token) if !self.exchanges.contains_key(&token) => break token,
+                Some(token) if !self.knows(token) => return token,
                 _ => {}
             }
-        };
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, now_ms: u64, token: Token, exchange: Exchange) {
         self.exchanges.insert(token, exchange);
         self.queue.push_back(token);
         self.start_queued(now_ms);

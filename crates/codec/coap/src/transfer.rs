@@ -1,6 +1,7 @@
 //! One request as a client makes it: the blocks of its body, then those of its answer
 //! (RFC 7959), and the one more try that an Echo takes (RFC 9175 section 2.3).
 
+use crate::observing::Asked;
 use crate::{Block, Code, Head, Message, OptionList, OptionNumber, Token, Type, encode};
 
 /// Block of a request's body: 1,024 bytes, unless the endpoint wants smaller ones.
@@ -17,6 +18,16 @@ pub struct Answer {
     pub options: OptionList,
     /// Its whole body.
     pub body: Vec<u8>,
+    /// Whether it came in a confirmable message of its own.
+    pub confirmable: bool,
+}
+
+impl Answer {
+    /// Whether more will come by itself: it is the state of what is observed (RFC 7641
+    /// section 3.1).
+    pub fn observes(&self) -> bool {
+        self.code.class() == 2 && self.options.contains(OptionNumber::OBSERVE)
+    }
 }
 
 /// Why there is no answer.
@@ -47,6 +58,8 @@ pub(crate) struct Transfer {
     etag: Option<Vec<u8>>,
     echo: Option<Vec<u8>>,
     restarts: u8,
+    /// What its first message says about observing: 0 or 1 (RFC 7641 section 2).
+    pub(crate) observe: Option<u32>,
 }
 
 impl Transfer {
@@ -63,7 +76,13 @@ impl Transfer {
             etag: None,
             echo: None,
             restarts: 0,
+            observe: None,
         }
+    }
+
+    /// What it began with.
+    pub(crate) fn request(&self) -> Asked {
+        (self.method, self.options.clone(), self.body.clone())
     }
 
     fn block_size(&self) -> usize {
@@ -96,6 +115,9 @@ impl Transfer {
             // What the first block was validated by is no question of the later ones: they
             // name the same representation (RFC 7959 section 2.4), of which 2.03 has no block.
             self.options.remove(OptionNumber::ETAG);
+        }
+        if let Some(observe) = self.observe.filter(|_| self.wanted.is_none()) {
+            added.push_uint(OptionNumber::OBSERVE, observe);
         }
         if let Some(echo) = &self.echo {
             added.push(OptionNumber::ECHO, echo);
@@ -186,10 +208,17 @@ impl Transfer {
             return Some(Err(Failure::TooLarge));
         }
         let mut options = OptionList::new();
-        let of_layer = [OptionNumber::BLOCK1, OptionNumber::BLOCK2, OptionNumber::SIZE1, OptionNumber::SIZE2];
+        let of_layer = [
+            OptionNumber::BLOCK1,
+            OptionNumber::BLOCK2,
+            OptionNumber::SIZE1,
+            OptionNumber::SIZE2,
+            OptionNumber::OBSERVE,
+        ];
         for option in message.options().filter(|option| !of_layer.contains(&option.number)) {
             options.push(option.number, option.value);
         }
-        Some(Ok(Answer { code: message.code, options, body }))
+        let confirmable = message.kind == Type::Confirmable;
+        Some(Ok(Answer { code: message.code, options, body, confirmable }))
     }
 }

@@ -1,5 +1,6 @@
 //! Answers: code, options and payload go to the message layer, and are counted.
 
+use super::kept::Whole;
 use super::server::Server;
 use super::streams::protocol_of;
 use super::view::{accepted, format_of};
@@ -39,13 +40,25 @@ impl Server {
 
     /// A code with a body and its media type.
     pub(super) fn answer_coded(&mut self, ticket: &Ticket, (code, content_type): (Code, Option<&[u8]>), body: &[u8]) {
+        self.put_typed(code, content_type);
+        self.answer(ticket, code, body);
+    }
+
+    /// What an answer of somebody else's says about itself.
+    pub(super) fn put_whole_options(&mut self, code: Code, answer: &Whole) {
+        if let Some(seconds) = answer.max_age {
+            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+        self.put_typed(code, answer.content_type.as_deref());
+    }
+
+    fn put_typed(&mut self, code: Code, content_type: Option<&[u8]>) {
         self.put_content_type(content_type.and_then(|value| std::str::from_utf8(value).ok()));
         if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS)
             && !self.options.contains(OptionNumber::MAX_AGE)
         {
             self.options.push_uint(OptionNumber::MAX_AGE, TRY_AGAIN_S);
         }
-        self.answer(ticket, code, body);
     }
 
     /// The last value of a topic.

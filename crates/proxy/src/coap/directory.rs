@@ -216,8 +216,7 @@ impl Server {
         let Some(ticket) = self.unless_kept(ticket, call) else { return };
         let document = self.document(&Looking { resource, criteria });
         let content_type = Some(b"application/link-format"[..].into());
-        let answer =
-            Whole { status: 200, code: Some(Code::CONTENT), content_type, max_age: None, body: document.into_bytes() };
+        let answer = Whole { code: Some(Code::CONTENT), content_type, body: document.into_bytes(), ..Whole::default() };
         self.answer_and_keep(&ticket, answer);
     }
 

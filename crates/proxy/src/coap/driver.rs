@@ -69,6 +69,7 @@ impl Drop for Driver {
         let Server { worker, observations, .. } = &self.server;
         worker.coap.release(self.number);
         worker.observed.borrow_mut().retain(|(place, _)| !observations.owns(*place));
+        worker.relays.forget(|place| observations.owns(place));
     }
 }
 

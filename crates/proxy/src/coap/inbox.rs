@@ -2,6 +2,7 @@
 //! time, and that it is to leave.
 
 use super::dispatch::Parked;
+use super::relays::Joined;
 use super::resource::Reading;
 use super::waiting::WaitingId;
 use crate::decide::Ruling;
@@ -23,6 +24,8 @@ pub(super) enum Finished {
     Published(Published, Code),
     /// An upstream.
     Fetched(Result<Fetched, Flag>),
+    /// A resource of an upstream that is to be observed.
+    Joined(Result<Joined, Flag>),
     /// A handler in TypeScript.
     Handled(Result<HandlerReply, HandlerFailure>),
     /// Whether policies let a topic be read.

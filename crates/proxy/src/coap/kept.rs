@@ -2,12 +2,12 @@
 //! a moment, so that its later requests do not ask an upstream or handler again. What
 //! was done once by POST must not be done once per block.
 
-use super::view::CoapView;
+use super::view::{CoapView, type_of};
 use foldhash::fast::RandomState;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::rc::Rc;
-use tidegate_coap::{Code, Exchange, OptionNumber};
+use tidegate_coap::{Answer, Code, Exchange, OptionNumber};
 
 /// Answers of one socket, and their bytes; the oldest go first.
 const ANSWERS_MAX: usize = 64;
@@ -25,14 +25,37 @@ pub(super) struct Continuation {
 }
 
 /// An answer as it came.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Whole {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whole {
     pub(super) status: u16,
     /// The code as a CoAP upstream said it.
     pub(super) code: Option<Code>,
     pub(super) content_type: Option<Box<[u8]>>,
     pub(super) max_age: Option<u32>,
     pub(super) body: Vec<u8>,
+    /// A notification that its server wanted to be acknowledged.
+    pub(super) confirmable: bool,
+}
+
+impl Whole {
+    /// The code of the answer to a request.
+    pub(super) fn code(&self, method: Code) -> Code {
+        self.code.unwrap_or(Code::from_status(self.status, method))
+    }
+}
+
+impl From<Answer> for Whole {
+    fn from(answer: Answer) -> Whole {
+        let format = answer.options.uint(OptionNumber::CONTENT_FORMAT).and_then(|format| u16::try_from(format).ok());
+        Whole {
+            status: 0,
+            code: Some(answer.code),
+            content_type: format.map(|format| type_of(format).as_bytes().into()),
+            max_age: answer.options.uint(OptionNumber::MAX_AGE),
+            confirmable: answer.confirmable,
+            body: answer.body,
+        }
+    }
 }
 
 struct Kept {

@@ -14,6 +14,8 @@ mod ledger;
 mod observations;
 mod observe;
 mod protected;
+mod relay;
+mod relays;
 mod resource;
 mod secure;
 mod server;
@@ -29,6 +31,7 @@ pub(crate) use directory::{Registrations, TOPIC as DIRECTORY_TOPIC, changes as d
 pub(crate) use discovery::visible_paths;
 pub(crate) use driver::serve;
 pub(crate) use ledger::FileLedger;
+pub(crate) use relays::Relays;
 pub(crate) use secure::Strays;
 pub(crate) use sockets::Sockets;
 pub(crate) use view::{format_of, type_of};

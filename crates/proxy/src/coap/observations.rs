@@ -2,9 +2,12 @@
 //! tied together.
 
 use super::directory::Looking;
+use super::kept::Continuation;
+use super::relay::Relay;
 use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Granted, SubscriberId};
 use tidegate_coap::ObserverId;
@@ -15,10 +18,15 @@ const COLLECTED_MAX: usize = 1_024;
 /// Bits of an observation's place; above them stands the socket.
 const PLACE_BITS: u32 = 24;
 
+/// Where an observation stands: its socket and its slot there.
+pub(crate) type Place = u32;
+
 /// One observation.
 pub(super) struct Observation {
     pub(super) id: ObserverId,
-    pub(super) subscriber: SubscriberId,
+    /// Of the broker; `None`: a resource of an upstream is observed.
+    pub(super) subscriber: Option<SubscriberId>,
+    pub(super) relaying: Option<Relaying>,
     /// It is about more than one topic: each notification says about which, and none
     /// takes the place of another.
     pub(super) is_wildcard: bool,
@@ -26,6 +34,14 @@ pub(super) struct Observation {
     pub(super) looking: Option<Box<(Looking, u64)>>,
     /// Until its request is answered.
     pub(super) pending: Option<Pending>,
+}
+
+/// Where the states of an upstream's resource come from.
+pub(super) struct Relaying {
+    pub(super) relay: Rc<Relay>,
+    pub(super) place: Place,
+    /// Where the blocks behind the first of a state are found.
+    pub(super) continuation: Option<Continuation>,
 }
 
 /// What comes before the answer.
@@ -65,7 +81,7 @@ impl Observations {
 
     /// Enters an observation: its place, as outlets name it. The bound is the message
     /// layer's. `None`: there are as many as places can tell apart.
-    pub(super) fn insert(&mut self, observation: Observation) -> Option<u32> {
+    pub(super) fn insert(&mut self, observation: Observation) -> Option<Place> {
         let place = self.table.vacant_key() as u32;
         if place >> PLACE_BITS != 0 {
             return None;
@@ -76,11 +92,11 @@ impl Observations {
     }
 
     /// Whether a place belongs to this socket.
-    pub(super) fn owns(&self, place: u32) -> bool {
+    pub(super) fn owns(&self, place: Place) -> bool {
         place >> PLACE_BITS == self.socket
     }
 
-    pub(super) fn get(&mut self, place: u32) -> Option<&mut Observation> {
+    pub(super) fn get(&mut self, place: Place) -> Option<&mut Observation> {
         self.table.get_mut((place & ((1 << PLACE_BITS) - 1)) as usize)
     }
 

@@ -7,7 +7,7 @@
 use super::directory::{Looking, TOPIC as DIRECTORY_TOPIC};
 use super::dispatch::Call;
 use super::inbox::Finished;
-use super::observations::{Observation, Pending};
+use super::observations::{Observation, Pending, Relaying};
 use super::server::Server;
 use super::topic::put_location;
 use super::waiting::Ticket;
@@ -96,7 +96,9 @@ impl Server {
         let hub = &self.worker.hub;
         let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, access);
         let is_wildcard = has_wildcard(filter);
-        let observation = Observation { id, subscriber, is_wildcard, looking: None, pending: Some(Pending::default()) };
+        let pending = Some(Pending::default());
+        let observation =
+            Observation { id, subscriber: Some(subscriber), relaying: None, is_wildcard, looking: None, pending };
         let Some(place) = self.observations.insert(observation) else {
             self.unsubscribe(subscriber);
             return Err(Outcome::QuotaExceeded);
@@ -120,7 +122,7 @@ impl Server {
         };
         let (subscriber, is_wildcard) = (observation.subscriber, observation.is_wildcard);
         let granted = observation.pending.as_mut().and_then(|pending| pending.granted.take());
-        if let Some(granted) = granted {
+        if let (Some(subscriber), Some(granted)) = (subscriber, granted) {
             let now = self.now_ms;
             self.worker.with_broker(|broker, sink| broker.replay(now, subscriber, &granted, sink));
         }
@@ -146,6 +148,7 @@ impl Server {
     /// Tells observers what the broker had for them, and forgets those who left.
     pub(super) fn take_observed(&mut self) {
         self.deliver_observed();
+        self.deliver_relayed();
         // Behind the deliveries: nothing under way names a place that becomes free.
         while let Some(gone) = self.endpoint.poll_gone() {
             self.forget_observation(gone.observer);
@@ -208,8 +211,12 @@ impl Server {
     }
 
     fn forget_observation(&mut self, id: ObserverId) {
-        if let Some(observation) = self.observations.remove(id) {
-            self.unsubscribe(observation.subscriber);
+        let Some(observation) = self.observations.remove(id) else { return };
+        if let Some(subscriber) = observation.subscriber {
+            self.unsubscribe(subscriber);
+        }
+        if let Some(Relaying { relay, place, .. }) = observation.relaying {
+            relay.leave(place);
         }
     }
 

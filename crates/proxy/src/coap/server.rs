@@ -215,6 +215,7 @@ impl Server {
             Finished::Ruled(parked, ruling) => self.resume(ticket, *parked, ruling),
             Finished::Published(published, code) => self.answer_published(&ticket, published, code),
             Finished::Fetched(result) => self.answer_fetched(&ticket, result),
+            Finished::Joined(result) => self.answer_joined(&ticket, result),
             Finished::Handled(result) => self.answer_handled(&ticket, result),
             Finished::Readable(reading, asked) => self.asked_to_read(ticket, &reading, asked),
             Finished::Asked(asked, links) => self.registered_simply(&ticket, *asked, links),

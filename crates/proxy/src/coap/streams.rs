@@ -158,6 +158,7 @@ impl Drop for Streams {
         let server = self.server.get_mut();
         server.worker.coap.release(self.number);
         server.worker.observed.borrow_mut().retain(|(place, _)| !server.observations.owns(*place));
+        server.worker.relays.forget(|place| server.observations.owns(place));
     }
 }
 

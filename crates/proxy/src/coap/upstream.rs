@@ -12,7 +12,7 @@ use crate::http::{Fetch, Fetched, Flag, choose, fetch};
 use crate::outbound::Wire;
 use crate::outbound::coap::{ASKED_BY_COAP, CODE_FIELD, NO_HOP_LIMIT};
 use std::rc::Rc;
-use tidegate_coap::{Code, Message, OptionNumber, OptionRef};
+use tidegate_coap::{Code, Message, Observe, ObserverId, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 
@@ -45,6 +45,9 @@ impl Server {
             timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
             raw: Vec::new(),
         };
+        if ticket.exchange.observe == Observe::Register && wire == Wire::Coap {
+            return self.observe_upstream(ticket, upstream, request);
+        }
         let worker = Rc::clone(&self.worker);
         self.wait(ticket, async move { Finished::Fetched(fetch(&worker, &plan, upstream, &request).await) });
     }
@@ -57,7 +60,7 @@ impl Server {
             return Some(ticket);
         }
         match self.kept.find(self.now_ms, continuation) {
-            Some(answer) => self.answer_whole(&ticket, &answer),
+            Some(answer) => self.answer_whole(&ticket, &answer, None),
             None if matches!(ticket.exchange.method, Code::GET | Code::FETCH) => return Some(ticket),
             // RFC 7959 section 2.9.2: what the first block came from is gone.
             None => self.answer(&ticket, Code::REQUEST_ENTITY_INCOMPLETE, b"the answer is not kept any more"),
@@ -71,26 +74,18 @@ impl Server {
         if let Some(continuation) = ticket.continuation {
             self.kept.keep(self.now_ms, continuation, &answer);
         }
-        self.answer_whole(ticket, &answer);
+        self.answer_whole(ticket, &answer, None);
     }
 
-    fn answer_whole(&mut self, ticket: &Ticket, answer: &Whole) {
-        if let Some(seconds) = answer.max_age {
-            self.options.push_uint(OptionNumber::MAX_AGE, seconds);
-        }
-        let code = answer.code.unwrap_or(Code::from_status(answer.status, ticket.exchange.method));
-        self.answer_coded(ticket, (code, answer.content_type.as_deref()), &answer.body);
+    pub(super) fn answer_whole(&mut self, ticket: &Ticket, answer: &Whole, observer: Option<ObserverId>) {
+        let code = answer.code(ticket.exchange.method);
+        self.put_whole_options(code, answer);
+        self.answer_observer(ticket, (code, observer), &answer.body);
     }
 
     pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
         match result {
-            Ok(fetched) => {
-                let (content_type, max_age) = (fetched.field("content-type").map(Box::from), max_age(&fetched));
-                let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-                let status = fetched.status;
-                let answer = Whole { status, code: code.map(Code), content_type, max_age, body: fetched.body };
-                self.answer_and_keep(ticket, answer);
-            }
+            Ok(fetched) => self.answer_and_keep(ticket, Whole::of(fetched)),
             Err(flag) => self.fail(ticket, (flag, 0)),
         }
     }
@@ -129,11 +124,26 @@ impl Server {
             Ok(reply) => {
                 let typed = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
                 let content_type = typed.map(|(_, value)| value.as_bytes().into());
-                let answer = Whole { status: reply.status, code: None, content_type, max_age: None, body: reply.body };
+                let answer = Whole { status: reply.status, content_type, body: reply.body, ..Whole::default() };
                 self.answer_and_keep(ticket, answer);
             }
             Err(HandlerFailure::Unavailable) => self.fail(ticket, (Flag::NoDecision, 1_000)),
             Err(HandlerFailure::TimedOut) => self.fail(ticket, (Flag::Timeout, 0)),
+        }
+    }
+}
+
+impl Whole {
+    /// An answer of HTTP, or of what stands behind it.
+    pub(super) fn of(fetched: Fetched) -> Whole {
+        let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        Whole {
+            status: fetched.status,
+            code: code.map(Code),
+            content_type: fetched.field("content-type").map(Box::from),
+            max_age: max_age(&fetched),
+            body: fetched.body,
+            confirmable: false,
         }
     }
 }

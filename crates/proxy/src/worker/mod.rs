@@ -17,7 +17,7 @@ pub(crate) use thread::{Started, spawn};
 
 use crate::access::{AccessBuffer, Ending, Seen, Span, tell_request};
 use crate::auth::Verified;
-use crate::coap::Sockets;
+use crate::coap::{Relays, Sockets};
 use crate::decide::DecisionTable;
 use crate::gateway::Shared;
 use crate::http::Request;
@@ -107,6 +107,8 @@ pub(crate) struct Worker {
     pub(crate) coap: Sockets,
     /// Endpoints that are asked by CoAP.
     pub(crate) coap_clients: CoapClients,
+    /// What is observed there for clients.
+    pub(crate) relays: Relays,
     edits: RefCell<Vec<Edits>>,
     events: RefCell<Option<EventRing>>,
     random: Cell<u64>,

@@ -3,7 +3,7 @@
 use super::{Bounds, Buffers, Connections, Control, Goodbye, Level, Listening, Overload, Worker, WorkerPlan};
 use crate::access::AccessBuffer;
 use crate::auth::Verified;
-use crate::coap::Sockets;
+use crate::coap::{Relays, Sockets};
 use crate::decide::{self, DecisionTable};
 use crate::gateway::Shared;
 use crate::inspect_mqtt::{self, ClientRow};
@@ -94,6 +94,7 @@ async fn run(started: Started) {
         observed: RefCell::default(),
         coap: Sockets::default(),
         coap_clients: CoapClients::default(),
+        relays: Relays::default(),
         edits: RefCell::default(),
         random: Cell::new(fastrand::u64(1..)),
         until_sample: Cell::new(0),

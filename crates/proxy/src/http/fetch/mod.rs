@@ -22,7 +22,7 @@ use tokio::io::AsyncWriteExt;
 const CONNECT_TRIES: usize = 3;
 
 /// A request; whoever makes it answers for the bytes: no CR or LF but those of `fields`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fetch {
     pub(crate) method: &'static str,
     /// Path and query.

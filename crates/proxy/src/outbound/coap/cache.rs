@@ -70,8 +70,11 @@ impl Cache {
 
     pub(super) fn find(&self, now_ms: u64, key: Key) -> Option<Cached> {
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        let answer = Rc::clone(&entry.answer);
-        Some(if now_ms < entry.fresh_until { Cached::Fresh(answer) } else { Cached::Stale(answer) })
+        Some(match entry.fresh_until.checked_sub(now_ms) {
+            // RFC 7252 section 5.6.1: its time here counts.
+            Some(left @ 1..) => Cached::Fresh(renewed(&entry.answer, u32::try_from(left / 1_000).ok())),
+            _ => Cached::Stale(Rc::clone(&entry.answer)),
+        })
     }
 
     /// Keeps an answer where it may be; 2.03 makes the stale one fresh again, which is
@@ -111,7 +114,7 @@ impl Cache {
 
 /// The answer that is still valid, fresh for as long as is said now.
 fn renewed(stale: &Answer, max_age: Option<u32>) -> Rc<Answer> {
-    let mut answer = Answer { code: stale.code, options: tidegate_coap::OptionList::new(), body: stale.body.clone() };
+    let mut answer = Answer { options: tidegate_coap::OptionList::new(), ..stale.clone() };
     for (number, value) in stale.options.iter().filter(|(number, _)| *number != OptionNumber::MAX_AGE) {
         answer.options.push(number, value);
     }
@@ -134,7 +137,7 @@ mod tests {
         if let Some(etag) = etag {
             options.push(OptionNumber::ETAG, etag);
         }
-        Answer { code, options, body: vec![0; 10] }
+        Answer { code, options, body: vec![0; 10], confirmable: false }
     }
 
     fn cache() -> Cache {
@@ -145,6 +148,8 @@ mod tests {
     fn an_answer_is_fresh_for_its_max_age_and_then_renewed_by_its_tag() {
         let mut cache = cache();
         cache.keep(0, Some(1), (answer(Code::CONTENT, Some(10), Some(b"t")), None));
+        let Some(Cached::Fresh(fresh)) = cache.find(6_001, 1) else { unreachable!("it is fresh") };
+        assert_eq!(fresh.options.uint(OptionNumber::MAX_AGE), Some(3), "its age counts");
         assert!(matches!(cache.find(9_999, 1), Some(Cached::Fresh(_))));
         let stale = match cache.find(10_000, 1) {
             Some(Cached::Stale(stale)) => Some(stale),

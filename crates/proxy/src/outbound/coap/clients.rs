@@ -2,6 +2,7 @@
 //! now, with the message layer's state, and the answers that are kept.
 
 use super::cache::{Cache, Cached, Key};
+use super::observing::{Begun, States};
 use super::to_coap::Outgoing;
 use crate::worker::Worker;
 use foldhash::fast::RandomState;
@@ -26,17 +27,49 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct CoapClients {
     clients: RefCell<HashMap<SocketAddr, Rc<Client>, RandomState>>,
     cache: RefCell<Cache>,
+    pub(super) begun: Begun,
 }
 
-/// Who waits for an answer.
-type Asker = oneshot::Sender<Result<Answer, Failure>>;
+/// Who waits for answers.
+pub(super) enum Asker {
+    Once(oneshot::Sender<Result<Answer, Failure>>),
+    /// For as long as it is observed.
+    Observer(Rc<States>),
+}
 
-struct Client {
-    requester: RefCell<Requester>,
-    waiting: RefCell<HashMap<u64, Asker, RandomState>>,
+impl Asker {
+    /// Who waits for more gets itself back.
+    fn tell(self, result: Result<Answer, Failure>) -> Option<Asker> {
+        match self {
+            Asker::Once(sender) => {
+                let _ = sender.send(result);
+                None
+            }
+            Asker::Observer(states) => {
+                let goes_on = result.as_ref().is_ok_and(Answer::observes);
+                states.put(result);
+                goes_on.then_some(Asker::Observer(states))
+            }
+        }
+    }
+}
+
+pub(super) struct Client {
+    pub(super) requester: RefCell<Requester>,
+    pub(super) waiting: RefCell<HashMap<u64, Asker, RandomState>>,
     next: RefCell<u64>,
     /// There is something to be sent.
-    wake: Notify,
+    pub(super) wake: Notify,
+}
+
+impl Client {
+    /// Enters who waits, under a new id.
+    pub(super) fn enter(&self, asker: Asker) -> u64 {
+        let mut next = self.next.borrow_mut();
+        *next += 1;
+        self.waiting.borrow_mut().insert(*next, asker);
+        *next
+    }
 }
 
 /// Tells the message layer where nobody waits for an answer any more.
@@ -60,12 +93,7 @@ impl CoapClients {
     pub(crate) async fn ask(worker: &Rc<Worker>, to: SocketAddr, request: Outgoing) -> Result<Answer, Failure> {
         let client = CoapClients::client(worker, to).map_err(|_| Failure::Reset)?;
         let (sender, answer) = oneshot::channel();
-        let id = {
-            let mut next = client.next.borrow_mut();
-            *next += 1;
-            *next
-        };
-        client.waiting.borrow_mut().insert(id, sender);
+        let id = client.enter(Asker::Once(sender));
         let request = (request.method, request.options, request.body);
         client.requester.borrow_mut().request(worker.clock.millis(), id, request);
         client.wake.notify_one();
@@ -73,7 +101,7 @@ impl CoapClients {
         answer.await.unwrap_or(Err(Failure::Reset))
     }
 
-    fn client(worker: &Rc<Worker>, to: SocketAddr) -> io::Result<Rc<Client>> {
+    pub(super) fn client(worker: &Rc<Worker>, to: SocketAddr) -> io::Result<Rc<Client>> {
         if let Some(client) = worker.coap_clients.clients.borrow().get(&to) {
             return Ok(Rc::clone(client));
         }
@@ -149,7 +177,8 @@ async fn drive(worker: &Worker, client: &Client, socket: &UdpSocket) {
             () = client.wake.notified() => {}
             () = tokio::time::sleep_until(Instant::now() + wait) => match due {
                 Some(_) => client.requester.borrow_mut().handle_timeout(worker.clock.millis()),
-                None => return,
+                None if client.requester.borrow().is_idle() => return,
+                None => {}
             },
         }
     }
@@ -165,16 +194,17 @@ fn is_refused(error: io::Error) -> bool {
 
 fn fail_all(client: &Client) {
     let waiting = std::mem::take(&mut *client.waiting.borrow_mut());
-    for (id, sender) in waiting {
+    for (id, asker) in waiting {
         client.requester.borrow_mut().forget(0, id);
-        let _ = sender.send(Err(Failure::Reset));
+        asker.tell(Err(Failure::Reset));
     }
 }
 
 fn finish(client: &Client) {
     while let Some((id, result)) = { client.requester.borrow_mut().poll_done() } {
-        if let Some(sender) = client.waiting.borrow_mut().remove(&id) {
-            let _ = sender.send(result);
+        let asker = client.waiting.borrow_mut().remove(&id);
+        if let Some(asker) = asker.and_then(|asker| asker.tell(result)) {
+            client.waiting.borrow_mut().insert(id, asker);
         }
     }
 }

@@ -4,11 +4,13 @@
 
 mod cache;
 mod clients;
+mod observing;
 mod to_coap;
 mod to_http;
 
 pub(crate) use clients::CoapClients;
-pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT, links_of};
+pub(crate) use observing::{Observation, key_of};
+pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT, OBSERVE_FIELD, links_of};
 pub(crate) use to_http::CODE_FIELD;
 
 use crate::worker::Worker;
@@ -53,6 +55,11 @@ async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut
     let mut sent = request.clone();
     let (fresh, stale) = worker.coap_clients.cached(now, key);
     let answer = match fresh {
+        // RFC 7641 section 5: an answer that is kept does not make an observer.
+        _ if request.observe.is_some() => {
+            let observed = observing::observe(worker, (key, address), &request).await;
+            observed.map(Rc::new)
+        }
         Some(answer) => Ok(answer),
         None => {
             to_coap::validate(&mut sent, stale.as_deref());

@@ -7,6 +7,8 @@ use tidegate_http::RequestHead;
 /// Set by our own server of CoAP, which no client of HTTP can: its value is the hops that
 /// are left, or that the request names none. The answer then says its code as it came.
 pub(crate) const ASKED_BY_COAP: &str = "X-Tidegate-Coap";
+/// Set by the same: the answer is to be followed by others, which are found under that number.
+pub(crate) const OBSERVE_FIELD: &str = "X-Tidegate-Coap-Observe";
 /// A request without Hop-Limit.
 pub(crate) const NO_HOP_LIMIT: &str = "-";
 
@@ -28,6 +30,8 @@ pub(crate) struct Outgoing {
     /// Only the head of the answer is wanted.
     pub(super) is_head: bool,
     pub(super) is_asked_by_coap: bool,
+    /// Where to leave what is observed.
+    pub(super) observe: Option<u64>,
 }
 
 /// Asks an endpoint for its links (RFC 6690).
@@ -35,7 +39,7 @@ pub(crate) fn links_of() -> Outgoing {
     let mut options = OptionList::new();
     options.push(OptionNumber::URI_PATH, b".well-known").push(OptionNumber::URI_PATH, b"core");
     options.push_uint(OptionNumber::ACCEPT, 40);
-    Outgoing { method: Code::GET, options, body: Vec::new(), is_head: false, is_asked_by_coap: false }
+    Outgoing { method: Code::GET, options, body: Vec::new(), is_head: false, is_asked_by_coap: false, observe: None }
 }
 
 /// Translates; an error is the answer that says why it cannot be.
@@ -67,7 +71,9 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
     if let Some(hops) = asked.and_then(|hops| hops.parse::<u8>().ok()) {
         options.push_uint(OptionNumber::HOP_LIMIT, u32::from(hops));
     }
-    Ok(Outgoing { method, options, body, is_head: head.method == "HEAD", is_asked_by_coap: asked.is_some() })
+    let observe = text(OBSERVE_FIELD).and_then(|number| number.parse().ok());
+    let is_head = head.method == "HEAD";
+    Ok(Outgoing { method, options, body, is_head, is_asked_by_coap: asked.is_some(), observe })
 }
 
 /// Asks whether what is kept is still valid.

@@ -55,7 +55,7 @@ const fn status(code: Code, has_body: bool) -> u16 {
 
 /// The whole answer.
 pub(super) fn answer(request: &Outgoing, answer: &Answer) -> Vec<u8> {
-    let Answer { code, options, body } = answer;
+    let Answer { code, options, body, .. } = answer;
     let status = status(*code, !body.is_empty());
     let is_bare = request.is_head || matches!(status, 204 | 304);
     let mut out = Vec::with_capacity(256 + body.len());
@@ -146,8 +146,9 @@ mod tests {
             body: Vec::new(),
             is_head,
             is_asked_by_coap: false,
+            observe: None,
         };
-        let whole = Answer { code, options: list, body: body.to_vec() };
+        let whole = Answer { code, options: list, body: body.to_vec(), confirmable: false };
         String::from_utf8(answer(&request, &whole)).expect("text")
     }
 
