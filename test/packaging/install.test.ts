@@ -83,7 +83,8 @@ test("the package is what its manifest says, for every way to resolve it", async
   t.deepEqual(messages, [])
   const attw = join(root, "node_modules/@arethetypeswrong/cli/dist/index.js")
   // Ends with 1 for any problem that is one for ESM packages.
-  await t.notThrowsAsync(execute(process.execPath, [attw, tarballs[0] ?? "", "--profile", "esm-only"]))
+  const options = ["--profile", "esm-only", "--exclude-entrypoints", "./registry.proto"]
+  await t.notThrowsAsync(execute(process.execPath, [attw, tarballs[0] ?? "", ...options]))
 })
 
 test("nothing runs at installation, and every platform's addon is wanted in one exact version", (t) => {
