@@ -1,6 +1,7 @@
 /** `/v1/services`: register, heartbeat, change, leave, discover, watch. */
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "typebox"
+import type { ServiceSnapshot } from "../model/service.ts"
 import { EVENTS, INSTANCE, items, NOTHING, SERVICE } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 import { Address, countServices, Heartbeat, Patch, Registration, Service } from "./registration.ts"
@@ -13,6 +14,15 @@ const Filter = Type.Object({
 })
 
 const tags = ["services"]
+
+/** The JSON of a snapshot, made once for all its watchers. */
+const texts = new WeakMap<ServiceSnapshot, string>()
+
+function textOf(snapshot: ServiceSnapshot): string {
+  const text = texts.get(snapshot) ?? JSON.stringify(snapshot)
+  texts.set(snapshot, text)
+  return text
+}
 
 export function addServices(app: FastifyInstance, { gateway }: AdminContext): void {
   const at = "/v1/services/:service/instances/:id"
@@ -103,9 +113,7 @@ export function addServices(app: FastifyInstance, { gateway }: AdminContext): vo
       const { service } = request.params
       openEventStream(request, reply, (stream) => {
         stream.send("snapshot", gateway.registry.snapshot(service))
-        return gateway.registry.watch((changed) => {
-          if (changed === service) stream.send("change", gateway.registry.snapshot(service))
-        })
+        return gateway.registry.follow(service, (snapshot) => stream.sendNewest("change", textOf(snapshot)))
       })
     },
   )

@@ -7,7 +7,7 @@ import type { LoadedConfig, NormalizedConfig, NormalizedUpstream } from "../conf
 import { HealthBoard, type HealthStatus } from "../health/index.ts"
 import type { Endpoint } from "../model/service.ts"
 import type { EndpointWeight } from "../native/index.ts"
-import { inSubset, type ServiceRegistry } from "../registry/index.ts"
+import { inSubset, Paced, type ServiceRegistry } from "../registry/index.ts"
 import type { EndpointSource } from "./applier.ts"
 import { Warmth } from "./warmth.ts"
 
@@ -21,13 +21,19 @@ export class Endpoints implements EndpointSource {
   #config: NormalizedConfig | null = null
   readonly #warmth: Warmth
   #shape = new Map<string, string>()
+  /** Services that changed since they were looked at. */
+  readonly #moved = new Set<string>()
+  readonly #look = new Paced(() => this.#lookAtMoved())
 
   constructor(registry: ServiceRegistry, changed: (change: EndpointChange) => void) {
     this.#registry = registry
     this.#changed = changed
     this.#warmth = new Warmth(() => changed("weights"))
     this.#board = new HealthBoard((upstream, endpoint, status) => this.#judged(upstream, endpoint, status))
-    registry.watch((service) => this.#registered(service))
+    registry.watch((service) => {
+      this.#moved.add(service)
+      this.#look.call()
+    })
   }
 
   /** Takes over a configuration that is about to be applied. */
@@ -65,7 +71,7 @@ export class Endpoints implements EndpointSource {
   status(upstream: NormalizedUpstream, id: string): HealthStatus {
     if (upstream.health !== null) return this.#board.status(upstream.name, id)
     if (upstream.service === null) return "unknown"
-    const status = this.#registry.instances(upstream.service).find((instance) => instance.id === id)?.status
+    const status = this.#registry.instance(upstream.service, id)?.status
     return status === "healthy" || status === "unhealthy" ? status : "unknown"
   }
 
@@ -76,9 +82,9 @@ export class Endpoints implements EndpointSource {
     return known.flatMap(({ name, endpoints }) => {
       const upstream = this.#config?.upstreams.find((other) => other.name === name)
       if (upstream === undefined) return []
-      const present = this.endpoints(upstream)
+      const present = new Map(this.endpoints(upstream).map((endpoint) => [endpoint.id, endpoint]))
       return endpoints.flatMap(({ id }) => {
-        const endpoint = present.find((other) => other.id === id.replace(/#\d+$/, ""))
+        const endpoint = present.get(id.replace(/#\d+$/, ""))
         if (endpoint === undefined) return []
         const health = endpoint.weight === 0 ? 0 : this.health(upstream, endpoint)
         return [{ upstream: name, endpoint: id, health, draining: endpoint.draining }]
@@ -87,6 +93,7 @@ export class Endpoints implements EndpointSource {
   }
 
   close(): void {
+    this.#look.close()
     this.#warmth.close()
     this.#board.close()
   }
@@ -99,8 +106,11 @@ export class Endpoints implements EndpointSource {
     this.#changed("weights")
   }
 
-  #registered(service: string): void {
-    const upstreams = (this.#config?.upstreams ?? []).filter((upstream) => upstream.service === service)
+  #lookAtMoved(): void {
+    const upstreams = (this.#config?.upstreams ?? []).filter(
+      ({ service }) => service !== null && this.#moved.has(service),
+    )
+    this.#moved.clear()
     if (upstreams.length === 0) return
     const moved = upstreams.some((upstream) => this.#shape.get(upstream.name) !== shapeOf(this.endpoints(upstream)))
     this.#changed(moved ? "endpoints" : "weights")

@@ -8,7 +8,7 @@ import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/ind
 import { Scraper } from "../metrics/index.ts"
 import type { ShadowReport } from "../model/shadow.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
-import { DirectoryFollower, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
+import { DirectoryFollower, Paced, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { Tracer } from "../tracing/index.ts"
 import { Accounts } from "./accounts.ts"
 import { Applier } from "./applier.ts"
@@ -42,7 +42,8 @@ export interface EngineOptions {
   readonly hub: EventHub
   readonly native: NativeModule
   readonly createHost: CreatePolicyHost
-  readonly changed: (change: EndpointChange) => void
+  /** Resolves when a change of the endpoints is applied. */
+  readonly changed: (change: EndpointChange) => Promise<void> | undefined
   readonly now: () => number
 }
 
@@ -63,10 +64,12 @@ export function createEngine(options: EngineOptions): Engine {
 }
 
 function assemble(
-  { config, hub, native: module, createHost, changed, now }: EngineOptions,
+  { config, hub, native: module, createHost, changed: apply, now }: EngineOptions,
   dataDir: DataDir | null,
 ): Engine {
   const { workers } = config
+  const changes = { weights: new Paced(() => apply("weights")), endpoints: new Paced(() => apply("endpoints")) }
+  const changed = (change: EndpointChange): void => changes[change].call()
   const registry = new ServiceRegistry(dataDir?.file("registry.db") ?? ":memory:", now)
   const endpoints = new Endpoints(registry, changed)
   const native = new module.NativeGateway({
@@ -132,6 +135,7 @@ function assemble(
     sources.close()
     shared.close()
     endpoints.close()
+    for (const change of Object.values(changes)) change.close()
     await host.close()
     await native.close()
     hub.flush()

@@ -201,10 +201,10 @@ export class Gateway implements AsyncDisposable {
     this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
   }
 
-  #changed(change: EndpointChange): void {
-    if (this.#engine === null || this.#plan === null) return
-    if (change === "weights") return this.#setWeights()
-    this.#changes.refresh(() => this.#refresh()).catch((error: unknown) => this.refuse(error))
+  #changed(change: EndpointChange): Promise<void> | undefined {
+    if (this.#engine === null || this.#plan === null) return undefined
+    if (change === "weights") return void this.#setWeights()
+    return this.#changes.run(() => this.#refresh()).catch((error: unknown) => this.refuse(error))
   }
 
   async #refresh(): Promise<void> {

@@ -6,6 +6,7 @@ import type { NormalizedConfig, NormalizedSubset } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { Endpoint, Instance, Load, ServiceSnapshot } from "../model/service.ts"
 import type { RegistryInstance } from "../policy/index.ts"
+import { SnapshotFeeds, type SnapshotListener } from "./feed.ts"
 import {
   type InstanceFilter,
   type InstancePatch,
@@ -13,9 +14,10 @@ import {
   type RegistryChange,
   register,
 } from "./registration.ts"
-import { nextSourced, type ServiceSource, type Sourced, toInstance } from "./sourced.ts"
+import { type ServiceSource, SourcedTable, toInstance } from "./sourced.ts"
 import { InstanceStore, toLoad } from "./store.ts"
 import { inSubset } from "./subset.ts"
+import { InstanceTable } from "./table.ts"
 
 export type ServiceWatcher = (service: string) => void
 
@@ -24,27 +26,29 @@ const MAX_INSTANCES = 100_000
 
 export class ServiceRegistry {
   readonly #store: InstanceStore
-  readonly #instances = new Map<string, Instance>()
+  readonly #instances = new InstanceTable()
   readonly #watchers = new Set<ServiceWatcher>()
   readonly #sharers = new Set<(change: RegistryChange) => void>()
   readonly #now: () => number
-  #fixed: readonly Instance[] = []
-  readonly #sourced = new Map<string, Sourced>()
+  #fixed = new InstanceTable()
+  readonly #sourced = new SourcedTable()
+  readonly #feeds = new SnapshotFeeds((service) => this.snapshot(service))
 
   constructor(file: string, now: () => number = Date.now) {
     this.#store = new InstanceStore(file)
     this.#now = now
-    for (const instance of this.#store.all()) this.#instances.set(`${instance.service}/${instance.id}`, instance)
+    for (const instance of this.#store.all()) this.#instances.set(instance)
   }
 
   /** Takes over the fixed instances of a configuration. */
   useFixed(services: NormalizedConfig["services"]): void {
-    const before = new Set(this.#fixed.map(({ service }) => service))
     const now = this.#time()
-    this.#fixed = Object.entries(services).flatMap(([service, list]) =>
-      list.map((entry) => toInstance(service, entry, now)),
-    )
-    for (const service of new Set([...before, ...Object.keys(services)])) this.#tell(service)
+    const before = this.#fixed
+    this.#fixed = new InstanceTable()
+    for (const [service, list] of Object.entries(services)) {
+      for (const entry of list) this.#fixed.set(toInstance(service, entry, now))
+    }
+    for (const service of new Set([...before.services(), ...this.#fixed.services()])) this.#tell(service)
   }
 
   /** Takes over all that a source says of a service; null: there is no source any more. */
@@ -52,33 +56,36 @@ export class ServiceRegistry {
     service: string,
     given: { readonly kind: string; readonly instances: readonly RegistryInstance[] } | null,
   ): void {
-    if (given === null) this.#sourced.delete(service)
-    else this.#sourced.set(service, nextSourced(this.#sourced.get(service), service, given, this.#time()))
+    this.#sourced.take(service, given, this.#time())
     this.#tell(service)
   }
 
   /** A source fails: what it said last stays, and says so. */
-  markStale(service: string, { kind, fault }: { readonly kind: string; readonly fault: string }): void {
-    const instances = this.#sourced.get(service)?.instances ?? []
-    this.#sourced.set(service, { kind, stale: true, fault, instances })
+  markStale(service: string, why: { readonly kind: string; readonly fault: string }): void {
+    this.#sourced.markStale(service, why)
   }
 
   /** The source of a service; null where it has none. */
   source(service: string): ServiceSource | null {
-    const { kind, stale, fault } = this.#sourced.get(service) ?? {}
-    return kind === undefined || stale === undefined ? null : { kind, stale, fault: fault ?? null }
+    return this.#sourced.source(service)
   }
 
   services(): string[] {
-    return [...new Set([...this.#all().map(({ service }) => service), ...this.#sourced.keys()])].sort()
+    return [...new Set([...this.#fixed.services(), ...this.#instances.services(), ...this.#sourced.services()])].sort()
   }
 
   instances(service: string, { healthy, zone, version }: InstanceFilter = {}): Instance[] {
-    return this.#all().filter((instance) => {
-      if (instance.service !== service) return false
+    const all = [...this.#fixed.of(service), ...this.#sourced.of(service), ...this.#instances.of(service)]
+    if (healthy === undefined && zone === undefined && version === undefined) return all
+    return all.filter((instance) => {
       if (healthy !== undefined && (instance.status === "healthy") !== healthy) return false
       return (zone === undefined || instance.zone === zone) && (version === undefined || instance.version === version)
     })
+  }
+
+  /** Fixed, of a source, or registered. */
+  instance(service: string, id: string): Instance | undefined {
+    return this.#fixed.get(service, id) ?? this.#sourced.get(service, id) ?? this.#instances.get(service, id)
   }
 
   /** As endpoints of an upstream; draining ones stay so that they can finish. */
@@ -95,8 +102,7 @@ export class ServiceRegistry {
 
   /** Registers or replaces; `created` says which. */
   put(service: string, id: string, given: Registration): { instance: Instance; created: boolean } {
-    const key = `${service}/${id}`
-    const before = this.#instances.get(key)
+    const before = this.#instances.get(service, id)
     if (before === undefined && this.#instances.size >= MAX_INSTANCES) {
       throw new TidegateError("SERVICE_INVALID", `the registry is full: ${MAX_INSTANCES} instances`)
     }
@@ -107,14 +113,12 @@ export class ServiceRegistry {
 
   /** A sign of life, with the load where it is known. Throws SERVICE_UNKNOWN when it expired. */
   heartbeat(service: string, id: string, load?: Partial<Load>): Instance {
-    const instance = this.#find(service, id)
-    const status = instance.status === "unknown" ? "healthy" : instance.status
-    return this.#change({
-      ...instance,
-      status,
-      lastHeartbeatAt: this.#time(),
-      load: load === undefined ? instance.load : toLoad(load),
-    })
+    const before = this.#find(service, id)
+    const status = before.status === "unknown" ? "healthy" : before.status
+    const lastHeartbeatAt = this.#time()
+    const next = { ...before, status, lastHeartbeatAt, load: load === undefined ? before.load : toLoad(load) }
+    // That it lives is no news: watchers hear of what changed.
+    return this.#change(next, status !== before.status || load !== undefined)
   }
 
   patch(service: string, id: string, changes: InstancePatch): Instance {
@@ -130,13 +134,13 @@ export class ServiceRegistry {
 
   /** Those that registered, here or at a gateway that shares them. */
   registered(): readonly Instance[] {
-    return [...this.#instances.values()]
+    return [...this.#instances]
   }
 
   /** Takes over what another gateway was told; what checks found here stays. */
   takeShared(service: string, id: string, instance: Instance | null): void {
     if (instance === null) return this.#forget(service, id)
-    const before = this.#instances.get(`${service}/${id}`)
+    const before = this.#instances.get(service, id)
     const isJudged = before?.status === "healthy" || before?.status === "unhealthy"
     const status = isJudged && instance.status !== "draining" ? before.status : instance.status
     this.#save({ ...instance, status })
@@ -150,17 +154,11 @@ export class ServiceRegistry {
 
   /** What health checks found; without effect on a draining instance. */
   judge(service: string, id: string, status: "healthy" | "unhealthy"): void {
-    const isMeant = (instance: Instance): boolean => instance.service === service && instance.id === id
-    const fixed = this.#fixed.find(isMeant)
-    const sourced = this.#sourced.get(service)
-    const found = sourced?.instances.find(isMeant)
-    const known = fixed ?? found ?? this.#instances.get(`${service}/${id}`)
+    const known = this.instance(service, id)
     if (known === undefined || known.status === status || known.status === "draining") return
     const next = { ...known, status }
-    const replace = (list: readonly Instance[]) => list.map((instance) => (instance === known ? next : instance))
-    if (fixed !== undefined) this.#fixed = replace(this.#fixed)
-    else if (sourced !== undefined && found !== undefined)
-      this.#sourced.set(service, { ...sourced, instances: replace(sourced.instances) })
+    if (this.#fixed.get(service, id) !== undefined) this.#fixed.set(next)
+    else if (this.#sourced.get(service, id) !== undefined) this.#sourced.set(next)
     else return this.#save(next)
     this.#tell(service)
   }
@@ -168,10 +166,15 @@ export class ServiceRegistry {
   /** Forgets instances whose time without a heartbeat is up. Call it about once a second. */
   sweep(): void {
     const now = this.#now()
-    for (const { service, id, ttlSeconds, lastHeartbeatAt } of [...this.#instances.values()]) {
+    for (const { service, id, ttlSeconds, lastHeartbeatAt } of [...this.#instances]) {
       const end = ttlSeconds === null ? now : Date.parse(lastHeartbeatAt) + ttlSeconds * 1_000
       if (now > end) this.remove(service, id, end)
     }
+  }
+
+  /** Snapshots of a service after changes, as few as the cost of them asks for; returns the way out. */
+  follow(service: string, listener: SnapshotListener): () => void {
+    return this.#feeds.follow(service, listener)
   }
 
   /** Called with the service's name after each change; returns the way out. */
@@ -183,16 +186,12 @@ export class ServiceRegistry {
   close(): void {
     this.#watchers.clear()
     this.#sharers.clear()
+    this.#feeds.close()
     this.#store.close()
   }
 
-  #all(): Instance[] {
-    const sourced = [...this.#sourced.values()].flatMap(({ instances }) => instances)
-    return [...this.#fixed, ...sourced, ...this.#instances.values()]
-  }
-
   #find(service: string, id: string): Instance {
-    const instance = this.#instances.get(`${service}/${id}`)
+    const instance = this.#instances.get(service, id)
     if (instance !== undefined) return instance
     throw new TidegateError(
       "SERVICE_UNKNOWN",
@@ -200,8 +199,8 @@ export class ServiceRegistry {
     )
   }
 
-  #change(instance: Instance): Instance {
-    this.#save(instance)
+  #change(instance: Instance, isNews = true): Instance {
+    this.#save(instance, isNews)
     const { service, id } = instance
     for (const share of this.#sharers) share({ service, id, instance, at: this.#now() })
     return instance
@@ -209,17 +208,18 @@ export class ServiceRegistry {
 
   #forget(service: string, id: string): void {
     this.#store.remove(service, id)
-    if (this.#instances.delete(`${service}/${id}`)) this.#tell(service)
+    if (this.#instances.delete(service, id)) this.#tell(service)
   }
 
-  #save(instance: Instance): void {
+  #save(instance: Instance, isNews = true): void {
     this.#store.put(instance)
-    this.#instances.set(`${instance.service}/${instance.id}`, instance)
-    this.#tell(instance.service)
+    this.#instances.set(instance)
+    if (isNews) this.#tell(instance.service)
   }
 
   #tell(service: string): void {
     for (const watcher of this.#watchers) watcher(service)
+    this.#feeds.changed(service)
   }
 
   #time(): string {

@@ -12,26 +12,58 @@ export interface ServiceSource {
   readonly fault: string | null
 }
 
-export interface Sourced extends ServiceSource {
-  readonly instances: readonly Instance[]
+interface Sourced extends ServiceSource {
+  /** By id. */
+  readonly instances: Map<string, Instance>
 }
 
-/** The instances that a source gives now; verdicts and times of known ones stay. */
-export function nextSourced(
-  before: Sourced | undefined,
-  service: string,
-  given: { readonly kind: string; readonly instances: readonly RegistryInstance[] },
-  now: string,
-): Sourced {
-  const known = new Map(before?.instances.map((instance) => [instance.id, instance]))
-  const instances = given.instances.map((found) => {
-    const instance = toInstance(service, found, now)
-    const earlier = known.get(instance.id)
-    return earlier === undefined
-      ? instance
-      : { ...instance, status: earlier.status, registeredAt: earlier.registeredAt }
-  })
-  return { kind: given.kind, stale: false, fault: null, instances }
+/** What the sources say, by service. */
+export class SourcedTable {
+  readonly #services = new Map<string, Sourced>()
+
+  /** All that a source says of a service now; verdicts and times of known instances stay. Null: there is no source any more. */
+  take(
+    service: string,
+    given: { readonly kind: string; readonly instances: readonly RegistryInstance[] } | null,
+    now: string,
+  ): void {
+    if (given === null) return void this.#services.delete(service)
+    const instances = new Map<string, Instance>()
+    for (const found of given.instances) {
+      const instance = toInstance(service, found, now)
+      const { status, registeredAt } = this.get(service, instance.id) ?? instance
+      instances.set(instance.id, { ...instance, status, registeredAt })
+    }
+    this.#services.set(service, { kind: given.kind, stale: false, fault: null, instances })
+  }
+
+  /** A source fails: what it said last stays, and says so. */
+  markStale(service: string, { kind, fault }: { readonly kind: string; readonly fault: string }): void {
+    const instances = this.#services.get(service)?.instances ?? new Map()
+    this.#services.set(service, { kind, stale: true, fault, instances })
+  }
+
+  source(service: string): ServiceSource | null {
+    const { kind, stale, fault } = this.#services.get(service) ?? {}
+    return kind === undefined || stale === undefined ? null : { kind, stale, fault: fault ?? null }
+  }
+
+  services(): Iterable<string> {
+    return this.#services.keys()
+  }
+
+  of(service: string): Iterable<Instance> {
+    return this.#services.get(service)?.instances.values() ?? []
+  }
+
+  get(service: string, id: string): Instance | undefined {
+    return this.#services.get(service)?.instances.get(id)
+  }
+
+  /** Replaces one that is there. */
+  set(instance: Instance): void {
+    this.#services.get(instance.service)?.instances.set(instance.id, instance)
+  }
 }
 
 /** An instance with what registered ones say besides. */

@@ -17,13 +17,19 @@ type Document = Omit<Instance, "service" | "id" | "lastHeartbeatAt" | "status"> 
 
 export class InstanceStore {
   readonly #database: Database.Database
+  readonly #put: Database.Statement
+  readonly #remove: Database.Statement
 
   /** `file` may be `:memory:`. */
   constructor(file: string) {
     this.#database = new Database(file)
+    // A change is in the file before its answer, and survives this process; a power cut may take the last ones.
+    this.#database.exec("pragma journal_mode = wal; pragma synchronous = normal")
     this.#database.exec(
       "create table if not exists instances (service text, id text, document text, heartbeat integer, primary key (service, id))",
     )
+    this.#put = this.#database.prepare("insert or replace into instances values (?, ?, ?, ?)")
+    this.#remove = this.#database.prepare("delete from instances where service = ? and id = ?")
   }
 
   all(): Instance[] {
@@ -32,13 +38,11 @@ export class InstanceStore {
 
   put(instance: Instance): void {
     const { service, id, lastHeartbeatAt, ...document } = instance
-    this.#database
-      .prepare("insert or replace into instances values (?, ?, ?, ?)")
-      .run(service, id, JSON.stringify(document), Date.parse(lastHeartbeatAt))
+    this.#put.run(service, id, JSON.stringify(document), Date.parse(lastHeartbeatAt))
   }
 
   remove(service: string, id: string): void {
-    this.#database.prepare("delete from instances where service = ? and id = ?").run(service, id)
+    this.#remove.run(service, id)
   }
 
   close(): void {

@@ -281,6 +281,7 @@ test("the gateway ends while watchers and idle connections stay", async (t) => {
   idle.on("error", () => undefined)
   await once(idle, "connect")
   const silent = connect(Number(new URL(other.admin).port), "127.0.0.1")
+  silent.on("error", () => undefined)
   await once(silent, "connect")
   t.is(await other.stop(), 0)
   await ended.catch(() => undefined)

@@ -3,6 +3,7 @@ import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect"
 import { Ajv, type ValidateFunction } from "ajv"
 import type { Static, TSchema } from "typebox"
 import type { Gateway } from "../../gateway/index.ts"
+import type { ServiceSnapshot } from "../../model/service.ts"
 import { Address, countServices, Heartbeat, Patch, Registration, Service } from "../registration.ts"
 import { toMessage, toPatch, toRegistration } from "./convert.ts"
 import type { Registry } from "./registry_pb.ts"
@@ -15,7 +16,6 @@ const isPatch = validator(Patch)
 const isHeartbeat = validator(Heartbeat)
 
 export function createRegistryService({ registry }: Pick<Gateway, "registry">): ServiceImpl<typeof Registry> {
-  const list = (service: string) => registry.instances(service).map(toMessage)
   return {
     register: (request) => {
       const { service, id } = isAddress(addressOf(request))
@@ -55,20 +55,20 @@ export function createRegistryService({ registry }: Pick<Gateway, "registry">): 
     async *watch({ service }, { signal }) {
       isService({ service })
       // A reader that is slow gets the newest state and none of those between.
-      let isChanged = true
+      let next: ServiceSnapshot | null = registry.snapshot(service)
       let wake = (): void => undefined
-      const stop = registry.watch((name) => {
-        if (name !== service) return
-        isChanged = true
+      const stop = registry.follow(service, (snapshot) => {
+        next = snapshot
         wake()
       })
       const end = (): void => wake()
       signal.addEventListener("abort", end)
       try {
         while (!signal.aborted) {
-          if (isChanged) {
-            isChanged = false
-            yield { instances: list(service) }
+          if (next !== null) {
+            const { instances } = next
+            next = null
+            yield { instances: instances.map(toMessage) }
           } else {
             await new Promise<void>((resolve) => {
               wake = resolve
