@@ -77,7 +77,8 @@ export function acceptConfig(read: ReadConfig, local?: ConfigData): LoadedConfig
   const malformed = shape.length > 0
   const faults = isObject(data) ? meaningFaults(data, read.functions, malformed) : []
   if (local !== undefined && !malformed) faults.push(...foreignCommands(data, local))
-  const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, shape))]
+  const said = new Set(shape.map(({ path }) => path.join("/")))
+  const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, said))]
   if (errors.length > 0) throw invalid(errors, read)
   const late: Fault[] = []
   const config = normalize(data, { folder: read.folder, report: (path, message) => late.push({ path, message }) })
@@ -90,9 +91,9 @@ function isObject(data: unknown): boolean {
   return typeof data === "object" && data !== null && !Array.isArray(data)
 }
 
-/** Whether a fault repeats what the shape's fault at or above the same place says. */
-function isInside(path: Path, shape: readonly Fault[]): boolean {
-  return shape.some((fault) => fault.path.length > 0 && fault.path.every((segment, index) => segment === path[index]))
+/** Whether a fault repeats what a fault of the shape at or above the same place says. */
+function isInside(path: Path, said: ReadonlySet<string>): boolean {
+  return path.some((_, index) => said.has(path.slice(0, index + 1).join("/")))
 }
 
 function invalid(faults: readonly Fault[], read: ReadConfig): TidegateError {

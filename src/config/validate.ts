@@ -27,25 +27,50 @@ export function shapeFaults(data: unknown): Fault[] {
 
 /** Replaces the errors of all branches of a union by those of the likeliest branch. */
 function reduce(errors: readonly ErrorObject[]): readonly ErrorObject[] {
-  const union = errors
-    .filter(({ keyword }) => keyword === "anyOf")
-    .sort((a, b) => a.schemaPath.length - b.schemaPath.length)[0]
-  if (union === undefined) return errors
-  const inside = errors.filter((error) => isInside(error, union))
-  const outside = errors.filter((error) => error !== union && !isInside(error, union))
-  return [...likeliest(union, inside), ...reduce(outside)]
+  const found: ErrorObject[] = []
+  let rest = errors
+  for (let schemaPath = outermost(rest); schemaPath !== null; schemaPath = outermost(rest)) {
+    // The same union of the schema at every place of the data, so that a thousand wrong entries are one turn.
+    const unions = new Map<string, { readonly union: ErrorObject; readonly inside: ErrorObject[] }>()
+    for (const error of rest) {
+      if (error.keyword === "anyOf" && error.schemaPath === schemaPath)
+        unions.set(error.instancePath, { union: error, inside: [] })
+    }
+    const outside: ErrorObject[] = []
+    for (const error of rest) {
+      if (unions.get(error.instancePath)?.union === error) continue
+      const isBelow = error.schemaPath.startsWith(`${schemaPath}/`)
+      const around = isBelow ? ancestors(error.instancePath).find((path) => unions.has(path)) : undefined
+      const inside = around === undefined ? outside : (unions.get(around)?.inside ?? outside)
+      inside.push(error)
+    }
+    for (const { union, inside } of unions.values()) found.push(...likeliest(union, inside))
+    rest = outside
+  }
+  return [...found, ...rest]
 }
 
-function isInside(error: ErrorObject, union: ErrorObject): boolean {
-  if (!error.schemaPath.startsWith(`${union.schemaPath}/`)) return false
-  return error.instancePath === union.instancePath || error.instancePath.startsWith(`${union.instancePath}/`)
+/** The schema's path of the union that is in no other; null: there is none. */
+function outermost(errors: readonly ErrorObject[]): string | null {
+  let least: string | null = null
+  for (const { keyword, schemaPath } of errors)
+    if (keyword === "anyOf" && (least === null || schemaPath.length < least.length)) least = schemaPath
+  return least
+}
+
+/** `/a/b`: `/a/b`, `/a`, and the root. */
+function ancestors(pointer: string): string[] {
+  const parts = pointer.split("/")
+  return parts.map((_, index) => parts.slice(0, parts.length - index).join("/"))
 }
 
 function likeliest(union: ErrorObject, inside: readonly ErrorObject[]): readonly ErrorObject[] {
   const branches = new Map<string, ErrorObject[]>()
   for (const error of inside) {
     const branch = error.schemaPath.slice(union.schemaPath.length + 1).split("/")[0] ?? ""
-    branches.set(branch, [...(branches.get(branch) ?? []), error])
+    const errors = branches.get(branch) ?? []
+    errors.push(error)
+    branches.set(branch, errors)
   }
   const ranked = [...branches.values()]
     .map((branch) => ({ branch, rank: rank(branch, union) }))
