@@ -6,6 +6,8 @@ export declare class NativeGateway {
   get id(): number
   applyPlan(plan: Buffer): Promise<unknown>
   setWeights(json: string): void
+  takeSpent(): string
+  chargeLimits(spent: string): void
   purgeCache(which: string): number
   scrape(known: number): Buffer
   connections(query: string): Promise<unknown>

@@ -4,7 +4,12 @@ import type { Sample } from "../metrics/index.ts"
 import type { PolicyInfo } from "../model/shadow.ts"
 
 export function ownMetrics(gateway: Gateway): readonly Sample[] {
-  const { version, applies, eventsDropped, spans, policies } = gateway.stats()
+  const { version, applies, eventsDropped, spans, policies, sharedLimits } = gateway.stats()
+  const exchanged = Object.entries(gateway.loaded.config.rateLimits === null ? {} : sharedLimits).map(
+    ([outcome, count]): Sample => {
+      return { metric: "tidegate_shared_limit_messages_total", labels: { outcome }, kind: "counter", values: [count] }
+    },
+  )
   const outcomes = Object.entries(applies).map(([outcome, count]): Sample => {
     return { metric: "tidegate_config_applies_total", labels: { outcome }, kind: "counter", values: [count] }
   })
@@ -13,6 +18,7 @@ export function ownMetrics(gateway: Gateway): readonly Sample[] {
   })
   return [
     ...traced,
+    ...exchanged,
     { metric: "tidegate_config_version", labels: {}, kind: "gauge", values: [version] },
     { metric: "tidegate_ring_dropped_total", labels: {}, kind: "counter", values: [eventsDropped] },
     ...outcomes,

@@ -102,10 +102,12 @@ function checkStep(use: string | object, path: Path, { functions, report }: Cont
 
 /** What steps say that no schema can refuse. */
 function checkStepOptions(use: string | object, path: Path, { data, report }: Context): void {
-  const { cors, basicAuth } = (typeof use === "string" ? {} : use) as StepData
+  const { cors, basicAuth, rateLimit } = (typeof use === "string" ? {} : use) as StepData
   if (cors?.credentials === true && (cors.origins ?? ["*"]).includes("*")) {
     report([...path, "cors", "credentials"], "name the origins that may send credentials; * would be every page")
   }
+  if (rateLimit?.shared === true && data.rateLimits === undefined)
+    report([...path, "rateLimit", "shared"], 'say where it is shared: "rateLimits" is not there')
   if (basicAuth !== undefined && Object.keys(basicAuth.users ?? data.auth?.users ?? {}).length === 0) {
     report([...path, "basicAuth"], 'there is nobody to let in: add "users" here, or auth.users')
   }

@@ -1,6 +1,6 @@
 /** `registry` with its defaults and secrets. */
 import { type NormalizeContext, readSecret } from "./normalize-auth.ts"
-import type { NormalizedRegistry } from "./normalized.ts"
+import type { NormalizedRegistry } from "./normalized-sharing.ts"
 import type { ConfigData, SecretData } from "./schema/index.ts"
 
 export function normalizeRegistry(given: ConfigData["registry"], context: NormalizeContext): NormalizedRegistry | null {

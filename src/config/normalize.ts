@@ -11,6 +11,7 @@ import { normalizeBridges } from "./normalize-bridges.ts"
 import { normalizeConfigSource } from "./normalize-config-source.ts"
 import { normalizeDtls } from "./normalize-dtls.ts"
 import { normalizeOscore } from "./normalize-oscore.ts"
+import { normalizeRateLimits } from "./normalize-rate-limits.ts"
 import { normalizeRegistry } from "./normalize-registry.ts"
 import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
@@ -55,6 +56,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     services: normalizeServices(data.services ?? {}),
     sources: normalizeSources(data.services ?? {}, context),
     registry: normalizeRegistry(data.registry, context),
+    rateLimits: normalizeRateLimits(data.rateLimits, context),
     routes: (data.routes ?? []).map((route, index) => normalizeRoute(route, index, routeContext)),
     broker: {
       httpPath: httpPath.replace(/\/+$/, ""),

@@ -23,10 +23,10 @@ import type {
   TargetPlan,
 } from "../native/index.ts"
 import type { HostPort } from "./address.ts"
+import type { NormalizedRateLimits, NormalizedRegistry } from "./normalized-sharing.ts"
 import type { NormalizedTracing } from "./normalized-tracing.ts"
 import type { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
 import type { BROKER, COAP, DRAIN, LIMITS, MQTT, UPSTREAM } from "./schema/numbers.ts"
-import type { REGISTRY_KINDS } from "./schema/registry.ts"
 import type { SOURCE_KINDS } from "./schema/source.ts"
 
 type Numbers<T> = { readonly [K in keyof T]: number }
@@ -129,19 +129,6 @@ export interface NormalizedSource {
   readonly intervalMs: number
 }
 
-/** Where registered instances are kept when several gateways share them. */
-export interface NormalizedRegistry {
-  readonly kind: (typeof REGISTRY_KINDS)[number]
-  readonly url: string
-  /** Of postgres. */
-  readonly table: string
-  /** Of nats. */
-  readonly bucket: string
-  readonly user: string | null
-  readonly password: string | null
-  readonly token: string | null
-}
-
 /** Where the configuration is kept when it is not the file itself. */
 export interface NormalizedConfigSource {
   readonly kind: (typeof CONFIG_SOURCE_KINDS)[number]
@@ -208,6 +195,8 @@ export interface NormalizedConfig {
   readonly sources: Readonly<Record<string, NormalizedSource>>
   /** Null: each gateway keeps its own. */
   readonly registry: NormalizedRegistry | null
+  /** Null: none is shared. */
+  readonly rateLimits: NormalizedRateLimits | null
   readonly bridges: readonly Bridge[]
   readonly routes: readonly NormalizedRoute[]
   /** Users in a database, or null. */

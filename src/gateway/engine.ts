@@ -9,11 +9,13 @@ import { Scraper } from "../metrics/index.ts"
 import type { ShadowReport } from "../model/shadow.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
 import { DirectoryFollower, Paced, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
+import { LimitExchange } from "../sharing/index.ts"
 import { Tracer } from "../tracing/index.ts"
 import { Accounts } from "./accounts.ts"
 import { Applier } from "./applier.ts"
 import { type EndpointChange, Endpoints } from "./endpoints.ts"
 import type { EventHub } from "./event-hub.ts"
+import type { EngineCounts } from "./options.ts"
 import type { CreatePolicyHost, PolicyHost } from "./policy-host.ts"
 import { ShadowBoard } from "./shadow-board.ts"
 import { TlsFiles } from "./tls-files.ts"
@@ -22,13 +24,13 @@ export interface Engine {
   readonly native: NativeGateway
   readonly registry: ServiceRegistry
   readonly endpoints: Endpoints
-  readonly alerts: AlertBoard
-  readonly tracer: Tracer
   readonly host: PolicyHost
   readonly shadows: ShadowBoard
   readonly applier: Applier
   /** Null where nothing is kept on disk. */
   readonly dataDir: DataDir | null
+  /** What its parts say of themselves. */
+  counts(): EngineCounts
   /** Takes over services and endpoints of a configuration that is to be applied, or of the one before. */
   use(loaded: LoadedConfig): void
   /** Follows what an applied configuration names: sources of services, alerts, bridges. */
@@ -116,9 +118,11 @@ function assemble(
   }
   const bridges = new Bridges(complain)
   const tracer = new Tracer(complain)
+  const exchange = new LimitExchange(native, complain)
   const follow = ({ config, functions }: LoadedConfig, listeners: readonly BoundListener[]): void => {
     sources.use(config.sources, functions)
     shared.use(config.registry)
+    exchange.use(config.rateLimits)
     alerts.use(config.alerts)
     tracer.use(config.tracing)
     hub.traceTo(tracer.isOn ? (text) => tracer.take(text) : null)
@@ -134,6 +138,7 @@ function assemble(
     await bridges.close()
     sources.close()
     shared.close()
+    exchange.close()
     endpoints.close()
     for (const change of Object.values(changes)) change.close()
     await host.close()
@@ -143,7 +148,8 @@ function assemble(
     registry.close()
     dataDir?.close()
   }
-  return { native, registry, tracer, alerts, endpoints, host, shadows, applier, dataDir, use, follow, close }
+  const counts = (): EngineCounts => ({ alerts: alerts.rows(), spans: tracer.counts, sharedLimits: exchange.counts })
+  return { native, registry, counts, endpoints, host, shadows, applier, dataDir, use, follow, close }
 }
 
 /** Where a bridge of this gateway reaches it: its first TCP listener that takes MQTT. */

@@ -14,7 +14,7 @@ import { ChangeQueue } from "./change-queue.ts"
 import type { EndpointChange, Endpoints } from "./endpoints.ts"
 import { createEngine, type Engine } from "./engine.ts"
 import { EventHub, type Listener } from "./event-hub.ts"
-import type { GatewayOptions, GatewayState, GatewayStats } from "./options.ts"
+import { type GatewayOptions, type GatewayState, type GatewayStats, NO_COUNTS } from "./options.ts"
 import { inlinePolicyHost } from "./policy-host.ts"
 
 export class Gateway implements AsyncDisposable {
@@ -126,8 +126,7 @@ export class Gateway implements AsyncDisposable {
       listeners: this.#listeners,
       applies: { ...this.#applies },
       eventsDropped: this.#hub.dropped,
-      spans: this.#engine?.tracer.counts ?? { exported: 0, dropped: 0, failed: 0 },
-      alerts: this.#engine?.alerts.rows() ?? [],
+      ...(this.#engine?.counts() ?? NO_COUNTS),
       policies: this.#engine?.shadows.beside(this.#loaded.functions) ?? [],
     }
   }

@@ -1,8 +1,9 @@
-/** What a gateway is made with and what it tells of itself. Types only. */
+/** What a gateway is made with and what it tells of itself. */
 
 import type { AlertRow } from "../alerts/index.ts"
 import type { PolicyInfo } from "../model/shadow.ts"
 import type { BoundListener, NativeModule } from "../native/index.ts"
+import type { ExchangeCounts } from "../sharing/index.ts"
 import type { SpanCounts } from "../tracing/index.ts"
 import type { CreatePolicyHost } from "./policy-host.ts"
 
@@ -27,4 +28,15 @@ export interface GatewayStats {
   readonly spans: SpanCounts
   readonly alerts: readonly AlertRow[]
   readonly policies: readonly PolicyInfo[]
+  /** Messages about limits that gateways share. */
+  readonly sharedLimits: Readonly<ExchangeCounts>
+}
+
+/** Of parts that only a running gateway has. */
+export type EngineCounts = Pick<GatewayStats, "spans" | "alerts" | "sharedLimits">
+
+export const NO_COUNTS: EngineCounts = {
+  spans: { exported: 0, dropped: 0, failed: 0 },
+  alerts: [],
+  sharedLimits: { sent: 0, received: 0, failed: 0 },
 }

@@ -43,6 +43,8 @@ export const METRICS = {
   tidegate_cache_bytes: "answers that are kept, with what keeping them costs",
   tidegate_cache_entries: "answers that are kept",
   tidegate_cache_evicted_total: "answers that had to go for others",
+  tidegate_shared_limit_messages_total:
+    "messages about limits that gateways share: sent, received, failed (not told any more)",
   tidegate_spans_total: "spans of requests and messages: exported, dropped (no room), failed (the collector)",
   tidegate_config_version: "version of the plan in force",
   tidegate_config_applies_total: "changes of the configuration, by outcome",

@@ -68,6 +68,9 @@ export class FakeGateway implements NativeGateway {
     this.weights = JSON.parse(json) as EndpointWeight[]
   }
 
+  takeSpent = (): string => "{}"
+  chargeLimits = (): void => undefined
+
   scrape(known: number): Buffer {
     const described = this.series.slice(known).map(({ values, ...series }) => series)
     const json = Buffer.from(JSON.stringify(described), "utf8")

@@ -24,6 +24,10 @@ export interface NativeGateway {
   applyPlan(plan: Buffer): Promise<string>
   /** `EndpointWeight[]` as JSON. */
   setWeights(json: string): void
+  /** What passed shared limits since the last call: by name, keys and counts. A key's characters are bytes. */
+  takeSpent(): string
+  /** The same of another gateway. */
+  chargeLimits(spentJson: string): void
   /** Removes answers that are kept, of a `{ route, host, path }`; how many. */
   purgeCache(which: string): number
   /** All counters in one crossing; see `metrics/scrape.ts` for the form. */

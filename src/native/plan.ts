@@ -392,6 +392,8 @@ export type StepPlan =
       readonly burst: number
       readonly key: KeyPlan
       readonly maxKeys: number
+      /** Whether other gateways are told what passes. */
+      readonly shared: boolean
     }
   | { readonly kind: "retry"; readonly retry: RetryPlan }
   /** Requests of the route at its upstreams at once; beyond: 503. */

@@ -1,4 +1,4 @@
-/** rateLimit: a token bucket per key, process-wide: 10 a second means 10, whatever the number of workers. */
+/** rateLimit: a token bucket per key, process-wide: 10 a second means 10, whatever the number of workers; with `shared` of gateways. */
 import Type, { type Static } from "typebox"
 import type { StepPlan } from "../native/index.ts"
 import { toKeyPlan } from "../policy/index.ts"
@@ -17,6 +17,9 @@ export const RateLimitSchema = Type.Object(
         description: "limits of the same name share their buckets; default: the route's name",
       }),
     ),
+    shared: Type.Optional(
+      Type.Boolean({ description: "one limit for all gateways of `rateLimits`, by its name; default false" }),
+    ),
     maxKeys: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, description: "default 100000" })),
   },
   { additionalProperties: false },
@@ -33,5 +36,6 @@ export function toRateLimitStep(options: RateLimitOptions, owner: string): StepP
     burst: options.burst ?? Math.max(1, Math.ceil(options.perSecond)),
     key: toKeyPlan(options.key ?? "clientIp"),
     maxKeys: options.maxKeys ?? 100_000,
+    shared: options.shared ?? false,
   }
 }

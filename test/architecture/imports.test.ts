@@ -28,6 +28,7 @@ const FOLDERS = [
   "dashboard",
   "alerts",
   "bridges",
+  "sharing",
   "gateway",
   "testkit",
   "admin",

@@ -100,6 +100,16 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
+    pub fn take_spent(&self) -> String {
+        self.gateway.take_spent()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn charge_limits(&self, spent: String) -> Result<()> {
+        self.gateway.charge(&spent).map_err(failed)
+    }
+
+    #[napi(catch_unwind)]
     pub fn purge_cache(&self, which: String) -> Result<u32> {
         self.gateway.purge_cache(&which).map(|count| count as u32).map_err(failed)
     }

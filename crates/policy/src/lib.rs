@@ -26,7 +26,7 @@ pub use decision::{Decision, DecisionError};
 pub use edits::Edits;
 pub use error::PolicyError;
 pub use key::{Key, KeyInput};
-pub use limits::LimitRegistry;
+pub use limits::{LimitRegistry, Spent};
 pub use plan::{CachePlan, CompressPlan, FallbackPlan, FieldPlan, KeyPlan, RateLimitPlan, ScriptPlan, StepPlan};
 pub use reply::ReplyTemplate;
 pub use script::Script;

@@ -134,6 +134,9 @@ pub struct RateLimitPlan {
     pub key: KeyPlan,
     /// Buckets that are remembered.
     pub max_keys: usize,
+    /// Whether other gateways are told what passes.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// What a key is taken from.

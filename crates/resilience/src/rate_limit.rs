@@ -1,5 +1,6 @@
 //! Rate limit by key: a token bucket kept as one number, the time at which the
-//! bucket is full again (GCRA, ITU-T I.371). Shared by all workers, in shards.
+//! bucket is full again (GCRA, ITU-T I.371). Shared by all workers, in shards; between
+//! gateways by telling each other what passed.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -34,16 +35,29 @@ pub struct RateLimit {
     /// Nanoseconds that a bucket holds.
     depth: u64,
     max_per_shard: usize,
+    is_shared: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Key -> time at which its bucket is full, nanoseconds.
-    full_at: HashMap<Box<[u8]>, u64, RandomState>,
-    overflow: u64,
+    buckets: HashMap<Box<[u8]>, Bucket, RandomState>,
+    /// Keys whose bucket has something to tell, each once.
+    told: Vec<Box<[u8]>>,
+    overflow: Bucket,
     /// No expired entry is to be found before then.
     sweep_at: u64,
 }
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    /// Time at which it is full, nanoseconds.
+    full_at: u64,
+    /// What passed here since it was last told; only of a limit that gateways share.
+    spent: u32,
+}
+
+/// A bucket owes no more than so much for what passed elsewhere, nanoseconds.
+const MAX_DEBT: u64 = 10_000_000_000;
 
 impl RateLimit {
     /// `per_second` above 0 and at most 1e9, `burst` at least 1, `max_keys` in total
@@ -57,51 +71,98 @@ impl RateLimit {
             cost,
             depth: cost.saturating_mul(u64::from(burst.max(1))),
             max_per_shard: (max_keys / SHARDS).max(1),
+            is_shared: false,
         }
+    }
+
+    /// The same, remembering what passes for [`take_spent`](Self::take_spent).
+    #[must_use]
+    pub fn shared(self) -> Self {
+        RateLimit { is_shared: true, ..self }
     }
 
     /// Takes a token from the key's bucket. `now_ns` is the gateway's clock.
     pub fn check(&self, now_ns: u64, key: &[u8]) -> RateVerdict {
-        let shard = (self.hasher.hash_one(key) >> 60) as usize % SHARDS;
-        let mut shard = self.shards[shard].lock();
-        if !shard.full_at.contains_key(key) && !self.make_room(&mut shard, now_ns) {
+        let mut shard = self.shard(key).lock();
+        if !shard.buckets.contains_key(key) && !self.make_room(&mut shard, now_ns) {
             return self.take(&mut shard.overflow, now_ns);
         }
-        match shard.full_at.get_mut(key) {
-            Some(full_at) => self.take(full_at, now_ns),
-            None => self.take(shard.full_at.entry(key.into()).or_insert(0), now_ns),
+        let Shard { buckets, told, .. } = &mut *shard;
+        let bucket = match buckets.get_mut(key) {
+            Some(bucket) => bucket,
+            None => buckets.entry(key.into()).or_default(),
+        };
+        let verdict = self.take(bucket, now_ns);
+        if self.is_shared && verdict == RateVerdict::Pass {
+            if bucket.spent == 0 {
+                told.push(key.into());
+            }
+            bucket.spent = bucket.spent.saturating_add(1);
         }
+        verdict
+    }
+
+    /// What passed here since the last call, by key; nothing of a limit that is not shared.
+    pub fn take_spent(&self) -> Vec<(Box<[u8]>, u32)> {
+        let mut spent = Vec::new();
+        for shard in &self.shards {
+            let Shard { buckets, told, .. } = &mut *shard.lock();
+            for key in told.drain(..) {
+                // A full bucket that made room for others has nothing to tell any more.
+                let count = buckets.get_mut(&key).map_or(0, |bucket| std::mem::take(&mut bucket.spent));
+                if count > 0 {
+                    spent.push((key, count));
+                }
+            }
+        }
+        spent
+    }
+
+    /// Takes the tokens of what passed at another gateway, into debt where need be.
+    pub fn charge(&self, now_ns: u64, key: &[u8], count: u32) {
+        let mut shard = self.shard(key).lock();
+        if !shard.buckets.contains_key(key) && !self.make_room(&mut shard, now_ns) {
+            return;
+        }
+        let bucket = shard.buckets.entry(key.into()).or_default();
+        let after = bucket.full_at.max(now_ns).saturating_add(self.cost.saturating_mul(u64::from(count)));
+        let most = now_ns.saturating_add(self.depth).saturating_add(MAX_DEBT);
+        bucket.full_at = after.min(most.max(bucket.full_at));
     }
 
     /// Keys that are remembered.
     pub fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().full_at.len()).sum()
+        self.shards.iter().map(|shard| shard.lock().buckets.len()).sum()
     }
 
-    fn take(&self, full_at: &mut u64, now_ns: u64) -> RateVerdict {
-        let next = (*full_at).max(now_ns).saturating_add(self.cost);
+    fn shard(&self, key: &[u8]) -> &Mutex<Shard> {
+        &self.shards[(self.hasher.hash_one(key) >> 60) as usize % SHARDS]
+    }
+
+    fn take(&self, bucket: &mut Bucket, now_ns: u64) -> RateVerdict {
+        let next = bucket.full_at.max(now_ns).saturating_add(self.cost);
         let over = next.saturating_sub(now_ns).saturating_sub(self.depth);
         if over > 0 {
             return RateVerdict::Limited { retry_after_ms: over.div_ceil(1_000_000) };
         }
-        *full_at = next;
+        bucket.full_at = next;
         RateVerdict::Pass
     }
 
     /// Sweeps a full shard, but not again before something can have expired, so that
     /// a flood of new keys does not pay for a sweep each.
     fn make_room(&self, shard: &mut Shard, now_ns: u64) -> bool {
-        if shard.full_at.len() < self.max_per_shard {
+        if shard.buckets.len() < self.max_per_shard {
             return true;
         }
         if now_ns < shard.sweep_at {
             return false;
         }
-        shard.full_at.retain(|_, full_at| *full_at > now_ns);
-        let soonest = shard.full_at.values().min().copied().unwrap_or(now_ns);
+        shard.buckets.retain(|_, bucket| bucket.full_at > now_ns);
+        let soonest = shard.buckets.values().map(|bucket| bucket.full_at).min().unwrap_or(now_ns);
         // At least a hundredth of a bucket between sweeps bounds their share of the time.
         shard.sweep_at = soonest.max(now_ns.saturating_add(self.depth / 100));
-        shard.full_at.len() < self.max_per_shard
+        shard.buckets.len() < self.max_per_shard
     }
 }
 
@@ -144,7 +205,61 @@ mod tests {
         assert!(limit.keys() < 160);
     }
 
+    #[test]
+    fn what_passed_elsewhere_is_paid_here() {
+        let limit = RateLimit::new(10.0, 3, 100).shared();
+        let elsewhere = RateLimit::new(10.0, 3, 100).shared();
+        for _ in 0..5 {
+            limit.check(SECOND, b"k");
+        }
+        assert_eq!(limit.take_spent(), [(Box::from(&b"k"[..]), 3)], "what was refused is not told");
+        assert_eq!(limit.take_spent(), []);
+        elsewhere.charge(SECOND, b"k", 3);
+        assert_eq!(elsewhere.check(SECOND, b"k"), RateVerdict::Limited { retry_after_ms: 100 });
+        // Both let 3 pass before they heard of each other: the second three are owed.
+        limit.charge(SECOND, b"k", 3);
+        assert_eq!(limit.check(SECOND, b"k"), RateVerdict::Limited { retry_after_ms: 400 });
+        limit.charge(SECOND, b"k", 1_000_000);
+        assert_eq!(limit.check(SECOND, b"k"), RateVerdict::Limited { retry_after_ms: 10_100 }, "a debt has an end");
+    }
+
+    #[test]
+    fn a_limit_that_is_not_shared_has_nothing_to_tell() {
+        let limit = RateLimit::new(10.0, 3, 100);
+        limit.check(SECOND, b"k");
+        assert_eq!(limit.take_spent(), []);
+    }
+
     proptest! {
+        #[test]
+        fn gateways_together_pass_what_one_may_and_what_was_under_way(
+            rate in 1_u32..1_000, burst in 1_u32..50, gateways in 2_usize..5,
+            gaps in prop::collection::vec(1_u64..20_000_000, 1..300),
+        ) {
+            let limits: Vec<_> = (0..gateways).map(|_| RateLimit::new(f64::from(rate), burst, 1_000).shared()).collect();
+            let interval = 100_000_000;
+            let (mut now, mut passed, mut exchange_at) = (SECOND, 0_u64, SECOND + interval);
+            for (turn, gap) in gaps.into_iter().enumerate() {
+                now += gap;
+                if now >= exchange_at {
+                    exchange_at = now + interval;
+                    let told: Vec<_> = limits.iter().map(RateLimit::take_spent).collect();
+                    for (from, spent) in told.iter().enumerate() {
+                        for (_, limit) in limits.iter().enumerate().filter(|(to, _)| *to != from) {
+                            for (key, count) in spent {
+                                limit.charge(now, key, *count);
+                            }
+                        }
+                    }
+                }
+                passed += u64::from(limits[turn % gateways].check(now, b"k") == RateVerdict::Pass);
+            }
+            // The others cannot know of one interval, nor of a burst at the start.
+            let own = u64::from(burst) + (now - SECOND) * u64::from(rate) / SECOND + 1;
+            let unheard = (gateways as u64 - 1) * (u64::from(burst) + u64::from(rate) * 130 / 1_000 + 2);
+            prop_assert!(passed <= own + unheard, "{} of {} and {}", passed, own, unheard);
+        }
+
         #[test]
         fn never_passes_more_than_burst_and_rate_allow(
             rate in 1_u32..1_000, burst in 1_u32..50, gaps in prop::collection::vec(0_u64..50_000_000, 1..200),

@@ -7,6 +7,7 @@ import { ConfigSourceSchema } from "./config-source.ts"
 import { HooksSchema } from "./hooks.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
+import { RateLimitsSchema } from "./rate-limits.ts"
 import { RegistrySchema } from "./registry.ts"
 import { RouteSchema } from "./route.ts"
 import { SourceSchema } from "./source.ts"
@@ -53,6 +54,7 @@ export const ConfigSchema = Exact({
   upstreams: Type.Optional(Type.Record(Type.String(), UpstreamSchema)),
   services: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Array(InstanceSchema), SourceSchema]))),
   registry: Type.Optional(RegistrySchema),
+  rateLimits: Type.Optional(RateLimitsSchema),
   routes: Type.Optional(Type.Array(RouteSchema)),
   policies: Type.Optional(NamesOrModules),
   handlers: Type.Optional(NamesOrModules),

@@ -4,6 +4,7 @@
 
 mod ask;
 mod error;
+mod limits;
 mod policies;
 mod shared;
 
