@@ -81,13 +81,8 @@ export class FakeGateway implements NativeGateway {
     return Buffer.concat([head, Buffer.from(values.buffer)])
   }
 
-  async connections(): Promise<string> {
-    return JSON.stringify({ items: [], nextCursor: null })
-  }
-
-  async closeConnection(): Promise<boolean> {
-    return false
-  }
+  connections = async (): Promise<string> => '{"items":[],"nextCursor":null}'
+  closeConnection = async (): Promise<boolean> => false
 
   purgeCache(which: string): number {
     this.purges.push(which)
