@@ -12,5 +12,6 @@ export function killAgainAndAgain(options: {
   readonly kills: number
   readonly workers?: number
   readonly durability?: "process" | "power"
+  readonly moves?: boolean
   readonly note?: (text: string) => void
 }): Promise<KillResult>

@@ -3,10 +3,11 @@
  * what its promises came to: acknowledged messages that never arrived (must be 0), QoS 2
  * messages that arrived twice (must be 0), messages that arrived out of order.
  *
- *   node test/durability/kill.mjs [--kills 1000] [--workers 2] [--durability process|power] [--json FILE]
+ *   node test/durability/kill.mjs [--kills 1000] [--workers 2] [--durability process|power] [--moves] [--json FILE]
  *
  * Publishers and subscribers are mqtt.js with kept sessions. One kill in four comes while
- * the gateway still starts, one in ten right after it accepts.
+ * the gateway still starts, one in ten right after it accepts. With `--moves` connections break all the
+ * time, so that sessions move between workers, and the gateway is stopped for a moment now and then.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
@@ -119,8 +120,39 @@ function start(file) {
   return { child, ready, output: () => output }
 }
 
+/** Breaks a connection every few milliseconds and stops the gateway now and then, until `state.stop`. */
+async function disturb(gateway, clients, state) {
+  while (!state.stop) {
+    await sleep(Math.random() * 30)
+    clients[Math.floor(Math.random() * clients.length)].stream?.destroy()
+    if (Math.random() < 0.01) {
+      const { child } = gateway()
+      child.kill("SIGSTOP")
+      // Often longer than clients wait for CONNACK: they come again while their first CONNECT is unread.
+      await sleep(Math.random() * 3_000)
+      child.kill("SIGCONT")
+    }
+  }
+}
+
+/** Waits until everything has come, or nothing has come for a while. */
+async function waitForAll(isDone, progress) {
+  let [known, since] = [progress(), Date.now()]
+  while (!isDone() && Date.now() - since < 20_000) {
+    await sleep(200)
+    const now = progress()
+    if (now !== known) [known, since] = [now, Date.now()]
+  }
+}
+
 /** Runs it; resolves to the counts. */
-export async function killAgainAndAgain({ kills, workers = 2, durability = "process", note = () => {} }) {
+export async function killAgainAndAgain({
+  kills,
+  workers = 2,
+  durability = "process",
+  moves = false,
+  note = () => {},
+}) {
   const folder = mkdtempSync(join(tmpdir(), "tidegate-kill-"))
   const file = join(folder, "tidegate.config.json")
   const port = await freePort()
@@ -145,6 +177,13 @@ export async function killAgainAndAgain({ kills, workers = 2, durability = "proc
     )
     ends.push(...subscribers, ...publishers)
     await sleep(300)
+    const disturbing = moves
+      ? disturb(
+          () => gateway,
+          ends.map(({ client }) => client),
+          state,
+        )
+      : undefined
     for (let kill = 1; kill <= kills; kill++) {
       const dice = Math.random()
       if (dice < 0.25) await sleep(Math.random() * 600)
@@ -160,10 +199,11 @@ export async function killAgainAndAgain({ kills, workers = 2, durability = "proc
     }
     if (!(await gateway.ready)) throw new Error(`the gateway did not start again:\n${gateway.output()}`)
     state.stop = true
+    await disturbing
     const isDone = () =>
       publishers.every(({ inflight }) => inflight() === 0) &&
       subscribers.every(({ seen }) => [...state.acknowledged].every((name) => seen.has(name)))
-    for (const end = Date.now() + 20_000; Date.now() < end && !isDone(); ) await sleep(200)
+    await waitForAll(isDone, () => subscribers.reduce((sum, { seen }) => sum + seen.size, state.acknowledged.size))
     await sleep(500)
     let lost = 0
     const counts = { duplicates1: 0, duplicates2: 0 }
@@ -183,6 +223,7 @@ export async function killAgainAndAgain({ kills, workers = 2, durability = "proc
       kills,
       workers,
       durability,
+      moves,
       acknowledged: state.acknowledged.size,
       deliveriesDue: state.acknowledged.size * SUBSCRIBERS,
       unanswered: publishers.reduce((sum, { inflight }) => sum + inflight(), 0),
@@ -205,6 +246,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
       kills: { type: "string", default: "20" },
       workers: { type: "string", default: "2" },
       durability: { type: "string", default: "process" },
+      moves: { type: "boolean", default: false },
       json: { type: "string" },
     },
   })
@@ -212,6 +254,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     kills: Number(values.kills),
     workers: Number(values.workers),
     durability: values.durability,
+    moves: values.moves,
     note: (text) => console.error(text),
   })
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)

@@ -318,9 +318,11 @@ impl Broker {
             // comes back for that reason.
             let elsewhere = (group.count().0 == 0).then(|| group.next_worker((worker, sticky)));
             if let Some(Turn::Worker(next)) = elsewhere {
-                let groups = [key.clone()].into_iter().collect();
-                let message = job.message.clone();
-                sink.forward(next, Forward { message, sequence: forward.sequence, name: 0, plain: false, groups });
+                let (groups, message) = ([key.clone()].into_iter().collect(), job.message.clone());
+                // Its own name: the other worker may have had the message for its ordinary subscribers.
+                let is_kept = message.qos != Qos::AtMostOnce && group.is_durable(Some(next));
+                let name = if is_kept { subscribers.next_name() } else { 0 };
+                sink.forward(next, Forward { message, sequence: forward.sequence, name, plain: false, groups });
             } else {
                 deliver_to_member((subscribers, acl), group, job, sink);
             }

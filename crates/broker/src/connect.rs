@@ -282,6 +282,7 @@ impl Broker {
     /// Removes a detached session to hand it over.
     pub(crate) fn take<S: Sink>(&mut self, slot: u32, sink: &mut S) -> Option<Backlog> {
         self.forget_filters(slot, sink);
+        self.moves.forget_slot(slot);
         let session = self.subscribers.slots.try_remove(slot as usize)?.session?;
         self.by_client.remove(&session.client_id);
         let backlog = session.backlog;

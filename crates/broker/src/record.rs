@@ -119,6 +119,13 @@ pub enum Record<'a> {
         /// Between PUBLISH and PUBREL.
         held: bool,
     },
+    /// The session left for another worker: from here on, what comes for it comes there.
+    Left {
+        /// Whose.
+        key: u64,
+        /// The worker.
+        to: u16,
+    },
     /// The session is over.
     End {
         /// Whose.

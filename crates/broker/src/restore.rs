@@ -71,6 +71,7 @@ impl Broker {
 
     /// The session with that name lives on another worker now, which keeps it.
     pub fn forget<S: Sink>(&mut self, key: u64, sink: &mut S) {
+        self.moves.parted(key);
         sink.append(&Record::End { key });
     }
 

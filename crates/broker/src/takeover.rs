@@ -10,7 +10,8 @@
 //! adopt: queues joined, Ready <---------------  HandOver with queue and in-flight
 //! ```
 //! A message that reached both queues is one `Arc`, so that it is delivered once. Steps
-//! come out of `poll_takeover`.
+//! come out of `poll_takeover`; one leaves when all that its worker appended before is kept, so that
+//! the logs never show a move further than they show what led to it.
 
 use crate::backlog::Backlog;
 use crate::broker::Broker;
@@ -21,7 +22,8 @@ use crate::record::Record;
 use crate::session::Session;
 use crate::sink::{DropReason, Sink};
 use crate::subscribers::{Options, Slot};
-use std::collections::VecDeque;
+use foldhash::fast::RandomState;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use tidegate_message::{Message, Protocol};
 
@@ -107,6 +109,8 @@ pub(crate) struct Moves {
     leaving: VecDeque<(u64, GiveUp)>,
     /// What came with a session and may still arrive by itself, likewise.
     echoes: VecDeque<(u64, Echoes)>,
+    /// Sessions that left and stand in no other log yet, by their names in this one.
+    parting: HashSet<u64, RandomState>,
 }
 
 /// Messages of a session's old queue, by address; holding them keeps addresses unique.
@@ -125,6 +129,16 @@ impl Moves {
             echoes.slot == slot && echoes.messages.iter().any(|known| Arc::ptr_eq(known, message))
         };
         self.arriving.iter().any(deaf) || self.echoes.iter().any(echo)
+    }
+
+    /// The session in `slot` is gone: what it knew concerns nobody who comes into its place.
+    pub(crate) fn forget_slot(&mut self, slot: u32) {
+        self.echoes.retain(|(_, echoes)| echoes.slot != slot);
+    }
+
+    /// The session of that name stands in another log.
+    pub(crate) fn parted(&mut self, key: u64) {
+        self.parting.remove(&key);
     }
 
     pub(crate) fn are_quiet(&self) -> bool {
@@ -289,6 +303,8 @@ impl Broker {
             }
             let home = Home { worker: self.worker, epoch: claim };
             let client_id = request.client_id;
+            // Its old worker forgets it: it counts here until it has gone on.
+            slot.into_iter().for_each(|slot| self.tell(slot, sink));
             return self.give_up(now, GiveUp { client_id, home, to, claim: next, clean_start, fetch: false }, sink);
         }
         let connected = match slot {
@@ -307,6 +323,11 @@ impl Broker {
         if let Some(session) = owner.and_then(|owner| owner.session.as_mut()) {
             session.epoch = epoch;
         }
+    }
+
+    /// Whether a session that left stands in no log but this worker's: what the log holds of it has to stay.
+    pub fn is_parting(&self) -> bool {
+        !self.moves.parting.is_empty()
     }
 
     /// The connection of a claim went away before `TakeOver::Ready`.
@@ -333,6 +354,10 @@ impl Broker {
             let slot = self.by_client.get(&ask.client_id).copied();
             let slot = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch));
             let key = slot.and_then(|slot| self.subscribers.slots.get(slot as usize)).map_or(0, Slot::key);
+            if key != 0 {
+                sink.append(&Record::Left { key, to: ask.to });
+                self.moves.parting.insert(key);
+            }
             let backlog = slot.and_then(|slot| self.take(slot, sink));
             let state = backlog.map(|backlog| SessionState { filters: Vec::new(), key, backlog: Some(backlog) });
             self.hand_over(&ask, state);

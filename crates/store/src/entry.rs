@@ -110,6 +110,11 @@ pub(crate) enum Entry<'a> {
         #[serde(borrow)]
         rules: Option<Vec<StoredRule<'a>>>,
     },
+    /// The session went to another worker.
+    Left {
+        key: u64,
+        to: u16,
+    },
 }
 
 /// A rule of an identity.
@@ -199,6 +204,7 @@ impl<'a> Entry<'a> {
             Record::Released { key, number, packet_id } => Entry::Released { key, number, packet_id },
             Record::Done { key, number } => Entry::Done { key, number },
             Record::Inbound { key, packet_id, held } => Entry::Inbound { key, packet_id, held },
+            Record::Left { key, to } => Entry::Left { key, to },
             Record::End { key } => Entry::End { key },
             Record::Delay { id, user, client_id, message, due_at } => {
                 let (message, due_at) = (StoredMessage::new(message, epoch_ms), due_at.saturating_add(epoch_ms));

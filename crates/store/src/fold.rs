@@ -43,6 +43,7 @@ struct Delivery {
 
 #[derive(Default, Debug)]
 struct Session {
+    /// Where messages for it go.
     worker: u16,
     client_id: Arc<str>,
     user: Option<Arc<str>>,
@@ -54,6 +55,8 @@ struct Session {
     will: Option<(Will, Option<u64>)>,
     filters: Vec<(Arc<str>, Options)>,
     deliveries: BTreeMap<u64, Delivery>,
+    /// Messages that it has or had.
+    ids: HashSet<u64>,
     inbound: HashSet<u16>,
 }
 
@@ -164,7 +167,8 @@ impl Fold {
             Entry::End { key } => {
                 self.sessions.remove(&(worker, key));
             }
-            Entry::Will { key, .. }
+            Entry::Left { key, .. }
+            | Entry::Will { key, .. }
             | Entry::Filter { key, .. }
             | Entry::Unfilter { key, .. }
             | Entry::Queue { key, .. }
@@ -223,7 +227,11 @@ impl Fold {
             }
             for group in groups {
                 let is_member = |session: &&mut Session| session.filters.iter().any(|(filter, _)| **filter == *group);
-                if let Some(session) = live.values_mut().filter(there()).find(is_member) {
+                let place = live.values_mut().filter(there()).find(is_member).map(|session| session.client_id.clone());
+                // Its members there went elsewhere.
+                let client_id =
+                    place.or_else(|| live.values_mut().find(is_member).map(|session| session.client_id.clone()));
+                if let Some(session) = client_id.and_then(|client_id| live.get_mut(&client_id)) {
                     session.deliver(id, message, |filter| *filter == *group);
                 }
             }
@@ -248,9 +256,11 @@ impl Session {
                     None => self.filters.push((filter.into(), options)),
                 }
             }
+            Entry::Left { to, .. } => self.worker = to,
             Entry::Unfilter { filter, .. } => self.filters.retain(|(known, _)| **known != *filter),
             Entry::Queue { number, id, qos, retain, ids, packet_id, .. } => {
                 let qos = crate::stored::qos(qos)?;
+                self.ids.insert(id);
                 self.deliveries.insert(number, Delivery { id, qos, retain, ids, packet_id });
             }
             Entry::Sent { number, packet_id, .. } => {
@@ -280,10 +290,11 @@ impl Session {
         for delivery in arriving.deliveries.into_values() {
             self.add(delivery);
         }
+        self.ids.extend(arriving.ids);
     }
 
     fn add(&mut self, delivery: Delivery) {
-        if self.deliveries.values().any(|known| known.id == delivery.id) {
+        if !self.ids.insert(delivery.id) {
             return;
         }
         let number = self.deliveries.keys().next_back().map_or(1, |last| last + 1);

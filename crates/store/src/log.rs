@@ -196,6 +196,10 @@ impl Log {
         if let Some(spare) = self.spare.take_if(|spare| spare.room() >= needed) {
             return Ok(spare);
         }
+        if let Some(spare) = self.spare.take() {
+            // What does not fit goes behind it: written later, it would be read before what came earlier.
+            let _ = std::fs::remove_file(path_of(&self.folder, &self.name, spare.number));
+        }
         self.make_segment(needed.max(self.options.segment_bytes))
     }
 

@@ -314,3 +314,48 @@ fn a_log_that_is_full_of_what_is_superfluous_asks_for_a_checkpoint_and_has_room_
     assert!(!log.is_full());
     assert!(!log.wants_checkpoint());
 }
+
+#[test]
+fn a_frame_larger_than_a_segment_is_read_in_its_turn() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    session(&mut log, (1, 1), "pump");
+    // More than half of the first segment: the next one is claimed already.
+    queue(&mut log, (1, 1, 1), &message("t/1", &[1; 40 << 10]));
+    log.flush().expect("room");
+    queue(&mut log, (1, 2, 2), &message("t/1", &[2; 80 << 10]));
+    log.flush().expect("room");
+    for number in 3..10 {
+        queue(&mut log, (1, number, number), &message("t/1", &[3; 10 << 10]));
+        log.flush().expect("room");
+    }
+    generation.commit().expect("a folder of ours");
+    let found = reopen(&folder);
+    assert_eq!((found.torn, found.corrupt, found.sessions[0].deliveries.len()), (0, 0, 9));
+}
+
+#[test]
+fn what_comes_to_the_new_worker_of_a_session_that_left_is_its_own() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut logs: Vec<Log> = (0..3).map(|worker| generation.worker_log(worker)).collect();
+    session(&mut logs[0], (1, 1), "reader");
+    queue(&mut logs[0], (1, 1, 1), &message("t/1", b"one"));
+    logs[0].append(&Record::Left { key: 1, to: 1 });
+    logs[0].seal();
+    session(&mut logs[1], (2, 0), "reader");
+    for (id, worker, text) in [(1, 1, "one"), (2, 0, "before it left"), (3, 1, "three")] {
+        logs[2].outgoing(Pending {
+            id,
+            worker,
+            plain: true,
+            groups: Vec::new(),
+            message: message("t/1", text.as_bytes()),
+        });
+    }
+    logs[2].seal();
+    logs.iter_mut().for_each(|log| log.flush().expect("room"));
+    generation.commit().expect("a folder of ours");
+    assert_eq!(payloads(&reopen(&folder).sessions[0]), ["one", "three"]);
+}

@@ -105,10 +105,10 @@ impl Links {
         true
     }
 
-    /// To all other workers.
-    pub(crate) fn broadcast(&self, change: &InterestChange) {
+    /// To all other workers, when this worker's log is kept up to that number.
+    pub(crate) fn broadcast(&self, change: &InterestChange, number: u64) {
         for to in 0..self.links.len() as u16 {
-            self.send(to, Between::Interest(change.clone()));
+            self.send_after(to, number, Between::Interest(change.clone()));
         }
     }
 

@@ -40,7 +40,8 @@ impl Worker {
 
     fn checkpoint_sessions(self: &Rc<Self>, now: u64) {
         let state = &self.hub.checkpoints;
-        if state.discard_at.get() != 0 && now >= state.discard_at.get() {
+        let is_due = state.discard_at.get() != 0 && now >= state.discard_at.get();
+        if is_due && !self.hub.broker.borrow().is_parting() {
             state.discard_at.set(0);
             self.with_own_log(|log| log.discard_covered());
         }

@@ -149,9 +149,12 @@ impl Worker {
             let step = hub.broker.borrow_mut().poll_takeover();
             match step {
                 None => return,
-                Some(TakeOver::Ask(ask)) => hub.links.send(ask.home.worker, Between::GiveUp(ask)),
+                Some(TakeOver::Ask(ask)) => {
+                    hub.links.send_after(ask.home.worker, hub.keeper.appended(), Between::GiveUp(ask));
+                }
                 Some(TakeOver::HandOver(hand_over)) => {
-                    hub.links.send(hand_over.to, Between::HandOver(Box::new(hand_over)))
+                    let (to, number) = (hand_over.to, hub.keeper.appended());
+                    hub.links.send_after(to, number, Between::HandOver(Box::new(hand_over)));
                 }
                 Some(TakeOver::Ready { claim, connected }) => self.settle_claim(claim, Claim::Ready(connected)),
                 Some(TakeOver::Overtaken { claim }) => self.settle_claim(claim, Claim::Overtaken),

@@ -105,7 +105,6 @@ async fn when_kept(worker: Rc<Worker>, number: u64, published: Published) -> Pub
 fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Published {
     let now = worker.clock.millis();
     let protocol = message.protocol;
-    let before = worker.hub.keeper.appended();
     let published = worker.with_broker(|broker, sink| match publisher.session {
         Some(session) => broker.publish_from(now, session, message, sink),
         None => {
@@ -113,11 +112,11 @@ fn to_broker(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder
             Published::New(broker.publish(now, origin, message, sink))
         }
     });
-    let after = worker.hub.keeper.appended();
-    if let (true, Some((id, _))) = (after != before, publisher.session)
+    if let Some((id, _)) = publisher.session
         && let Some(Outlet::Mqtt(link)) = worker.hub.outlets.borrow().get(id)
     {
-        link.need(after);
+        // Also where this call appended nothing: a publish that came again is answered when the first one is kept.
+        link.need(worker.hub.keeper.appended());
     }
     if matches!(published, Published::New(outcome) if !outcome.is_accepted()) {
         worker.counters.of(protocol).refused.add(1);

@@ -204,7 +204,8 @@ impl Sink for HubSink<'_> {
     }
 
     fn interest(&mut self, change: InterestChange) {
-        self.worker.hub.links.broadcast(&change);
+        // Others act on it at once: what it follows from must not be undone by a crash.
+        self.worker.hub.links.broadcast(&change, self.worker.hub.keeper.needs());
     }
 
     fn close(&mut self, to: SubscriberId, reason: CloseReason) {
