@@ -17,8 +17,8 @@ type Document = Omit<Instance, "service" | "id" | "lastHeartbeatAt" | "status"> 
 
 export class InstanceStore {
   readonly #database: Database.Database
-  readonly #put: Database.Statement
-  readonly #remove: Database.Statement
+  /** Made when used: libsql lets go of the file when the last statement is collected, not before. */
+  #put: Database.Statement | null = null
 
   /** `file` may be `:memory:`. */
   constructor(file: string) {
@@ -28,8 +28,6 @@ export class InstanceStore {
     this.#database.exec(
       "create table if not exists instances (service text, id text, document text, heartbeat integer, primary key (service, id))",
     )
-    this.#put = this.#database.prepare("insert or replace into instances values (?, ?, ?, ?)")
-    this.#remove = this.#database.prepare("delete from instances where service = ? and id = ?")
   }
 
   all(): Instance[] {
@@ -38,14 +36,16 @@ export class InstanceStore {
 
   put(instance: Instance): void {
     const { service, id, lastHeartbeatAt, ...document } = instance
+    this.#put ??= this.#database.prepare("insert or replace into instances values (?, ?, ?, ?)")
     this.#put.run(service, id, JSON.stringify(document), Date.parse(lastHeartbeatAt))
   }
 
   remove(service: string, id: string): void {
-    this.#remove.run(service, id)
+    this.#database.prepare("delete from instances where service = ? and id = ?").run(service, id)
   }
 
   close(): void {
+    this.#put = null
     this.#database.close()
   }
 }
