@@ -221,6 +221,8 @@ const DELIVERY_DROPS = [
   "coap-replaced",
   "coap-gone",
   "coap-observe-full",
+  "coap-asleep-full",
+  "coap-silent",
 ]
 
 /** What must hold once the traffic has come to rest; the sums that do not. */

@@ -27,6 +27,7 @@ export const METRICS = {
   tidegate_policy_shadow_total: "verdicts of versions in shadow beside the one that holds",
   tidegate_flush_yields_total: "times that a turn of many writes let everything else run first",
   tidegate_slow_clients: "MQTT connections that read too slowly",
+  tidegate_coap_asleep: "clients that observe and sleep",
   tidegate_coap_upstream_observations: "resources of CoAP upstreams that are observed for clients",
   tidegate_dtls_sessions: "DTLS sessions, those in their handshake too",
   tidegate_dtls_handshakes_total: "DTLS handshakes that ended well",

@@ -540,6 +540,10 @@ export interface CoapPlan {
   readonly maxBlockBytes: number
   readonly maxObservers: number
   readonly maxObserversPerClient: number
+  readonly maxAsleepS: number
+  readonly maxAsleepMessages: number
+  readonly maxAsleepBytes: number
+  readonly maxAsleepTotalBytes: number
   readonly maxUpstreamObservations: number
   readonly dedupEntries: number
   readonly nstart: number

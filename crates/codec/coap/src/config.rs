@@ -4,6 +4,8 @@ use std::hash::RandomState;
 
 use tidegate_message::Limits;
 
+use crate::Sleep;
+
 /// Bounds and times of an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -21,6 +23,8 @@ pub struct EndpointConfig {
     pub ack_timeout_ms: u64,
     /// How often a message is sent again. Default 4.
     pub max_retransmit: u32,
+    /// What is kept for observers that sleep.
+    pub sleep: Sleep,
     /// For message ids and waits.
     pub seed: u64,
     /// Key of Echo values; workers of one gateway share it.
@@ -37,6 +41,7 @@ impl Default for EndpointConfig {
             dedup_entries: 16_384,
             ack_timeout_ms: 2_000,
             max_retransmit: 4,
+            sleep: Sleep::default(),
             seed: 1,
             secret: RandomState::new(),
         }

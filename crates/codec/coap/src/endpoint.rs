@@ -30,6 +30,8 @@ pub struct Endpoint {
     pub(crate) streams: HashMap<SocketAddr, StreamPeer, RandomState>,
     pub(crate) outbox: Outbox,
     pub(crate) gone: VecDeque<Gone>,
+    /// Peers that slept and were heard in this wake-up.
+    pub(crate) heard: Vec<SocketAddr>,
     /// For messages to peers that have no entry.
     pub(crate) next_id: u16,
     /// Options that the layer adds; memory that is used again.
@@ -43,11 +45,12 @@ impl Endpoint {
             dedup: Dedup::new(config.dedup_entries),
             echo: Echo::new(config.secret.clone()),
             observers: Observers::default(),
-            peers: Peers::new(config.ack_timeout_ms, config.max_retransmit, config.seed),
+            peers: Peers::new((config.ack_timeout_ms, config.max_retransmit), config.sleep, config.seed),
             uploads: Uploads::new(config.limits.body_collected),
             streams: HashMap::default(),
             outbox: Outbox::default(),
             gone: VecDeque::new(),
+            heard: Vec::new(),
             next_id: config.seed as u16,
             added: OptionList::new(),
             config,
@@ -70,6 +73,7 @@ impl Endpoint {
             Ok(message) => message,
             Err(malformed) => return Event::Handled(self.reject_malformed(arrival.peer, malformed)),
         };
+        self.hear(arrival.peer);
         match (message.kind, message.code) {
             (Type::Acknowledgement, _) => Event::Handled(self.handle_ack(arrival, message.message_id)),
             (Type::Reset, _) => Event::Handled(self.handle_reset(arrival, message.message_id)),
@@ -101,8 +105,10 @@ impl Endpoint {
         self.peers.next_timeout()
     }
 
-    /// Sends again what was not acknowledged, and gives up peers that never do.
+    /// Sends again what was not acknowledged, and gives up peers that never do; those that
+    /// slept and were heard get what has waited. To be called behind all datagrams.
     pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.wake_heard(now_ms);
         while let Some(due) = self.peers.poll_due(now_ms) {
             match due {
                 Due::Again(to, bytes) => {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod asleep;
 mod block;
 mod code;
 mod config;
@@ -34,6 +35,7 @@ mod stream;
 mod token;
 mod transfer;
 mod uploads;
+mod waiting;
 
 pub use block::Block;
 pub use code::Code;
@@ -57,3 +59,4 @@ pub use requester::{Requester, RequesterConfig};
 pub use stream::STREAM_MESSAGE_MAX;
 pub use token::Token;
 pub use transfer::{Answer, Failure};
+pub use waiting::Sleep;

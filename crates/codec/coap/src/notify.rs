@@ -1,6 +1,8 @@
 //! Observations (RFC 7641): made for a request, told each new state, confirmable where
 //! that is asked or due.
 
+use std::net::SocketAddr;
+
 use crate::observers::Observer;
 use crate::peers::{Confirmable, Pushed};
 use crate::reply::wish;
@@ -23,6 +25,8 @@ pub struct Notification<'a> {
     pub payload: &'a [u8],
     /// Whether it is to be acknowledged: at least once.
     pub confirmable: bool,
+    /// Whether it is not to be missed although newer ones follow, as a command is.
+    pub counts: bool,
 }
 
 /// What became of a notification.
@@ -34,6 +38,8 @@ pub enum Notified {
     Queued,
     /// The same, and an older one that waited was dropped: count it.
     Replaced,
+    /// It was dropped: too much waits for the peer already.
+    Refused,
     /// There is no such observation any more.
     Gone,
 }
@@ -44,17 +50,19 @@ impl Endpoint {
     /// answer without it, which tells the peer so (RFC 7641 section 4.1).
     pub fn observe(&mut self, now_ms: u64, exchange: &Exchange, conflate: bool) -> Option<ObserverId> {
         // RFC 7641 section 4.1: a second registration of a token takes the place of the first.
-        if let Some(before) = self.observers.find(exchange.peer, exchange.token) {
-            self.end(before, GoneReason::Deregistered);
-        }
-        let of_peer = self.peers.get(exchange.peer).map_or(0, |peer| peer.observers.len());
-        if self.observers.len() >= self.config.max_observers || of_peer >= self.config.max_observers_per_peer {
+        let before = self.observers.find(exchange.peer, exchange.token);
+        let replaced = usize::from(before.is_some());
+        let of_peer = self.observers_of(exchange.peer).len() - replaced;
+        if self.observers.len() - replaced >= self.config.max_observers || of_peer >= self.config.max_observers_per_peer
+        {
+            before.into_iter().for_each(|before| self.end(before, GoneReason::Deregistered));
             return None;
         }
         let observer = Observer {
             peer: exchange.peer,
             token: exchange.token,
             sequence: 1,
+            first: 1,
             last_id: 0,
             confirmed_at: now_ms,
             proven: exchange.proven,
@@ -62,8 +70,16 @@ impl Endpoint {
             wish: wish(exchange.block2),
         };
         let id = self.observers.insert(observer);
-        self.peers.entry(exchange.peer).observers.push(id);
+        let peer = self.peers.entry(exchange.peer);
+        peer.observers.push(id);
+        peer.proven |= exchange.proven;
+        before.into_iter().for_each(|before| self.take_over(now_ms, before, id));
         Some(id)
+    }
+
+    /// The observations of a peer.
+    pub fn observers_of(&self, peer: SocketAddr) -> &[ObserverId] {
+        self.peers.get(peer).map_or(&[], |peer| &peer.observers)
     }
 
     /// Ends an observation from our side, in silence.
@@ -87,7 +103,7 @@ impl Endpoint {
         let confirmable = notification.confirmable || !observer.proven || silent || waiting;
         let message = self.encode_notification((id, &observer), notification, confirmable);
         let notified = if confirmable {
-            self.push(now_ms, (&observer, message))
+            self.push(now_ms, observer.peer, Confirmable { at_ms: now_ms, ..message })
         } else {
             self.outbox.queue(observer.peer, |out| out.extend_from_slice(&message.bytes));
             Notified::Sent
@@ -143,13 +159,14 @@ impl Endpoint {
         &payload[..cut.bytes]
     }
 
-    fn push(&mut self, now_ms: u64, (observer, message): (&Observer, Confirmable)) -> Notified {
+    fn push(&mut self, now_ms: u64, to: SocketAddr, message: Confirmable) -> Notified {
         let bytes = message.bytes.clone();
-        match self.peers.push(now_ms, (observer.peer, message), observer.conflate) {
+        match self.peers.push(now_ms, (to, message)) {
             Pushed::Queued => Notified::Queued,
             Pushed::Replaced => Notified::Replaced,
+            Pushed::Refused => Notified::Refused,
             Pushed::Send => {
-                self.outbox.queue(observer.peer, |out| out.extend_from_slice(&bytes));
+                self.outbox.queue(to, |out| out.extend_from_slice(&bytes));
                 Notified::Sent
             }
         }
@@ -170,6 +187,8 @@ impl Endpoint {
         let head = Head { kind, code: notification.code, message_id, token: observer.token };
         let mut bytes = Vec::with_capacity(payload.len() + 64);
         encode(&mut bytes, &head, [notification.options, &self.added], payload);
-        Confirmable { message_id, owner: Some(id), bytes }
+        // A state is followed by the next one; what is about many topics is none.
+        let counts = notification.counts || !observer.conflate;
+        Confirmable { message_id, owner: Some(id), bytes, counts, at_ms: 0 }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Observer {
     pub(crate) token: Token,
     /// 24 bits go out (RFC 7641 section 4.4).
     pub(crate) sequence: u32,
+    /// The number of the answer to its registration, before what waits for it.
+    pub(crate) first: u32,
     /// Of the last notification: a Reset names it.
     pub(crate) last_id: u16,
     pub(crate) confirmed_at: u64,
@@ -92,7 +94,11 @@ impl Observers {
         let removed = observer.take_if(|_| *generation == id.generation)?;
         *generation = generation.wrapping_add(1);
         self.free.push(id.slot);
-        self.by_token.remove(&(removed.peer, removed.token));
+        // The same peer and token may have registered again.
+        let key = (removed.peer, removed.token);
+        if self.by_token.get(&key) == Some(&id) {
+            self.by_token.remove(&key);
+        }
         Some(removed)
     }
 }

@@ -3,16 +3,14 @@
 //! observe or wait for a separate response have an entry.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use crate::ObserverId;
-
-/// Messages that wait behind the one in flight of a peer.
-const QUEUE_MAX: usize = 16;
+use crate::waiting::{Queue, Queued};
+use crate::{ObserverId, Sleep};
 
 /// A confirmable message, encoded.
 #[derive(Clone, Debug)]
@@ -21,11 +19,15 @@ pub(crate) struct Confirmable {
     /// The observation it notifies; `None`: a separate response.
     pub(crate) owner: Option<ObserverId>,
     pub(crate) bytes: Vec<u8>,
+    /// It is not to be missed, as a state is that a newer one follows.
+    pub(crate) counts: bool,
+    /// When it was made.
+    pub(crate) at_ms: u64,
 }
 
 #[derive(Debug)]
-struct InFlight {
-    message: Confirmable,
+pub(crate) struct InFlight {
+    pub(crate) message: Confirmable,
     tries: u32,
     wait_ms: u64,
     due: u64,
@@ -35,10 +37,14 @@ struct InFlight {
 pub(crate) struct Peer {
     next_id: u16,
     pub(crate) observers: SmallVec<[ObserverId; 2]>,
-    in_flight: Option<InFlight>,
-    queue: VecDeque<Confirmable>,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) queue: Queue,
+    /// It is known to be where it says, so that it may be waited for.
+    pub(crate) proven: bool,
+    /// Until when it is waited for; it has fallen silent.
+    pub(crate) asleep_until: Option<u64>,
     /// When its entry of the heap is due; any other entry of this peer is stale.
-    timer: Option<u64>,
+    pub(crate) timer: Option<u64>,
 }
 
 impl Peer {
@@ -59,6 +65,8 @@ pub(crate) enum Pushed {
     Queued,
     /// It waits in place of an older one, which is dropped.
     Replaced,
+    /// There is no room.
+    Refused,
 }
 
 /// What a timer asks for.
@@ -72,16 +80,26 @@ pub(crate) enum Due {
 
 #[derive(Debug)]
 pub(crate) struct Peers {
-    map: HashMap<SocketAddr, Peer, RandomState>,
-    timers: BinaryHeap<Reverse<(u64, SocketAddr)>>,
+    pub(crate) map: HashMap<SocketAddr, Peer, RandomState>,
+    pub(crate) timers: BinaryHeap<Reverse<(u64, SocketAddr)>>,
     ack_timeout_ms: u64,
     max_retransmit: u32,
+    pub(crate) sleep: Sleep,
+    /// Peers that sleep, and the bytes that wait for all peers.
+    pub(crate) asleep: usize,
+    pub(crate) waiting_bytes: usize,
+    /// Notifications that will reach nobody.
+    pub(crate) lost: usize,
     random: u64,
 }
 
 impl Peers {
-    pub(crate) fn new(ack_timeout_ms: u64, max_retransmit: u32, seed: u64) -> Self {
+    pub(crate) fn new((ack_timeout_ms, max_retransmit): (u64, u32), sleep: Sleep, seed: u64) -> Self {
         Peers {
+            sleep,
+            asleep: 0,
+            waiting_bytes: 0,
+            lost: 0,
             map: HashMap::default(),
             timers: BinaryHeap::new(),
             ack_timeout_ms: ack_timeout_ms.max(1),
@@ -105,29 +123,30 @@ impl Peers {
             next_id,
             observers: SmallVec::new(),
             in_flight: None,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
+            proven: false,
+            asleep_until: None,
             timer: None,
         })
     }
 
-    /// Takes a confirmable message. `conflate`: it replaces one of its owner that waits.
-    pub(crate) fn push(&mut self, now_ms: u64, (to, message): (SocketAddr, Confirmable), conflate: bool) -> Pushed {
+    /// Takes a confirmable message.
+    pub(crate) fn push(&mut self, now_ms: u64, (to, message): (SocketAddr, Confirmable)) -> Pushed {
+        let (sleep, total) = (self.sleep, self.waiting_bytes);
         let peer = self.entry(to);
-        if peer.in_flight.is_none() {
+        if peer.in_flight.is_none() && peer.asleep_until.is_none() {
             self.start(now_ms, to, message);
             return Pushed::Send;
         }
-        let older = peer.queue.iter_mut().find(|queued| conflate && queued.owner == message.owner);
-        if let Some(older) = older {
-            *older = message;
-            return Pushed::Replaced;
+        let before = peer.queue.bytes;
+        let queued = peer.queue.push(message, (&sleep, total));
+        let after = peer.queue.bytes;
+        self.waiting_bytes = total + after - before;
+        match queued {
+            Queued::Kept => Pushed::Queued,
+            Queued::Replaced => Pushed::Replaced,
+            Queued::Refused => Pushed::Refused,
         }
-        let full = peer.queue.len() >= QUEUE_MAX;
-        if full {
-            peer.queue.pop_front();
-        }
-        peer.queue.push_back(message);
-        if full { Pushed::Replaced } else { Pushed::Queued }
     }
 
     /// Whether that message is in flight.
@@ -138,7 +157,9 @@ impl Peers {
 
     /// Whether messages of this owner wait, behind which a newer one has to go.
     pub(crate) fn is_waiting(&self, to: SocketAddr, owner: ObserverId) -> bool {
-        self.map.get(&to).is_some_and(|peer| peer.queue.iter().any(|queued| queued.owner == Some(owner)))
+        let waits =
+            |peer: &Peer| peer.asleep_until.is_some() || peer.queue.iter().any(|queued| queued.owner == Some(owner));
+        self.map.get(&to).is_some_and(waits)
     }
 
     /// Takes an acknowledgement or reset: the message in flight, if it names it, and
@@ -151,20 +172,37 @@ impl Peers {
     ) -> Option<(Confirmable, Option<Vec<u8>>)> {
         let peer = self.map.get_mut(&from)?;
         let settled = peer.in_flight.take_if(|flight| flight.message.message_id == message_id)?;
-        let next = peer.queue.pop_front();
+        peer.proven = true;
+        let next = self.start_next(now_ms, from);
+        Some((settled.message, next))
+    }
+
+    /// Begins with what waits; its bytes.
+    pub(crate) fn start_next(&mut self, now_ms: u64, to: SocketAddr) -> Option<Vec<u8>> {
+        let peer = self.map.get_mut(&to)?;
+        let before = peer.queue.bytes;
+        let lost = &mut self.lost;
+        let next = std::iter::from_fn(|| peer.queue.pop()).find_map(|next| {
+            let aged = next.aged(now_ms);
+            *lost += usize::from(aged.is_none());
+            aged
+        });
+        self.waiting_bytes -= before - peer.queue.bytes;
         let bytes = next.as_ref().map(|next| next.bytes.clone());
         match next {
-            Some(next) => self.start(now_ms, from, next),
-            None => self.forget_idle(from),
+            Some(next) => self.start(now_ms, to, next),
+            None => self.forget_idle(to),
         }
-        Some((settled.message, bytes))
+        bytes
     }
 
     /// Takes an observation and what it still wanted to say off a peer.
     pub(crate) fn detach(&mut self, from: SocketAddr, observer: ObserverId) {
         let Some(peer) = self.map.get_mut(&from) else { return };
         peer.observers.retain(|own| *own != observer);
+        let before = peer.queue.bytes;
         peer.queue.retain(|queued| queued.owner != Some(observer));
+        self.waiting_bytes -= before - peer.queue.bytes;
         self.forget_idle(from);
     }
 
@@ -177,10 +215,16 @@ impl Peers {
         while let Some(Reverse((due, to))) = self.pop_due(now_ms) {
             let Some(peer) = self.map.get_mut(&to).filter(|peer| peer.timer == Some(due)) else { continue };
             peer.timer = None;
+            if peer.asleep_until.is_some_and(|until| until <= now_ms) {
+                return self.give_up(to);
+            }
             let Some(flight) = &mut peer.in_flight else { continue };
             let over = flight.due <= now_ms;
             if over && flight.tries >= self.max_retransmit {
-                return self.map.remove(&to).map(|peer| Due::GivenUp(peer.observers));
+                if self.fall_asleep(now_ms, to) {
+                    continue;
+                }
+                return self.give_up(to);
             }
             if over {
                 flight.tries += 1;
@@ -213,10 +257,19 @@ impl Peers {
         }
     }
 
+    pub(crate) fn give_up(&mut self, to: SocketAddr) -> Option<Due> {
+        let peer = self.map.remove(&to)?;
+        self.asleep -= usize::from(peer.asleep_until.is_some());
+        self.waiting_bytes -= peer.queue.bytes;
+        let waited = peer.in_flight.iter().map(|flight| &flight.message).chain(peer.queue.iter());
+        self.lost += waited.filter(|message| message.owner.is_some()).count();
+        Some(Due::GivenUp(peer.observers))
+    }
+
     fn forget_idle(&mut self, peer: SocketAddr) {
-        let idle = |peer: &Peer| peer.in_flight.is_none() && peer.queue.is_empty() && peer.observers.is_empty();
+        let idle = |peer: &Peer| peer.in_flight.is_none() && peer.queue.len() == 0 && peer.observers.is_empty();
         if self.map.get(&peer).is_some_and(idle) {
-            self.map.remove(&peer);
+            self.give_up(peer);
         }
     }
 

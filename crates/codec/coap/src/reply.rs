@@ -106,8 +106,9 @@ impl Endpoint {
     fn add_observe(&mut self, id: ObserverId, code: Code) {
         match self.observers.get(id) {
             Some(observer) if code.class() == 2 => {
-                let sequence = observer.sequence;
-                self.added.push_uint(OptionNumber::OBSERVE, sequence);
+                let (first, peer) = (observer.first, observer.peer);
+                self.added.push_uint(OptionNumber::OBSERVE, first);
+                self.hear(peer);
             }
             _ => self.end(id, GoneReason::Error),
         }
@@ -208,7 +209,11 @@ impl Endpoint {
         if separate {
             let mut bytes = Vec::new();
             encode(&mut bytes, &head, [options, added], slice.payload);
-            return self.send_separate(now_ms, exchange, Confirmable { message_id, owner: None, bytes });
+            return self.send_separate(
+                now_ms,
+                exchange,
+                Confirmable { message_id, owner: None, bytes, counts: true, at_ms: now_ms },
+            );
         }
         let sent = self.outbox.queue(exchange.peer, |out| encode(out, &head, [options, added], slice.payload));
         if piggyback {
@@ -218,7 +223,7 @@ impl Endpoint {
 
     fn send_separate(&mut self, now_ms: u64, exchange: &Exchange, message: Confirmable) {
         let bytes = message.bytes.clone();
-        if self.peers.push(now_ms, (exchange.peer, message), false) == Pushed::Send {
+        if self.peers.push(now_ms, (exchange.peer, message)) == Pushed::Send {
             self.outbox.queue(exchange.peer, |out| out.extend_from_slice(&bytes));
         }
     }

@@ -79,7 +79,8 @@ impl Bench {
     }
 
     fn notify(&mut self, observer: ObserverId, payload: &[u8], confirmable: bool) -> Notified {
-        let notification = Notification { code: Code::CONTENT, options: &OptionList::new(), payload, confirmable };
+        let notification =
+            Notification { code: Code::CONTENT, options: &OptionList::new(), payload, confirmable, counts: false };
         self.endpoint.notify(self.now_ms, observer, &notification)
     }
 
@@ -361,7 +362,13 @@ fn an_error_ends_an_observation() {
     let mut bench = Bench::new(LOCAL);
     let observer = bench.observe(&get_with(1, OptionNumber::OBSERVE, 0), true).expect("room");
     bench.sent();
-    let gone = Notification { code: Code::NOT_FOUND, options: &OptionList::new(), payload: b"", confirmable: false };
+    let gone = Notification {
+        code: Code::NOT_FOUND,
+        options: &OptionList::new(),
+        payload: b"",
+        confirmable: false,
+        counts: false,
+    };
     assert_eq!(bench.endpoint.notify(bench.now_ms, observer, &gone), Notified::Sent);
     assert_eq!((bench.only().observe, bench.gone()), (None, vec![(observer, GoneReason::Error)]));
 }

@@ -80,7 +80,8 @@ impl Net {
         self.state.fill(byte);
         let id = self.observer.expect("observed");
         let options = OptionList::new();
-        let notification = Notification { code, options: &options, payload: &self.state, confirmable: true };
+        let notification =
+            Notification { code, options: &options, payload: &self.state, confirmable: true, counts: false };
         self.server.notify(self.now, id, &notification);
     }
 
@@ -138,8 +139,13 @@ fn an_older_notification_that_comes_late_is_not_told() {
     let options = OptionList::new();
     let told: Vec<Vec<u8>> = (1..=2)
         .flat_map(|byte| {
-            let notification =
-                Notification { code: Code::CONTENT, options: &options, payload: &[byte], confirmable: false };
+            let notification = Notification {
+                code: Code::CONTENT,
+                options: &options,
+                payload: &[byte],
+                confirmable: false,
+                counts: false,
+            };
             net.server.notify(0, id, &notification);
             net.take_sent()
         })

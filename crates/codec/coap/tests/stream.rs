@@ -213,7 +213,8 @@ fn notifications_wait_for_a_peer_that_does_not_read_and_the_newest_is_kept() {
     let id = stream.endpoint.observe(1, &exchange, true).expect("room");
     let none = OptionList::new();
     let tell = |stream: &mut Stream, payload: &[u8]| {
-        let notification = Notification { code: Code::CONTENT, options: &none, payload, confirmable: true };
+        let notification =
+            Notification { code: Code::CONTENT, options: &none, payload, confirmable: true, counts: false };
         stream.endpoint.notify(1, id, &notification)
     };
     assert_eq!(tell(&mut stream, b"1"), Notified::Sent);

@@ -104,7 +104,7 @@ impl Driver {
         self.server.handle_timeouts();
         self.secure.handle_timeouts(self.server.now_ms);
         self.server.take_observed();
-        self.server.worker.coap.set_waiting(self.number, self.server.waiting.len());
+        self.server.worker.coap.set_waiting(self.number, self.server.load());
         self.flush();
         if self.server.is_done() {
             self.secure.leave();

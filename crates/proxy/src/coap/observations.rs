@@ -27,6 +27,8 @@ pub(super) struct Observation {
     /// Of the broker; `None`: a resource of an upstream is observed.
     pub(super) subscriber: Option<SubscriberId>,
     pub(super) relaying: Option<Relaying>,
+    /// What is observed, as a hash: the same peer may register again under another token.
+    pub(super) about: u64,
     /// It is about more than one topic: each notification says about which, and none
     /// takes the place of another.
     pub(super) is_wildcard: bool,
@@ -98,6 +100,12 @@ impl Observations {
 
     pub(super) fn get(&mut self, place: Place) -> Option<&mut Observation> {
         self.table.get_mut((place & ((1 << PLACE_BITS) - 1)) as usize)
+    }
+
+    /// What an observation is about.
+    pub(super) fn about(&self, id: ObserverId) -> Option<u64> {
+        let place = self.by_id.get(&id)?;
+        Some(self.table.get(*place as usize)?.about)
     }
 
     pub(super) fn remove(&mut self, id: ObserverId) -> Option<Observation> {

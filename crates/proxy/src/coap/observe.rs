@@ -14,11 +14,27 @@ use super::waiting::Ticket;
 use crate::pubsub::Outlet;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Access, Options, SubscriberId, has_wildcard};
 use tidegate_coap::{Code, Notification, Notified, ObserverId};
 use tidegate_message::{Message, Outcome, Protocol, Qos};
+
+/// How an observer is told.
+pub(super) struct Told {
+    pub(super) code: Code,
+    pub(super) confirmable: bool,
+    /// It is not to be missed although newer ones follow.
+    pub(super) counts: bool,
+}
+
+impl Told {
+    /// Of something of which only the newest matters.
+    pub(super) const fn state(code: Code, confirmable: bool) -> Told {
+        Told { code, confirmable, counts: false }
+    }
+}
 
 /// Room for deliveries that is kept from wake-up to wake-up.
 const KEPT_MAX: usize = 4_096;
@@ -34,14 +50,30 @@ impl Server {
                 false => self.last_value(&ticket, call, filter),
             };
         };
+        let before = self.slept_through(ticket.exchange.peer, filter);
         match self.subscribe(id, self.access(ticket.exchange.peer), filter) {
-            Ok(begun) => self.begin_when_settled(ticket, begun, id),
+            Ok(begun) => {
+                before.into_iter().for_each(|before| self.endpoint.take_over(self.now_ms, before, id));
+                self.begin_when_settled(ticket, begun, id);
+            }
             Err(outcome) => {
                 self.endpoint.forget(id);
                 self.forget_observation(id);
                 self.refuse(&ticket, outcome);
             }
         }
+    }
+
+    /// The observation of the same by a peer that slept and begins anew: what waits for it
+    /// goes to the new one.
+    fn slept_through(&mut self, peer: SocketAddr, filter: &str) -> Option<ObserverId> {
+        if !self.endpoint.is_asleep(peer) {
+            return None;
+        }
+        self.deliver_observed();
+        let about = FixedState::default().hash_one(filter);
+        let same = |id: &&ObserverId| self.observations.about(**id) == Some(about);
+        self.endpoint.observers_of(peer).iter().find(same).copied()
     }
 
     /// Answers once every worker knows of the observation.
@@ -97,8 +129,10 @@ impl Server {
         let subscriber = hub.broker.borrow_mut().add_subscriber(Protocol::Coap, access);
         let is_wildcard = has_wildcard(filter);
         let pending = Some(Pending::default());
+        let about = FixedState::default().hash_one(filter);
+        let subscribed = Some(subscriber);
         let observation =
-            Observation { id, subscriber: Some(subscriber), relaying: None, is_wildcard, looking: None, pending };
+            Observation { id, subscriber: subscribed, relaying: None, about, is_wildcard, looking: None, pending };
         let Some(place) = self.observations.insert(observation) else {
             self.unsubscribe(subscriber);
             return Err(Outcome::QuotaExceeded);
@@ -183,7 +217,7 @@ impl Server {
         if observation.looking.is_some() {
             if let Some(document) = self.found_newly(place) {
                 self.put_content_type(Some("application/link-format"));
-                self.notify(id, (Code::CONTENT, true), document.as_bytes());
+                self.notify(id, Told::state(Code::CONTENT, true), document.as_bytes());
             }
             return;
         }
@@ -195,17 +229,21 @@ impl Server {
         if is_wildcard {
             put_location(&self.worker.plan.borrow().plan.broker.http_path, message.topic(), &mut self.options);
         }
-        self.notify(id, (Code::CONTENT, confirmable), message.payload());
+        // A message that is not retained is no state which the next one follows.
+        let counts = confirmable && !message.retain;
+        self.notify(id, Told { code: Code::CONTENT, confirmable, counts }, message.payload());
     }
 
     /// Sends a notification with the options that have been gathered.
-    pub(super) fn notify(&mut self, id: ObserverId, (code, confirmable): (Code, bool), payload: &[u8]) {
-        let notification = Notification { code, options: &self.options, payload, confirmable };
+    pub(super) fn notify(&mut self, id: ObserverId, told: Told, payload: &[u8]) {
+        let Told { code, confirmable, counts } = told;
+        let notification = Notification { code, options: &self.options, payload, confirmable, counts };
         let notified = self.endpoint.notify(self.now_ms, id, &notification);
         self.options.clear();
         match notified {
             Notified::Sent | Notified::Queued => {}
             Notified::Replaced => self.worker.undelivered(Protocol::Coap, "coap-replaced"),
+            Notified::Refused => self.worker.undelivered(Protocol::Coap, "coap-asleep-full"),
             Notified::Gone => self.worker.undelivered(Protocol::Coap, "coap-gone"),
         }
     }

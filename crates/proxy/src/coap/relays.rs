@@ -4,6 +4,7 @@
 use super::inbox::Finished;
 use super::kept::Whole;
 use super::observations::{Observation, Place, Relaying};
+use super::observe::Told;
 use super::relay::{Joining, Relay};
 use super::server::Server;
 use super::waiting::Ticket;
@@ -116,8 +117,15 @@ impl Server {
         let value = relay.and_then(|relay| relay.fresh()).unwrap_or(value);
         let observer = relay.filter(|_| value.code(Code::GET).class() == 2).and_then(|relay| {
             let id = self.endpoint.observe(self.now_ms, &ticket.exchange, true)?;
-            let observation =
-                Observation { id, subscriber: None, relaying: None, is_wildcard: false, looking: None, pending: None };
+            let observation = Observation {
+                id,
+                subscriber: None,
+                relaying: None,
+                about: 0,
+                is_wildcard: false,
+                looking: None,
+                pending: None,
+            };
             let Some(place) = self.observations.insert(observation) else {
                 self.endpoint.forget(id);
                 return None;
@@ -151,7 +159,7 @@ impl Server {
             }
             let code = value.code(Code::GET);
             self.put_whole_options(code, &value);
-            self.notify(id, (code, value.confirmable), &value.body);
+            self.notify(id, Told::state(code, value.confirmable), &value.body);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::dispatch::Parked;
 use super::inbox::{Finished, Inbox};
 use super::kept::KeptAnswers;
 use super::observations::Observations;
+use super::observe::Told;
 use super::waiting::{Served, Ticket, Waiting};
 use crate::decide::Ruling;
 use crate::plan::{ListenerDto, Plan};
@@ -19,7 +20,8 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use tidegate_broker::Access;
 use tidegate_coap::{
-    Arrival, Code, Endpoint, EndpointConfig, Event, Handled, Message, OptionList, OptionNumber, Request, Transport,
+    Arrival, Code, Endpoint, EndpointConfig, Event, Handled, Message, OptionList, OptionNumber, Request, Sleep,
+    Transport,
 };
 use tidegate_message::{Limits, Outcome, Peer, Protocol};
 
@@ -240,6 +242,9 @@ impl Server {
 
     pub(super) fn handle_timeouts(&mut self) {
         self.endpoint.handle_timeout(self.now_ms);
+        for _ in 0..self.endpoint.take_lost() {
+            self.worker.undelivered(Protocol::Coap, "coap-silent");
+        }
         while self.waiting.next_timeout().is_some_and(|due| due <= self.now_ms) {
             if let Some(exchange) = self.waiting.poll_due(self.now_ms) {
                 self.endpoint.accept(exchange);
@@ -255,13 +260,18 @@ impl Server {
         for id in self.observations.ids() {
             let seconds = 1 + self.worker.random() % COME_BACK_S;
             self.options.push_uint(OptionNumber::MAX_AGE, seconds as u32);
-            self.notify(id, (Code::SERVICE_UNAVAILABLE, false), b"");
+            self.notify(id, Told::state(Code::SERVICE_UNAVAILABLE, false), b"");
         }
     }
 
     /// Whether it has left and nobody waits for an answer.
     pub(super) fn is_done(&self) -> bool {
         self.is_leaving && self.waiting.len() == 0
+    }
+
+    /// Requests that wait, and observers that sleep.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.waiting.len(), self.endpoint.asleep())
     }
 
     pub(super) fn publisher(&self, ticket: &Ticket) -> Publisher {
@@ -281,6 +291,12 @@ fn config(plan: &Plan, seed: u64) -> EndpointConfig {
         dedup_entries: coap.dedup_entries,
         ack_timeout_ms: coap.ack_timeout_ms,
         max_retransmit: coap.max_retransmit,
+        sleep: Sleep {
+            age_ms: coap.max_asleep_s * 1_000,
+            messages: coap.max_asleep_messages,
+            bytes: coap.max_asleep_bytes,
+            total_bytes: coap.max_asleep_total_bytes,
+        },
         seed,
         secret: SECRET.get_or_init(RandomState::new).clone(),
         ..defaults

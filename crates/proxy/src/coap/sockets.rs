@@ -17,6 +17,8 @@ struct Registered {
     waker: Option<Waker>,
     /// Requests that wait for their answer.
     waiting: usize,
+    /// Observers that sleep.
+    asleep: usize,
 }
 
 impl Sockets {
@@ -35,11 +37,16 @@ impl Sockets {
         }
     }
 
-    /// Tells how many requests of a driver wait.
-    pub(super) fn set_waiting(&self, number: u32, waiting: usize) {
+    /// Tells how many requests of a driver wait, and how many of its observers sleep.
+    pub(super) fn set_waiting(&self, number: u32, (waiting, asleep): (usize, usize)) {
         if let Some(driver) = self.drivers.borrow_mut().get_mut(number as usize) {
-            driver.waiting = waiting;
+            (driver.waiting, driver.asleep) = (waiting, asleep);
         }
+    }
+
+    /// Observers that sleep.
+    pub(crate) fn asleep(&self) -> usize {
+        self.drivers.borrow().iter().map(|(_, driver)| driver.asleep).sum()
     }
 
     /// Requests that wait: a worker that drains lives as long as there are some.

@@ -138,7 +138,7 @@ impl Task {
         server.take_finished();
         server.handle_timeouts();
         server.take_observed();
-        server.worker.coap.set_waiting(streams.number, server.waiting.len());
+        server.worker.coap.set_waiting(streams.number, server.load());
         streams.flush(&mut server);
         if streams.lines.borrow().is_empty() && server.waiting.len() == 0 {
             return Poll::Ready(());

@@ -33,6 +33,7 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         gauge(into, "tidegate_slow_clients", &[], worker.slow.value() as f64);
         gauge(into, "tidegate_dtls_sessions", &[], worker.dtls_sessions.value() as f64);
         count(into, "tidegate_dtls_handshakes_total", &[], worker.dtls_handshakes.value());
+        gauge(into, "tidegate_coap_asleep", &[], worker.coap_asleep.value() as f64);
         gauge(into, "tidegate_coap_upstream_observations", &[], worker.relays.value() as f64);
         gauge(into, "tidegate_subscriptions", &[], worker.subscriptions.value() as f64);
         let publishes = [("accepted", &worker.publishes_accepted), ("refused", &worker.publishes_refused)];

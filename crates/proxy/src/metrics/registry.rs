@@ -143,6 +143,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) subscriptions: Counter,
     pub(crate) dtls_sessions: Counter,
     pub(crate) dtls_handshakes: Counter,
+    /// Observers that sleep.
+    pub(crate) coap_asleep: Counter,
     /// Resources of upstreams that are observed.
     pub(crate) relays: Counter,
     /// Times that a turn of writes let others go first.

@@ -293,6 +293,7 @@ fn tell_sessions(worker: &Worker) {
     counters.sessions_disconnected.set(stats.disconnected as u64);
     counters.subscriptions.set(stats.subscriptions as u64);
     counters.delayed.set(broker.delayed() as u64);
+    counters.coap_asleep.set(worker.coap.asleep() as u64);
     counters.publishes_accepted.set(stats.accepted);
     counters.publishes_refused.set(stats.refused);
     counters.matched.set(stats.matched);
