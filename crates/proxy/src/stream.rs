@@ -37,7 +37,7 @@ async fn serve_opening(client: Box<Client>, (opening, input): (Opening, Input)) 
     }
     client.becomes(protocol);
     match opening {
-        Opening::Http1 => http::serve(client, input).await,
+        Opening::Http1 => http::serve(client, Some(input)).await,
         Opening::Http2 => Box::pin(http2::serve(client, input)).await,
         Opening::Tls => Box::pin(refusal::tls(client, input)).await,
         Opening::CoapTcp => {

@@ -225,17 +225,7 @@ pub fn forward_response<E: HeadEdits>(
     }
     // RFC 9112 section 2.3: the gateway answers with its own version.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
-    let loses_length = !same_body && context.body == Body::Chunked;
-    for header in head.headers {
-        if loses_length && header.name.eq_ignore_ascii_case("content-length") {
-            continue;
-        }
-        let hop = head.has_hop_by_hop
-            && (classify(header.name) == FieldClass::HopByHop || head.connection_names(header.name));
-        if !hop && !touches(context.edits, header.name) {
-            put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
-        }
-    }
+    each_kept_field(head, (context.body, context.edits), &mut |name, value| put(out, &[name, b": ", value, b"\r\n"]));
     if context.body == Body::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -250,6 +240,35 @@ pub fn forward_response<E: HeadEdits>(
     put_set(out, context.edits);
     out.extend_from_slice(b"\r\n");
     true
+}
+
+/// Hands over each field of an answer that goes on, then each that policies set. How the body is framed and
+/// what belongs to a connection is not among them, for a client that has other means for that.
+pub fn each_response_field<E: HeadEdits>(
+    head: &ResponseHead<'_, '_>,
+    (body, edits): (Body, &E),
+    hand: &mut impl FnMut(&[u8], &[u8]),
+) {
+    each_kept_field(head, (body, edits), hand);
+    edits.each_set(hand);
+}
+
+fn each_kept_field<E: HeadEdits>(
+    head: &ResponseHead<'_, '_>,
+    (body, edits): (Body, &E),
+    hand: &mut impl FnMut(&[u8], &[u8]),
+) {
+    let loses_length = head.body != body && body == Body::Chunked;
+    for header in head.headers {
+        if loses_length && header.name.eq_ignore_ascii_case("content-length") {
+            continue;
+        }
+        let hop = head.has_hop_by_hop
+            && (classify(header.name) == FieldClass::HopByHop || head.connection_names(header.name));
+        if !hop && !touches(edits, header.name) {
+            hand(header.name.as_bytes(), header.value);
+        }
+    }
 }
 
 fn put_set<E: HeadEdits>(out: &mut Vec<u8>, edits: &E) {

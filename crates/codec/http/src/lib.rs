@@ -24,7 +24,9 @@ pub use coding::{Coding, preferred_coding};
 pub use conditions::{Condition, Conditions, Validators};
 pub use date::{HTTP_DATE_LEN, http_date, parse_http_date};
 pub use fields::{Field, FieldClass, classify, has_token, tokens};
-pub use forward::{HeadEdits, Hop, RequestContext, ResponseContext, forward_request, forward_response};
+pub use forward::{
+    HeadEdits, Hop, RequestContext, ResponseContext, each_response_field, forward_request, forward_response,
+};
 pub use head::{HEADERS_MAX, HeadScan};
 pub use range::{RANGES_MAX, Ranges, parse_ranges};
 pub use request::{RequestHead, Version, parse_request};

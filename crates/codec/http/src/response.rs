@@ -27,6 +27,8 @@ pub struct ResponseHead<'h, 'b> {
     pub keep_alive: bool,
     /// Whether a header must not go on as it came.
     pub has_hop_by_hop: bool,
+    /// Whether `Connection` names further headers, which must not go on.
+    pub connection_names_headers: bool,
     /// The version it came with.
     pub version: Version,
 }
@@ -66,6 +68,7 @@ pub fn parse_response<'h, 'b>(
         body: Body::UntilClose,
         keep_alive: minor == 1,
         has_hop_by_hop: false,
+        connection_names_headers: false,
         version: if minor == 0 { Version::Http10 } else { Version::Http11 },
     };
     read_fields(&mut head)?;
@@ -103,6 +106,8 @@ fn read_fields(head: &mut ResponseHead<'_, '_>) -> Result<(), DecodeError> {
                         head.keep_alive = false;
                     } else if token.eq_ignore_ascii_case(b"keep-alive") {
                         head.keep_alive |= head.version == Version::Http10;
+                    } else {
+                        head.connection_names_headers = true;
                     }
                 }
             }
@@ -136,7 +141,8 @@ impl<'b> ResponseHead<'_, 'b> {
 
     /// Whether a `Connection` header names this one.
     pub fn connection_names(&self, name: &str) -> bool {
-        !name.eq_ignore_ascii_case("content-length")
+        self.connection_names_headers
+            && !name.eq_ignore_ascii_case("content-length")
             && self
                 .headers
                 .iter()

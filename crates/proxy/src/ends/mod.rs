@@ -2,12 +2,11 @@
 //! within an HTTP/2 connection. The one place that knows the difference; a plain
 //! socket pays a comparison for it.
 
-mod pipe;
 mod tls;
 
-pub(crate) use pipe::Pipe;
 pub(crate) use tls::Tls;
 
+use crate::http2::StreamEnd;
 use crate::worker::Buffers;
 use socket2::SockRef;
 use std::cell::OnceCell;
@@ -24,7 +23,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub(crate) enum ReadEnd {
     Socket(OwnedReadHalf),
     Tls(OwnedReadHalf, Rc<Tls>),
-    Pipe(Rc<Pipe>),
+    Stream(Rc<StreamEnd>),
     /// Between two of the others.
     Gone,
 }
@@ -38,7 +37,7 @@ impl ReadEnd {
         match self {
             ReadEnd::Socket(half) => Pin::new(half).poll_read(cx, read),
             ReadEnd::Tls(half, tls) => tls.poll_read(half, (cx, buffers), read),
-            ReadEnd::Pipe(pipe) => pipe.poll_read(cx, read),
+            ReadEnd::Stream(stream) => stream.poll_read(cx, read),
             ReadEnd::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -49,7 +48,7 @@ impl ReadEnd {
             ReadEnd::Socket(half) => half.as_ref().poll_read_ready(cx),
             ReadEnd::Tls(_, tls) if tls.has_plain() => Poll::Ready(Ok(())),
             ReadEnd::Tls(half, _) => half.as_ref().poll_read_ready(cx),
-            ReadEnd::Pipe(pipe) => pipe.poll_read_ready(cx),
+            ReadEnd::Stream(stream) => stream.poll_read_ready(cx),
             ReadEnd::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -65,7 +64,7 @@ pub(crate) struct WriteEnd {
 enum To {
     /// Taken by drop alone.
     Socket(Option<OwnedWriteHalf>),
-    Pipe(Rc<Pipe>),
+    Stream(Rc<StreamEnd>),
 }
 
 impl WriteEnd {
@@ -73,15 +72,23 @@ impl WriteEnd {
         WriteEnd { to: To::Socket(Some(half)), tls: OnceCell::new() }
     }
 
-    pub(crate) const fn pipe(pipe: Rc<Pipe>) -> Self {
-        WriteEnd { to: To::Pipe(pipe), tls: OnceCell::new() }
+    pub(crate) const fn stream(stream: Rc<StreamEnd>) -> Self {
+        WriteEnd { to: To::Stream(stream), tls: OnceCell::new() }
+    }
+
+    /// The stream of HTTP/2 that it is.
+    pub(crate) fn as_stream(&self) -> Option<&StreamEnd> {
+        match &self.to {
+            To::Stream(stream) => Some(stream),
+            To::Socket(_) => None,
+        }
     }
 
     /// The address that the peer came to.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.to {
             To::Socket(half) => half.as_ref()?.local_addr().ok(),
-            To::Pipe(_) => None,
+            To::Stream(_) => None,
         }
     }
 
@@ -100,7 +107,7 @@ impl WriteEnd {
         match (&self.to, self.tls.get()) {
             (To::Socket(Some(half)), None) => half.try_write(bytes),
             (To::Socket(Some(half)), Some(tls)) => tls.try_write(half.as_ref(), bytes),
-            (To::Pipe(pipe), _) => pipe.try_write(bytes),
+            (To::Stream(stream), _) => stream.try_write(bytes),
             (To::Socket(None), _) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -110,7 +117,7 @@ impl WriteEnd {
         match &self.to {
             To::Socket(Some(half)) => half.as_ref().poll_write_ready(cx),
             To::Socket(None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-            To::Pipe(pipe) => pipe.poll_write_ready(cx),
+            To::Stream(stream) => stream.poll_write_ready(cx),
         }
     }
 
@@ -129,7 +136,7 @@ impl WriteEnd {
                 let _ = SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Write);
             }
             To::Socket(None) => {}
-            To::Pipe(pipe) => pipe.end(),
+            To::Stream(stream) => stream.end(),
         }
     }
 }
@@ -144,7 +151,7 @@ impl Drop for WriteEnd {
                 }
                 half.forget();
             }
-            To::Pipe(pipe) => pipe.end(),
+            To::Stream(stream) => stream.end(),
         }
     }
 }

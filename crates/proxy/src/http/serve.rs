@@ -9,9 +9,8 @@ use std::future::poll_fn;
 use tidegate_http::HeadScan;
 use tidegate_kit::DecodeError;
 
-/// Serves a connection whose first bytes are `input` until one side closes it.
-pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
-    let mut input = Some(first);
+/// Serves a connection whose first bytes are `input`, or what it carries, until one side closes it.
+pub(crate) async fn serve(mut client: Box<Client>, mut input: Option<Input>) {
     let mut resume: Option<Box<Resume>> = None;
     loop {
         let mut ready = match (input.take(), &resume) {

@@ -3,7 +3,7 @@
 use super::head;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tidegate_http::{BodyReader, Piece};
 
 /// Data of one turn.
@@ -16,7 +16,7 @@ pub(crate) enum Turn {
     Sent,
     /// What was there is used up, the body is not at its end.
     NeedMore,
-    /// The window is closed.
+    /// The window is closed: [`poll_window`] waits for it.
     Blocked,
     /// The end was sent.
     Done,
@@ -28,19 +28,13 @@ pub(crate) enum Turn {
 pub(crate) fn send_framed(
     (send, reader): (&mut SendStream<Bytes>, &mut BodyReader),
     bytes: &[u8],
-    cx: &mut Context<'_>,
 ) -> (usize, usize, Turn) {
     if bytes.is_empty() && !reader.is_done() {
         return (0, 0, Turn::NeedMore);
     }
     send.reserve_capacity(bytes.len().min(TURN_BYTES));
     if send.capacity() == 0 && !bytes.is_empty() {
-        match send.poll_capacity(cx) {
-            Poll::Ready(Some(Ok(_))) if send.capacity() > 0 => {}
-            Poll::Ready(Some(Ok(_))) => return (0, 0, Turn::Sent),
-            Poll::Ready(_) => return (0, 0, Turn::Broken(Reason::CANCEL)),
-            Poll::Pending => return (0, 0, Turn::Blocked),
-        }
+        return (0, 0, Turn::Blocked);
     }
     let room = send.capacity().min(TURN_BYTES);
     let (used, data, end) = collect(reader, bytes, room);
@@ -63,12 +57,23 @@ pub(crate) fn send_framed(
     (used, count, turn)
 }
 
+/// Waits until a window opens that was found closed. `false`: the stream is gone.
+pub(crate) fn poll_window(send: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<bool> {
+    match ready!(send.poll_capacity(cx)) {
+        Some(Ok(_)) => Poll::Ready(true),
+        _ => Poll::Ready(false),
+    }
+}
+
 /// The end of a body: its trailer lines; `None`: there is more to come.
 type End = Option<Vec<u8>>;
 
 /// At most `room` bytes of data out of `bytes`, and the end where it stands behind them.
 fn collect(reader: &mut BodyReader, bytes: &[u8], room: usize) -> (usize, Bytes, Result<End, ()>) {
-    let mut data = BytesMut::new();
+    if let BodyReader::Length(_) | BodyReader::UntilClose = reader {
+        return whole(reader, &bytes[..bytes.len().min(room)]);
+    }
+    let mut data = BytesMut::with_capacity(bytes.len().min(room));
     let mut used = 0;
     let end = loop {
         let until = bytes.len().min(used + (room - data.len()));
@@ -91,4 +96,14 @@ fn collect(reader: &mut BodyReader, bytes: &[u8], room: usize) -> (usize, Bytes,
         }
     };
     (used, data.freeze(), end)
+}
+
+/// Without a framing of its own a body is copied at once.
+fn whole(reader: &mut BodyReader, bytes: &[u8]) -> (usize, Bytes, Result<End, ()>) {
+    let data = match reader.next(bytes) {
+        Ok((Piece::Data(piece), _)) => Bytes::copy_from_slice(piece),
+        Ok(_) => Bytes::new(),
+        Err(_) => return (0, Bytes::new(), Err(())),
+    };
+    (data.len(), data, Ok(reader.is_done().then(Vec::new)))
 }

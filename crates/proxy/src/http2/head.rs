@@ -1,12 +1,13 @@
 //! Heads from HTTP/2 to HTTP/1.1 and back (RFC 9113 section 8). What the two read
 //! differently is refused: a request means the same to every hop.
 
+use bytes::BytesMut;
 use h2::Reason;
 use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use tidegate_http::ResponseHead;
+use tidegate_http::{Body, HeadEdits, ResponseHead, each_response_field};
 
 /// How a request goes on behind its head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,20 +120,27 @@ fn put_upgrade(head: &mut Vec<u8>, (protocol, fields): (&str, &HeaderMap)) -> Re
     Ok(())
 }
 
-/// A response head as HTTP/2 says it; `None`: a field that HTTP/2 cannot carry.
-pub(super) fn respond(head: &ResponseHead<'_, '_>, status: u16) -> Option<Response<()>> {
+/// An answer's head as HTTP/2 says it, with what policies changed; `None`: a field that HTTP/2 cannot carry.
+pub(super) fn answer<E: HeadEdits>(head: &ResponseHead<'_, '_>, (body, edits): (Body, &E)) -> Option<Response<()>> {
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
     let fields = response.headers_mut();
     fields.reserve(head.headers.len());
-    for field in head.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+    // One allocation holds all values.
+    let mut values = BytesMut::with_capacity(head.headers.iter().map(|field| field.value.len()).sum());
+    let mut is_told = true;
+    each_response_field(head, (body, edits), &mut |name, value| {
+        let Ok(name) = HeaderName::from_bytes(name) else { return is_told = false };
         if is_of_a_connection(&name) {
-            continue;
+            return;
         }
-        fields.append(name, HeaderValue::from_bytes(field.value).ok()?);
-    }
-    Some(response)
+        values.extend_from_slice(value);
+        match HeaderValue::from_maybe_shared(values.split().freeze()) {
+            Ok(value) => _ = fields.append(name, value),
+            Err(_) => is_told = false,
+        }
+    });
+    is_told.then_some(response)
 }
 
 fn is_of_a_connection(name: &HeaderName) -> bool {

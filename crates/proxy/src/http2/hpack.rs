@@ -2,8 +2,8 @@
 //! cuts off what follows. HPACK (RFC 7541) is followed as far as that needs: an entry of the
 //! table is known by its size and by what of it matters here.
 
+use super::huffman::decode;
 use std::collections::VecDeque;
-use std::sync::LazyLock;
 
 /// What a peer's table may hold: SETTINGS_HEADER_TABLE_SIZE as it is by default.
 const TABLE_MAX: usize = 4_096;
@@ -17,44 +17,6 @@ const STATIC_NAMES: [u8; 61] = [
     10, 7, 7, 5, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 14, 15, 15, 13, 6, 27, 3, 5, 13, 13, 19, 16, 16, 14, 16, 13, 12, 6, 4,
     4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3, 16,
 ];
-
-/// Lengths of the codes of the 256 octets (appendix B); codes of one length follow each other.
-#[rustfmt::skip]
-const CODE_BITS: [u8; 256] = [
-    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
-    28, 28, 28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
-    5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10, 13, 6, 7, 7, 7, 7, 7, 7,
-    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
-    15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7,
-    7, 7, 7, 15, 11, 14, 13, 28, 20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
-    24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24, 22, 21, 20, 22, 22, 23, 23, 21,
-    23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
-    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24,
-    21, 21, 26, 26, 28, 27, 27, 27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
-    26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
-];
-
-const BITS_MAX: usize = 30;
-
-/// For each length: the first code, how many, and where their octets begin in `octets`.
-struct Codes {
-    rows: [(u32, u32, usize); BITS_MAX + 1],
-    octets: Vec<u8>,
-}
-
-static CODES: LazyLock<Codes> = LazyLock::new(|| {
-    let mut codes = Codes { rows: [(0, 0, 0); BITS_MAX + 1], octets: Vec::with_capacity(256) };
-    let mut code = 0;
-    for bits in 1..=BITS_MAX {
-        code <<= 1;
-        let at = codes.octets.len();
-        codes.octets.extend((0..=255).filter(|octet: &u8| usize::from(CODE_BITS[usize::from(*octet)]) == bits));
-        let count = (codes.octets.len() - at) as u32;
-        codes.rows[bits] = (code, count, at);
-        code += count;
-    }
-    codes
-});
 
 /// A name or a value, as far as it matters.
 #[derive(Clone, Copy, Default)]
@@ -116,10 +78,10 @@ impl PathWatch {
                     let is_kept = first >= 0x40;
                     let index = integer(&mut block, if is_kept { 6 } else { 4 })?;
                     let (name, is_path) = match index {
-                        0 => text(&mut block).map(|name| (name.len, name.is_path))?,
+                        0 => text(&mut block, true).map(|name| (name.len, name.is_path))?,
                         index => self.entry(index).map(|(name, is_path, _)| (name, is_path))?,
                     };
-                    let value = text(&mut block)?;
+                    let value = text(&mut block, is_kept || is_path)?;
                     found |= is_path && value.has_hash;
                     if is_kept {
                         self.keep(Entry { name, value: value.len, is_path, has_hash: value.has_hash });
@@ -181,12 +143,15 @@ fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
     Some(value)
 }
 
-/// A string literal (section 5.2).
-fn text(block: &mut &[u8]) -> Option<Text> {
+/// A string literal (section 5.2); one that does not matter is passed over.
+fn text(block: &mut &[u8], matters: bool) -> Option<Text> {
     let is_coded = block.first()? & 0x80 != 0;
     let len = integer(block, 7).filter(|len| *len <= STRING_MAX)?;
     let (bytes, rest) = block.split_at_checked(len)?;
     *block = rest;
+    if !matters {
+        return Some(Text::default());
+    }
     if !is_coded {
         return Some(Text { len, has_hash: memchr::memchr(b'#', bytes).is_some(), is_path: bytes == b":path" });
     }
@@ -203,24 +168,6 @@ fn text(block: &mut &[u8]) -> Option<Text> {
     Some(found)
 }
 
-/// Decodes Huffman's code. `None`: what is left over is no padding.
-fn decode(bytes: &[u8], mut take: impl FnMut(u8)) -> Option<()> {
-    let (mut code, mut bits) = (0_u32, 0);
-    for byte in bytes {
-        for shift in (0..8).rev() {
-            code = code << 1 | u32::from(byte >> shift & 1);
-            bits += 1;
-            let (first, count, at) = *CODES.rows.get(bits)?;
-            if let Some(index) = code.checked_sub(first).filter(|index| *index < count) {
-                take(CODES.octets[at + index as usize]);
-                (code, bits) = (0, 0);
-            }
-        }
-    }
-    // Padding is the beginning of the longest code: ones, fewer than eight.
-    (bits < 8 && code == (1 << bits) - 1).then_some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,23 +178,6 @@ mod tests {
             .chunks(2)
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("a byte"))
             .collect()
-    }
-
-    #[test]
-    fn huffmans_code_is_that_of_the_appendix() {
-        // RFC 7541 appendix C.4.1, C.4.2, C.4.3, C.6.1.
-        for (coded, plain) in [
-            ("f1e3 c2e5 f23a 6ba0 ab90 f4ff", "www.example.com"),
-            ("a8eb 1064 9cbf", "no-cache"),
-            ("25a8 49e9 5bb8 e8b4 bf", "custom-value"),
-            ("9d29 ad17 1863 c78f 0b97 c8e9 ae82 ae43 d3", "https://www.example.com"),
-        ] {
-            let mut out = Vec::new();
-            decode(&hex(coded), |octet| out.push(octet)).expect("valid");
-            assert_eq!(String::from_utf8(out).expect("text"), plain);
-        }
-        assert_eq!(decode(&[0xff, 0xff], |_| {}), None, "too much padding");
-        assert_eq!(decode(&[0x00], |_| {}), None, "padding of zeros");
     }
 
     /// A literal `:path`, kept or not, in plain octets.

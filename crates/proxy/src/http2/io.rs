@@ -21,6 +21,17 @@ pub(super) struct Verdict {
     pub(super) sent: Cell<u32>,
 }
 
+impl Verdict {
+    /// Whether the stream that was opened came with a `#` in its path.
+    pub(super) fn takes_fragment(&self, id: u32) -> bool {
+        let mut fragments = self.fragments.borrow_mut();
+        let has = fragments.contains(&id);
+        // Streams come in order: what is left of those before was refused.
+        fragments.retain(|other| *other > id);
+        has
+    }
+}
+
 /// See the module.
 pub(super) struct ClientIo {
     pub(super) client: Box<Client>,

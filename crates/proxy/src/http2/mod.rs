@@ -2,10 +2,12 @@
 //! HTTP/1.1 driver. So there is one dispatch, one set of rules and one way to an
 //! upstream, whatever version a request came by.
 
+mod end;
 mod framed;
 mod grpc;
 mod head;
 mod hpack;
+mod huffman;
 mod inward;
 mod io;
 mod meter;
@@ -13,7 +15,8 @@ mod outward;
 mod serve;
 mod stream;
 
-pub(crate) use framed::{Turn, send_framed};
+pub(crate) use end::StreamEnd;
+pub(crate) use framed::{Turn, poll_window, send_framed};
 pub(crate) use grpc::timeout_ms;
 pub(crate) use head::trailer_lines;
 pub(crate) use serve::serve;

@@ -1,19 +1,20 @@
-//! The driver's answer from the pipe onto its stream: the head, data as far as the
-//! client's window reaches, trailers.
+//! The driver's answer onto its stream: the head, data as far as the client's window
+//! reaches, trailers. What finds it closed waits here.
 
+use super::end::END_BYTES;
 use super::framed::{Turn, send_framed};
-use super::grpc;
-use super::head;
-use crate::ends::Pipe;
+use super::stream::Parent;
+use super::{grpc, head};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use std::io;
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::task::Context;
-use tidegate_http::{Body, BodyReader, HEADERS_MAX, parse_response};
-use tidegate_message::Limits;
+use tidegate_http::{Body, BodyReader, HEADERS_MAX, HeadEdits, ResponseHead, parse_response};
 
 /// Longest payload of a DATA frame, unless the client asks for longer ones (RFC 9113 section 4.2).
 const FRAME_BYTES: usize = 16 << 10;
@@ -23,40 +24,77 @@ enum State {
     Head(SendResponse<Bytes>),
     Body(SendStream<Bytes>, BodyReader),
     Done,
+    /// The stream must be reset.
+    Broken(SendHalf, Reason),
 }
 
-/// What one look came to.
-#[derive(PartialEq, Eq)]
-pub(super) enum Pumped {
+/// What a reset is sent by.
+enum SendHalf {
+    Head(SendResponse<Bytes>),
+    Body(SendStream<Bytes>),
+}
+
+/// Where an answer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
     /// Everything that was there is out.
     Idle,
     /// The client's window is closed.
     Blocked,
     Finished,
-    /// The stream must be reset, or was.
+    /// The stream must be reset.
+    Broken,
+}
+
+/// What one step came to.
+enum Pause {
+    /// More must be written first.
+    NeedMore,
+    Blocked,
     Broken(Reason),
 }
 
 /// See the module.
 pub(super) struct Outward {
     state: State,
+    parent: Rc<Parent>,
+    shape: AnswerShape,
+    /// What is not sent yet: part of a head, or a body that found the window closed.
+    rest: Vec<u8>,
+    /// It is the window that it waits for.
+    is_blocked: bool,
+    /// The driver writes no more.
+    is_ended: bool,
+    /// Bytes of data that have been handed over.
+    pub(super) sent: u64,
+}
+
+/// What an answer depends on in its request.
+#[derive(Clone, Copy)]
+pub(super) struct AnswerShape {
     pub(super) is_tunnel: bool,
     pub(super) to_head: bool,
     pub(super) is_grpc: bool,
-    /// Bytes of data that have been handed over.
-    pub(super) sent: u64,
-    /// Frames that have been, about: long data leaves in several.
-    pub(super) frames: u32,
 }
 
 impl Outward {
-    pub(super) const fn new(respond: SendResponse<Bytes>, (is_tunnel, to_head, is_grpc): (bool, bool, bool)) -> Self {
-        Outward { state: State::Head(respond), is_tunnel, to_head, is_grpc, sent: 0, frames: 0 }
+    pub(super) fn new(respond: SendResponse<Bytes>, parent: Rc<Parent>, shape: AnswerShape) -> Self {
+        let (rest, is_blocked, is_ended) = (Vec::new(), false, false);
+        Outward { state: State::Head(respond), parent, shape, rest, is_blocked, is_ended, sent: 0 }
     }
 
-    /// Whether the answer has begun.
-    pub(super) const fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Head(_))
+    pub(super) fn stage(&self) -> Stage {
+        match &self.state {
+            State::Body(..) if self.is_blocked => Stage::Blocked,
+            State::Head(_) | State::Body(..) => Stage::Idle,
+            State::Done => Stage::Finished,
+            State::Broken(..) => Stage::Broken,
+        }
+    }
+
+    /// Whether more can be written.
+    pub(super) const fn has_room(&self) -> bool {
+        self.rest.len() < END_BYTES
     }
 
     /// Whether the client took its stream back.
@@ -64,19 +102,20 @@ impl Outward {
         let reset = match &mut self.state {
             State::Head(respond) => respond.poll_reset(cx),
             State::Body(send, _) => send.poll_reset(cx),
-            State::Done => return false,
+            State::Done | State::Broken(..) => return false,
         };
         reset.is_ready()
     }
 
-    /// Ends the stream with an error.
+    /// Ends the stream with an error: its own, where it has one.
     pub(super) fn reset(&mut self, reason: Reason) {
-        match &mut self.state {
-            State::Head(respond) => respond.send_reset(reason),
-            State::Body(send, _) => send.send_reset(reason),
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Head(mut respond) => respond.send_reset(reason),
+            State::Body(mut send, _) => send.send_reset(reason),
+            State::Broken(SendHalf::Head(mut respond), own) => respond.send_reset(own),
+            State::Broken(SendHalf::Body(mut send), own) => send.send_reset(own),
             State::Done => {}
         }
-        self.state = State::Done;
     }
 
     /// The call's time is over: says so in gRPC's words, wherever the answer stands.
@@ -91,101 +130,188 @@ impl Outward {
                 trailers.insert("grpc-status", HeaderValue::from(u16::from(grpc::DEADLINE_EXCEEDED)));
                 let _ = send.send_trailers(trailers);
             }
-            State::Done => {}
+            State::Done | State::Broken(..) => {}
         }
+        self.count(1);
         self.state = State::Done;
     }
 
-    /// Moves what the driver wrote.
-    pub(super) fn pump(&mut self, pipe: &Pipe, limits: &Limits, cx: &mut Context<'_>) -> Pumped {
+    /// Takes bytes of the answer: what has to wait is kept, as far as there is room.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_ended || matches!(self.state, State::Broken(..)) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if !self.has_room() && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let waits = !self.rest.is_empty();
+        let used = if waits { 0 } else { self.advance(bytes) };
+        let fits = (END_BYTES - self.rest.len()).min(bytes.len() - used);
+        self.rest.extend_from_slice(&bytes[used..used + fits]);
+        if waits {
+            self.pump();
+        }
+        match self.state {
+            State::Broken(..) => Err(io::ErrorKind::BrokenPipe.into()),
+            // Nobody hears what follows the end.
+            State::Done => {
+                self.rest = Vec::new();
+                Ok(bytes.len())
+            }
+            State::Head(_) | State::Body(..) => Ok(used + fits),
+        }
+    }
+
+    /// Begins an answer by its fields.
+    pub(super) fn begin<E: HeadEdits>(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        (body, edits): (Body, &E),
+    ) -> io::Result<()> {
+        let begun = match head::answer(head, (body, edits)) {
+            Some(response) => self.send_head(response, (body, head.reason)),
+            None => Err(Pause::Broken(Reason::INTERNAL_ERROR)),
+        };
+        self.settle(begun);
+        if matches!(self.state, State::Broken(..)) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    /// Nothing more is written.
+    pub(super) fn end(&mut self) {
+        self.is_ended = true;
+        self.pump();
+    }
+
+    /// Sends what waits, as far as it goes by now.
+    pub(super) fn pump(&mut self) {
+        if self.rest.is_empty() && !self.is_ended {
+            return;
+        }
+        let rest = std::mem::take(&mut self.rest);
+        let used = self.advance(&rest);
+        if used < rest.len() && !matches!(self.state, State::Done) {
+            self.rest = rest;
+            self.rest.drain(..used);
+        }
+    }
+
+    /// Sends of `bytes` what can be sent now; how many were used.
+    fn advance(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        self.is_blocked = false;
         loop {
-            let pumped = match &mut self.state {
-                State::Head(_) => self.head(pipe, limits),
-                State::Body(..) => self.body(pipe, cx),
-                State::Done => return Pumped::Finished,
+            let step = match &mut self.state {
+                State::Head(_) => self.head(&bytes[at..]),
+                State::Body(..) => self.body(&bytes[at..]),
+                State::Done | State::Broken(..) => return at,
             };
-            match pumped {
-                Ok(()) => {}
-                Err(Pumped::Idle) if pipe.is_ended() => return Pumped::Broken(Reason::INTERNAL_ERROR),
-                Err(pumped) => return pumped,
+            match step {
+                Ok(used) => at += used,
+                // The driver left in the middle of its answer.
+                Err(Pause::NeedMore) if self.is_ended => self.settle(Err(Pause::Broken(Reason::INTERNAL_ERROR))),
+                Err(Pause::NeedMore) => return at,
+                Err(Pause::Blocked) => {
+                    self.is_blocked = true;
+                    return at;
+                }
+                Err(broken) => self.settle(Err(broken)),
             }
         }
     }
 
-    fn head(&mut self, pipe: &Pipe, limits: &Limits) -> Result<(), Pumped> {
+    /// Remembers that the stream is broken.
+    fn settle(&mut self, step: Result<(), Pause>) {
+        let Err(Pause::Broken(reason)) = step else { return };
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::Head(respond) => State::Broken(SendHalf::Head(respond), reason),
+            State::Body(send, _) => State::Broken(SendHalf::Body(send), reason),
+            over => over,
+        };
+    }
+
+    /// Reads a head that came as bytes.
+    fn head(&mut self, bytes: &[u8]) -> Result<usize, Pause> {
+        let broken = Pause::Broken(Reason::INTERNAL_ERROR);
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let plan = self.parent.worker.plan();
+        let head = match parse_response(bytes, &plan.plan.bounds, self.shape.to_head, &mut headers) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Err(Pause::NeedMore),
+            Err(_) => return Err(broken),
+        };
+        let opened = self.shape.is_tunnel && head.status == 101;
+        let body = if opened { Body::UntilClose } else { head.body };
+        let Some(mut response) = head::answer(&head, (head.body, &())) else { return Err(broken) };
+        if opened {
+            // RFC 8441 section 5: 200 takes the place of 101.
+            *response.status_mut() = StatusCode::OK;
+        }
+        self.send_head(response, (body, head.reason)).map(|()| head.len)
+    }
+
+    fn send_head(&mut self, mut response: Response<()>, (mut body, reason): (Body, &str)) -> Result<(), Pause> {
         let State::Head(respond) = &mut self.state else { return Ok(()) };
-        let (is_tunnel, is_grpc) = (self.is_tunnel, self.is_grpc);
-        let translated = pipe.take(|bytes| {
-            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-            match parse_response(bytes, limits, self.to_head, &mut headers) {
-                Ok(None) => (0, Err(Pumped::Idle)),
-                Err(_) => (0, Err(Pumped::Broken(Reason::INTERNAL_ERROR))),
-                Ok(Some(head)) => {
-                    let opened = is_tunnel && head.status == 101;
-                    // RFC 8441 section 5: 200 takes the place of 101.
-                    let status = if opened { 200 } else { head.status };
-                    let Some(mut response) = head::respond(&head, status) else {
-                        return (head.len, Err(Pumped::Broken(Reason::INTERNAL_ERROR)));
-                    };
-                    if is_grpc && status >= 300 {
-                        // gRPC's answers are 200; all else is somebody who does not speak it.
-                        response = grpc_response(grpc::status_of(status), head.reason.as_bytes());
-                        return (head.len, Ok((response, Body::None, status)));
-                    }
-                    let body = if opened { Body::UntilClose } else { head.body };
-                    (head.len, Ok((response, body, status)))
-                }
-            }
-        });
-        let (mut response, body, status) = translated?;
+        let status = response.status().as_u16();
+        if self.shape.is_grpc && status >= 300 {
+            // gRPC's answers are 200; all else is somebody who does not speak it.
+            (response, body) = (grpc_response(grpc::status_of(status), reason.as_bytes()), Body::None);
+        }
         if status < 200 {
             let _ = respond.send_informational(response);
             return Ok(());
         }
-        if is_grpc && body == Body::None {
+        let ends = body == Body::None;
+        if self.shape.is_grpc && ends {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        let ends = body == Body::None;
-        self.frames += 1;
         match respond.send_response(response, ends) {
             Ok(_) if ends => self.state = State::Done,
             // Chunk extensions are for upstreams; the driver writes none.
             Ok(send) => self.state = State::Body(send, BodyReader::new(body, 0)),
-            Err(_) => return Err(Pumped::Broken(Reason::INTERNAL_ERROR)),
+            Err(_) => return Err(Pause::Broken(Reason::INTERNAL_ERROR)),
         }
+        self.count(1);
         Ok(())
     }
 
-    fn body(&mut self, pipe: &Pipe, cx: &mut Context<'_>) -> Result<(), Pumped> {
-        let State::Body(send, reader) = &mut self.state else { return Ok(()) };
-        let (count, turn) = pipe.take(|bytes| {
-            let (used, count, turn) = send_framed((send, reader), bytes, cx);
-            (used, (count, turn))
-        });
-        self.sent += count as u64;
-        self.frames += count.div_ceil(FRAME_BYTES) as u32;
-        match turn {
-            Turn::Sent => Ok(()),
-            Turn::NeedMore if pipe.is_ended() && matches!(reader, BodyReader::UntilClose) => {
-                let ended = send.send_data(Bytes::new(), true);
-                self.state = State::Done;
-                ended.map_err(|_| Pumped::Broken(Reason::INTERNAL_ERROR))
+    fn body(&mut self, bytes: &[u8]) -> Result<usize, Pause> {
+        let State::Body(send, reader) = &mut self.state else { return Ok(0) };
+        let (used, count, turn) = send_framed((send, reader), bytes);
+        let turn = match turn {
+            Turn::NeedMore if self.is_ended && matches!(reader, BodyReader::UntilClose) => {
+                match send.send_data(Bytes::new(), true) {
+                    Ok(()) => Turn::Done,
+                    Err(_) => Turn::Broken(Reason::INTERNAL_ERROR),
+                }
             }
-            Turn::NeedMore => Err(Pumped::Idle),
-            Turn::Blocked => Err(Pumped::Blocked),
+            turn => turn,
+        };
+        self.sent += count as u64;
+        self.count(count.div_ceil(FRAME_BYTES) as u32);
+        match turn {
+            Turn::Sent => Ok(used),
+            Turn::NeedMore if used > 0 => Ok(used),
+            Turn::NeedMore => Err(Pause::NeedMore),
+            Turn::Blocked => Err(Pause::Blocked),
             Turn::Done => {
                 self.state = State::Done;
-                Ok(())
+                Ok(used)
             }
-            Turn::Broken(reason) => Err(Pumped::Broken(reason)),
+            Turn::Broken(reason) => Err(Pause::Broken(reason)),
         }
+    }
+
+    /// Frames that the client was sent, about: long data leaves in several.
+    fn count(&self, frames: u32) {
+        let verdict = &self.parent.verdict;
+        verdict.answered.set(true);
+        verdict.sent.set(verdict.sent.get().saturating_add(frames));
     }
 }
 
 /// An answer of gRPC that is a head alone ("Trailers-Only").
 fn grpc_response(status: u8, message: &[u8]) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::OK;
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     fields.insert("grpc-status", HeaderValue::from(u16::from(status)));

@@ -1,14 +1,18 @@
-//! One HTTP/2 connection: accepts streams, ends the connection when it is idle, asked
+//! One HTTP/2 connection with its streams, all in one task: so what they send leaves
+//! together. Accepts streams, ends the connection when it is idle, asked
 //! to leave, or flooded.
 
 use super::io::{ClientIo, Verdict};
 use super::meter::{Allowed, Flood, Meter};
-use super::stream::{self, Parent};
+use super::stream::{Parent, Stream};
 use crate::client::{Client, Input};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use h2::Reason;
 use h2::server::{Builder, Connection};
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,7 +41,6 @@ pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
         local: client.write.local_addr(),
         names: client.names.clone(),
         verdict: Rc::clone(&verdict),
-        streams: Default::default(),
     });
     let allowed = Allowed {
         resets_per_second: limits.http2_resets_per_second,
@@ -62,12 +65,13 @@ pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
         handshake.as_mut().poll(cx).map(Result::ok)
     });
     let Some(connection) = connected.await else { return };
-    Driver { connection, parent, is_leaving: false, idle: false }.run().await;
+    Driver { connection, parent, streams: FuturesUnordered::new(), is_leaving: false, idle: false }.run().await;
 }
 
 struct Driver {
     connection: Connection<ClientIo, Bytes>,
     parent: Rc<Parent>,
+    streams: FuturesUnordered<Stream>,
     is_leaving: bool,
     idle: bool,
 }
@@ -75,6 +79,12 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         let flood = poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| {
+            self.streams.iter_mut().for_each(|stream| stream.abandon(cx));
+            Poll::Ready(())
+        })
+        .await;
+        self.streams.clear();
         if let Some(flood) = flood {
             self.parent.worker.dropped(Protocol::Http2, flood.label());
             self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
@@ -96,19 +106,31 @@ impl Driver {
                 return Poll::Ready(Some(flood));
             }
             match accepted {
-                Poll::Ready(Some(Ok((request, respond)))) => {
+                Poll::Ready(Some(Ok(opened))) => {
                     self.idle = false;
                     known.connection.is_active.set(true);
                     known.worker.connections.set_deadline(&known.connection, 0);
-                    tokio::task::spawn_local(stream::serve(Rc::clone(&known), request, respond));
+                    self.streams.extend(Stream::open(&known, opened));
                 }
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => {
+                    self.poll_streams(cx);
                     self.rest();
                     return Poll::Pending;
                 }
             }
         }
+    }
+
+    /// Moves those that something happened to. What they send wakes this task: it leaves with the next look.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) {
+        let streams = &mut self.streams;
+        // Each is bounded by its windows; a budget that ends in their midst would only poll them in vain.
+        let all = tokio::task::unconstrained(poll_fn(|cx| {
+            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+            Poll::Ready(())
+        }));
+        let _ = pin!(all).poll(cx);
     }
 
     /// GOAWAY that allows what is under way, then GOAWAY with the last stream (RFC 9113
@@ -119,16 +141,13 @@ impl Driver {
         }
         self.connection.graceful_shutdown();
         let goodbye = self.parent.connection.goodbye.get();
-        for stream in self.parent.streams.borrow().iter().map(|(_, stream)| stream) {
-            stream.goodbye.set(goodbye);
-            stream.wake();
-        }
+        self.streams.iter().for_each(|stream| stream.part(goodbye));
     }
 
     /// Without streams a connection is idle, and that has an end.
     fn rest(&mut self) {
         let (worker, connection) = (&self.parent.worker, &self.parent.connection);
-        if self.idle || !self.parent.streams.borrow().is_empty() {
+        if self.idle || !self.streams.is_empty() {
             return;
         }
         self.idle = true;

@@ -4,7 +4,7 @@
 use super::grpc_web::Web;
 use super::h2_request::translate;
 use super::h2_response::{Answer, broken, put_interim};
-use crate::http2::{Turn, send_framed};
+use crate::http2::{Turn, poll_window, send_framed};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
@@ -152,8 +152,16 @@ impl H2Stream {
             match &mut self.request {
                 Outgoing::Sent | Outgoing::Head => return Ok(()),
                 Outgoing::Body(send, reader) => {
-                    let (used, _, turn) = send_framed((send, reader), &self.pending, cx);
+                    let (used, _, turn) = send_framed((send, reader), &self.pending);
                     self.pending.drain(..used);
+                    let turn = match turn {
+                        Turn::Blocked => match poll_window(send, cx) {
+                            Poll::Pending => return Ok(()),
+                            Poll::Ready(true) => Turn::Sent,
+                            Poll::Ready(false) => Turn::Broken(Reason::CANCEL),
+                        },
+                        turn => turn,
+                    };
                     match turn {
                         Turn::Sent => {}
                         Turn::NeedMore | Turn::Blocked => return Ok(()),

@@ -63,8 +63,11 @@ impl Exchange {
                 return Some(step);
             }
             let body_start = start + len;
-            let Some(new_head) = self.head_received(client, &head) else {
-                return self.body_received((client, cx), buffer, (start, body_start, end));
+            let new_head = match self.head_received(client, &head) {
+                Onward::AsItCame => return self.body_received((client, cx), buffer, (start, body_start, end)),
+                Onward::Begun => return self.body_received((client, cx), buffer, (body_start, body_start, end)),
+                Onward::Gone => return Some(Step::Aborted(Flag::ClientGone)),
+                Onward::Anew(new_head) => new_head,
             };
             if new_head.len() <= body_start {
                 let head_start = body_start - new_head.len();
@@ -130,8 +133,8 @@ impl Exchange {
         }
     }
 
-    /// Decides how the answer goes on. `None`: its head goes on as it came.
-    fn head_received(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>) -> Option<Vec<u8>> {
+    /// Decides how the answer goes on.
+    fn head_received(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>) -> Onward {
         let facts = &mut self.facts;
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
@@ -175,20 +178,30 @@ impl Exchange {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
             self.request.sent = 0;
         }
-        let context = ResponseContext {
-            version: self.facts.version,
-            keep_alive: self.facts.keep_alive,
-            body,
-            upgrade: false,
-            edits: &self.facts.response_edits(),
-        };
+        let edits = self.facts.response_edits();
+        if let Some(stream) = client.write.as_stream() {
+            let begun = stream.begin(head, (body, &edits));
+            return if begun.is_ok() { Onward::Begun } else { Onward::Gone };
+        }
+        let (version, keep_alive) = (self.facts.version, self.facts.keep_alive);
+        let context = ResponseContext { version, keep_alive, body, upgrade: false, edits: &edits };
         let mut out = client.worker.buffers.take_write();
         if forward_response(&mut out, head, &context) {
-            return Some(out);
+            return Onward::Anew(out);
         }
         client.worker.buffers.give_write(out);
-        None
+        Onward::AsItCame
     }
+}
+
+/// How an answer's head goes on.
+enum Onward {
+    AsItCame,
+    Anew(Vec<u8>),
+    /// It went as fields of HTTP/2 already.
+    Begun,
+    /// There is nobody to take it.
+    Gone,
 }
 
 /// What `Keep-Alive: timeout=5` says, less a second: a request must not be on its way
