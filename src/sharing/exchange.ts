@@ -74,6 +74,8 @@ export class LimitExchange {
 
   async *#open(config: NormalizedRateLimits, signal: AbortSignal): AsyncGenerator<string> {
     const channel = await CHANNELS[config.kind](config, signal)
+    // Given up while it was opened: nobody would close it.
+    if (signal.aborted) return channel.close()
     this.#channel = channel
     try {
       yield* channel.receive()

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
 use tidegate_coap::{
     Arrival, Code, Endpoint, EndpointConfig, Event, Notification, Observe, ObserverId, OptionList, Reply, Request,
-    Transport, frame_len,
+    Sleep, Transport, frame_len,
 };
 use tidegate_message::Limits;
 
@@ -19,7 +19,8 @@ struct World {
 
 fuzz_target!(|input: &[u8]| {
     let limits = Limits { body_collected: 2_000, ..Limits::default() };
-    let config = EndpointConfig { limits, max_observers: 4, dedup_entries: 16, ..EndpointConfig::default() };
+    let sleep = Sleep { age_ms: 300_000, messages: 3, bytes: 100, total_bytes: 200 };
+    let config = EndpointConfig { limits, max_observers: 4, dedup_entries: 16, sleep, ..EndpointConfig::default() };
     let mut world = World { endpoint: Endpoint::new(config), now_ms: 1_000, observers: Vec::new() };
     let mut rest = input;
     while let [instructions, len, tail @ ..] = rest {
@@ -93,7 +94,10 @@ impl World {
 
     fn notify(&mut self, confirmable: bool) {
         let none = OptionList::new();
-        let notification = Notification { code: Code::CONTENT, options: &none, payload: b"new state", confirmable };
+        // Some that only follow each other, some that all count.
+        let counts = confirmable && self.now_ms % 2 == 0;
+        let payload = b"new state";
+        let notification = Notification { code: Code::CONTENT, options: &none, payload, confirmable, counts };
         for observer in self.observers.clone() {
             self.endpoint.notify(self.now_ms, observer, &notification);
         }
