@@ -1,11 +1,11 @@
-/** A bucket of NATS' key-value store (JetStream). Needs the packages @nats-io/transport-node and @nats-io/kv. */
+/** NATS, and buckets of its key-value store (JetStream). Needs the packages @nats-io/transport-node and @nats-io/kv. */
 import type { KV } from "@nats-io/kv"
+import type { NatsConnection } from "@nats-io/transport-node"
 import { optional } from "./optional.ts"
 
 export interface NatsServer {
   /** `nats://HOST:PORT`, several by commas. */
   readonly servers: string
-  readonly bucket: string
   readonly user: string | null
   readonly password: string | null
   readonly token: string | null
@@ -16,14 +16,13 @@ export interface NatsBucket {
   close(): Promise<void>
 }
 
-/** Connects, and creates the bucket where there is none; throws when the server does not answer within 5 s. */
-export async function openBucket(
-  { servers, bucket, user, password, token }: NatsServer,
+/** Throws when the server does not answer within 5 s. */
+export async function connectNats(
+  { servers, user, password, token }: NatsServer,
   wantedBy: string,
-): Promise<NatsBucket> {
+): Promise<NatsConnection> {
   const { connect } = await optional("@nats-io/transport-node", wantedBy, () => import("@nats-io/transport-node"))
-  const { Kvm } = await optional("@nats-io/kv", wantedBy, () => import("@nats-io/kv"))
-  const connection = await connect({
+  return connect({
     servers: servers.split(","),
     name: "tidegate",
     timeout: 5_000,
@@ -32,8 +31,17 @@ export async function openBucket(
     ...(user !== null && { user, pass: password ?? "" }),
     ...(token !== null && { token }),
   })
+}
+
+/** Connects, and creates the bucket where there is none. */
+export async function openBucket(
+  server: NatsServer & { readonly bucket: string },
+  wantedBy: string,
+): Promise<NatsBucket> {
+  const { Kvm } = await optional("@nats-io/kv", wantedBy, () => import("@nats-io/kv"))
+  const connection = await connectNats(server, wantedBy)
   try {
-    const kv = await new Kvm(connection).create(bucket)
+    const kv = await new Kvm(connection).create(server.bucket)
     return { kv, close: () => connection.close() }
   } catch (error) {
     await connection.close()

@@ -1,19 +1,9 @@
 /** nats: one subject; nothing is stored. */
-import { optional } from "../remote/index.ts"
+import { connectNats } from "../remote/index.ts"
 import type { OpenChannel } from "./channel.ts"
 
-export const openNats: OpenChannel = async ({ url, user, password, token, channel }, signal) => {
-  const name = "@nats-io/transport-node"
-  const { connect } = await optional(name, "rateLimits.nats", () => import("@nats-io/transport-node"))
-  const connection = await connect({
-    servers: url.split(","),
-    name: "tidegate",
-    timeout: 5_000,
-    // Whoever follows begins anew, with a growing wait.
-    reconnect: false,
-    ...(user !== null && { user, pass: password ?? "" }),
-    ...(token !== null && { token }),
-  })
+export const openNats: OpenChannel = async ({ url, channel, ...login }, signal) => {
+  const connection = await connectNats({ ...login, servers: url }, "rateLimits.nats")
   const subscription = connection.subscribe(channel)
   signal.addEventListener("abort", () => void connection.close(), { once: true })
   return {

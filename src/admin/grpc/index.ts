@@ -2,6 +2,7 @@
  * gRPC on the admin address: the twin of `/v1/services`, for gRPC over HTTP/2 and for gRPC-Web and
  * Connect over either version. Judged and audited as every call of the admin API.
  */
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt"
 import { Code, ConnectError, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect"
 import { connectNodeAdapter } from "@connectrpc/connect-node"
 import { messageOf } from "../../errors.ts"
@@ -48,8 +49,7 @@ function createInterceptor(context: AdminContext, judge: Judge): Interceptor {
   return (next) => async (request) => {
     const raw = request.contextValues.get(RAW)
     const { idempotency, name } = request.method
-    // Of protobuf's NO_SIDE_EFFECTS.
-    const isRead = idempotency === 1
+    const isRead = idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
     const { caller, refusal } = judge({ headers: raw?.headers ?? {}, socket: raw?.socket ?? {}, isOpen: false, isRead })
     const finish = (status: number): void => {
       if (isRead || request.stream || name === "Heartbeat") return

@@ -1,5 +1,6 @@
 /** `configSource`: where the configuration is kept when it is not the file itself. */
 import Type from "typebox"
+import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 
 const Url = Type.String({ pattern: "^https?://", description: "http:// or https://" })
@@ -47,12 +48,9 @@ export const ConfigSourceSchema = Exact(
     ),
     nats: Type.Optional(
       Exact({
-        servers: Type.String({ minLength: 1, description: "HOST:PORT, several by commas" }),
+        ...NATS,
         bucket: Type.String({ minLength: 1, description: "of the key-value store; created where there is none" }),
         key: Key,
-        user: Type.Optional(Type.String()),
-        password: Type.Optional(Secret),
-        token: Type.Optional(Secret),
       }),
     ),
     intervalMs: Type.Optional(

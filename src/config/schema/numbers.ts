@@ -90,7 +90,12 @@ export const COAP = {
   maxObserversPerClient: [100, 0, 100_000, "observations of one client"],
   maxAsleepS: [3_600, 0, 31_536_000, "a silent observer is waited for; 0: it is given up at once"],
   maxAsleepMessages: [100, 1, 1_000_000, "messages that wait for one sleeping observer's client"],
-  maxAsleepBytes: [64 * KIB, 256, 64 * MIB, "bytes of them"],
+  maxAsleepBytes: [
+    64 * KIB,
+    256,
+    64 * MIB,
+    "bytes of them; a newer state takes the place of an older one whatever its length",
+  ],
   maxAsleepTotalBytes: [64 * MIB, 256, 65_536 * MIB, "bytes that wait for all sleeping clients of a worker"],
   maxUpstreamObservations: [1_000, 0, 1_000_000, "resources of upstreams that a worker observes for clients; 0: none"],
   dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],

@@ -1,5 +1,6 @@
 /** `rateLimits`: how several gateways share the limits that say `shared: true`. */
 import Type from "typebox"
+import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 
 /** Exactly one of them carries what the gateways tell each other. */
@@ -8,14 +9,7 @@ export const RATE_LIMIT_KINDS = ["redis", "nats"] as const
 export const RateLimitsSchema = Exact(
   {
     redis: Type.Optional(Exact({ url: Secret })),
-    nats: Type.Optional(
-      Exact({
-        servers: Type.String({ minLength: 1, description: "HOST:PORT, several by commas" }),
-        user: Type.Optional(Type.String()),
-        password: Type.Optional(Secret),
-        token: Type.Optional(Secret),
-      }),
-    ),
+    nats: Type.Optional(Exact(NATS)),
     channel: Type.Optional(
       Type.String({
         pattern: "^[A-Za-z0-9_.-]+$",

@@ -1,5 +1,6 @@
 /** `registry`: where registered instances are kept, when several gateways share them. */
 import Type from "typebox"
+import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 
 /** At most one of them; without any each gateway keeps its own. */
@@ -21,7 +22,7 @@ export const RegistrySchema = Exact(
     ),
     nats: Type.Optional(
       Exact({
-        servers: Type.String({ minLength: 1, description: "HOST:PORT, several by commas" }),
+        ...NATS,
         bucket: Type.Optional(
           Type.String({
             pattern: "^[A-Za-z0-9_-]+$",
@@ -29,9 +30,6 @@ export const RegistrySchema = Exact(
             description: "of the key-value store; created where there is none",
           }),
         ),
-        user: Type.Optional(Type.String()),
-        password: Type.Optional(Secret),
-        token: Type.Optional(Secret),
       }),
     ),
   },

@@ -55,7 +55,8 @@ impl Queue {
         self.list.iter()
     }
 
-    /// `total`: bytes for all peers.
+    /// `total`: bytes for all peers. A state takes the place of the one before whatever its length, as a
+    /// client must see the last one (RFC 7641 section 1.3): beyond the bounds by a block an observation.
     pub(crate) fn push(&mut self, message: Confirmable, (sleep, total): (&Sleep, usize)) -> Queued {
         let len = message.bytes.len();
         let is_state = |queued: &Confirmable| !queued.counts && queued.owner == message.owner;

@@ -62,7 +62,8 @@ pub fn classify(name: &str) -> FieldClass {
         // The gateway's own: it holds a token that nobody else may see.
         b't' => is("te") || is("transfer-encoding") || is("tidegate-explain"),
         b'u' => is("upgrade"),
-        b'x' => return identity(name),
+        // What the gateway's server of CoAP says to its client of CoAP: nobody from outside does, trusted or not.
+        b'x' => return if is_between_parts(name) { FieldClass::HopByHop } else { identity(name) },
         b'f' if is("forwarded") => return FieldClass::Identity,
         _ => false,
     };
@@ -79,6 +80,10 @@ fn is_client_cert(name: &str) -> bool {
                 .all(|(byte, wanted)| byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-'))
     };
     is("client-cert") || is("client-cert-chain")
+}
+
+fn is_between_parts(name: &str) -> bool {
+    name.get(..15).is_some_and(|start| start.eq_ignore_ascii_case("x-tidegate-coap"))
 }
 
 fn identity(name: &str) -> FieldClass {
@@ -140,7 +145,9 @@ mod tests {
 
     #[test]
     fn hop_by_hop_headers_are_known() {
-        for name in ["Connection", "keep-alive", "TE", "Transfer-Encoding", "Upgrade", "Proxy-Connection"] {
+        let own = ["X-Tidegate-Coap", "x-tidegate-coap-observe", "X-Tidegate-Coap-Code"];
+        let known = ["Connection", "keep-alive", "TE", "Transfer-Encoding", "Upgrade", "Proxy-Connection"];
+        for name in known.into_iter().chain(own) {
             assert_eq!(classify(name), FieldClass::HopByHop, "{name}");
         }
     }

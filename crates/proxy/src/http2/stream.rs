@@ -95,10 +95,11 @@ impl Stream {
     }
 
     /// Its client is gone: told once more, the driver counts and lets go of what it holds.
+    /// A panic ends that, and not what the others have to do.
     pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
         self.end.break_off();
         if let Some(driver) = &mut self.driver {
-            let _ = driver.as_mut().poll(cx);
+            let _ = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx)));
         }
     }
 
