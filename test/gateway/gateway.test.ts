@@ -146,9 +146,10 @@ test("a heartbeat with a load only sets weights", async (t) => {
   await until(() => native.plan?.upstreams[0]?.endpoints.length === 1)
   const version = native.plan?.version
   gateway.registry.heartbeat("api", "a1", { active: 6, max: 10, cpu: 20, memory: 30 })
+  await until(() => native.weights[0]?.health === 0)
   t.deepEqual(native.weights, [{ upstream: "api", endpoint: "a1", health: 0, draining: false }])
   gateway.registry.patch("api", "a1", { status: "draining" })
-  t.true(native.weights[0]?.draining)
+  await until(() => native.weights[0]?.draining === true)
   t.is(native.plan?.version, version)
 })
 
