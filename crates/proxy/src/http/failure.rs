@@ -41,6 +41,9 @@ pub(crate) enum Flag {
 }
 
 impl Flag {
+    /// Labels of the faults of upstreams, in the order of `fault`.
+    pub(crate) const FAULTS: [&str; 6] = ["UF", "UC", "UPE", "UT", "SI", "DT"];
+
     /// The flag as access logs show it.
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -61,6 +64,19 @@ impl Flag {
             Flag::Shed => "OM",
             Flag::Broken => "NC",
         }
+    }
+
+    /// Its place among what is counted of an upstream; `None`: it is no fault of an upstream.
+    pub(crate) const fn fault(self) -> Option<usize> {
+        Some(match self {
+            Flag::ConnectFailure | Flag::ConnectTimeout => 0,
+            Flag::Terminated => 1,
+            Flag::Protocol => 2,
+            Flag::Timeout => 3,
+            Flag::Stalled => 4,
+            Flag::TotalTimeout => 5,
+            _ => return None,
+        })
     }
 
     /// The status that the client gets.

@@ -101,6 +101,8 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
         started_us: request.started_us,
+        asked_us: request.started_us,
+        answered_us: 0,
         to_head: request.to_head(),
         is_idempotent: head.is_idempotent(),
         is_upgrade: wants_websocket(head),

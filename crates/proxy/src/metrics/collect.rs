@@ -2,6 +2,7 @@
 
 use super::{CacheOutcome, HedgeOutcome, POLICY_OUTCOMES, RETRY_OUTCOMES, Sample, Scraper, Value};
 use crate::gateway::Shared;
+use crate::http::Flag;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_message::Protocol;
@@ -181,6 +182,12 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
             for (reason, counter) in overflow.into_iter().filter(|(_, counter)| counter.value() > 0) {
                 let labels = [("upstream", &**name), ("reason", reason)];
                 count(into, "tidegate_upstream_overflow_total", &labels, counter.value());
+            }
+            for (reason, counter) in Flag::FAULTS.into_iter().zip(&counters.failures) {
+                if counter.value() > 0 {
+                    let labels = [("upstream", &**name), ("reason", reason)];
+                    count(into, "tidegate_upstream_failures_total", &labels, counter.value());
+                }
             }
             reused += counters.reused.value();
             connects += counters.connects.value();

@@ -86,6 +86,8 @@ pub(crate) struct UpstreamCounters {
     pub(crate) hedges: [Counter; 4],
     pub(crate) overflow_requests: Counter,
     pub(crate) overflow_pending: Counter,
+    /// Tries that got no answer, or not all of it, in the order of `Flag::FAULTS`.
+    pub(crate) failures: [Counter; 6],
 }
 
 /// The outcomes of `tidegate_upstream_retries_total`, in the order of the counters.

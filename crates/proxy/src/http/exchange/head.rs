@@ -23,7 +23,7 @@ impl Exchange {
         end: usize,
     ) -> Option<Step> {
         if self.response.body.is_some() {
-            self.await_body(client);
+            self.await_body(client, client.worker.clock.millis());
             return self.body_received((client, cx), buffer, (HEADROOM, HEADROOM, end));
         }
         let mut start = HEADROOM;
@@ -173,7 +173,8 @@ impl Exchange {
         self.response.kept_ms = kept_ms(head);
         let extensions = self.plan.plan.bounds.chunk_extensions;
         self.response.body = Some(BodyReader::new(head.body, extensions));
-        self.await_body(client);
+        self.facts.answered_us = client.worker.clock.micros();
+        self.await_body(client, self.facts.answered_us / 1_000);
         if self.request.is_complete {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
             self.request.sent = 0;

@@ -133,9 +133,8 @@ impl Exchange {
     }
 
     /// The upstream has so long for more of the body, within what the whole exchange may take.
-    fn await_body(&self, client: &Client) {
+    fn await_body(&self, client: &Client, now: u64) {
         let Facts { idle_ms, total_ms, started_us, .. } = self.facts;
-        let now = client.worker.clock.millis();
         let ends_at = if total_ms == 0 { u64::MAX } else { started_us / 1_000 + total_ms };
         let idles_at = if idle_ms == 0 { u64::MAX } else { now + idle_ms };
         let at = ends_at.min(idles_at);

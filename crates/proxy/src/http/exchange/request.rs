@@ -64,10 +64,14 @@ impl Exchange {
                 client.worker.buffers.give(input.buffer);
                 return Err(Failure::Flag(Flag::ClientGone));
             }
-            let now = client.worker.clock.millis();
+            let now_us = client.worker.clock.micros();
+            let now = now_us / 1_000;
             let Facts { timeout_ms, idle_ms, total_ms, .. } = self.facts;
             match self.response.body {
-                None => client.deadline(now, timeout_ms),
+                None => {
+                    self.facts.asked_us = now_us;
+                    client.deadline(now, timeout_ms);
+                }
                 // Both streams flow: whoever sends keeps the call alive.
                 Some(_) if idle_ms > 0 && total_ms == 0 => client.deadline(now, idle_ms),
                 Some(_) => {}

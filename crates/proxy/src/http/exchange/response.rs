@@ -236,7 +236,7 @@ impl Exchange {
             client.deadline(now, self.plan.plan.limits.stall_timeout_ms);
         }
         (response.pending, response.pending_at) = (Vec::new(), 0);
-        self.await_body(client);
+        self.await_body(client, client.worker.clock.millis());
         true
     }
 }

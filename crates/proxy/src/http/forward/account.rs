@@ -16,7 +16,8 @@ use tidegate_ring::{EventKind, EventRecord};
 pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
     let upstream: &Upstream = &exchange.plan.plan.upstreams[exchange.upstream];
     let now = exchange.facts.started_us / 1_000;
-    let took_ms = (client.worker.clock.micros().saturating_sub(exchange.facts.started_us)) as f64 / 1_000.0;
+    let took_us = exchange.facts.took_us(client.worker.clock.micros());
+    let took_ms = took_us as f64 / 1_000.0;
     {
         let mut picker = exchange.plan.upstreams[exchange.upstream].picker.borrow_mut();
         let sample = match ok {
@@ -29,7 +30,7 @@ pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
         }
     }
     if let Some(adaptive) = &upstream.adaptive {
-        let learnt = adaptive.sample((took_ms * 1_000.0) as u64, upstream.requests.active());
+        let learnt = adaptive.sample(took_us, upstream.requests.active());
         upstream.requests.set_max(learnt.min(upstream.max_requests));
     }
     if let Some(gate) = &upstream.gate {
@@ -53,6 +54,14 @@ pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
 /// An upgrade was taken: what its upstream did well. How long it lives then says nothing.
 pub(crate) fn opened(exchange: &mut Exchange, client: &Client) {
     report(exchange, client, true);
+}
+
+/// Counts a try whose answer did not come, or not all of it.
+pub(super) fn faulted(exchange: &Exchange, client: &Client, flag: Flag) {
+    if let Some(fault) = flag.fault() {
+        let upstream = &exchange.plan.plan.upstreams[exchange.upstream];
+        upstream.counters[usize::from(client.worker.id)].failures[fault].add(1);
+    }
 }
 
 /// Counts a request that got no answer from its upstream.
@@ -87,9 +96,12 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
     if from_upstream {
         let upstream = &plan.plan.upstreams[exchange.upstream].counters[worker];
         upstream.codes.add(status);
-        upstream.duration.observe(micros);
+        upstream.duration.observe(exchange.facts.took_us(exchange.facts.started_us + micros));
         if exchange.facts.retries > 0 {
             upstream.retries[0].add(1);
+        }
+        if let Some(flag) = flag {
+            faulted(exchange, client, flag);
         }
         let broke = matches!(flag, Some(Flag::Terminated | Flag::Protocol | Flag::Stalled | Flag::TotalTimeout));
         if status != 101 {

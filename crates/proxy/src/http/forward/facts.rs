@@ -11,6 +11,10 @@ use tidegate_resilience::Permit;
 /// What is known of a request besides its bytes.
 pub(crate) struct Facts {
     pub(crate) started_us: u64,
+    /// Since when the upstream is waited for: the begin of the try, or the last of the request's body.
+    pub(crate) asked_us: u64,
+    /// When the answer's head came; 0: it did not yet.
+    pub(crate) answered_us: u64,
     pub(crate) to_head: bool,
     pub(crate) is_idempotent: bool,
     pub(crate) is_upgrade: bool,
@@ -52,6 +56,12 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// What the upstream took for the answer's head, or has taken so far, microseconds.
+    pub(crate) fn took_us(&self, now_us: u64) -> u64 {
+        let until = if self.answered_us == 0 { now_us } else { self.answered_us };
+        until.saturating_sub(self.asked_us)
+    }
+
     pub(crate) fn response_edits(&self) -> ResponseEdits<'_> {
         ResponseEdits(self.response_edits.as_deref())
     }

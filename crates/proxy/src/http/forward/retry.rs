@@ -1,7 +1,7 @@
 //! Trying again: where nothing was sent, after the keep-alive race, or by the route's
 //! policy within the upstream's budget.
 
-use super::account::report;
+use super::account::{faulted, report};
 use super::link::{Link, open};
 use super::{pick, set_deadline};
 use crate::client::Client;
@@ -29,6 +29,9 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
         failure,
         Failure::Body(_) | Failure::Stored(..) | Failure::Flag(Flag::ClientGone | Flag::TotalTimeout)
     );
+    if let Failure::Flag(flag) = failure {
+        faulted(exchange, client, flag);
+    }
     if exchange.is_racing() && !is_over {
         report(exchange, client, false);
         exchange.fall_back(client);
@@ -59,9 +62,11 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
         }
     };
     let Some(again) = again else { return Err(failure_of(exchange)) };
-    let now = client.worker.clock.millis();
+    let now_us = client.worker.clock.micros();
+    let now = now_us / 1_000;
     let plan = Rc::clone(&exchange.plan);
     let upstream = &plan.plan.upstreams[exchange.upstream];
+    (exchange.facts.asked_us, exchange.facts.answered_us) = (now_us + again.wait_ms * 1_000, 0);
     exchange.endpoint = again.endpoint;
     exchange.in_flight = upstream.endpoints.begin(again.endpoint);
     exchange.retry_permit = again.permit;
