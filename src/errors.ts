@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   ADMIN_REFUSED: { exit: 1, text: "the gateway refused the call" },
   SERVICE_INVALID: { exit: 1, text: "a service instance has wrong fields" },
   SERVICE_UNKNOWN: { exit: 1, text: "no such service instance; it may have expired" },
+  OPTIMIZER_CHANGE: { exit: 1, text: "a change of the optimizer cannot be applied or undone any more" },
   GATEWAY_STATE: { exit: 70, text: "the call does not fit the state of the gateway" },
   TEST_TIMEOUT: { exit: 70, text: "a fake device waited in vain" },
   TEST_REFUSED: { exit: 70, text: "a fake device was refused" },

@@ -4,12 +4,12 @@
  */
 import Type, { type TSchema } from "typebox"
 
-const Text = Type.String()
-const Count = Type.Integer({ minimum: 0 })
+export const Text = Type.String()
+export const Count = Type.Integer({ minimum: 0 })
 const Time = Type.String({ description: "RFC 3339" })
-const Millis = Type.Integer({ minimum: 0, description: "milliseconds since 1970" })
+export const Millis = Type.Integer({ minimum: 0, description: "milliseconds since 1970" })
 
-function orNull<T extends TSchema>(schema: T) {
+export function orNull<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()])
 }
 

@@ -18,6 +18,7 @@ import { createGuard, createJudge } from "./guard.ts"
 import { addHealth } from "./health.ts"
 import { createMethods } from "./methods.ts"
 import { addMqtt } from "./mqtt.ts"
+import { addOptimizer } from "./optimizer.ts"
 import { addPage } from "./page.ts"
 import { addPolicies } from "./policies.ts"
 import { createErrorHandler, sendProblem } from "./problem.ts"
@@ -53,6 +54,7 @@ const GROUPS = [
   addPolicies,
   addStats,
   addAlerts,
+  addOptimizer,
   addEvents,
   addPage,
 ]

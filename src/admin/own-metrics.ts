@@ -1,10 +1,11 @@
 /** The numbers that only the control plane knows. */
 import type { Gateway } from "../gateway/index.ts"
 import type { Sample } from "../metrics/index.ts"
+import type { OptimizerReport } from "../model/optimizer.ts"
 import type { PolicyInfo } from "../model/shadow.ts"
 
 export function ownMetrics(gateway: Gateway): readonly Sample[] {
-  const { version, applies, eventsDropped, spans, policies, sharedLimits } = gateway.stats()
+  const { version, applies, eventsDropped, spans, policies, sharedLimits, optimizer } = gateway.stats()
   const exchanged = Object.entries(gateway.loaded.config.rateLimits === null ? {} : sharedLimits).map(
     ([outcome, count]): Sample => {
       return { metric: "tidegate_shared_limit_messages_total", labels: { outcome }, kind: "counter", values: [count] }
@@ -22,8 +23,21 @@ export function ownMetrics(gateway: Gateway): readonly Sample[] {
     { metric: "tidegate_config_version", labels: {}, kind: "gauge", values: [version] },
     { metric: "tidegate_ring_dropped_total", labels: {}, kind: "counter", values: [eventsDropped] },
     ...outcomes,
+    ...optimizerSamples(optimizer),
     ...policies.flatMap(shadowSamples),
   ]
+}
+
+/** Nothing where no upstream has goals. */
+function optimizerSamples({ upstreams, made }: OptimizerReport): Sample[] {
+  if (upstreams.length === 0) return []
+  const limits = upstreams.map(({ upstream, maxRequests }): Sample => {
+    return { metric: "tidegate_optimizer_limit", labels: { upstream }, kind: "gauge", values: [maxRequests.now] }
+  })
+  const changes = Object.entries(made).map(([outcome, count]): Sample => {
+    return { metric: "tidegate_optimizer_changes_total", labels: { outcome }, kind: "counter", values: [count] }
+  })
+  return [...limits, ...changes]
 }
 
 function shadowSamples({ name, shadow }: PolicyInfo): Sample[] {

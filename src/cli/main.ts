@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   explain: async () => (await import("./explain.ts")).addExplain,
   top: async () => (await import("./top.ts")).addTop,
   mqtt: async () => (await import("./mqtt.ts")).addMqtt,
+  optimizer: async () => (await import("./optimizer.ts")).addOptimizer,
   services: async () => (await import("./services.ts")).addServices,
   bench: async () => (await import("./bench.ts")).addBench,
   passwd: async () => (await import("./passwd.ts")).addPasswd,

@@ -5,6 +5,7 @@ import type { Report } from "./check.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
 import type { ConfigData, SourceData, UpstreamData } from "./schema/index.ts"
+import { UPSTREAM } from "./schema/numbers.ts"
 import { SOURCE_KINDS } from "./schema/source.ts"
 import { HEALTH_KINDS } from "./schema/upstream.ts"
 import type { Fault } from "./validate.ts"
@@ -36,7 +37,21 @@ export function checkUpstream(name: string, upstream: UpstreamData, functions: F
       `"${custom}" is no defineBalancer${didYouMean(custom, functions.balancers.keys())}`,
     )
   }
+  checkGoals(upstream, (key, message) => report([...at, "goals", ...key], message))
   checkHealth(health, functions, (key, message) => report([...at, "health", ...key], message))
+}
+
+function checkGoals(
+  { goals, adaptive, protocol, maxRequests = UPSTREAM.maxRequests[0] }: UpstreamData,
+  report: (key: Path, message: string) => void,
+): void {
+  if (goals === undefined) return
+  if (goals.errorRate === undefined && goals.p99Ms === undefined) report([], 'say "errorRate", "p99Ms" or both')
+  if (adaptive !== undefined && adaptive !== false) report([], '"adaptive" moves the limit already: say one of them')
+  if (protocol === "mqtt") report([], "connections of MQTT are no requests that maxRequests could limit")
+  const { min = 1, max = maxRequests } = goals.maxRequests ?? {}
+  if (min > maxRequests || max < maxRequests)
+    report(["maxRequests"], `maxRequests, which is ${maxRequests}, is not between ${min} and ${max}`)
 }
 
 function checkHealth(

@@ -8,6 +8,7 @@ export { ConfigHistory, type ConfigOrigin, type ConfigVersion } from "./history.
 export { type DataContext, type LoadedConfig, loadConfig, loadData, loadLastGood, toLoaded } from "./load.ts"
 export { nearest } from "./nearest.ts"
 export type * from "./normalized.ts"
+export type * from "./normalized-optimizer.ts"
 export type * from "./normalized-sharing.ts"
 export type * from "./normalized-tracing.ts"
 export { CONFIG_NAMES, findConfig } from "./read.ts"

@@ -8,6 +8,7 @@ import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizeContext } from "./normalize-auth.ts"
 import { normalizeClientTls } from "./normalize-tls.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedSubset, NormalizedUpstream } from "./normalized.ts"
+import type { NormalizedGoals } from "./normalized-optimizer.ts"
 import type { RouteData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
 import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
@@ -40,6 +41,7 @@ export function normalizeUpstream(
     health,
     outlier,
     adaptive,
+    goals,
     tls,
     proxyProtocol,
     ...rest
@@ -54,6 +56,7 @@ export function normalizeUpstream(
     proxyProtocol: proxyProtocol ?? null,
     tls: secured === null ? null : normalizeClientTls(secured, { at, context, alpn }),
   }
+  const limits = withDefaults(UPSTREAM, rest as Partial<Record<keyof typeof UPSTREAM, number>>)
   return {
     name,
     ...wire,
@@ -67,8 +70,9 @@ export function normalizeUpstream(
     breaker: breakerOf(name, data, routes),
     adaptive: toAdaptivePlan(adaptive),
     outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
+    goals: goals === undefined ? null : normalizeGoals(goals, limits.maxRequests),
     problem: null,
-    ...withDefaults(UPSTREAM, rest as Partial<Record<keyof typeof UPSTREAM, number>>),
+    ...limits,
   }
 }
 
@@ -78,6 +82,12 @@ function breakerOf(name: string, { breaker }: UpstreamData, routes: readonly Rou
   const uses = routes.filter((route) => upstreamsOf(route).includes(name)).flatMap(({ use = [] }) => use)
   const found = uses.find((use) => typeof use !== "string" && use.breaker !== undefined)
   return found === undefined || typeof found === "string" ? null : toBreakerPlan(found.breaker ?? {})
+}
+
+function normalizeGoals(goals: NonNullable<UpstreamData["goals"]>, configured: number): NormalizedGoals {
+  const { errorRate = null, p99Ms = null, load = 0.8, maxRequests = {} } = goals
+  const { min = Math.ceil(configured / 10), max = configured } = maxRequests
+  return { errorRate, p99Ms, load, min, max }
 }
 
 function normalizeSubset({ fallback = "none", ...wanted }: NonNullable<UpstreamData["subset"]>): NormalizedSubset {

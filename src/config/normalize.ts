@@ -20,7 +20,7 @@ import { normalizeTracing } from "./normalize-tracing.ts"
 import { normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
-import { BROKER, COAP, DRAIN, LIMITS, MQTT, withDefaults } from "./schema/numbers.ts"
+import { BROKER, COAP, DRAIN, LIMITS, MQTT, OPTIMIZER, withDefaults } from "./schema/numbers.ts"
 
 const ALL: Readonly<Record<"tcp" | "udp", readonly ProtocolName[]>> = {
   tcp: ["http1", "http2", "websocket", "mqtt", "coap-tcp", "tls"],
@@ -82,6 +82,7 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     limits: withDefaults(LIMITS, data.limits),
     drain: withDefaults(DRAIN, data.drain),
     alerts: (data.alerts ?? []).map(normalizeAlert),
+    optimizer: { mode: data.optimizer?.mode ?? "propose", ...withDefaults(OPTIMIZER, data.optimizer) },
     log: {
       level: data.log?.level ?? "info",
       sampleEvery: data.log?.sampleEvery ?? 0,

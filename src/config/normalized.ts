@@ -23,6 +23,7 @@ import type {
   TargetPlan,
 } from "../native/index.ts"
 import type { HostPort } from "./address.ts"
+import type { NormalizedGoals, NormalizedOptimizer } from "./normalized-optimizer.ts"
 import type { NormalizedRateLimits, NormalizedRegistry } from "./normalized-sharing.ts"
 import type { NormalizedTracing } from "./normalized-tracing.ts"
 import type { CONFIG_SOURCE_KINDS } from "./schema/config-source.ts"
@@ -88,6 +89,8 @@ export interface NormalizedUpstream extends Numbers<typeof UPSTREAM> {
   readonly breaker: BreakerPlan | null
   readonly adaptive: AdaptivePlan | null
   readonly outlier: OutlierPlan | null
+  /** What the optimizer moves `maxRequests` for; null: it does not. */
+  readonly goals: NormalizedGoals | null
   readonly problem: string | null
 }
 
@@ -209,6 +212,7 @@ export interface NormalizedConfig {
   readonly limits: Numbers<typeof LIMITS>
   readonly drain: Numbers<typeof DRAIN>
   readonly alerts: readonly NormalizedAlert[]
+  readonly optimizer: NormalizedOptimizer
   readonly log: { readonly level: string } & LogPlan
   readonly forward: ForwardPlan
   readonly tracing: NormalizedTracing | null

@@ -7,6 +7,7 @@ import type { LoadedConfig, NormalizedUpstream } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { Endpoint } from "../model/service.ts"
 import { type Applied, type NativeGateway, type Plan, toTidegateError } from "../native/index.ts"
+import type { Optimizer } from "../optimizer/index.ts"
 import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
 import { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "../registry/index.ts"
 import type { Accounts } from "./accounts.ts"
@@ -32,6 +33,7 @@ export interface ApplierOptions {
   readonly source: EndpointSource
   readonly lookup?: Lookup
   readonly accounts: Accounts
+  readonly optimizer: Pick<Optimizer, "into" | "stamp">
 }
 
 export class Applier {
@@ -61,8 +63,8 @@ export class Applier {
 
   async #apply(loaded: LoadedConfig, endpoints: Map<string, UpstreamEndpoints>): Promise<AppliedPlan> {
     const files = await this.#stamp(loaded)
-    const { native, host, accounts } = this.#options
-    const config = accounts.into(loaded.config)
+    const { native, host, accounts, optimizer } = this.#options
+    const config = optimizer.into(accounts.into(loaded.config))
     const { functions } = loaded
     const version = this.#version + 1
     const plan = compile({ version, config, functions, endpoints })
@@ -80,9 +82,10 @@ export class Applier {
     }
   }
 
-  /** What tells one state of the files and users that a configuration names from the next. */
+  /** What tells one state of the files, users and limits beside a configuration from the next. */
   async #stamp({ config }: LoadedConfig): Promise<string> {
-    return `${this.#options.accounts.stamp(config)}\n${await stampOf(tlsFiles(config))}`
+    const { accounts, optimizer } = this.#options
+    return [accounts.stamp(config), optimizer.stamp(), await stampOf(tlsFiles(config))].join("\n")
   }
 
   async #endpoints({ config }: LoadedConfig): Promise<Map<string, UpstreamEndpoints>> {

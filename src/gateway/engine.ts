@@ -8,6 +8,7 @@ import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/ind
 import { Scraper } from "../metrics/index.ts"
 import type { ShadowReport } from "../model/shadow.ts"
 import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
+import { Optimizer } from "../optimizer/index.ts"
 import { DirectoryFollower, Paced, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { LimitExchange } from "../sharing/index.ts"
 import { Tracer } from "../tracing/index.ts"
@@ -27,6 +28,7 @@ export interface Engine {
   readonly host: PolicyHost
   readonly shadows: ShadowBoard
   readonly applier: Applier
+  readonly optimizer: Optimizer
   /** Null where nothing is kept on disk. */
   readonly dataDir: DataDir | null
   /** What its parts say of themselves. */
@@ -46,6 +48,8 @@ export interface EngineOptions {
   readonly createHost: CreatePolicyHost
   /** Resolves when a change of the endpoints is applied. */
   readonly changed: (change: EndpointChange) => Promise<void> | undefined
+  /** The configuration in force once more; rejects where it cannot be applied. */
+  readonly refresh: () => Promise<void>
   readonly now: () => number
 }
 
@@ -66,7 +70,7 @@ export function createEngine(options: EngineOptions): Engine {
 }
 
 function assemble(
-  { config, hub, native: module, createHost, changed: apply, now }: EngineOptions,
+  { config, hub, native: module, createHost, changed: apply, refresh, now }: EngineOptions,
   dataDir: DataDir | null,
 ): Engine {
   const { workers } = config
@@ -103,7 +107,9 @@ function assemble(
   })
   const tlsFiles = new TlsFiles(() => changed("endpoints"), complain)
   const accounts = new Accounts(() => changed("endpoints"), complain)
-  const applier = new Applier({ native, host, source: endpoints, accounts })
+  const info = (text: string): void => hub.emit({ type: "log", time: Date.now(), level: 30, text })
+  const optimizer = new Optimizer({ scrape: () => scraper.scrape(), apply: refresh, log: info, now: Date.now })
+  const applier = new Applier({ native, host, source: endpoints, accounts, optimizer })
   const directory = new DirectoryFollower(registry, native, complain)
   hub.directoryChanged = () => void directory.pull()
   const sweep = (): void => {
@@ -124,6 +130,7 @@ function assemble(
     shared.use(config.registry)
     exchange.use(config.rateLimits)
     alerts.use(config.alerts)
+    optimizer.use(config)
     tracer.use(config.tracing)
     hub.traceTo(tracer.isOn ? (text) => tracer.take(text) : null)
     bridges.use(config.bridges, localMqtt(config, listeners))
@@ -135,6 +142,7 @@ function assemble(
     tlsFiles.close()
     accounts.close()
     alerts.close()
+    optimizer.close()
     await bridges.close()
     sources.close()
     shared.close()
@@ -148,8 +156,11 @@ function assemble(
     registry.close()
     dataDir?.close()
   }
-  const counts = (): EngineCounts => ({ alerts: alerts.rows(), spans: tracer.counts, sharedLimits: exchange.counts })
-  return { native, registry, counts, endpoints, host, shadows, applier, dataDir, use, follow, close }
+  const counts = (): EngineCounts => {
+    const parts = { spans: tracer.counts, sharedLimits: exchange.counts, optimizer: optimizer.report() }
+    return { alerts: alerts.rows(), ...parts }
+  }
+  return { native, registry, counts, endpoints, host, shadows, applier, optimizer, dataDir, use, follow, close }
 }
 
 /** Where a bridge of this gateway reaches it: its first TCP listener that takes MQTT. */

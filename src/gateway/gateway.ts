@@ -5,9 +5,10 @@
 import { type LoadedConfig, toLoaded } from "../config/index.ts"
 import { messageOf } from "../errors.ts"
 import type { GatewayEvent, GatewayEventType } from "../model/gateway-event.ts"
-import type { PublishOptions, ReceivedMessage } from "../model/message.ts"
+import type { InjectedMessage, MessageListener, PublishOptions, SubscribeOptions } from "../model/message.ts"
 import type { MqttTraceLine, MqttWatch } from "../model/mqtt-trace.ts"
 import { type BoundListener, loadNative, type NativeGateway, type Plan } from "../native/index.ts"
+import type { Optimizer } from "../optimizer/index.ts"
 import type { ServiceRegistry } from "../registry/index.ts"
 import { type AppliedPlan, wrongState } from "./applier.ts"
 import { ChangeQueue } from "./change-queue.ts"
@@ -61,6 +62,10 @@ export class Gateway implements AsyncDisposable {
     return this.#require("endpoints").endpoints
   }
 
+  get optimizer(): Optimizer {
+    return this.#require("optimizer").optimizer
+  }
+
   /** Binds every listener and serves. Throws PORT_IN_USE and the like, and is closed then. */
   async start(): Promise<this> {
     if (this.#state !== "created") throw wrongState("start", this.#state)
@@ -71,6 +76,7 @@ export class Gateway implements AsyncDisposable {
       createHost: this.#options.policyHost ?? inlinePolicyHost,
       now: this.#options.now ?? Date.now,
       changed: (change) => this.#changed(change),
+      refresh: () => this.#changes.run(() => this.#refresh()),
     })
     this.#state = "running"
     try {
@@ -138,17 +144,12 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** `publish` with everything in one object. */
-  inject(message: { readonly topic: string; readonly payload: string | Uint8Array } & PublishOptions): Promise<string> {
-    const { topic, payload, ...options } = message
+  inject({ topic, payload, ...options }: InjectedMessage): Promise<string> {
     return this.publish(topic, payload, options)
   }
 
   /** Calls back for every message whose topic matches; retained ones first. Returns the way out. */
-  subscribe(
-    filter: string,
-    listener: (message: ReceivedMessage) => void,
-    { qos = 0 }: { qos?: 0 | 1 | 2 } = {},
-  ): () => void {
+  subscribe(filter: string, listener: MessageListener, { qos = 0 }: SubscribeOptions = {}): () => void {
     const { native } = this.#require("subscribe")
     const id = native.subscribe(filter, qos)
     this.#hub.subscribe(id, listener)

@@ -137,3 +137,16 @@ export interface PublishOptions {
   /** Seconds until the message is worthless; default: never. */
   readonly expirySeconds?: number
 }
+
+/** `publish` with everything in one object. */
+export interface InjectedMessage extends PublishOptions {
+  readonly topic: string
+  readonly payload: string | Uint8Array
+}
+
+export type MessageListener = (message: ReceivedMessage) => void
+
+export interface SubscribeOptions {
+  /** Default 0. */
+  readonly qos?: 0 | 1 | 2
+}

@@ -59,7 +59,7 @@ function toExplain(admin: NormalizedConfig["admin"]): string[] {
 
 function toUpstream(upstream: NormalizedConfig["upstreams"][number], { endpoints }: PlanInputs): UpstreamPlan {
   const { service, health, endpoints: _, problem, balancer: __, subset: ___, preferZone: ____, ...rest } = upstream
-  const { slowStartMs: _____, ...plan } = rest
+  const { slowStartMs: _____, goals: ______, ...plan } = rest
   const found = endpoints.get(upstream.name) ?? { endpoints: [], problem: null }
   const empty = found.endpoints.length === 0 && service === null ? (found.problem ?? "it has no endpoints") : null
   return { ...plan, endpoints: found.endpoints, problem: problem ?? empty }

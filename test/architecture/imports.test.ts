@@ -27,6 +27,7 @@ const FOLDERS = [
   "tracing",
   "dashboard",
   "alerts",
+  "optimizer",
   "bridges",
   "sharing",
   "gateway",

@@ -169,7 +169,11 @@ test("an alias whose first publish the rules forbid does not hide its topic, and
   t.is(await aliased("", 1), 0x87)
   t.is(await aliased("open/a", 1), 0)
   t.is(await aliased("", 1), 0)
-  await until(t, () => seen.length === 2, () => seen.join())
+  await until(
+    t,
+    () => seen.length === 2,
+    () => seen.join(),
+  )
   t.deepEqual(seen, ["open/a x", "open/a x"])
   client.send({ cmd: "publish", topic: "", qos: 0, payload: "x", properties: { topicAlias: 9 } })
   t.deepEqual(await client.closed(), { closed: true, code: 0x82 }, "an alias that was never set")

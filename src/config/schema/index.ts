@@ -7,6 +7,7 @@ import { ConfigSourceSchema } from "./config-source.ts"
 import { HooksSchema } from "./hooks.ts"
 import { AdminSchema, ListenerSchema } from "./listener.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, numbers } from "./numbers.ts"
+import { OptimizerSchema } from "./optimizer.ts"
 import { RateLimitsSchema } from "./rate-limits.ts"
 import { RegistrySchema } from "./registry.ts"
 import { RouteSchema } from "./route.ts"
@@ -134,6 +135,7 @@ export const ConfigSchema = Exact({
   tracing: Type.Optional(TracingSchema),
   configSource: Type.Optional(ConfigSourceSchema),
   alerts: Type.Optional(Type.Array(AlertSchema, { maxItems: 1_000 })),
+  optimizer: Type.Optional(OptimizerSchema),
   dataDir: Type.Optional(
     Type.Union([Type.Literal(false), Type.String({ minLength: 1 })], {
       description: "default .tidegate beside the configuration; false: nothing on disk",

@@ -135,6 +135,13 @@ export const UPSTREAM = {
   panicPercent: [50, 0, 100, "below this share of healthy endpoints health is ignored"],
 } as const satisfies Record<string, NumberRow>
 
+/** `optimizer`. */
+export const OPTIMIZER = {
+  intervalMs: [30_000, 1_000, 3_600_000, "between two looks"],
+  minRequests: [100, 1, 1_000_000, "requests of a look; fewer say nothing"],
+  stepPercent: [20, 1, 50, "most that a change moves"],
+} as const satisfies Record<string, NumberRow>
+
 type Table = Readonly<Record<string, NumberRow>>
 
 /** Schema properties of a table, all optional. */

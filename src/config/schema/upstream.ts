@@ -3,6 +3,7 @@ import Type from "typebox"
 import { STRATEGIES, type StrategyName } from "../../balance/index.ts"
 import { AdaptiveSchema, BreakerSchema, OutlierSchema } from "../../resilience/index.ts"
 import { numbers, UPSTREAM } from "./numbers.ts"
+import { GoalsSchema } from "./optimizer.ts"
 import { ClientTlsSchema } from "./tls.ts"
 import { Exact, Port, Texts, Weight } from "./values.ts"
 
@@ -117,6 +118,7 @@ export const UpstreamSchema = Exact({
   breaker: Type.Optional(BreakerSchema),
   adaptive: Type.Optional(AdaptiveSchema),
   outlier: Type.Optional(Type.Union([Type.Literal(false), OutlierSchema])),
+  goals: Type.Optional(GoalsSchema),
   tls: Type.Optional(ClientTlsSchema),
   proxyProtocol: Type.Optional(
     Type.Enum(["v1", "v2"], { description: "each connection begins with whose it is, and serves that client alone" }),
