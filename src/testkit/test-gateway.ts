@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { type ConfigInput, loadData } from "../config/index.ts"
 import { createLoadedGateway, type Gateway, type GatewayOptions } from "../gateway/index.ts"
 import type { PublishOptions } from "../model/message.ts"
+import type { Functions } from "../policy/index.ts"
 import { CoapDevice } from "./coap-device.ts"
 import { MqttDevice, type MqttDeviceOptions } from "./mqtt-device.ts"
 import { type RecordedMessage, type Recording, record } from "./recording.ts"
@@ -13,6 +14,9 @@ import { WebSocketDevice, type WebSocketOptions } from "./websocket-device.ts"
 
 /** A worker looks at what is due this often; two turns, and it has. */
 const TURNS_MS = 250
+
+/** So long a policy has at least: a test's process may be busy for longer than a gateway's ever is. */
+const PATIENCE_MS = 1_000
 
 export class TestGateway implements AsyncDisposable {
   readonly gateway: Gateway
@@ -37,7 +41,10 @@ export class TestGateway implements AsyncDisposable {
       ],
     }
     const loaded = loadData({ ...own, ...config })
-    const gateway = createLoadedGateway(loaded, { now: () => Date.now() + clock.aheadMs, ...options })
+    const gateway = createLoadedGateway(
+      { ...loaded, functions: patient(loaded.functions) },
+      { now: () => Date.now() + clock.aheadMs, ...options },
+    )
     return new TestGateway(await gateway.start(), clock)
   }
 
@@ -116,4 +123,15 @@ export class TestGateway implements AsyncDisposable {
     const found = listeners.find(({ name }) => name.startsWith(transport))
     return Number(found?.address.split(":").at(-1) ?? 0)
   }
+}
+
+/** Policies and balancers that are not given up because the machine is busy. */
+function patient({ policies, balancers, ...rest }: Functions): Functions {
+  const wait = <D extends { readonly deadlineMs?: number }>(definitions: ReadonlyMap<string, D>): Map<string, D> =>
+    new Map(
+      [...definitions].map(([name, definition]) => {
+        return [name, { ...definition, deadlineMs: Math.max(definition.deadlineMs ?? 0, PATIENCE_MS) }]
+      }),
+    )
+  return { ...rest, policies: wait(policies), balancers: wait(balancers) }
 }
