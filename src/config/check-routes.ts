@@ -1,6 +1,7 @@
 /** Routes: the names they mention, the conditions they state, the steps they use. */
 import { BUILT_IN_STEPS, type Functions } from "../policy/index.ts"
 import { matchFaults, topicFilterFault } from "../route/index.ts"
+import { mapTurns, type Turns } from "../turns.ts"
 import type { Attempt, Report } from "./check.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
@@ -16,16 +17,17 @@ interface Context {
   readonly attempt: Attempt
 }
 
-export function checkRoutes(context: Context): void {
+export function* checkRoutes(context: Context): Turns<void> {
   const { data, report, attempt } = context
   const names = new Map<string, number>()
-  for (const [index, route] of (data.routes ?? []).entries()) {
+  const routes = Array.isArray(data.routes) ? data.routes : []
+  yield* mapTurns(routes, (route, index) => {
     attempt(() => checkRoute(route, index, context))
     const first = route?.name === undefined ? undefined : names.get(route.name)
     if (first !== undefined)
       report(["routes", index, "name"], `"${route.name}" is already the name of routes[${first}]`)
     if (route?.name !== undefined) names.set(route.name, index)
-  }
+  })
   attempt(() => checkBreakers(data, report))
 }
 
@@ -73,8 +75,8 @@ function checkSplit(split: readonly { upstream: string; weight?: number }[], pat
 }
 
 function checkUpstreamName(name: string, path: Path, { data, report }: Context): void {
+  if (Object.hasOwn(data.upstreams ?? {}, name)) return
   const known = Object.keys(data.upstreams ?? {})
-  if (known.includes(name)) return
   const hint =
     didYouMean(name, known) || (known.length > 0 ? `; known: ${known.join(", ")}` : "; there are no upstreams")
   report(path, `upstream "${name}" does not exist${hint}`)

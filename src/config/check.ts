@@ -5,6 +5,7 @@
 import { isIP } from "node:net"
 import type { Functions } from "../policy/index.ts"
 import { cidrFault, topicFilterFault } from "../route/index.ts"
+import type { Turns } from "../turns.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { checkAlerts } from "./check-alerts.ts"
 import { checkOscore } from "./check-oscore.ts"
@@ -24,7 +25,7 @@ export type Report = (path: Path, message: string, severity?: "warning") => void
  * Every fault of the meaning. With `malformed` the shape has faults already: a part
  * that cannot be looked at is passed over, since it has been complained about.
  */
-export function meaningFaults(data: ConfigData, functions: Functions, malformed = false): Fault[] {
+export function* meaningFaults(data: ConfigData, functions: Functions, malformed = false): Turns<Fault[]> {
   const faults: Fault[] = []
   const report: Report = (path, message, severity) => faults.push({ path, message, ...(severity && { severity }) })
   const attempt: Attempt = (check) => {
@@ -40,7 +41,7 @@ export function meaningFaults(data: ConfigData, functions: Functions, malformed 
   for (const [name, upstream] of Object.entries(data.upstreams ?? {}))
     attempt(() => checkUpstream(name, upstream, functions, report))
   attempt(() => checkServices(data, functions, report))
-  attempt(() => checkRoutes({ data, functions, report, attempt }))
+  yield* checkRoutes({ data, functions, report, attempt })
   attempt(() => checkHooks(data, functions, report))
   attempt(() => checkNames(data, functions, report))
   attempt(() => checkAcl(data, report))

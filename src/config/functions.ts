@@ -16,6 +16,7 @@ import {
   type RegistryDefinition,
   registryOf,
 } from "../policy/index.ts"
+import { mapTurns, type Turns } from "../turns.ts"
 
 /** Data and functions of one configuration. */
 export interface SplitConfig {
@@ -32,7 +33,7 @@ interface Found {
 }
 
 /** Throws POLICY_INVALID when two functions have one name. */
-export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): SplitConfig {
+export function* splitFunctions(raw: unknown, extra: readonly unknown[] = []): Turns<SplitConfig> {
   const found: Found = {
     policies: new Map(),
     handlers: new Map(),
@@ -41,10 +42,24 @@ export function splitFunctions(raw: unknown, extra: readonly unknown[] = []): Sp
     balancers: new Map(),
   }
   for (const value of extra) collect(value, found)
-  return { data: toData(raw, found), functions: found }
+  return { data: yield* toTopData(raw, found), functions: found }
+}
+
+/** The lists of a configuration may be long. */
+function* toTopData(raw: unknown, found: Found): Turns<unknown> {
+  const isPlain = raw !== null && typeof raw === "object" && !Array.isArray(raw)
+  if (!isPlain) return toData(raw, found)
+  collect(raw, found)
+  const data: Record<string, unknown> = {}
+  for (const [key, inner] of Object.entries(raw)) {
+    if (Array.isArray(inner)) data[key] = yield* mapTurns(inner, (item: unknown) => toItem(item, found))
+    else if (inner !== undefined) data[key] = toData(inner, found)
+  }
+  return data
 }
 
 function toData(value: unknown, found: Found): unknown {
+  if (value === null || (typeof value !== "object" && typeof value !== "function")) return value
   collect(value, found)
   const check = healthCheckOf(value)
   if (check !== null) return check.name
@@ -53,13 +68,13 @@ function toData(value: unknown, found: Found): unknown {
   const balancer = balancerOf(value)
   if (balancer !== null) return { custom: balancer.name }
   if (typeof value === "function") return policyOf(value)?.name ?? value
-  if (value === null || typeof value !== "object") return value
   if (Array.isArray(value)) return value.map((item: unknown) => toItem(item, found))
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, inner]) => inner !== undefined)
-      .map(([key, inner]) => [key, key === "to" && isHandler(inner) ? toTarget(inner, found) : toData(inner, found)]),
-  )
+  const data: Record<string, unknown> = {}
+  for (const [key, inner] of Object.entries(value)) {
+    if (inner !== undefined)
+      data[key] = key === "to" && isHandler(inner) ? toTarget(inner, found) : toData(inner, found)
+  }
+  return data
 }
 
 /** In a list a handler stands for its name. */

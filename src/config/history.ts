@@ -3,6 +3,7 @@
  * data directory; the newest is the last good one. Secrets stand in them as they were
  * given, which is why the directory is private.
  */
+import { hash } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { ConfigData } from "./schema/index.ts"
@@ -28,6 +29,8 @@ const KEPT = 50
 export class ConfigHistory {
   readonly #folder: string | null
   #versions: ConfigVersion[]
+  /** Of the latest version's data; null: not computed yet. */
+  #latestDigest: string | null = null
 
   /** `folder` null: in memory only. */
   constructor(folder: string | null) {
@@ -55,20 +58,25 @@ export class ConfigHistory {
   add(entry: Omit<ConfigVersion, "version">): ConfigVersion {
     const { latest } = this
     const version = { version: (latest?.version ?? 0) + 1, ...entry }
-    const isSame =
-      latest !== null && latest.origin === entry.origin && JSON.stringify(latest.data) === JSON.stringify(entry.data)
-    if (isSame && latest.fileHash === entry.fileHash) return latest
+    // Data may be long: it becomes text once.
+    const data = JSON.stringify(entry.data)
+    const digest = hash("sha256", data)
+    this.#latestDigest ??= latest === null ? null : hash("sha256", JSON.stringify(latest.data))
+    const isSame = latest?.origin === entry.origin && latest.fileHash === entry.fileHash
+    if (latest !== null && isSame && this.#latestDigest === digest) return latest
+    this.#latestDigest = digest
     this.#versions.push(version)
-    this.#write(version)
+    this.#write(version, data)
     for (const old of this.#versions.splice(0, this.#versions.length - KEPT)) this.#remove(old)
     return version
   }
 
-  #write(version: ConfigVersion): void {
+  #write({ data: _, ...version }: ConfigVersion, data: string): void {
     if (this.#folder === null) return
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     const file = fileOf(this.#folder, version.version)
-    writeFileSync(`${file}.tmp`, JSON.stringify(version, null, 1), { mode: 0o600 })
+    const text = `${JSON.stringify(version).slice(0, -1)},"data":${data}}\n`
+    writeFileSync(`${file}.tmp`, text, { mode: 0o600 })
     renameSync(`${file}.tmp`, file)
   }
 

@@ -5,7 +5,15 @@ export { DataDir } from "./data-dir.ts"
 export { encrypt, newSecretKey, secretKey } from "./encrypted.ts"
 export { fileHash, watchFile } from "./file-source.ts"
 export { ConfigHistory, type ConfigOrigin, type ConfigVersion } from "./history.ts"
-export { type DataContext, type LoadedConfig, loadConfig, loadData, loadLastGood, toLoaded } from "./load.ts"
+export {
+  type DataContext,
+  type LoadedConfig,
+  loadConfig,
+  loadData,
+  loadDataInTurns,
+  loadLastGood,
+  toLoaded,
+} from "./load.ts"
 export { nearest } from "./nearest.ts"
 export type * from "./normalized.ts"
 export type * from "./normalized-optimizer.ts"

@@ -4,7 +4,8 @@
  */
 import { dirname, join } from "node:path"
 import { type Problem, TidegateError } from "../errors.ts"
-import type { Functions } from "../policy/index.ts"
+import { type Functions, NO_FUNCTIONS } from "../policy/index.ts"
+import { atOnce, inTurns, type Turns } from "../turns.ts"
 import { meaningFaults } from "./check.ts"
 import { foreignCommands } from "./check-upstreams.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
@@ -29,7 +30,7 @@ export interface LoadedConfig {
 /** Loads the named file, or the first default one, or the defaults where there is none. */
 export async function loadConfig(named?: string, folder?: string): Promise<LoadedConfig> {
   const file = findConfig(named, folder)
-  return file === null ? loadData({}) : acceptConfig(await readConfig(file))
+  return file === null ? loadData({}) : inTurns(acceptConfig(await readConfig(file)))
 }
 
 /**
@@ -43,8 +44,7 @@ export function loadLastGood(named?: string): LoadedConfig | null {
   const { latest } = new ConfigHistory(join(folder, ".tidegate", "config"))
   if (latest === null) return null
   try {
-    const { functions } = splitFunctions({})
-    return acceptConfig({ data: latest.data, functions, file, folder, lineOf: () => undefined })
+    return atOnce(acceptConfig({ data: latest.data, functions: NO_FUNCTIONS, file, folder, lineOf: () => undefined }))
   } catch {
     return null
   }
@@ -59,29 +59,41 @@ export interface DataContext {
 }
 
 /** Loads a configuration given as a value: by a program, or over the admin API with the file's functions. */
-export function loadData(raw: unknown, { folder = process.cwd(), functions, local }: DataContext = {}): LoadedConfig {
-  const split: SplitConfig = functions === undefined ? splitFunctions(raw) : { data: raw, functions }
-  return acceptConfig({ ...split, file: null, folder, lineOf: () => undefined }, local)
+export function loadData(raw: unknown, context: DataContext = {}): LoadedConfig {
+  return atOnce(acceptData(raw, context))
+}
+
+/** `loadData` that lets everything else have its turn: a configuration may be long. */
+export function loadDataInTurns(raw: unknown, context: DataContext = {}): Promise<LoadedConfig> {
+  return inTurns(acceptData(raw, context))
+}
+
+function* acceptData(raw: unknown, { folder = process.cwd(), functions, local }: DataContext): Turns<LoadedConfig> {
+  const split: SplitConfig = functions === undefined ? yield* splitFunctions(raw) : { data: raw, functions }
+  return yield* acceptConfig({ ...split, file: null, folder, lineOf: () => undefined }, local)
 }
 
 /** The same, but what is loaded already is taken as it is. */
-export function toLoaded(config: unknown): LoadedConfig {
+export async function toLoaded(config: unknown): Promise<LoadedConfig> {
   const isLoaded = typeof config === "object" && config !== null && "config" in config && "functions" in config
-  return isLoaded ? (config as LoadedConfig) : loadData(config)
+  return isLoaded ? (config as LoadedConfig) : loadDataInTurns(config)
 }
 
 /** Throws CONFIG_INVALID with every problem. */
-export function acceptConfig(read: ReadConfig, local?: ConfigData): LoadedConfig {
-  const shape = shapeFaults(read.data)
+function* acceptConfig(read: ReadConfig, local?: ConfigData): Turns<LoadedConfig> {
+  const shape = yield* shapeFaults(read.data)
   const data = read.data as ConfigData
   const malformed = shape.length > 0
-  const faults = isObject(data) ? meaningFaults(data, read.functions, malformed) : []
+  const faults = isObject(data) ? yield* meaningFaults(data, read.functions, malformed) : []
   if (local !== undefined && !malformed) faults.push(...foreignCommands(data, local))
   const said = new Set(shape.map(({ path }) => path.join("/")))
   const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, said))]
   if (errors.length > 0) throw invalid(errors, read)
   const late: Fault[] = []
-  const config = normalize(data, { folder: read.folder, report: (path, message) => late.push({ path, message }) })
+  const config = yield* normalize(data, {
+    folder: read.folder,
+    report: (path, message) => late.push({ path, message }),
+  })
   if (late.length > 0) throw invalid(late, read)
   const warnings = faults.map((fault) => toProblem(fault, read))
   return { config, data, functions: read.functions, file: read.file, warnings }

@@ -1,6 +1,6 @@
 /** Routes with their defaults: conditions and targets as plan data, steps in the order they run. */
 import { resolve } from "node:path"
-import type { AccessPlan, TargetPlan } from "../native/index.ts"
+import type { TargetPlan } from "../native/index.ts"
 import { routeName, toMatchPlan } from "../route/index.ts"
 import { toRespond, toSteps } from "./normalize-steps.ts"
 import type { NormalizedRoute } from "./normalized.ts"
@@ -11,7 +11,8 @@ import type { RouteData, SecretData } from "./schema/index.ts"
 export interface RouteContext {
   /** Where relative directories start. */
   readonly folder: string
-  readonly users: AccessPlan["users"]
+  /** Names and hashes of those who have a password. */
+  readonly users: readonly (readonly [name: string, hash: string])[]
   readonly secret: (given: SecretData, path: Path) => string
 }
 
@@ -19,7 +20,6 @@ export function normalizeRoute(data: RouteData, index: number, context: RouteCon
   const { priority = 0, timeoutMs = 15_000, use = [] } = data
   const when = toMatchPlan(data.when)
   const name = data.name ?? routeName(when, priority)
-  const users = context.users.flatMap(({ name, hash }) => (hash === null ? [] : [[name, hash] as const]))
   return {
     name,
     priority,
@@ -29,7 +29,7 @@ export function normalizeRoute(data: RouteData, index: number, context: RouteCon
     steps: use.flatMap((step, at) => {
       const secret = (given: SecretData, key: string): string =>
         context.secret(given, ["routes", index, "use", at, key])
-      return toSteps(step, { owner: name, users, secret })
+      return toSteps(step, { owner: name, users: context.users, secret })
     }),
     timeoutMs,
     problem: null,

@@ -3,13 +3,14 @@ import type { Static } from "typebox"
 import { toBalancePlan } from "../balance/index.ts"
 import type { BreakerPlan } from "../native/index.ts"
 import { toAdaptivePlan, toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"
+import { mapTurns, type Turns } from "../turns.ts"
 import { formatHostPort, parseHostPort } from "./address.ts"
 import { upstreamsOf } from "./check-routes.ts"
 import type { NormalizeContext } from "./normalize-auth.ts"
 import { normalizeClientTls } from "./normalize-tls.ts"
 import type { NormalizedEndpoint, NormalizedHealth, NormalizedSubset, NormalizedUpstream } from "./normalized.ts"
 import type { NormalizedGoals } from "./normalized-optimizer.ts"
-import type { RouteData, UpstreamData } from "./schema/index.ts"
+import type { ConfigData, UpstreamData } from "./schema/index.ts"
 import { UPSTREAM, withDefaults } from "./schema/numbers.ts"
 import { HEALTH_KINDS, type InstanceSchema } from "./schema/upstream.ts"
 
@@ -29,7 +30,7 @@ type ServiceData = Static<typeof InstanceSchema>
 export function normalizeUpstream(
   name: string,
   data: UpstreamData,
-  { routes, context }: { routes: readonly RouteData[]; context: NormalizeContext },
+  { breaker, context }: { breaker: BreakerPlan | null; context: NormalizeContext },
 ): NormalizedUpstream {
   const {
     endpoints = [],
@@ -67,7 +68,7 @@ export function normalizeUpstream(
     subset: subset === undefined ? null : normalizeSubset(subset),
     preferZone: preferZone ?? null,
     health: health === undefined ? null : normalizeHealth(health, wire),
-    breaker: breakerOf(name, data, routes),
+    breaker,
     adaptive: toAdaptivePlan(adaptive),
     outlier: outlier === undefined || outlier === false ? null : toOutlierPlan(outlier),
     goals: goals === undefined ? null : normalizeGoals(goals, limits.maxRequests),
@@ -76,12 +77,18 @@ export function normalizeUpstream(
   }
 }
 
-/** The upstream's own breaker, or the one a route to it asks for; checked to be one. */
-function breakerOf(name: string, { breaker }: UpstreamData, routes: readonly RouteData[]): BreakerPlan | null {
-  if (breaker !== undefined) return toBreakerPlan(breaker)
-  const uses = routes.filter((route) => upstreamsOf(route).includes(name)).flatMap(({ use = [] }) => use)
-  const found = uses.find((use) => typeof use !== "string" && use.breaker !== undefined)
-  return found === undefined || typeof found === "string" ? null : toBreakerPlan(found.breaker ?? {})
+/** Each upstream's own breaker, or the one a route to it asks for; checked to be one. */
+export function* breakersOf({ upstreams = {}, routes = [] }: ConfigData): Turns<Map<string, BreakerPlan>> {
+  const found = new Map<string, BreakerPlan>()
+  for (const [name, { breaker }] of Object.entries(upstreams)) {
+    if (breaker !== undefined) found.set(name, toBreakerPlan(breaker))
+  }
+  yield* mapTurns(routes, (route) => {
+    const use = route.use?.find((use) => typeof use !== "string" && use.breaker !== undefined)
+    if (use === undefined || typeof use === "string") return
+    for (const name of upstreamsOf(route)) if (!found.has(name)) found.set(name, toBreakerPlan(use.breaker ?? {}))
+  })
+  return found
 }
 
 function normalizeGoals(goals: NonNullable<UpstreamData["goals"]>, configured: number): NormalizedGoals {

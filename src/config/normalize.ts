@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import type { AccessLogPlan, ListenerPlan, ProtocolName } from "../native/index.ts"
 import { toCidr } from "../route/index.ts"
+import { mapTurns, type Turns } from "../turns.ts"
 import { formatHostPort, isLoopback, parseHostPort, parseListener } from "./address.ts"
 import { knowsUsers, normalizeHooks } from "./hooks.ts"
 import { normalizeAlert } from "./normalize-alert.ts"
@@ -17,7 +18,7 @@ import { normalizeRoute, type RouteContext } from "./normalize-route.ts"
 import { normalizeServices, normalizeSources } from "./normalize-source.ts"
 import { normalizeServerTls } from "./normalize-tls.ts"
 import { normalizeTracing } from "./normalize-tracing.ts"
-import { normalizeUpstream } from "./normalize-upstream.ts"
+import { breakersOf, normalizeUpstream } from "./normalize-upstream.ts"
 import type { NormalizedAdmin, NormalizedConfig } from "./normalized.ts"
 import type { ConfigData, ListenerData } from "./schema/index.ts"
 import { BROKER, COAP, DRAIN, LIMITS, MQTT, OPTIMIZER, withDefaults } from "./schema/numbers.ts"
@@ -32,7 +33,7 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
   { address: "udp://127.0.0.1:5683" },
 ]
 
-export function normalize(data: ConfigData, context: NormalizeContext): NormalizedConfig {
+export function* normalize(data: ConfigData, context: NormalizeContext): Turns<NormalizedConfig> {
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", hooks, ...broker } = data.broker ?? {}
   const { redirect, responseInformation = null, ...mqtt } = data.mqtt ?? {}
   const { database } = data.auth ?? {}
@@ -40,9 +41,13 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
   const access = normalizeAuth(data.auth, context)
   const routeContext: RouteContext = {
     folder: context.folder,
-    users: access.users,
+    users: access.users.flatMap(({ name, hash }) => (hash === null ? [] : [[name, hash] as const])),
     secret: (given, path) => readSecret(given, path, context),
   }
+  const breakers = yield* breakersOf(data)
+  const routes = yield* mapTurns(data.routes ?? [], (route, index) => {
+    return deepFreeze(normalizeRoute(route, index, routeContext))
+  })
   return deepFreeze({
     workers: data.workers ?? availableParallelism(),
     policyThreads: data.policyThreads ?? 1,
@@ -51,13 +56,13 @@ export function normalize(data: ConfigData, context: NormalizeContext): Normaliz
     ),
     admin: normalizeAdmin(data.admin, context),
     upstreams: Object.entries(data.upstreams ?? {}).map(([name, upstream]) =>
-      normalizeUpstream(name, upstream, { routes: data.routes ?? [], context }),
+      normalizeUpstream(name, upstream, { breaker: breakers.get(name) ?? null, context }),
     ),
     services: normalizeServices(data.services ?? {}),
     sources: normalizeSources(data.services ?? {}, context),
     registry: normalizeRegistry(data.registry, context),
     rateLimits: normalizeRateLimits(data.rateLimits, context),
-    routes: (data.routes ?? []).map((route, index) => normalizeRoute(route, index, routeContext)),
+    routes,
     broker: {
       httpPath: httpPath.replace(/\/+$/, ""),
       durability,
@@ -158,6 +163,6 @@ function normalizeAdmin(admin: ConfigData["admin"], context: NormalizeContext): 
 
 function deepFreeze<T>(value: T): T {
   if (value === null || typeof value !== "object" || Object.isFrozen(value)) return value
-  for (const inner of Object.values(value)) deepFreeze(inner)
+  for (const key in value) deepFreeze(value[key])
   return Object.freeze(value)
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url"
 import { createJiti } from "jiti"
 import { LineCounter, parseDocument } from "yaml"
 import { messageOf, TidegateError } from "../errors.ts"
+import { inTurns } from "../turns.ts"
 import { isModulePath } from "./check.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
 import { type LineOf, sourceLines, yamlLines } from "./positions.ts"
@@ -41,7 +42,7 @@ export async function readConfig(file: string): Promise<ReadConfig> {
   const folder = dirname(file)
   const parsed = isProgram(file) ? await runProgram(file, source) : parseText(file, source)
   const modules = await importModules(parsed.raw, folder)
-  return { ...splitFunctions(parsed.raw, modules), file, folder, lineOf: parsed.lineOf }
+  return { ...(await inTurns(splitFunctions(parsed.raw, modules))), file, folder, lineOf: parsed.lineOf }
 }
 
 interface Parsed {

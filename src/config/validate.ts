@@ -4,6 +4,7 @@
  * is complained about.
  */
 import { Ajv, type ErrorObject } from "ajv"
+import { pieces, type Turns } from "../turns.ts"
 import { didYouMean } from "./nearest.ts"
 import { type Path, parsePointer } from "./path.ts"
 import { ConfigSchema } from "./schema/index.ts"
@@ -18,8 +19,26 @@ export interface Fault {
 const ajv = new Ajv({ allErrors: true, verbose: true, strict: false })
 const check = ajv.compile(ConfigSchema)
 
+/** Routes that are looked at together. */
+const ROUTES = 64
+
 /** Every fault of the shape. */
-export function shapeFaults(data: unknown): Fault[] {
+export function* shapeFaults(data: unknown): Turns<Fault[]> {
+  const routes = (data as { readonly routes?: unknown } | null | undefined)?.routes
+  if (!Array.isArray(routes) || routes.length <= ROUTES) return faultsOf(data)
+  const faults = faultsOf({ ...(data as object), routes: [] })
+  for (const { piece, from } of pieces(routes, ROUTES)) {
+    yield
+    for (const fault of faultsOf({ routes: piece })) {
+      const [key, index, ...rest] = fault.path
+      const path = typeof index === "number" ? [key ?? "routes", index + from, ...rest] : fault.path
+      faults.push({ ...fault, path })
+    }
+  }
+  return faults
+}
+
+function faultsOf(data: unknown): Fault[] {
   if (check(data)) return []
   const faults = reduce(check.errors ?? []).map((error) => toFault(error, data))
   return [...new Map(faults.map((fault) => [`${fault.path.join("/")} ${fault.message}`, fault])).values()]

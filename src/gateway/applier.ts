@@ -10,6 +10,7 @@ import { type Applied, type NativeGateway, type Plan, toTidegateError } from "..
 import type { Optimizer } from "../optimizer/index.ts"
 import { compile, programData, type UpstreamEndpoints } from "../plan/index.ts"
 import { type Lookup, type ResolvedEndpoint, resolveEndpoints, systemLookup } from "../registry/index.ts"
+import { inTurns, jsonTurns } from "../turns.ts"
 import type { Accounts } from "./accounts.ts"
 import type { PolicyHost } from "./policy-host.ts"
 import { stampOf, tlsFiles } from "./tls-files.ts"
@@ -67,10 +68,10 @@ export class Applier {
     const config = optimizer.into(accounts.into(loaded.config))
     const { functions } = loaded
     const version = this.#version + 1
-    const plan = compile({ version, config, functions, endpoints })
-    const prepared = await host.prepare(programData(plan, config, functions), functions)
+    const plan = await inTurns(compile({ version, config, functions, endpoints }))
+    const prepared = await host.prepare(await inTurns(programData(plan, config, functions)), functions)
     try {
-      const applied = JSON.parse(await native.applyPlan(Buffer.from(JSON.stringify(plan)))) as Applied
+      const applied = JSON.parse(await native.applyPlan(await inTurns(jsonTurns(plan)))) as Applied
       prepared.commit()
       this.#version = version
       this.#shape = shapeOf(endpoints)

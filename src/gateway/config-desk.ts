@@ -12,7 +12,7 @@ import {
   followConfig,
   type LoadedConfig,
   loadConfig,
-  loadData,
+  loadDataInTurns,
   parseSource,
   type SourceDocument,
   watchFile,
@@ -45,10 +45,10 @@ export async function initialConfig(fromFile: LoadedConfig): Promise<InitialConf
   const file = { loaded: fromFile, origin: "file", refused: null, document: null } as const
   try {
     if (latest !== null && latest.origin !== "file" && isNewest)
-      return { ...file, loaded: withFileOf(fromFile, latest.data), origin: latest.origin }
+      return { ...file, loaded: await withFileOf(fromFile, latest.data), origin: latest.origin }
     if (configSource === null) return file
     const document = await firstDocument(configSource, FIRST_DOCUMENT_MS)
-    return { ...file, loaded: sourced(fromFile, document), origin: "source", document }
+    return { ...file, loaded: await sourced(fromFile, document), origin: "source", document }
   } catch (error) {
     return { ...file, refused: messageOf(error) }
   }
@@ -86,7 +86,7 @@ export class ConfigDesk {
 
   /** Applies a configuration that came over the admin API. Throws CONFIG_INVALID with every problem. */
   async put(data: unknown): Promise<ConfigVersion> {
-    const loaded = await this.#refusing(async () => withFileOf(this.#fromFile, data))
+    const loaded = await this.#refusing(() => withFileOf(this.#fromFile, data))
     await this.#gateway.reload(loaded)
     return this.#remember(loaded, "put")
   }
@@ -95,7 +95,7 @@ export class ConfigDesk {
   async rollback(): Promise<ConfigVersion> {
     const { previous } = this.#history
     if (previous === null) throw new TidegateError("CONFIG_NO_PREVIOUS", "there is no earlier version")
-    const loaded = withFileOf(this.#fromFile, previous.data)
+    const loaded = await withFileOf(this.#fromFile, previous.data)
     await this.#gateway.reload(loaded)
     return this.#remember(loaded, "rollback", previous.version)
   }
@@ -104,7 +104,7 @@ export class ConfigDesk {
   async reloadFile(): Promise<void> {
     const document = this.#document
     const fromFile = await this.#refusing(() => loadConfig(this.#fromFile.file ?? undefined))
-    const loaded = document === null ? fromFile : await this.#refusing(async () => sourced(fromFile, document))
+    const loaded = document === null ? fromFile : await this.#refusing(() => sourced(fromFile, document))
     await this.#gateway.reload(loaded)
     this.#fromFile = fromFile
     this.#remember(loaded, document === null ? "file" : "source")
@@ -158,7 +158,7 @@ export class ConfigDesk {
     const isKnown = latest !== null && latest.origin !== "file" && latest.fileHash === document.hash
     if (isKnown && this.#document === null) this.#document = document
     if (this.#document?.hash === document.hash) return false
-    const loaded = await this.#refusing(async () => sourced(this.#fromFile, document))
+    const loaded = await this.#refusing(() => sourced(this.#fromFile, document))
     await this.#gateway.reload(loaded)
     this.#document = document
     this.#remember(loaded, "source")
@@ -182,15 +182,15 @@ export class ConfigDesk {
   }
 }
 
-function sourced(fromFile: LoadedConfig, document: SourceDocument): LoadedConfig {
+async function sourced(fromFile: LoadedConfig, document: SourceDocument): Promise<LoadedConfig> {
   return withFileOf(fromFile, parseSource(document, fromFile.config.configSource?.kind ?? "the source"))
 }
 
 /** Data under the file's roof: its folder, its functions, its place in messages. */
-function withFileOf(fromFile: LoadedConfig, data: unknown): LoadedConfig {
+async function withFileOf(fromFile: LoadedConfig, data: unknown): Promise<LoadedConfig> {
   const functions: Functions = fromFile.functions
   const folder = fromFile.file === null ? process.cwd() : join(fromFile.file, "..")
-  const loaded = loadData(data, { folder, functions, local: fromFile.data })
+  const loaded = await loadDataInTurns(data, { folder, functions, local: fromFile.data })
   // Where the process keeps its data, is administered and gets its configuration, is its file's to say.
   const { dataDir, admin, configSource } = fromFile.config
   return { ...loaded, file: fromFile.file, config: { ...loaded.config, dataDir, admin, configSource } }

@@ -92,8 +92,7 @@ export class Gateway implements AsyncDisposable {
   async reload(config: unknown): Promise<void> {
     this.#require("reload")
     try {
-      const loaded = toLoaded(config)
-      await this.#changes.run(() => this.#apply(loaded))
+      await this.#changes.run(async () => this.#apply(await toLoaded(config)))
     } catch (error) {
       this.refuse(error)
       throw error

@@ -6,7 +6,8 @@ import { createHash } from "node:crypto"
 import type { NormalizedConfig, NormalizedStep } from "../config/index.ts"
 import type { EndpointPlan, HandlerPlan, Plan, RoutePlan, ScriptPlan, StepPlan, UpstreamPlan } from "../native/index.ts"
 import type { Functions } from "../policy/index.ts"
-import { balancerOfRoute, toBalancerPlan, toHooks, toScriptPlan } from "./script.ts"
+import { mapTurns, type Turns } from "../turns.ts"
+import { balancedUpstreams, balancerOfRoute, toBalancerPlan, toHooks, toScriptPlan } from "./script.ts"
 
 /** Endpoints of one upstream, their names resolved. */
 export interface UpstreamEndpoints {
@@ -22,13 +23,16 @@ export interface PlanInputs {
   readonly endpoints: ReadonlyMap<string, UpstreamEndpoints>
 }
 
-export function compile(inputs: PlanInputs): Plan {
+export function* compile(inputs: PlanInputs): Turns<Plan> {
   const { version, config, functions } = inputs
   const scripts: ScriptPlan[] = []
-  const routes = config.routes.map((route): RoutePlan => {
+  const balanced = balancedUpstreams(config)
+  const routes = yield* mapTurns(config.routes, (route): RoutePlan => {
+    const balancer = balancerOfRoute(route, balanced)
+    if (route.steps.length === 0 && balancer === null) return route as RoutePlan
     const ordered = orderPolicies(route.steps, functions)
     const steps = ordered.map((step) => toStep(step, functions, scripts))
-    return { ...route, steps: [...steps, ...toPick(balancerOfRoute(route, config), functions, scripts)] }
+    return { ...route, steps: [...steps, ...toPick(balancer, functions, scripts)] }
   })
   const hooks = toHooks(config.hooks, functions, scripts)
   return {

@@ -4,6 +4,7 @@ import type { HooksPlan, Plan, ScriptPlan } from "../native/index.ts"
 import { type AnyPolicy, type BalancerDefinition, type Functions, fieldsOf, toKeyPlan } from "../policy/index.ts"
 import { toMatchPlan } from "../route/index.ts"
 import type { Program } from "../runner/index.ts"
+import { mapTurns, type Turns } from "../turns.ts"
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -29,14 +30,20 @@ export function toBalancerPlan({ name, deadlineMs = 5, reads = [] }: BalancerDef
   return { id, policy: name, filter: null, cache: null, reads: fieldsOf(policy, {}), deadlineMs, fallback: "continue" }
 }
 
+type Balanced = ReadonlyMap<string, NormalizedConfig["upstreams"][number]>
+
+/** The upstreams whose endpoints a function picks, by name. */
+export function balancedUpstreams({ upstreams }: NormalizedConfig): Balanced {
+  return new Map(upstreams.filter(({ balancer }) => balancer !== null).map((upstream) => [upstream.name, upstream]))
+}
+
 /** The upstream of a route whose endpoints a function picks; null for other routes. */
 export function balancerOfRoute(
   { target }: NormalizedConfig["routes"][number],
-  { upstreams }: NormalizedConfig,
+  balanced: Balanced,
 ): NormalizedConfig["upstreams"][number] | null {
-  const name = target.kind === "upstreams" && target.split.length === 1 ? target.split[0]?.upstream : undefined
-  const upstream = upstreams.find((other) => other.name === name)
-  return upstream === undefined || upstream.balancer === null ? null : upstream
+  if (target.kind !== "upstreams" || target.split.length !== 1) return null
+  return balanced.get(target.split[0]?.upstream ?? "") ?? null
 }
 
 /** What another thread needs to build the program of a plan by itself: names and options only. */
@@ -53,20 +60,24 @@ export interface ProgramData {
 }
 
 /** The script table of a plan with each use's options. */
-export function programData(plan: Plan, config: NormalizedConfig, functions: Functions): ProgramData {
-  const ofRoutes = config.routes.flatMap((route, index) => {
-    const policies = route.steps.filter((step) => step.kind === "policy")
+export function* programData(plan: Plan, config: NormalizedConfig, functions: Functions): Turns<ProgramData> {
+  const balanced = balancedUpstreams(config)
+  const uses = new Map<number, { readonly options: Options; readonly upstream: string | null }>()
+  yield* mapTurns(config.routes, (route, index) => {
     const ids = (plan.routes[index]?.steps ?? []).filter((step) => step.kind === "script")
+    if (ids.length === 0) return
+    const policies = route.steps.filter((step) => step.kind === "policy")
     const ordered = [...policies].sort((a, b) => order(functions, a.name) - order(functions, b.name))
-    const upstream = balancerOfRoute(route, config)?.name ?? null
-    return ids.map(({ script }, place) => {
+    const upstream = balancerOfRoute(route, balanced)?.name ?? null
+    for (const [place, { script }] of ids.entries()) {
       // The balancer's step stands behind those of the policies.
-      return { script, options: ordered[place]?.options ?? {}, upstream: place < ordered.length ? null : upstream }
-    })
+      const isPick = place >= ordered.length
+      uses.set(script, { options: ordered[place]?.options ?? {}, upstream: isPick ? upstream : null })
+    }
   })
-  const uses = [...ofRoutes, ...hookUses(plan, config, functions)]
-  const scripts = plan.scripts.map(({ id, policy, reads }) => {
-    const { options = {}, upstream = null } = uses.find(({ script }) => script === id) ?? {}
+  for (const { script, options } of hookUses(plan, config, functions)) uses.set(script, { options, upstream: null })
+  const scripts = yield* mapTurns(plan.scripts, ({ id, policy, reads }) => {
+    const { options = {}, upstream = null } = uses.get(id) ?? {}
     return { policy, reads, options, upstream }
   })
   return { planVersion: plan.version, scripts, handlers: plan.handlers.map(({ name }) => name) }
@@ -120,10 +131,10 @@ function hookUses(
   { hooks }: Plan,
   config: NormalizedConfig,
   functions: Functions,
-): { script: number; options: Use["options"]; upstream: null }[] {
+): { script: number; options: Use["options"] }[] {
   return (Object.keys(hooks) as Hook[]).flatMap((hook) => {
     const uses = inOrder(config.hooks[hook], functions)
-    return hooks[hook].map((script, place) => ({ script, options: uses[place]?.options ?? {}, upstream: null }))
+    return hooks[hook].map((script, place) => ({ script, options: uses[place]?.options ?? {} }))
   })
 }
 

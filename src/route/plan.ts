@@ -1,5 +1,5 @@
 /** A user's condition as plan data, and what is wrong with it where it cannot become any. */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { isIP } from "node:net"
 import type { CertificateMatch, Match, TextMatch } from "../model/match.ts"
 import type { CertificateMatchPlan, MatchPlan, PathPlan, ProtocolName, TextPlan, ValuePlan } from "../native/index.ts"
@@ -27,16 +27,16 @@ export interface MatchFault {
 /** The condition as Rust compiles it. Call `matchFaults` first. */
 export function toMatchPlan(match: Match): MatchPlan {
   return {
-    protocols: list(match.protocol).flatMap((name) => PROTOCOLS[name] ?? []),
+    protocols: each(match.protocol, (name) => PROTOCOLS[name] ?? []),
     host: match.host?.toLowerCase() ?? null,
     path: match.path === undefined ? null : toPathPlan(match.path),
-    methods: list(match.method).map((name) => name.toUpperCase()),
+    methods: each(match.method, (name) => name.toUpperCase()),
     headers: toValuePlans(match.header, (name) => name.toLowerCase()),
     query: toValuePlans(match.query, (name) => name),
     topic: match.topic ?? null,
     clientId: match.clientId === undefined ? null : toTextPlan(match.clientId),
     user: match.user === undefined ? null : toTextPlan(match.user),
-    source: list(match.source).map(toCidr),
+    source: each(match.source, toCidr),
     sni: match.sni?.toLowerCase() ?? null,
     certificate: match.certificate === undefined ? null : toCertificatePlan(match.certificate),
   }
@@ -44,12 +44,9 @@ export function toMatchPlan(match: Match): MatchPlan {
 
 /** The stable name of a route that has none: a hash of its condition and priority. */
 export function routeName(match: MatchPlan, priority: number): string {
-  const hash = createHash("sha256")
-    .update(JSON.stringify([match, priority]))
-    .digest("hex")
-    .slice(0, 8)
+  const digest = hash("sha256", JSON.stringify([match, priority])).slice(0, 8)
   const hint = match.path?.value ?? match.topic ?? match.host ?? "any"
-  return `${hint}#${hash}`
+  return `${hint}#${digest}`
 }
 
 /** Everything wrong with a condition that its schema cannot say. */
@@ -101,8 +98,18 @@ export function topicFilterFault(filter: string): string | null {
   return mixed ? '"+" and "#" must fill a whole level' : null
 }
 
+/** One list for all that have nothing to say: there may be many thousands. */
+const NONE: readonly never[] = Object.freeze([])
+
+function each<T>(
+  value: string | readonly string[] | undefined,
+  map: (entry: string) => T | readonly T[],
+): readonly T[] {
+  return value === undefined ? NONE : list(value).flatMap(map)
+}
+
 function list(value: string | readonly string[] | undefined): readonly string[] {
-  if (value === undefined) return []
+  if (value === undefined) return NONE
   return typeof value === "string" ? [value] : value
 }
 
@@ -126,8 +133,9 @@ function toTextPlan(value: TextMatch | true): TextPlan {
   return typeof value === "string" ? { kind: "exact", value } : { kind: "regex", value: value.regex }
 }
 
-function toValuePlans(values: Match["header"], toName: (name: string) => string): ValuePlan[] {
-  return Object.entries(values ?? {}).map(([name, value]) => ({ name: toName(name), ...toTextPlan(value) }))
+function toValuePlans(values: Match["header"], toName: (name: string) => string): readonly ValuePlan[] {
+  if (values === undefined) return NONE
+  return Object.entries(values).map(([name, value]) => ({ name: toName(name), ...toTextPlan(value) }))
 }
 
 function pathFault(value: TextMatch): string | null {

@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 /** A folder of src/ imports only from folders above it. */
 const FOLDERS = [
   "errors.ts",
+  "turns.ts",
   "remote",
   "model",
   "native",

@@ -4,6 +4,7 @@ import fc from "fast-check"
 import { loadData } from "../../src/config/index.ts"
 import { byHeader, definePolicy, path } from "../../src/index.ts"
 import { compile, programData, toProgram } from "../../src/plan/index.ts"
+import { atOnce } from "../../src/turns.ts"
 
 const endpoint = (id: string) => ({
   id,
@@ -20,7 +21,7 @@ function planOf(raw: unknown, endpoints: Record<string, string[]> = {}) {
   const found = Object.entries(endpoints).map(
     ([name, ids]) => [name, { endpoints: ids.map(endpoint), problem: null }] as const,
   )
-  return compile({ version: 1, config, functions, endpoints: new Map(found) })
+  return atOnce(compile({ version: 1, config, functions, endpoints: new Map(found) }))
 }
 
 const BASE = { workers: 1, dataDir: false, upstreams: { api: { endpoints: ["127.0.0.1:9000"] } } }
@@ -112,9 +113,9 @@ test("a policy's filter, cache and fields are data, and its options come back to
   })
   const raw = { ...BASE, routes: [{ when: path("/api/**"), to: "api", use: [tenant({ header: "x-org" })] }] }
   const { config, functions } = loadData(raw)
-  const plan = compile({ version: 4, config, functions, endpoints: new Map() })
+  const plan = atOnce(compile({ version: 4, config, functions, endpoints: new Map() }))
   t.snapshot(plan.scripts)
-  const program = toProgram(programData(plan, config, functions), functions)
+  const program = toProgram(atOnce(programData(plan, config, functions)), functions)
   t.is(program.planVersion, 4)
   t.deepEqual(program.scripts[0]?.options, { header: "x-org" })
 })
