@@ -21,6 +21,7 @@ fn main() {
         }
         started.elapsed().as_nanos() as f64 / f64::from(ROUNDS)
     };
-    let rows: Vec<String> = openings.iter().map(|(name, bytes)| format!("\"{name}\":{:.1}", cost(bytes))).collect();
-    println!("{{{}}}", rows.join(","));
+    let rows: Vec<String> =
+        openings.iter().map(|(name, bytes)| format!("{{\"opening\":\"{name}\",\"ns\":{:.1}}}", cost(bytes))).collect();
+    println!("[{}]", rows.join(","));
 }

@@ -103,6 +103,20 @@ impl Rest {
         })
     }
 
+    /// Nothing is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Rest { protocols, methods, headers, query, client_id, user, source, sni, certificate } = self;
+        *protocols == 0
+            && methods.is_empty()
+            && headers.is_empty()
+            && query.is_empty()
+            && source.is_empty()
+            && client_id.is_none()
+            && user.is_none()
+            && sni.is_none()
+            && certificate.is_none()
+    }
+
     pub(crate) fn matches<V: View>(&self, view: &V) -> bool {
         self.mismatch(view).is_none()
     }

@@ -10,6 +10,7 @@ mod condition;
 mod error;
 mod explain;
 mod host;
+mod literals;
 mod path;
 mod path_trie;
 mod rank;

@@ -16,6 +16,15 @@ pub(crate) enum Segment {
     Param,
 }
 
+impl Segment {
+    pub(crate) fn literal(&self) -> Option<&[u8]> {
+        match self {
+            Segment::Literal(text) => Some(text),
+            Segment::Param => None,
+        }
+    }
+}
+
 /// A compiled path condition.
 #[derive(Clone, Debug)]
 pub(crate) enum PathPattern {
@@ -70,12 +79,21 @@ impl PathPattern {
         }
     }
 
+    /// A bit for each segment of a template that is a parameter; `None` where they are too many.
+    pub(crate) fn parameters(&self) -> Option<u32> {
+        let PathPattern::Template { segments, .. } = self else { return None };
+        let bits = segments.iter().enumerate().filter(|(_, segment)| **segment == Segment::Param);
+        (segments.len() <= 32).then(|| bits.fold(0, |bits, (index, _)| bits | 1 << index))
+    }
+
     /// Writes the spans of a path that matches.
     pub(crate) fn capture(&self, path: &[u8], captures: &mut Captures) {
         match self {
             PathPattern::Exact(_) => {}
             PathPattern::Prefix(own) => captures.rest = Some(rest_behind(own.len(), path)),
-            PathPattern::Template { segments, .. } => capture_segments(segments, path, captures),
+            PathPattern::Template { segments, .. } => {
+                capture_segments(segments.iter().map(|segment| *segment == Segment::Param), path, captures);
+            }
             PathPattern::Regex { regex, names } if !names.is_empty() => capture_groups(regex, path, captures),
             PathPattern::Regex { .. } => {}
         }
@@ -126,11 +144,12 @@ fn template_matches(segments: &[Segment], path: &[u8]) -> bool {
     each && parts.next().is_none()
 }
 
-fn capture_segments(segments: &[Segment], path: &[u8], captures: &mut Captures) {
+/// Spans of a template's parameters.
+pub(crate) fn capture_segments(are_parameters: impl Iterator<Item = bool>, path: &[u8], captures: &mut Captures) {
     let mut start = 1;
-    for (segment, part) in segments.iter().zip(path[1..].split(|byte| *byte == b'/')) {
+    for (is_parameter, part) in are_parameters.zip(path[1..].split(|byte| *byte == b'/')) {
         let end = start + part.len();
-        if *segment == Segment::Param {
+        if is_parameter {
             captures.spans.push(Some((start as u32, end as u32)));
         }
         start = end + 1;

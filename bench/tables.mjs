@@ -1,0 +1,10 @@
+// F12 and F15: what finding a route among 1 to 100,000 costs, and picking one of 1,000 endpoints, in nanoseconds.
+import { figures, show } from "./lib/example.mjs"
+
+show("tables", {
+  "a route by the number of routes (F12: at most 1,000 ns, flat)": figures("tidegate-route", "lookups"),
+  "an endpoint of 1,000, with its begin and its answer (F15: at most 50 ns, the rest 1,000 ns)": figures(
+    "tidegate-balance",
+    "picks",
+  ),
+})
