@@ -26,6 +26,8 @@ export const METRICS = {
   tidegate_publishes_total: "publishes the broker took or refused, wills included",
   tidegate_deliveries_total: "deliveries due (matched) and handed to a connection (delivered)",
   tidegate_policy_shadow_total: "verdicts of versions in shadow beside the one that holds",
+  tidegate_fan_out_turns_total: "turns that publishes for more than 1,024 subscribers took",
+  tidegate_pending_deliveries: "deliveries of publishes for many subscribers that are due",
   tidegate_flush_yields_total: "times that a turn of many writes let everything else run first",
   tidegate_slow_clients: "MQTT connections that read too slowly",
   tidegate_coap_asleep: "clients that observe and sleep",

@@ -504,6 +504,8 @@ export interface BrokerPlan {
   readonly durability: "process" | "power"
   /** Delayed publishes that wait on one worker; default 100,000. */
   readonly maxDelayed: number
+  /** Deliveries of publishes for many that are due on one worker; default 262,144. */
+  readonly maxPendingDeliveries: number
   /** Between `$SYS` messages; 0: none. Default 10. */
   readonly sysIntervalS: number
   /** Which member of a shared subscription gets a message: in turns, or the same until it goes. */

@@ -26,3 +26,33 @@ test("500 subscribers are written in batches of 128, each gets all messages once
   t.is(deliveries("matched"), 1_500)
   t.is(deliveries("delivered"), 1_500)
 })
+
+for (const maxPendingDeliveries of [262_144, 1])
+  test(`1,100 subscribers get all messages once and in order, a slice a turn, where ${maxPendingDeliveries} deliveries may be due`, async (t) => {
+    const target = await start(t, { workers: 1, broker: { maxPendingDeliveries } })
+    const clients: RawClient[] = []
+    while (clients.length < 1_100) {
+      const some = await Promise.all(Array.from({ length: 100 }, () => RawClient.connect(target)))
+      for (const { client } of some) {
+        client.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "all/#", qos: 1 }] })
+        clients.push(client)
+      }
+      for (const { client } of some) await client.expect("suback")
+    }
+    const { client: publisher } = await RawClient.connect(target)
+    for (let messageId = 1; messageId <= 10; messageId++)
+      publisher.send({ cmd: "publish", topic: "all/a", payload: String(messageId), qos: 1, messageId, dup: false })
+    // Who leaves in the middle gets what was due, or nothing: nobody else feels it.
+    clients.pop()?.drop()
+    for (let messageId = 1; messageId <= 10; messageId++) t.is((await publisher.expect("puback")).messageId, messageId)
+    for (const client of clients) {
+      const payloads = []
+      while (payloads.length < 10) payloads.push(String((await client.expect("publish")).payload))
+      t.deepEqual(
+        payloads,
+        Array.from({ length: 10 }, (_, index) => String(index + 1)),
+      )
+    }
+    // 10,990 deliveries, at least, are made in turns of 128.
+    t.true(counted(target, "tidegate_fan_out_turns_total") >= 85)
+  })

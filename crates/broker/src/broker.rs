@@ -114,6 +114,22 @@ impl Broker {
         &self.subscribers.stats
     }
 
+    /// Makes `most` deliveries of publishes for many subscribers: whether more are due. Call it until none
+    /// are, letting others have their turn in between.
+    pub fn spread_on<S: Sink>(&mut self, most: usize, sink: &mut S) -> bool {
+        self.subscribers.spread_on(most, sink)
+    }
+
+    /// Deliveries of publishes for many subscribers that are still due.
+    pub fn pending_deliveries(&self) -> usize {
+        self.subscribers.fan_outs.waiting()
+    }
+
+    /// Whether so many are due that publishers should wait; who does not makes room in its own turn.
+    pub fn is_congested(&self) -> bool {
+        self.subscribers.is_congested()
+    }
+
     /// What the workers share.
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared

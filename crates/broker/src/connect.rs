@@ -121,6 +121,7 @@ impl Broker {
     /// The connection ended. A void id (the session was taken over) changes nothing.
     pub fn disconnect<S: Sink>(&mut self, now: u64, id: SubscriberId, leave: Leave, sink: &mut S) {
         let most = self.subscribers.limits.max_session_expiry;
+        self.subscribers.settle(id.slot, sink);
         let Some(session) = self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut()) else { return };
         if !session.connected {
             return;
@@ -149,6 +150,7 @@ impl Broker {
         let whole = |slot: &&u32| self.epoch(**slot).is_some_and(|epoch| !self.pending.contains_key(&epoch));
         let Some(&slot) = self.by_client.get(client_id).filter(whole) else { return false };
         let Some(id) = self.subscribers.slots.get(slot as usize).map(|slot| slot.id) else { return false };
+        self.subscribers.settle(slot, sink);
         if self.subscribers.get(id).is_some_and(|slot| slot.is_connected()) {
             sink.close(id, CloseReason::Administrative);
         }
@@ -237,6 +239,7 @@ impl Broker {
     /// Takes the connection away from the session in `slot`, if it has one. The will of
     /// the old connection goes unless its delay saves it (section 3.1.3.2.2).
     pub(crate) fn detach<S: Sink>(&mut self, now: u64, slot: u32, ends: bool, sink: &mut S) {
+        self.subscribers.settle(slot, sink);
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
         let id = owner.id;
         let Some(session) = &mut owner.session else { return };
@@ -281,6 +284,7 @@ impl Broker {
 
     /// Removes a detached session to hand it over.
     pub(crate) fn take<S: Sink>(&mut self, slot: u32, sink: &mut S) -> Option<Backlog> {
+        self.subscribers.settle(slot, sink);
         self.forget_filters(slot, sink);
         self.moves.forget_slot(slot);
         let session = self.subscribers.slots.try_remove(slot as usize)?.session?;

@@ -10,6 +10,7 @@ mod broker;
 mod connect;
 mod delayed;
 mod directory;
+mod fan_out;
 mod filter;
 mod groups;
 mod interest;

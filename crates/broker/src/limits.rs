@@ -30,6 +30,11 @@ pub struct BrokerLimits {
     pub sticky_groups: bool,
     /// Retained messages that one subscription replays. Default 10,000.
     pub max_replayed: usize,
+    /// Deliveries that a publish makes at once; if it has more, they follow with `Broker::spread_on`. Default 1,024: a fraction of a
+    /// millisecond.
+    pub slice: usize,
+    /// Deliveries that may be due to follow; beyond, `Broker::is_congested`. Default 262,144.
+    pub max_pending_deliveries: usize,
 }
 
 impl Default for BrokerLimits {
@@ -47,6 +52,8 @@ impl Default for BrokerLimits {
             max_delayed: 100_000,
             sticky_groups: false,
             max_replayed: 10_000,
+            slice: 1_024,
+            max_pending_deliveries: 262_144,
         }
     }
 }

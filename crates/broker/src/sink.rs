@@ -144,6 +144,14 @@ pub trait Sink {
     fn close(&mut self, to: SubscriberId, reason: CloseReason);
     /// Keep it: nothing that this call put out may reach anybody before it is kept.
     fn append(&mut self, record: &Record<'_>);
+    /// What output of this moment depends on, for `lean`; a sink that keeps nothing needs neither.
+    fn standing(&self) -> u64 {
+        0
+    }
+    /// Until the next `lean` output depends on what it did at an earlier `standing`; 0: on nothing of before.
+    fn lean(&mut self, standing: u64) {
+        let _ = standing;
+    }
     /// A session that moved here is kept here, by what this call appended: then the
     /// worker it came from may forget it, with its `forget`.
     fn parted(&mut self, from: u16, key: u64);

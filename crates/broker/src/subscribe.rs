@@ -63,6 +63,7 @@ impl Broker {
     /// Ends a subscriber without a session; a void id changes nothing.
     pub fn remove_subscriber<S: Sink>(&mut self, id: SubscriberId, sink: &mut S) {
         if self.subscribers.get(id).is_some_and(|slot| slot.session.is_none()) {
+            self.subscribers.settle(id.slot, sink);
             self.forget_filters(id.slot, sink);
             self.subscribers.slots.try_remove(id.slot as usize);
         }
@@ -117,6 +118,7 @@ impl Broker {
         let Some((filter, slot)) = granted.replay.as_ref().zip(self.subscribers.get(id)) else { return 0 };
         let found = self.retained(now, &slot.access, filter);
         let count = found.len();
+        self.subscribers.settle(id.slot, sink);
         self.forget_recent(now);
         for kept in found {
             let ids = &[granted.options.id][usize::from(granted.options.id == 0)..];
@@ -158,6 +160,7 @@ impl Broker {
 
     /// Ends a subscription: whether there was one.
     pub fn unsubscribe<S: Sink>(&mut self, id: SubscriberId, filter: &str, sink: &mut S) -> bool {
+        self.subscribers.settle(id.slot, sink);
         let Some(slot) = self.subscribers.get_mut(id) else { return false };
         let Some(index) = slot.filters.iter().position(|(known, _)| &**known == filter) else { return false };
         let (filter, _) = slot.filters.swap_remove(index);

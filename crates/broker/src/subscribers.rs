@@ -2,6 +2,7 @@
 //! them.
 
 use crate::access::{Access, Acl};
+use crate::fan_out::FanOuts;
 use crate::filter::split_share;
 use crate::limits::BrokerLimits;
 use crate::outlet::{Ids, Offer, Outlet};
@@ -90,6 +91,7 @@ pub(crate) struct Subscribers {
     pub(crate) slots: Slab<Slot>,
     pub(crate) limits: BrokerLimits,
     pub(crate) stats: Stats,
+    pub(crate) fan_outs: FanOuts,
     worker: u16,
     generation: u32,
     last_name: u64,
@@ -97,7 +99,8 @@ pub(crate) struct Subscribers {
 
 impl Subscribers {
     pub(crate) fn new(worker: u16, limits: BrokerLimits) -> Self {
-        Subscribers { slots: Slab::new(), limits, stats: Stats::default(), worker, generation: 0, last_name: 0 }
+        let (slots, stats, fan_outs) = (Slab::new(), Stats::default(), FanOuts::default());
+        Subscribers { slots, limits, stats, fan_outs, worker, generation: 0, last_name: 0 }
     }
 
     pub(crate) fn add(&mut self, protocol: Protocol, access: Access, session: Option<Box<Session>>) -> SubscriberId {
@@ -154,15 +157,8 @@ impl Subscribers {
         self.slots.get(slot as usize).is_some_and(|slot| acl.may_receive(&slot.access, topic))
     }
 
-    /// Delivers to entries that are sorted by slot: once to each subscriber, with the
-    /// highest promise and all identifiers of its matching subscriptions (MQTT-3.3.4-2).
-    pub(crate) fn deliver<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
-        for same in entries.chunk_by(|a, b| a.slot == b.slot) {
-            self.deliver_one(job, same, sink);
-        }
-    }
-
-    fn deliver_one<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
+    /// Delivers to the subscriber that all of `entries` belong to.
+    pub(crate) fn deliver_one<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
         // MQTT-3.8.3-3
         let own = |entry: &&Entry| !(entry.no_local && job.origin == Some(entry.slot));
         let mut due = entries.iter().filter(own);

@@ -265,6 +265,7 @@ impl Broker {
 
     /// What the session missed goes in front of what it got here meanwhile.
     fn join<S: Sink>(&mut self, slot: u32, backlog: Backlog, sink: &mut S) {
+        self.subscribers.settle(slot, sink);
         let stats = &mut self.subscribers.stats;
         stats.moved -= backlog.queued() as i64;
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());

@@ -66,6 +66,12 @@ export const BROKER = {
   maxBetweenWorkers: [4_096, 16, 1_000_000, "messages on their way between two workers"],
   maxQueuedAgeS: [0, 0, 4_294_967_295, "longest that a message waits for a session; 0: as long as it takes"],
   maxDelayed: [100_000, 0, 10_000_000, "publishes to `$delayed/...` that wait on one worker"],
+  maxPendingDeliveries: [
+    262_144,
+    1,
+    100_000_000,
+    "deliveries of publishes for many that are due on one worker; then publishers wait",
+  ],
   sysIntervalS: [10, 0, 86_400, "between messages under `$SYS`; 0: none"],
   maxStoredBytes: [8_192 * MIB, 64 * MIB, 16_777_216 * MIB, "bytes of the logs in the data directory"],
 } as const satisfies Record<string, NumberRow>

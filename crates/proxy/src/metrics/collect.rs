@@ -27,6 +27,8 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
             count(into, "tidegate_auth_total", &[("protocol", protocol.label()), ("outcome", outcome)], *times);
         }
         count(into, "tidegate_flush_yields_total", &[], worker.flush_yields.value());
+        count(into, "tidegate_fan_out_turns_total", &[], worker.fan_out_turns.value());
+        gauge(into, "tidegate_pending_deliveries", &[], worker.pending_deliveries.value() as f64);
         count(into, "tidegate_ring_dropped_total", &[], worker.ring_dropped.value());
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);

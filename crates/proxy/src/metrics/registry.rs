@@ -151,6 +151,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) relays: Counter,
     /// Times that a turn of writes let others go first.
     pub(crate) flush_yields: Counter,
+    pub(crate) fan_out_turns: Counter,
+    pub(crate) pending_deliveries: Counter,
     /// MQTT connections that read too slowly.
     pub(crate) slow: Counter,
     /// Publishes that wait for their time.

@@ -165,6 +165,9 @@ pub(crate) async fn serve_links(worker: Rc<Worker>, mut inbox: mpsc::Receiver<(u
     let mut batch = Vec::with_capacity(BATCH);
     while inbox.recv_many(&mut batch, BATCH).await > 0 {
         for (from, between) in batch.drain(..) {
+            if matches!(between, Between::Forward(_)) {
+                worker.room_to_spread().await;
+            }
             receive(&worker, from, between);
         }
         // Ready connections have their turn before the next batch.

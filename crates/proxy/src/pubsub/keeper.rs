@@ -76,6 +76,7 @@ pub(crate) struct Keeper {
     pub(crate) store: Option<Arc<Store>>,
     has_retained: Cell<bool>,
     is_open: Cell<bool>,
+    leaning: Cell<u64>,
     appended: Cell<u64>,
     written: Cell<u64>,
     /// Up to here output may leave; links between workers look at it too.
@@ -105,7 +106,12 @@ impl Keeper {
 
     /// The number that what this call puts out depends on; 0: on nothing.
     pub(crate) fn needs(&self) -> u64 {
-        if self.is_open.get() { self.appended.get() + 1 } else { 0 }
+        if self.is_open.get() { self.appended.get() + 1 } else { self.leaning.get() }
+    }
+
+    /// Until the next `lean`, output depends on that number at least.
+    pub(crate) fn lean(&self, number: u64) {
+        self.leaning.set(number);
     }
 
     fn with_log(&self, act: impl FnOnce(&mut Log)) {

@@ -12,6 +12,7 @@ mod outlet;
 mod publish;
 mod queue;
 mod sink;
+mod spread;
 mod sys;
 mod trace;
 mod traced;
@@ -26,6 +27,7 @@ pub(crate) use outlet::{Outlet, Outlets};
 pub(crate) use publish::{Publisher, Publishing, builder, go_on, policies, publish, swallow};
 pub(crate) use queue::{Queued, StreamQueue, Undelivered};
 pub(crate) use sink::HubSink;
+pub(crate) use spread::{Spreader, spread};
 pub(crate) use sys::SysTopics;
 pub(crate) use trace::{Line, Traces, Watch};
 
@@ -53,6 +55,7 @@ pub(crate) struct Hub {
     pub(crate) broker: RefCell<Broker>,
     pub(crate) outlets: RefCell<Outlets>,
     pub(crate) flusher: Flusher,
+    pub(crate) spreader: Spreader,
     pub(crate) links: Links,
     pub(crate) keeper: Keeper,
     pub(crate) checkpoints: Checkpoints,
@@ -76,6 +79,7 @@ impl Hub {
             broker: RefCell::new(Broker::new(shared, (worker, workers), BrokerLimits::default())),
             outlets: RefCell::default(),
             flusher: Flusher::default(),
+            spreader: Spreader::default(),
             links,
             keeper,
             checkpoints: Checkpoints::default(),
@@ -112,6 +116,7 @@ fn broker_limits(plan: &Plan) -> BrokerLimits {
         max_queued_total_bytes: plan.broker.max_queued_total_bytes,
         max_subscriptions: plan.broker.max_subscriptions_per_client,
         max_delayed: plan.broker.max_delayed,
+        max_pending_deliveries: plan.broker.max_pending_deliveries,
         sticky_groups: plan.broker.shared_subscriptions == SharedSubscriptions::Sticky,
         max_queued_age_ms: plan.broker.max_queued_age_s * 1_000,
         max_inflight: plan.mqtt.max_inflight,
@@ -126,15 +131,18 @@ impl Worker {
     /// packet ids of what could not be sent, steps of sessions that move.
     pub(crate) fn with_broker<T>(self: &Rc<Self>, act: impl FnOnce(&mut Broker, &mut HubSink<'_>) -> T) -> T {
         let hub = &self.hub;
-        let result = {
+        let (result, is_spreading) = {
             let mut sink = HubSink::new(self);
             let mut broker = hub.broker.borrow_mut();
             let result = act(&mut broker, &mut sink);
             while let Some((id, packet_id)) = { hub.discards.borrow_mut().pop() } {
                 broker.discard(self.clock.millis(), (id, packet_id), &mut sink);
             }
-            result
+            (result, broker.pending_deliveries() > 0)
         };
+        if is_spreading {
+            hub.spreader.wake();
+        }
         if hub.keeper.seal() {
             hub.flusher.wake();
         }

@@ -87,6 +87,13 @@ pub(crate) fn go_on(
 }
 
 fn kept(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>) -> Publishing {
+    if worker.hub.broker.borrow().is_congested() {
+        // Publishes for many are due: whoever publishes waits for its turn.
+        return match message.build() {
+            Some(message) => Publishing::Later(Box::pin(when_roomy(Rc::clone(worker), publisher.clone(), message))),
+            None => Publishing::Done(Published::New(Outcome::InvalidTopic)),
+        };
+    }
     let before = worker.hub.keeper.appended();
     let published = to_broker(worker, publisher, message);
     let after = worker.hub.keeper.appended();
@@ -94,6 +101,15 @@ fn kept(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>)
         return Publishing::Done(published);
     }
     Publishing::Later(Box::pin(when_kept(Rc::clone(worker), after, published)))
+}
+
+async fn when_roomy(worker: Rc<Worker>, publisher: Publisher, message: Message) -> Published {
+    worker.room_to_spread().await;
+    let published = to_broker(&worker, &publisher, builder(&message));
+    if publisher.session.is_none() {
+        worker.kept(worker.hub.keeper.appended()).await;
+    }
+    published
 }
 
 /// Who has no MQTT session hears of a publish when it is kept.

@@ -218,6 +218,14 @@ impl Sink for HubSink<'_> {
         self.worker.hub.keeper.append(record, &self.worker.shared.broker);
     }
 
+    fn standing(&self) -> u64 {
+        self.worker.hub.keeper.needs()
+    }
+
+    fn lean(&mut self, standing: u64) {
+        self.worker.hub.keeper.lean(standing);
+    }
+
     fn parted(&mut self, from: u16, key: u64) {
         self.worker.hub.keeper.owe(from, Owed::Parted(key));
     }

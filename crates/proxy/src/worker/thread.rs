@@ -105,6 +105,7 @@ async fn run(started: Started) {
     tokio::task::spawn_local(tick(Rc::clone(&worker)));
     tokio::task::spawn_local(decide::attend(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::flush(Rc::clone(&worker)));
+    tokio::task::spawn_local(pubsub::spread(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::attend_sync(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::serve_links(Rc::clone(&worker), inbox));
     let mut listeners = HashMap::new();
@@ -293,6 +294,7 @@ fn tell_sessions(worker: &Worker) {
     counters.sessions_disconnected.set(stats.disconnected as u64);
     counters.subscriptions.set(stats.subscriptions as u64);
     counters.delayed.set(broker.delayed() as u64);
+    counters.pending_deliveries.set(broker.pending_deliveries() as u64);
     counters.coap_asleep.set(worker.coap.asleep() as u64);
     counters.publishes_accepted.set(stats.accepted);
     counters.publishes_refused.set(stats.refused);
