@@ -281,7 +281,8 @@ impl Drop for Client {
         if let Some(protocol) = self.connection.protocol.get() {
             self.counters().of(protocol).open.sub(1);
         }
-        if std::thread::panicking() {
+        // A stream's panic is caught, and counted where that is done.
+        if std::thread::panicking() && !self.connection.is_stream.get() {
             self.worker.counters.panics.add(1);
         }
     }

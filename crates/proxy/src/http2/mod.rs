@@ -10,6 +10,7 @@ mod hpack;
 mod huffman;
 mod inward;
 mod io;
+mod looks;
 mod meter;
 mod outward;
 mod serve;

@@ -3,6 +3,7 @@
 //! to leave, or flooded.
 
 use super::io::{ClientIo, Verdict};
+use super::looks::Looks;
 use super::meter::{Allowed, Flood, Meter};
 use super::stream::{Parent, Stream};
 use crate::client::{Client, Input};
@@ -41,6 +42,7 @@ pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
         local: client.write.local_addr(),
         names: client.names.clone(),
         verdict: Rc::clone(&verdict),
+        looks: Looks::default(),
     });
     let allowed = Allowed {
         resets_per_second: limits.http2_resets_per_second,
@@ -122,10 +124,11 @@ impl Driver {
         }
     }
 
-    /// Moves those that something happened to. What they send wakes this task: it leaves with the next look.
+    /// Moves those that something happened to, a turn of them. What they send wakes this task: it leaves with the next look.
     fn poll_streams(&mut self, cx: &mut Context<'_>) {
+        self.parent.looks.begin();
         let streams = &mut self.streams;
-        // Each is bounded by its windows; a budget that ends in their midst would only poll them in vain.
+        // Bounded by the turn and by each one's windows; a budget that ends in their midst would only poll them in vain.
         let all = tokio::task::unconstrained(poll_fn(|cx| {
             while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
             Poll::Ready(())

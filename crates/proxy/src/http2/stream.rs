@@ -5,6 +5,7 @@ use super::end::StreamEnd;
 use super::head::{Shape, translate};
 use super::inward::Inward;
 use super::io::Verdict;
+use super::looks::Looks;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
 use crate::ends::{ReadEnd, WriteEnd};
@@ -35,6 +36,7 @@ pub(super) struct Parent {
     pub(super) local: Option<SocketAddr>,
     pub(super) names: Option<Arc<Names>>,
     pub(super) verdict: Rc<Verdict>,
+    pub(super) looks: Looks,
 }
 
 /// How long the rest of an answered request is waited for.
@@ -99,8 +101,14 @@ impl Stream {
     pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
         self.end.break_off();
         if let Some(driver) = &mut self.driver {
-            let _ = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx)));
+            let _ = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx))).inspect_err(|_| self.panicked());
         }
+    }
+
+    /// What it was about is in an unknown state: nothing of it is looked at again.
+    fn panicked(&self) {
+        self.parent.worker.counters.panics.add(1);
+        self.end.with_outward(|outward| outward.reset(Reason::INTERNAL_ERROR));
     }
 
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -177,7 +185,13 @@ impl Future for Stream {
     /// A panic ends its stream, not the others of the connection.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        catch_unwind(AssertUnwindSafe(|| stream.look(cx))).unwrap_or(Poll::Ready(()))
+        if !stream.parent.looks.take(cx) {
+            return Poll::Pending;
+        }
+        catch_unwind(AssertUnwindSafe(|| stream.look(cx))).unwrap_or_else(|_| {
+            stream.panicked();
+            Poll::Ready(())
+        })
     }
 }
 

@@ -1,0 +1,157 @@
+//! Streams of one HTTP/2 connection beside each other. A panic within one: that stream ends, the others of its connection and
+//! everybody else go on, and it is counted. Waking the thread that handlers run on is the
+//! caller's own code within a worker, so a caller that panics there makes one.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{Request, StatusCode};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use tidegate_proxy::{Gateway, Options};
+use tidegate_ring::layout::{CAPACITY_AT, DECISION_VERSION, SIZE_AT, SLOT_BYTES, VERSION_AT, decision_ring_bytes};
+use tidegate_ring::{Decisions, SharedMemory};
+
+#[path = "../coap/gateway.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod gateway;
+
+/// Slots of the ring of questions.
+const CAPACITY: usize = 8;
+
+#[test]
+fn a_panic_ends_its_stream_and_nothing_else() {
+    let (gateway, address, panics) = start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = connect(address).await;
+        let mut other = connect(address).await;
+        // Half a request is on its way, and so is one to the handler, before the panic.
+        let (under_way, mut body) = client.send_request(post("/api/slow"), false).unwrap();
+        let (asked, _) = client.send_request(get("/handler"), true).unwrap();
+        answered(client.send_request(get("/api/x"), true).unwrap().0.await.unwrap()).await;
+
+        panics.store(true, SeqCst);
+        let (broken, _) = client.send_request(get("/handler"), true).unwrap();
+        assert_eq!(broken.await.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+        panics.store(false, SeqCst);
+
+        body.send_data(Bytes::from_static(b"rest"), true).unwrap();
+        answered(under_way.await.unwrap()).await;
+        answered(client.send_request(get("/api/x"), true).unwrap().0.await.unwrap()).await;
+        answered(other.send_request(get("/api/x"), true).unwrap().0.await.unwrap()).await;
+        // The one that was asked before waits for its handler's deadline, as if nothing had been.
+        assert_eq!(asked.await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
+    });
+    assert_eq!(counted(&gateway, "tidegate_panics_total"), 1.0);
+    assert_eq!(counted(&gateway, "tidegate_connections"), 2.0);
+}
+
+#[test]
+fn streams_beyond_one_turn_are_answered_too() {
+    let (_gateway, address, _) = start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = connect(address).await;
+        // More than one turn looks at, within what a connection may have open.
+        let asked: Vec<_> = (0..100).map(|_| client.send_request(get("/answer"), true).unwrap().0).collect();
+        for answer in asked {
+            answered(answer.await.unwrap()).await;
+        }
+    });
+}
+
+/// One worker, `/handler` to a handler and `/api` to an upstream; the switch makes the worker
+/// panic where it wakes the handler's thread.
+fn start() -> (Gateway, SocketAddr, Arc<AtomicBool>) {
+    let (mut routes, upstreams) = gateway::api(upstream());
+    let handler = gateway::route("/handler", &json!({ "kind": "handler", "name": "none" }));
+    let answer = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
+    routes.as_array_mut().unwrap().extend([handler, gateway::route("/answer", &answer)]);
+    let mut plan = gateway::plan(routes, upstreams);
+    plan["listeners"][0]["name"] = json!("tcp://test");
+    plan["listeners"][0]["transport"] = json!("tcp");
+    plan["listeners"][0]["protocols"] = json!(["http1", "http2"]);
+    plan["handlers"] = json!([{ "name": "none", "deadlineMs": 1_500, "maxBodyBytes": 1_024 }]);
+    let started = Gateway::start(Options { workers: 1, events: Vec::new(), data_dir: None }).unwrap();
+    let address = gateway::apply(&started, &plan);
+    let panics = Arc::new(AtomicBool::new(false));
+    let wakes = Arc::clone(&panics);
+    let wake = Arc::new(move || assert!(!wakes.load(SeqCst), "the panic that this test is about"));
+    started.attach_policies(vec![(0, questions())], wake).unwrap();
+    (started, address, panics)
+}
+
+/// A ring that nobody reads; it lives as long as the process.
+fn questions() -> Decisions {
+    let words = vec![0u64; decision_ring_bytes(CAPACITY).div_ceil(8)].leak();
+    for (at, word) in [(VERSION_AT, DECISION_VERSION), (CAPACITY_AT, CAPACITY as u32), (SIZE_AT, SLOT_BYTES as u32)] {
+        words[at / 8] |= u64::from(word) << (at % 8 * 8);
+    }
+    // SAFETY: aligned as `u64` is, in bounds, and never freed.
+    Decisions::open(unsafe { SharedMemory::new(words.as_mut_ptr().cast(), words.len() * 8) }).unwrap()
+}
+
+/// Answers each connection's first request when all of its body is there, then closes.
+fn upstream() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let (mut seen, mut buffer) = (Vec::new(), [0; 4_096]);
+                while !(seen.starts_with(b"GET") && seen.ends_with(b"\r\n\r\n") || seen.ends_with(b"0\r\n\r\n")) {
+                    match stream.read(&mut buffer) {
+                        Ok(len @ 1..) => seen.extend_from_slice(&buffer[..len]),
+                        _ => return,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+            });
+        }
+    });
+    address
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client.ready().await.unwrap()
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("http://test{path}")).body(()).unwrap()
+}
+
+fn post(path: &str) -> Request<()> {
+    Request::post(format!("http://test{path}")).body(()).unwrap()
+}
+
+async fn answered(response: http::Response<RecvStream>) {
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.into_body().data().await.unwrap().unwrap(), "ok");
+}
+
+/// The sum of a metric's series.
+fn counted(gateway: &Gateway, metric: &str) -> f64 {
+    let scraped = gateway.scrape(0);
+    let len = u32::from_le_bytes(scraped[..4].try_into().unwrap()) as usize;
+    let series: Vec<serde_json::Value> = serde_json::from_slice(&scraped[4..4 + len]).unwrap();
+    let mut values = scraped[(4 + len).next_multiple_of(8)..].chunks_exact(8);
+    let mut sum = 0.0;
+    for one in series {
+        // Buckets, the one behind the last bound, sum and count.
+        let width = one["buckets"].as_array().map_or(1, |bounds| bounds.len() + 3);
+        let first = values.by_ref().take(width).next().unwrap();
+        if one["metric"] == metric {
+            sum += f64::from_le_bytes(first.try_into().unwrap());
+        }
+    }
+    sum
+}
