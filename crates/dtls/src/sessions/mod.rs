@@ -2,6 +2,9 @@
 //! a cookie has come back, bounded, and forgotten when they are silent for long. New
 //! peers are shed where there are too many, never those that are there.
 
+mod opening;
+mod timing;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,21 +15,12 @@ use slab::Slab;
 
 use crate::engine::{Context, Progress};
 use crate::held::Held;
-use crate::hello::{ClientHello, write_verify_request};
-use crate::names::{name, slot};
+use crate::names::slot;
 use crate::record::CID_LEN;
 use crate::{DtlsError, Record, Terms};
 
 /// How often handshakes and silent sessions are looked at, milliseconds.
 const TICK_MS: u64 = 250;
-/// How long a handshake may take, milliseconds.
-const HANDSHAKE_MS: u64 = 30_000;
-/// Handshakes under way from one address.
-const HANDSHAKES_PER_SOURCE: usize = 32;
-/// Sessions that one tick looks at, so that none takes long.
-const SWEEP: usize = 1_024;
-/// A session that has nothing to do for that long is kept as a few hundred bytes.
-const FREEZE_MS: u64 = 10_000;
 
 /// What sessions may cost.
 #[derive(Clone, Copy, Debug)]
@@ -171,92 +165,6 @@ impl Sessions {
         }
     }
 
-    /// A hello: asks for a cookie, or begins a session with the one that came back.
-    fn greet(
-        &mut self,
-        now_ms: u64,
-        (from, datagram): (SocketAddr, &[u8]),
-        (sequence, message): ([u8; 6], &[u8]),
-        deliver: &mut dyn FnMut(Event<'_>),
-    ) -> Handled {
-        let Some(hello) = ClientHello::of(message) else { return Handled::Dropped("dtls-malformed") };
-        let proof = (from, hello.random.as_slice());
-        if !self.terms.cookies.verify(now_ms, proof, hello.cookie) {
-            let cookie = self.terms.cookies.make(now_ms, proof);
-            let mut answer = Vec::new();
-            write_verify_request(&mut answer, sequence, &cookie);
-            self.outbox.push_back((from, answer));
-            return Handled::Taken;
-        }
-        if let Some(&known) = self.by_address.get(&from) {
-            // The same hello again: the flight that answered it was lost.
-            if self.table.get(known).is_some_and(|entry| entry.random == *hello.random) {
-                return self.feed(now_ms, known, datagram, deliver);
-            }
-            // RFC 6347 section 4.2.8: the peer has begun anew, and the cookie proves it. One
-            // with a connection id may be another, which has come to have this address.
-            if !self.table.get(known).is_some_and(|entry| entry.is_open && entry.has_connection_id) {
-                self.end(known, "dtls-replaced");
-            }
-        }
-        if let Some(reason) = self.refusal(now_ms, from) {
-            return Handled::Dropped(reason);
-        }
-        match self.begin(now_ms, from, *hello.random) {
-            Some(slot) => self.feed(now_ms, slot, datagram, deliver),
-            None => Handled::Dropped("dtls-failed"),
-        }
-    }
-
-    /// Why no handshake begins now.
-    fn refusal(&mut self, now_ms: u64, from: SocketAddr) -> Option<&'static str> {
-        if self.table.len() >= self.bounds.sessions {
-            return Some("dtls-sessions-full");
-        }
-        let table = &self.table;
-        let of_source = |slot: &&usize| table.get(**slot).is_some_and(|entry| entry.address.ip() == from.ip());
-        if self.handshakes.len() >= self.bounds.handshakes
-            || self.handshakes.iter().filter(of_source).count() >= HANDSHAKES_PER_SOURCE
-        {
-            return Some("dtls-handshakes-full");
-        }
-        let second = now_ms / 1_000;
-        if self.begun.0 != second {
-            self.begun = (second, 0);
-        }
-        self.begun.1 += 1;
-        (self.begun.1 > self.bounds.handshakes_per_s).then_some("dtls-handshake-rate")
-    }
-
-    fn begin(&mut self, now_ms: u64, from: SocketAddr, random: [u8; 32]) -> Option<usize> {
-        let slot = self.table.vacant_key();
-        self.generation = self.generation.wrapping_add(1);
-        let mut cid = [0; CID_LEN];
-        getrandom::fill(&mut cid).ok()?;
-        // Whose it is, and where; the rest is nobody's to guess.
-        cid[0] = self.worker;
-        cid[1..4].copy_from_slice(&(slot as u32).to_be_bytes()[1..]);
-        let entry = Entry {
-            session: Held::open(&self.context, cid).ok()?,
-            name: name(from, slot, self.generation),
-            address: from,
-            cid,
-            random,
-            newest: 0,
-            used_at: now_ms,
-            touched_at: now_ms,
-            is_open: false,
-            has_connection_id: false,
-        };
-        self.table.insert(entry);
-        self.by_address.insert(from, slot);
-        self.handshakes.push(slot);
-        if self.tick_at == 0 {
-            self.tick_at = now_ms + TICK_MS;
-        }
-        Some(slot)
-    }
-
     /// A record that names its session, wherever it comes from.
     fn follow(
         &mut self,
@@ -388,54 +296,5 @@ impl Sessions {
     /// handshake that has come to nothing.
     pub fn poll_closed(&mut self) -> Option<(SocketAddr, &'static str)> {
         self.closed.pop_front()
-    }
-
-    /// When [`Sessions::handle_timeout`] is to be called, milliseconds.
-    pub fn next_timeout(&self) -> Option<u64> {
-        (!self.table.is_empty()).then_some(self.tick_at)
-    }
-
-    /// Sends flights again, and forgets what takes or is silent for too long.
-    pub fn handle_timeout(&mut self, now_ms: u64) {
-        if self.table.is_empty() || now_ms < self.tick_at {
-            return;
-        }
-        for slot in self.handshakes.clone() {
-            let Some(entry) = self.table.get_mut(slot) else { continue };
-            let progress = match now_ms.saturating_sub(entry.used_at) > HANDSHAKE_MS {
-                true => Progress { ended: Some("dtls-timeout"), ..Progress::default() },
-                false => entry.session.live().map_or_else(Progress::default, |session| session.handle_timeout(now_ms)),
-            };
-            self.settle(slot, progress);
-        }
-        for _ in 0..SWEEP.min(self.table.capacity()) {
-            let slot = self.sweep_at;
-            self.sweep_at = (slot + 1) % self.table.capacity().max(1);
-            let silent = |entry: &Entry| entry.is_open && now_ms.saturating_sub(entry.used_at) > self.bounds.idle_ms;
-            if self.table.get(slot).is_some_and(silent) {
-                self.close(slot, "dtls-idle");
-            } else if let Some(entry) = self.table.get_mut(slot)
-                && entry.is_open
-                && now_ms.saturating_sub(entry.touched_at) > FREEZE_MS
-            {
-                entry.session.freeze();
-            }
-        }
-        // Without handshakes nothing is urgent.
-        self.tick_at = now_ms + if self.handshakes.is_empty() { TICK_MS * 10 } else { TICK_MS };
-    }
-
-    /// Says goodbye to everybody.
-    pub fn leave(&mut self) {
-        let slots: Vec<usize> = self.table.iter().map(|(slot, _)| slot).collect();
-        slots.into_iter().for_each(|slot| self.close(slot, "dtls-closed"));
-    }
-
-    fn close(&mut self, slot: usize, reason: &'static str) {
-        let Some(entry) = self.table.get_mut(slot) else { return };
-        if let Some(session) = entry.session.live() {
-            session.close();
-        }
-        self.settle(slot, Progress { ended: Some(reason), ..Progress::default() });
     }
 }
