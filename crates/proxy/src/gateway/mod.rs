@@ -20,6 +20,7 @@ use shared::secret;
 use crate::handle::HandlerCalls;
 use crate::metrics::{Registry, Scraper};
 use crate::plan::{ListenerDto, PlanDto, Problem, Transport, compile};
+use crate::pubsub::door;
 use crate::recover;
 use crate::worker::{Clock, Control, Listening, Started, spawn};
 use arc_swap::ArcSwap;
@@ -136,7 +137,7 @@ impl Gateway {
             attached: Mutex::default(),
             scraper: Mutex::default(),
         };
-        let (links, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(LINK_QUEUE)).unzip();
+        let (links, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| door(LINK_QUEUE)).unzip();
         for (id, inbox) in inboxes.into_iter().enumerate() {
             let (sender, control) = mpsc::channel(CONTROL_QUEUE);
             let (shared, plan) = (Arc::clone(&shared), Arc::clone(&empty));

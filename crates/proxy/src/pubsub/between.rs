@@ -8,6 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::task::{Poll, Waker};
 use tidegate_broker::{Forward, GiveUp, HandOver, InterestChange};
 use tidegate_message::{Message, Qos};
@@ -26,12 +29,51 @@ pub(crate) enum Between {
     Parted(u64),
 }
 
+impl Between {
+    const fn is_news(&self) -> bool {
+        matches!(self, Between::Interest(_))
+    }
+}
+
 /// Things taken from a link before the worker looks at its sockets again.
 const BATCH: usize = 256;
 
+/// The way into a worker.
+#[derive(Clone)]
+pub(crate) struct Door {
+    sender: mpsc::Sender<(u16, Between)>,
+    /// Changes of interest that went in.
+    news: Arc<AtomicU32>,
+}
+
+/// What comes into a worker.
+pub(crate) struct Inbox {
+    receiver: RefCell<mpsc::Receiver<(u16, Between)>>,
+    news: Arc<AtomicU32>,
+    /// How many of the news were read.
+    read: Cell<u32>,
+}
+
+/// A worker's door and its inbox, with room for so many things.
+pub(crate) fn door(room: usize) -> (Door, Inbox) {
+    let (sender, receiver) = mpsc::channel(room);
+    let news = Arc::<AtomicU32>::default();
+    let inbox = Inbox { receiver: RefCell::new(receiver), news: Arc::clone(&news), read: Cell::new(0) };
+    (Door { sender, news }, inbox)
+}
+
+impl Door {
+    /// After a change of interest went in.
+    fn ring(&self, is_news: bool) {
+        if is_news {
+            self.news.fetch_add(1, Release);
+        }
+    }
+}
+
 /// The way to one other worker.
 struct Link {
-    sender: mpsc::Sender<(u16, Between)>,
+    door: Door,
     /// What the link had no room for, or what must be kept first, in order.
     waiting: RefCell<VecDeque<(u64, Between)>>,
     waker: Cell<Option<Waker>>,
@@ -48,13 +90,13 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// `senders` by worker; the one of this worker itself is not used.
-    pub(crate) fn new(worker: u16, senders: &[mpsc::Sender<(u16, Between)>], kept: Rc<Cell<u64>>) -> Self {
-        let link = |(to, sender): (usize, &mpsc::Sender<_>)| {
-            let link = Link { sender: sender.clone(), waiting: RefCell::default(), waker: Cell::default() };
+    /// `doors` by worker; the one of this worker itself is not used.
+    pub(crate) fn new(worker: u16, doors: &[Door], kept: Rc<Cell<u64>>) -> Self {
+        let link = |(to, door): (usize, &Door)| {
+            let link = Link { door: door.clone(), waiting: RefCell::default(), waker: Cell::default() };
             (to != usize::from(worker)).then_some(link)
         };
-        let links = senders.iter().enumerate().map(link).collect();
+        let links = doors.iter().enumerate().map(link).collect();
         Links { worker, links, max_waiting: Cell::new(4_096), paused: RefCell::default(), kept }
     }
 
@@ -73,8 +115,9 @@ impl Links {
         let Some(Some(link)) = self.links.get(usize::from(to)) else { return };
         let mut waiting = link.waiting.borrow_mut();
         if waiting.is_empty() && number <= self.kept.get() {
-            match link.sender.try_send((self.worker, between)) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            let is_news = between.is_news();
+            match link.door.sender.try_send((self.worker, between)) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return link.door.ring(is_news),
                 Err(mpsc::error::TrySendError::Full((_, between))) => waiting.push_back((0, between)),
             }
         } else {
@@ -141,9 +184,11 @@ impl Links {
                 Poll::Pending
             })
             .await;
-            let Ok(permit) = link.sender.reserve().await else { return };
+            let Ok(permit) = link.door.sender.reserve().await else { return };
             if let Some((_, between)) = link.waiting.borrow_mut().pop_front() {
+                let is_news = between.is_news();
                 permit.send((self.worker, between));
+                link.door.ring(is_news);
             }
             if link.waiting.borrow().len() * 2 < self.max_waiting.get() {
                 self.paused.borrow_mut().drain(..).for_each(Waker::wake);
@@ -157,13 +202,14 @@ fn droppable(message: &Message) -> bool {
 }
 
 /// Runs the links of a worker: what waits goes out, what comes in reaches the broker.
-pub(crate) async fn serve_links(worker: Rc<Worker>, mut inbox: mpsc::Receiver<(u16, Between)>) {
+pub(crate) async fn serve_links(worker: Rc<Worker>) {
     for to in 0..worker.hub.links.links.len() {
         let worker = Rc::clone(&worker);
         tokio::task::spawn_local(async move { worker.hub.links.pump(to).await });
     }
     let mut batch = Vec::with_capacity(BATCH);
-    while inbox.recv_many(&mut batch, BATCH).await > 0 {
+    let inbox = &worker.hub.inbox.receiver;
+    while poll_fn(|cx| inbox.borrow_mut().poll_recv_many(cx, &mut batch, BATCH)).await > 0 {
         for (from, between) in batch.drain(..) {
             if matches!(between, Between::Forward(_)) {
                 worker.room_to_spread().await;
@@ -172,6 +218,21 @@ pub(crate) async fn serve_links(worker: Rc<Worker>, mut inbox: mpsc::Receiver<(u
         }
         // Ready connections have their turn before the next batch.
         tokio::task::yield_now().await;
+    }
+}
+
+/// Before a publish: who has subscribed at another worker by now gets it, although no SUBACK says
+/// so yet. Whoever subscribes with one connection and publishes with another expects that, and
+/// without this the socket's task would go before the inbox's. Costs a load where there is no news.
+pub(crate) fn read_news(worker: &Rc<Worker>) {
+    let Inbox { receiver, news, read } = &worker.hub.inbox;
+    let there = news.load(Acquire);
+    if there == read.replace(there) {
+        return;
+    }
+    loop {
+        let Ok((from, between)) = receiver.borrow_mut().try_recv() else { return };
+        receive(worker, from, between);
     }
 }
 

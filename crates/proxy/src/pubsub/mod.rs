@@ -17,7 +17,7 @@ mod sys;
 mod trace;
 mod traced;
 
-pub(crate) use between::{Between, Links, serve_links};
+pub(crate) use between::{Between, Door, Inbox, Links, door, read_news, serve_links};
 pub(crate) use checkpoint::Checkpoints;
 pub(crate) use faults::Faults;
 pub(crate) use flush::{Flusher, flush};
@@ -57,6 +57,7 @@ pub(crate) struct Hub {
     pub(crate) flusher: Flusher,
     pub(crate) spreader: Spreader,
     pub(crate) links: Links,
+    pub(crate) inbox: Inbox,
     pub(crate) keeper: Keeper,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) sys: SysTopics,
@@ -74,13 +75,18 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(shared: Arc<Shared>, (worker, workers): (u16, u16), (links, keeper): (Links, Keeper)) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        (worker, workers): (u16, u16),
+        (links, inbox, keeper): (Links, Inbox, Keeper),
+    ) -> Self {
         Hub {
             broker: RefCell::new(Broker::new(shared, (worker, workers), BrokerLimits::default())),
             outlets: RefCell::default(),
             flusher: Flusher::default(),
             spreader: Spreader::default(),
             links,
+            inbox,
             keeper,
             checkpoints: Checkpoints::default(),
             sys: SysTopics::default(),

@@ -2,6 +2,7 @@
 //! broker, then the routes' targets. Without a matching route it is one call.
 
 use super::Outlet;
+use super::read_news;
 use super::traced::Traced;
 use crate::decide::{Ruling, Sought, seek};
 use crate::hooks::{self, Fate};
@@ -36,6 +37,7 @@ pub(crate) enum Publishing {
 
 /// Publishes.
 pub(crate) fn publish(worker: &Rc<Worker>, publisher: &Publisher, mut message: MessageBuilder<'_>) -> Publishing {
+    read_news(worker);
     if worker.plan.borrow().plan.tracing.is_none() {
         return take(worker, publisher, message);
     }

@@ -10,7 +10,7 @@ use crate::inspect_mqtt::{self, ClientRow};
 use crate::listen;
 use crate::outbound::coap::CoapClients;
 use crate::plan::{Durability, Plan};
-use crate::pubsub::{self, Between, Hub, Keeper, Links, Store};
+use crate::pubsub::{self, Door, Hub, Inbox, Keeper, Links, Store};
 use crate::recover::restore_here;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -33,8 +33,8 @@ pub(crate) struct Started {
     pub(crate) events: Option<EventRing>,
     pub(crate) control: mpsc::Receiver<Control>,
     /// The ways to all workers, and what they send.
-    pub(crate) links: Vec<mpsc::Sender<(u16, Between)>>,
-    pub(crate) inbox: mpsc::Receiver<(u16, Between)>,
+    pub(crate) links: Vec<Door>,
+    pub(crate) inbox: Inbox,
     /// Its log, where there is a data directory.
     pub(crate) kept: Option<(Log, Arc<Store>)>,
 }
@@ -88,7 +88,7 @@ async fn run(started: Started) {
         is_draining: Cell::new(false),
         events: RefCell::new(events),
         decisions: DecisionTable::default(),
-        hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), (links, keeper)),
+        hub: Hub::new(Arc::clone(&shared.broker), (id, workers as u16), (links, inbox, keeper)),
         verified: Verified::default(),
         api: RefCell::default(),
         observed: RefCell::default(),
@@ -107,7 +107,7 @@ async fn run(started: Started) {
     tokio::task::spawn_local(pubsub::flush(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::spread(Rc::clone(&worker)));
     tokio::task::spawn_local(pubsub::attend_sync(Rc::clone(&worker)));
-    tokio::task::spawn_local(pubsub::serve_links(Rc::clone(&worker), inbox));
+    tokio::task::spawn_local(pubsub::serve_links(Rc::clone(&worker)));
     let mut listeners = HashMap::new();
     while let Some(message) = control.recv().await {
         if matches!(message, Control::Stop) {
