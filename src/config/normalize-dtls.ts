@@ -25,7 +25,13 @@ export function normalizeDtls(data: DtlsData, at: Path, context: NormalizeContex
     }),
     certificate: cert === undefined || key === undefined ? null : checkedPair({ cert, key }, at, context),
     clientAuth:
-      clientAuth === undefined ? null : { ca: files(clientAuth.ca, context), mode: clientAuth.mode ?? "require" },
+      clientAuth === undefined
+        ? null
+        : {
+            ca: files(clientAuth.ca, context),
+            crl: files(clientAuth.crl, context),
+            mode: clientAuth.mode ?? "require",
+          },
     connectionId,
   }
 }

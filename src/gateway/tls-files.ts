@@ -5,15 +5,11 @@ import type { NormalizedConfig } from "../config/index.ts"
 
 /** Every file of certificates, keys, trust and revocations, once. */
 export function tlsFiles({ listeners, upstreams }: NormalizedConfig): string[] {
-  const server = listeners.flatMap(({ tls }) =>
-    tls === null
-      ? []
-      : [
-          ...tls.certificates.flatMap(({ cert, key }) => [cert, key]),
-          ...(tls.clientAuth?.ca ?? []),
-          ...(tls.clientAuth?.crl ?? []),
-        ],
-  )
+  const server = listeners.flatMap(({ tls, dtls }) => {
+    const pairs = [...(tls?.certificates ?? []), ...(dtls?.certificate ? [dtls.certificate] : [])]
+    const trusted = [tls?.clientAuth, dtls?.clientAuth].flatMap((auth) => (auth ? [...auth.ca, ...auth.crl] : []))
+    return [...pairs.flatMap(({ cert, key }) => [cert, key]), ...trusted]
+  })
   const client = upstreams.flatMap(({ tls }) =>
     tls === null ? [] : [...tls.ca, ...(tls.certificate === null ? [] : [tls.certificate.cert, tls.certificate.key])],
   )

@@ -87,7 +87,11 @@ export interface DtlsPlan {
     readonly derived: boolean
   }[]
   readonly certificate: PairPlan | null
-  readonly clientAuth: { readonly ca: readonly string[]; readonly mode: "request" | "require" } | null
+  readonly clientAuth: {
+    readonly ca: readonly string[]
+    readonly crl: readonly string[]
+    readonly mode: "request" | "require"
+  } | null
   readonly connectionId: boolean
 }
 

@@ -1,7 +1,6 @@
 /** What a client's certificate is good for: routes, policies, headers, the user it stands for, and its revocation. openssl makes the certificates. */
-import { spawnSync } from "node:child_process"
 import { createHash, X509Certificate } from "node:crypto"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import type { IncomingHttpHeaders } from "node:http"
 import { connect as connectH2 } from "node:http2"
 import { request } from "node:https"
@@ -10,6 +9,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
 import mqtt from "mqtt"
+import { type Authority, createAuthority } from "./authority.ts"
 import { has, type Running, runGateway, upstream } from "./run-gateway.ts"
 
 const test = ava.serial
@@ -20,49 +20,7 @@ let gateway: Running
 let api: Awaited<ReturnType<typeof upstream>>
 let heard: IncomingHttpHeaders = {}
 
-function openssl(...args: string[]): void {
-  const done = spawnSync("openssl", args, { cwd: folder, encoding: "utf8" })
-  if (done.status !== 0) throw new Error(`openssl ${args.join(" ")}: ${done.stderr}`)
-}
-
-/** A certificate of the authority, with a common name and alternative names. */
-function issue(name: string, subject: string, names: string): void {
-  openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", subject)
-  writeFileSync(file(`${name}.ext`), `subjectAltName=${names}\nkeyUsage=digitalSignature\n`)
-  openssl("ca", "-batch", "-config", "ca.cnf", "-in", `${name}.csr`, "-out", `${name}.pem`, "-extfile", `${name}.ext`)
-}
-
-const list = (): void => openssl("ca", "-gencrl", "-config", "ca.cnf", "-out", "ca.crl")
-
-function authority(): void {
-  const section = "database=index.txt\nserial=serial\nnew_certs_dir=.\ncertificate=ca.pem\nprivate_key=ca.key"
-  const rules =
-    "default_md=sha256\ndefault_days=30\ndefault_crl_days=30\npolicy=any\nunique_subject=no\ncopy_extensions=none\ncrlnumber=crlnumber\ncrl_extensions=list"
-  const policy = "[any]\ncommonName=optional\norganizationName=optional\n[list]\nauthorityKeyIdentifier=keyid"
-  writeFileSync(file("ca.cnf"), `[ca]\ndefault_ca=own\n[own]\n${section}\n${rules}\n${policy}\n`)
-  writeFileSync(file("index.txt"), "")
-  writeFileSync(file("serial"), "1000\n")
-  writeFileSync(file("crlnumber"), "01\n")
-  openssl(
-    "req",
-    "-x509",
-    "-newkey",
-    "rsa:2048",
-    "-nodes",
-    "-keyout",
-    "ca.key",
-    "-out",
-    "ca.pem",
-    "-subj",
-    "/CN=own",
-    "-days",
-    "30",
-  )
-  issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
-  issue("device", "/CN=device-7/O=Plant", `DNS:device-7.plant,${SPIFFE},email:seven@plant`)
-  issue("other", "/CN=other", "DNS:other.plant")
-  list()
-}
+let authority: Authority
 
 const config = (port: number): string => `
 import { defineConfig, definePolicy } from "tidegate"
@@ -131,7 +89,10 @@ async function call(
 
 if (has("openssl", "openssl")) {
   ava.before(async () => {
-    authority()
+    authority = createAuthority(folder)
+    authority.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
+    authority.issue("device", "/CN=device-7/O=Plant", `DNS:device-7.plant,${SPIFFE},email:seven@plant`)
+    authority.issue("other", "/CN=other", "DNS:other.plant")
     api = await upstream(({ headers }, response) => {
       heard = headers
       response.end("ok")
@@ -222,8 +183,7 @@ if (has("openssl", "openssl")) {
 
   test("a revoked certificate comes in no more once the list says so; others do", async (t) => {
     t.is((await call("/by/any", { as: "other" })).status, 200)
-    openssl("ca", "-config", "ca.cnf", "-revoke", "other.pem")
-    list()
+    authority.revoke("other")
     const refused = async (): Promise<boolean> =>
       call("/by/any", { as: "other" }).then(
         () => false,

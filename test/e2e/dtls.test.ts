@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import ava from "ava"
+import { createAuthority } from "./authority.ts"
 import { createNat } from "./nat.ts"
 import { type Observable, observable } from "./observable.ts"
 import { has, type Running, run, runGateway } from "./run-gateway.ts"
@@ -122,6 +123,30 @@ if (has("openssl", "openssl")) {
     t.regex((await handshake("-CAfile", pem("server"))).out, /Verify return code: 0/)
     const shown = await handshake("-cert", pem("device"), "-key", pem("device-key"))
     t.regex(shown.out, /Cipher is ECDHE-ECDSA-AES/)
+  })
+
+  test("a certificate that is revoked comes in no more once the list says so; another one does", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    const authority = createAuthority(folder)
+    authority.issue("one", "/CN=one", "DNS:one")
+    authority.issue("other", "/CN=other", "DNS:other")
+    const file = (name: string): string => join(folder, name)
+    const clientAuth = { ca: file("ca.pem"), crl: file("ca.crl"), mode: "require" }
+    const strict = await runGateway(config({ cert: pem("server"), key: pem("server-key"), clientAuth }))
+    t.teardown(() => strict.stop())
+    // The client has sent its last message when it is told, and thinks that all is well until then.
+    const answerTo = async (name: string): Promise<string> => {
+      const to = ["s_client", "-dtls1_2", "-connect", `127.0.0.1:${strict.udpPort}`]
+      const { out } = await run("timeout", ["4", "openssl", ...to, "-cert", pem(name), "-key", file(`${name}.key`)])
+      return /alert certificate revoked/.exec(out)?.[0] ?? /Cipher is [A-Z]{5}/.exec(out)?.[0] ?? out
+    }
+    t.is(await answerTo("one"), "Cipher is ECDHE")
+    t.is(await answerTo("other"), "Cipher is ECDHE")
+    authority.revoke("one")
+    const revoked = "alert certificate revoked"
+    for (const end = Date.now() + 10_000; Date.now() < end && (await answerTo("one")) !== revoked; ) await sleep(50)
+    t.is(await answerTo("one"), revoked)
+    t.is(await answerTo("other"), "Cipher is ECDHE")
   })
 
   test("new keys hold from the next handshake on, without a restart", async (t) => {

@@ -54,6 +54,9 @@ pub struct PairPlan {
 pub struct ClientAuthPlan {
     /// PEM files.
     pub ca: Vec<String>,
+    /// PEM files of revocation lists.
+    #[serde(default)]
+    pub crl: Vec<String>,
     /// Whether one must be shown.
     pub mode: ClientAuthMode,
 }

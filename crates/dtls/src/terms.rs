@@ -14,6 +14,7 @@ pub struct Terms {
     /// The chain and its key, PEM with a closing NUL, as the library wants it.
     pub(crate) certificate: Option<(Vec<u8>, Vec<u8>)>,
     pub(crate) authorities: Vec<Vec<u8>>,
+    pub(crate) revocations: Vec<Vec<u8>>,
     pub(crate) client_auth: Option<ClientAuthMode>,
     pub(crate) cookies: CookieKey,
 }
@@ -41,8 +42,12 @@ impl Terms {
         let pair = plan.certificate.as_ref();
         let certificate = pair.map(|pair| Ok::<_, DtlsError>((pem(&pair.cert)?, pem(&pair.key)?))).transpose()?;
         let authorities = plan.client_auth.iter().flat_map(|auth| &auth.ca).map(pem).collect::<Result<_, _>>()?;
+        let revocations = plan.client_auth.iter().flat_map(|auth| &auth.crl).map(pem).collect::<Result<_, _>>()?;
         let fresh = |before: &&Arc<Terms>| {
-            before.plan == *plan && before.certificate == certificate && before.authorities == authorities
+            before.plan == *plan
+                && before.certificate == certificate
+                && before.authorities == authorities
+                && before.revocations == revocations
         };
         if let Some(before) = before.filter(fresh) {
             return Ok(Arc::clone(before));
@@ -57,6 +62,7 @@ impl Terms {
             plan: plan.clone(),
             certificate,
             authorities,
+            revocations,
         };
         if terms.psk.is_empty() && terms.certificate.is_none() {
             return Err(DtlsError::NothingToProve);

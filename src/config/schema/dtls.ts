@@ -21,6 +21,9 @@ export const DtlsSchema = Exact({
   clientAuth: Type.Optional(
     Exact({
       ca: Type.Unsafe<string | string[]>({ ...OneOrMany, description: "PEM files of whom certificates are believed" }),
+      crl: Type.Optional(
+        Type.Unsafe<string | string[]>({ ...OneOrMany, description: "PEM files of revocation lists" }),
+      ),
       mode: Type.Optional(Type.Enum(["require", "request"], { description: "default require" })),
     }),
   ),

@@ -36,6 +36,7 @@ pub(crate) struct Context {
     chain: mbed::mbedtls_x509_crt,
     key: mbed::mbedtls_pk_context,
     authorities: mbed::mbedtls_x509_crt,
+    revocations: mbed::mbedtls_x509_crl,
     pub(super) prover: Box<Prover>,
     pub(super) io: Io,
     pub(super) uses_connection_id: bool,
@@ -74,6 +75,7 @@ impl Context {
                 chain: std::mem::zeroed(),
                 key: std::mem::zeroed(),
                 authorities: std::mem::zeroed(),
+                revocations: std::mem::zeroed(),
                 prover: Box::new(Prover { keys: terms.psk.clone(), identity: None.into() }),
                 io: Io::default(),
                 uses_connection_id: terms.plan.connection_id,
@@ -85,6 +87,7 @@ impl Context {
             mbed::mbedtls_x509_crt_init(&raw mut context.chain);
             mbed::mbedtls_pk_init(&raw mut context.key);
             mbed::mbedtls_x509_crt_init(&raw mut context.authorities);
+            mbed::mbedtls_x509_crl_init(&raw mut context.revocations);
         }
         // From here on nothing moves: the configuration points into the same allocation.
         let mut context = Rc::new(context);
@@ -159,8 +162,16 @@ impl Context {
                 let parsed = mbed::mbedtls_x509_crt_parse(&raw mut self.authorities, pem.as_ptr(), pem.len());
                 done(path, parsed)?;
             }
+            for (path, pem) in terms.plan.client_auth.iter().flat_map(|auth| &auth.crl).zip(&terms.revocations) {
+                let parsed = mbed::mbedtls_x509_crl_parse(&raw mut self.revocations, pem.as_ptr(), pem.len());
+                done(path, parsed)?;
+            }
             if terms.client_auth.is_some() {
-                mbed::mbedtls_ssl_conf_ca_chain(config, &raw mut self.authorities, std::ptr::null_mut());
+                let revocations = match terms.revocations.is_empty() {
+                    true => std::ptr::null_mut(),
+                    false => &raw mut self.revocations,
+                };
+                mbed::mbedtls_ssl_conf_ca_chain(config, &raw mut self.authorities, revocations);
                 mbed::mbedtls_ssl_conf_verify(config, Some(verify), prover);
             }
         }
@@ -181,6 +192,7 @@ impl Drop for Context {
             mbed::mbedtls_x509_crt_free(&raw mut self.chain);
             mbed::mbedtls_pk_free(&raw mut self.key);
             mbed::mbedtls_x509_crt_free(&raw mut self.authorities);
+            mbed::mbedtls_x509_crl_free(&raw mut self.revocations);
         }
     }
 }
