@@ -10,6 +10,8 @@ import type { UpstreamLook } from "../model/optimizer.ts"
 
 export type Decision =
   | { readonly kind: "hold"; readonly reason: string }
+  /** Too little was seen to say anything: what was proposed stays. */
+  | { readonly kind: "wait"; readonly reason: string }
   /** The last change was no good. */
   | { readonly kind: "undo"; readonly reason: string }
   | { readonly kind: "change"; readonly to: number; readonly reason: string }
@@ -40,8 +42,10 @@ const GAIN = 0.05
 
 export function decide(situation: Situation): Decision {
   const { goals, look, trial, minRequests } = situation
-  if (look.requests < minRequests)
-    return hold(`${look.requests} requests say nothing; from ${minRequests} on they are looked at`)
+  if (look.requests < minRequests) {
+    const reason = `${look.requests} requests say nothing; from ${minRequests} on they are looked at`
+    return { kind: "wait", reason }
+  }
   const missed = missedGoal(goals, look)
   if (trial !== null && isInVain(trial, look, missed)) {
     const what = trial.to > trial.from ? `then ${missed}` : "it did not help"

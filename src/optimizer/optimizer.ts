@@ -84,7 +84,7 @@ export class Optimizer {
     for (const tuned of [...this.#tuned.values()]) {
       if (this.#config === null) return
       const decision = tuned.look(samples, this.#config)
-      if (decision === null) continue
+      if (decision === null || decision.kind === "wait") continue
       try {
         if (decision.kind === "undo") await this.#undo(tuned, decision.reason)
         else if (decision.kind === "hold") this.#propose(tuned, null)
@@ -121,8 +121,9 @@ export class Optimizer {
 
   async #change(tuned: Tuned, { to, reason }: { readonly to: number; readonly reason: string }): Promise<void> {
     const { mode } = this.#config ?? { mode: "propose" }
-    // The same proposal again stays the one it is.
-    if (mode === "propose" && tuned.proposal?.to === to) return
+    // A proposal stays the one it is while it goes the right way: somebody may be about to apply it.
+    const open = tuned.proposal
+    if (mode === "propose" && open !== null && open.to > open.from === to > tuned.limit) return
     const id = ++this.#lastId
     const at = this.#options.now()
     const change: OptimizerChange = { id, at, upstream: tuned.name, from: tuned.limit, to, reason, state: "proposed" }

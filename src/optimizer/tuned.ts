@@ -55,7 +55,7 @@ export class Tuned {
     const situation = { goals: this.#goals, limit: this.limit, look: this.#seen, minRequests, stepPercent }
     const decision = decide({ ...situation, trial: this.#trial, resting: this.#resting })
     this.#verdict = decision.reason
-    if (this.#seen.requests >= minRequests) {
+    if (decision.kind !== "wait") {
       // Once judged, a change that is kept is no trial any more.
       if (decision.kind !== "undo") this.#trial = null
       this.#resting = { up: Math.max(0, this.#resting.up - 1), down: Math.max(0, this.#resting.down - 1) }

@@ -25,7 +25,7 @@ test("where all goals are met and there is room, nothing changes", (t) => {
 
 test("few requests say nothing", (t) => {
   t.deepEqual(of({ requests: 99, errorRate: 1 }), {
-    kind: "hold",
+    kind: "wait",
     reason: "99 requests say nothing; from 100 on they are looked at",
   })
 })
@@ -104,7 +104,7 @@ test("whatever is seen, a change moves by a step and stays within its bounds", (
       fc.integer({ min: 1, max: 50 }),
       (look, limit, stepPercent) => {
         const decision = decide({ ...SITUATION, look, limit, stepPercent })
-        if (decision.kind !== "change") return decision.kind === "hold"
+        if (decision.kind !== "change") return decision.kind === (look.requests < 100 ? "wait" : "hold")
         const { to } = decision
         const effective = Math.min(limit, Math.ceil(look.inFlight))
         const least = Math.min(limit - 1, Math.floor(effective * (1 - stepPercent / 100)))
