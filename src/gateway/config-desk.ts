@@ -37,8 +37,9 @@ const FIRST_DOCUMENT_MS = 5_000
 /**
  * The configuration to start with: the put one if it still wins and still fits; with a
  * `configSource` the last good one, or where there is none the source's; else the file's.
+ * `waitMs` is for the source.
  */
-export async function initialConfig(fromFile: LoadedConfig): Promise<InitialConfig> {
+export async function initialConfig(fromFile: LoadedConfig, waitMs = FIRST_DOCUMENT_MS): Promise<InitialConfig> {
   const { latest } = openHistory(fromFile)
   const { configSource } = fromFile.config
   const isNewest = configSource !== null || latest?.fileHash === fileHash(fromFile.file)
@@ -47,7 +48,7 @@ export async function initialConfig(fromFile: LoadedConfig): Promise<InitialConf
     if (latest !== null && latest.origin !== "file" && isNewest)
       return { ...file, loaded: await withFileOf(fromFile, latest.data), origin: latest.origin }
     if (configSource === null) return file
-    const document = await firstDocument(configSource, FIRST_DOCUMENT_MS)
+    const document = await firstDocument(configSource, waitMs)
     return { ...file, loaded: await sourced(fromFile, document), origin: "source", document }
   } catch (error) {
     return { ...file, refused: messageOf(error) }

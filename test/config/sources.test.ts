@@ -15,9 +15,9 @@ const document = (path: string): string =>
   `workers: 1\nroutes:\n  - { when: { path: ${path} }, to: { respond: { status: 200 } } }\n`
 
 /** A gateway whose file says no more than where its configuration is. */
-async function open(t: ExecutionContext, file: string) {
+async function open(t: ExecutionContext, file: string, waitMs = 60_000) {
   const fromFile = await loadConfig(file)
-  const { loaded, origin, document, refused } = await initialConfig(fromFile)
+  const { loaded, origin, document, refused } = await initialConfig(fromFile, waitMs)
   const native = new FakeNative()
   const gateway = createLoadedGateway(loaded, { native })
   const warnings: string[] = []
@@ -94,7 +94,7 @@ for (const { name, open: openWorld, isHere } of WORLDS.filter(({ isHere }) => is
 }
 
 test("a source that cannot be reached at the first start leaves what the file says", async (t) => {
-  const { path, refused } = await open(t, fileOf({ consul: { url: "http://127.0.0.1:9", key: "a" } }))
+  const { path, refused } = await open(t, fileOf({ consul: { url: "http://127.0.0.1:9", key: "a" } }), 10_000)
   t.is(path(), undefined)
   t.regex(refused ?? "", /the source consul of the configuration: .*ECONNREFUSED/)
 })
