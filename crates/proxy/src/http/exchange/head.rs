@@ -109,6 +109,7 @@ impl Exchange {
             return Step::Failed(Failure::Flag(Flag::Protocol));
         }
         self.response.status = head.status;
+        self.facts.answered_us = client.worker.clock.micros();
         let mut out = client.worker.buffers.take_write();
         let context = ResponseContext {
             version: self.facts.version,
