@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod coap;
 mod fleet;
 mod http_idle;
 mod idle;
@@ -24,7 +25,8 @@ const HELP: &str = "tidegate-load <command> --port P [--host 127.0.0.1] [--gate]
   mqtt-device      --pairs 500 --qos 0|1 --size 64 --seconds 5
   mqtt-idle        --connections 1000 [--subscribe]     holds them until a line on stdin
   http-idle        --connections 1000 [--path /]        holds them until a line on stdin
-  connect-storm    --connections 10000 --parallel 64";
+  connect-storm    --connections 10000 --parallel 64
+  coap-get         --clients 16 --seconds 5             of /t/bench, one in flight each";
 
 fn main() -> ExitCode {
     let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| run(&args));
@@ -49,6 +51,7 @@ fn run(args: &Args) -> Result<String, String> {
         "mqtt-idle" => idle::run(args),
         "http-idle" => http_idle::run(args),
         "connect-storm" => storm::run(args),
+        "coap-get" => coap::run(args),
         _ => Err(HELP.to_owned()),
     }
 }

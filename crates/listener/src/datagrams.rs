@@ -15,17 +15,29 @@ pub const BATCH: usize = 64;
 /// Longest datagram that is read whole, bytes; a longer one is marked truncated.
 pub const RECEIVE_MAX: usize = 2_048;
 
+/// Room for a sender's address.
+const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
 /// One received datagram: who sent it, its bytes, and whether it was cut.
 type Received<'a> = (SocketAddr, &'a [u8], bool);
 
 /// A datagram socket with its batches.
 pub struct Datagrams {
     socket: UdpSocket,
-    inbound: Box<[[u8; RECEIVE_MAX]]>,
-    senders: Box<[libc::sockaddr_storage]>,
-    lengths: [(usize, bool); BATCH],
+    inbound: Inbound,
     outbound: Vec<u8>,
     queued: Vec<(SocketAddr, usize)>,
+}
+
+/// Where a batch is received, with the headers that tell the kernel so: they point at the
+/// other two, which are never moved nor resized.
+struct Inbound {
+    bytes: Vec<[u8; RECEIVE_MAX]>,
+    senders: Vec<libc::sockaddr_storage>,
+    _vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+    /// Datagrams of the last batch.
+    count: usize,
 }
 
 impl Datagrams {
@@ -36,10 +48,7 @@ impl Datagrams {
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         Ok(Datagrams {
             socket: UdpSocket::from_std(socket)?,
-            inbound: vec![[0; RECEIVE_MAX]; BATCH].into_boxed_slice(),
-            // SAFETY: all-zero bytes are a valid sockaddr_storage.
-            senders: vec![unsafe { MaybeUninit::zeroed().assume_init() }; BATCH].into_boxed_slice(),
-            lengths: [(0, false); BATCH],
+            inbound: Inbound::new(),
             outbound: Vec::new(),
             queued: Vec::new(),
         })
@@ -52,20 +61,28 @@ impl Datagrams {
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             std::task::ready!(self.socket.poll_recv_ready(cx))?;
-            let (inbound, senders, lengths) = (&mut self.inbound, &mut self.senders, &mut self.lengths);
-            let socket = &self.socket;
-            match socket.try_io(Interest::READABLE, || receive(socket.as_raw_fd(), inbound, senders, lengths)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            let (socket, inbound) = (&self.socket, &mut self.inbound);
+            let mut last = None;
+            let result = socket.try_io(Interest::READABLE, || match inbound.receive(socket.as_raw_fd())? {
+                BATCH => Ok(BATCH),
+                // A batch that is not full has emptied the socket: the next look waits for an
+                // event instead of asking the kernel once more.
+                count => {
+                    last = Some(count);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            });
+            match (result, last) {
+                (_, Some(count)) => return Poll::Ready(Ok(count)),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (result, None) => return Poll::Ready(result),
             }
         }
     }
 
     /// The datagram at `index` of the last batch; `None` where its sender's family is unknown.
     pub fn received(&self, index: usize) -> Option<Received<'_>> {
-        let (len, truncated) = *self.lengths.get(index)?;
-        let sender = address_of(self.senders.get(index)?)?;
-        Some((sender, &self.inbound.get(index)?[..len], truncated))
+        self.inbound.datagram(index)
     }
 
     /// Puts a datagram that `write` appends into the next batch.
@@ -112,31 +129,45 @@ impl Datagrams {
     }
 }
 
-fn receive(
-    fd: i32,
-    inbound: &mut [[u8; RECEIVE_MAX]],
-    senders: &mut [libc::sockaddr_storage],
-    lengths: &mut [(usize, bool); BATCH],
-) -> io::Result<usize> {
-    // SAFETY: all-zero bytes are a valid iovec and mmsghdr.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    for index in 0..BATCH {
-        vectors[index] = libc::iovec { iov_base: inbound[index].as_mut_ptr().cast(), iov_len: RECEIVE_MAX };
-        let header = &mut headers[index].msg_hdr;
-        header.msg_name = (&raw mut senders[index]).cast();
-        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        header.msg_iov = &raw mut vectors[index];
-        header.msg_iovlen = 1;
+impl Inbound {
+    fn new() -> Self {
+        let mut bytes = vec![[0; RECEIVE_MAX]; BATCH];
+        // SAFETY: all-zero bytes are a valid sockaddr_storage.
+        let mut senders = vec![unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() }; BATCH];
+        let vector =
+            |part: &mut [u8; RECEIVE_MAX]| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: RECEIVE_MAX };
+        let mut vectors: Vec<libc::iovec> = bytes.iter_mut().map(vector).collect();
+        let header = |(sender, vector): (&mut libc::sockaddr_storage, &mut libc::iovec)| {
+            // SAFETY: all-zero bytes are a valid mmsghdr.
+            let mut header: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+            header.msg_hdr.msg_name = (&raw mut *sender).cast();
+            header.msg_hdr.msg_namelen = NAME_LEN;
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        };
+        let headers = senders.iter_mut().zip(&mut vectors).map(header).collect();
+        Inbound { bytes, senders, _vectors: vectors, headers, count: 0 }
     }
-    // SAFETY: every header points at a buffer and an address that live through the call.
-    let count =
-        unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-    for index in 0..count {
-        lengths[index] = (headers[index].msg_len as usize, headers[index].msg_hdr.msg_flags & libc::MSG_TRUNC != 0);
+
+    fn receive(&mut self, fd: i32) -> io::Result<usize> {
+        // The kernel wrote how long each name was.
+        self.headers[..self.count].iter_mut().for_each(|header| header.msg_hdr.msg_namelen = NAME_LEN);
+        self.count = 0;
+        // SAFETY: every header points at a buffer and an address that live as long as it.
+        let count = unsafe {
+            libc::recvmmsg(fd, self.headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.count)
     }
-    Ok(count)
+
+    fn datagram(&self, index: usize) -> Option<Received<'_>> {
+        let header = self.headers[..self.count].get(index)?;
+        let bytes = self.bytes[index].get(..header.msg_len as usize)?;
+        let is_cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        Some((address_of(&self.senders[index])?, bytes, is_cut))
+    }
 }
 
 /// Sends `batch`, whose bytes stand in `bytes.0` from `bytes.1` on; how many were taken.
