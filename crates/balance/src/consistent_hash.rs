@@ -71,12 +71,13 @@ impl ConsistentHash {
         }
     }
 
-    /// Mirrokni et al. 2016: at most the bound times the mean, rounded up.
+    /// Mirrokni et al. 2016: at most the bound times the mean, rounded up. A whole number
+    /// is below what is rounded up if it is below what is not.
     fn has_room(&self, place: u32, endpoints: &Endpoints) -> bool {
         let Some(bound) = self.bounded_load else { return true };
         let member = &self.roster.members[place as usize];
         let share = (f64::from(endpoints.total_active()) + 1.0) * member.weight / self.total_weight;
-        endpoints.get(member.index).is_some_and(|endpoint| f64::from(endpoint.active()) < (bound * share).ceil())
+        endpoints.get(member.index).is_some_and(|endpoint| f64::from(endpoint.active()) < bound * share)
     }
 }
 

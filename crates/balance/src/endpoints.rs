@@ -2,8 +2,8 @@
 //! stores, with a generation number that tells pickers when to look again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use crate::EndpointIndex;
 use crate::peak_ewma::PeakLatency;
@@ -103,13 +103,15 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct InFlight {
     state: Arc<EndpointState>,
-    total: Arc<AtomicU32>,
+    total: Option<Arc<AtomicU32>>,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.state.active.fetch_sub(1, Relaxed);
-        self.total.fetch_sub(1, Relaxed);
+        if let Some(total) = &self.total {
+            total.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -119,8 +121,9 @@ pub struct Endpoints {
     list: Box<[Endpoint]>,
     panic_percent: u8,
     generation: AtomicU64,
-    /// Requests in flight that began with this table.
-    total: Arc<AtomicU32>,
+    /// Requests in flight that began with this table and since somebody asked: few
+    /// strategies do, and all workers would write to it for each request.
+    total: OnceLock<Arc<AtomicU32>>,
 }
 
 impl Endpoints {
@@ -138,7 +141,7 @@ impl Endpoints {
         };
         let list = specs.into_iter().map(endpoint).collect();
         let generation = AtomicU64::new(GENERATION.fetch_add(1, SeqCst));
-        Endpoints { list, panic_percent, generation, total: Arc::default() }
+        Endpoints { list, panic_percent, generation, total: OnceLock::new() }
     }
 
     /// How many.
@@ -187,13 +190,17 @@ impl Endpoints {
     pub fn begin(&self, index: EndpointIndex) -> Option<InFlight> {
         let state = Arc::clone(&self.get(index)?.state);
         state.active.fetch_add(1, Relaxed);
-        self.total.fetch_add(1, Relaxed);
-        Some(InFlight { state, total: Arc::clone(&self.total) })
+        let total = self.total.get().cloned();
+        if let Some(total) = &total {
+            total.fetch_add(1, Relaxed);
+        }
+        Some(InFlight { state, total })
     }
 
-    /// Requests in flight to all endpoints that began with this table.
+    /// Requests in flight to all endpoints that began with this table, counted from
+    /// the first call on.
     pub(crate) fn total_active(&self) -> u32 {
-        self.total.load(Relaxed)
+        self.total.get_or_init(Arc::default).load(Relaxed)
     }
 
     /// Sets what health and load leave of an endpoint; clamped to 0 to 1, not a

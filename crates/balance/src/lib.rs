@@ -5,6 +5,7 @@
 
 mod chosen;
 mod consistent_hash;
+mod cycle;
 mod edf;
 mod endpoints;
 mod ip_hash;

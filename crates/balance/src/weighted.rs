@@ -1,8 +1,8 @@
 //! `weighted`: nginx's smooth weighted round robin, with weights that sink when an
 //! endpoint fails and rise again with each round. It looks at every member, so
-//! beyond a few of them a schedule by due time takes its place, with the same shares.
+//! beyond a few of them a precomputed cycle takes its place, with the same shares.
 
-use crate::edf::Schedule;
+use crate::cycle::Cycle;
 use crate::roster::Roster;
 use crate::{EndpointIndex, Endpoints, PickRequest, Picker, Random, Side};
 
@@ -14,7 +14,7 @@ const SMOOTH_MAX: usize = 16;
 pub struct Weighted {
     roster: Roster,
     turns: Vec<Turn>,
-    schedule: Schedule,
+    cycle: Cycle,
     max_fails: f64,
     random: Random,
 }
@@ -33,7 +33,7 @@ impl Weighted {
         Weighted {
             roster: Roster::EMPTY,
             turns: Vec::new(),
-            schedule: Schedule::EMPTY,
+            cycle: Cycle::EMPTY,
             max_fails: max_fails as f64,
             random: Random::new(seed),
         }
@@ -46,8 +46,9 @@ impl Weighted {
         let turn = |weight| Turn { weight, effective: weight, current: 0.0 };
         self.turns.clear();
         self.turns.extend(self.roster.members.iter().map(|member| turn(member.weight)));
-        let scheduled = if self.turns.len() > SMOOTH_MAX { &self.turns[..] } else { &[] };
-        self.schedule.rebuild(scheduled.iter().map(|turn| turn.weight), &mut self.random);
+        let cycled = if self.turns.len() > SMOOTH_MAX { &self.turns[..] } else { &[] };
+        let weights: Vec<f64> = cycled.iter().map(|turn| turn.weight).collect();
+        self.cycle.rebuild(&weights, &mut self.random);
     }
 
     /// `cw += ew; total += ew; if ew < w: ew++`; the greatest `cw` is picked and pays
@@ -71,23 +72,30 @@ impl Weighted {
         Some(place)
     }
 
-    fn scheduled(&mut self, request: &PickRequest<'_>) -> Option<usize> {
-        let untried = |place| !request.tried.contains(self.roster.members[place as usize].index);
-        if !request.tried.is_empty()
-            && let Some(place) = self.schedule.due_among(untried)
-        {
-            return Some(place as usize);
-        }
-        let place = self.schedule.due()? as usize;
-        let turn = &mut self.turns[place];
-        // Never less than a fraction: who is not due for long could not recover either.
-        self.schedule.advance(turn.effective.max(turn.weight / 16.0));
-        turn.recover();
-        Some(place)
+    fn cycled(&mut self, request: &PickRequest<'_>) -> Option<usize> {
+        let (members, turns) = (&self.roster.members, &mut self.turns);
+        let untried = |place| !request.tried.contains(members[place as usize].index);
+        let place = match request.tried.is_empty() {
+            true => self.cycle.turn(|place| turns[place as usize].take()),
+            // More members than a request remembers: one is untried.
+            false => self.cycle.next_among(untried),
+        };
+        place.map(|place| place as usize)
     }
 }
 
 impl Turn {
+    /// What is left of its weight, 1 is all of it, at a place in the cycle. Never less
+    /// than a fraction: who has no turn for long could not recover either.
+    fn take(&mut self) -> f64 {
+        if self.effective >= self.weight {
+            return 1.0;
+        }
+        let left = (self.effective / self.weight).max(1.0 / 16.0);
+        self.recover();
+        left
+    }
+
     fn recover(&mut self) {
         if self.effective < self.weight {
             self.effective = (self.effective + 1.0).min(self.weight);
@@ -100,7 +108,7 @@ impl Picker for Weighted {
         self.refresh(endpoints, request.side);
         let place = match self.turns.len() {
             0..=SMOOTH_MAX => self.smooth(request).or_else(|| self.smooth(&PickRequest::default())),
-            _ => self.scheduled(request),
+            _ => self.cycled(request),
         };
         place.map(|place| self.roster.members[place].index)
     }
@@ -141,6 +149,20 @@ mod tests {
     fn goes_in_the_order_of_nginx() {
         let mut picker = Weighted::new(1, 7);
         assert_eq!(picks(&mut picker, &endpoints(&[5, 1, 1]), 7), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn among_many_a_failure_costs_weight_too_and_it_comes_back() {
+        let endpoints = endpoints(&[100; 40]);
+        let mut picker = Weighted::new(1, 7);
+        let share = |picks: Vec<u32>| picks.iter().filter(|pick| **pick == 0).count();
+        picks(&mut picker, &endpoints, 400);
+        picker.on_failure(0);
+        let after = share(picks(&mut picker, &endpoints, 400));
+        assert!((0..=2).contains(&after), "{after}");
+        picks(&mut picker, &endpoints, 4_000);
+        let later = share(picks(&mut picker, &endpoints, 400));
+        assert!((9..=11).contains(&later), "{later}");
     }
 
     #[test]
