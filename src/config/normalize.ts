@@ -36,6 +36,7 @@ const DEFAULT_LISTENERS: readonly ListenerData[] = [
 export function* normalize(data: ConfigData, context: NormalizeContext): Turns<NormalizedConfig> {
   const { httpPath = "/t", durability = "process", sharedSubscriptions = "fair", hooks, ...broker } = data.broker ?? {}
   const { redirect, responseInformation = null, ...mqtt } = data.mqtt ?? {}
+  const { forwardProxy = false, ownHosts = [], ...coap } = data.coap ?? {}
   const { database } = data.auth ?? {}
   const dataDir = data.dataDir ?? ".tidegate"
   const access = normalizeAuth(data.auth, context)
@@ -77,7 +78,7 @@ export function* normalize(data: ConfigData, context: NormalizeContext): Turns<N
       responseInformation,
       ...withDefaults(MQTT, mqtt),
     },
-    coap: withDefaults(COAP, data.coap),
+    coap: { forwardProxy, ownHosts, ...withDefaults(COAP, coap) },
     access,
     accounts:
       database === undefined

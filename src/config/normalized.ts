@@ -11,6 +11,7 @@ import type {
   BreakerPlan,
   BrokerPlan,
   ClientTlsPlan,
+  CoapPlan,
   ForwardPlan,
   HooksPlan,
   ListenerPlan,
@@ -207,7 +208,7 @@ export interface NormalizedConfig {
   readonly hooks: NormalizedHooks
   readonly broker: Numbers<typeof BROKER> & Pick<BrokerPlan, "httpPath" | "durability" | "sharedSubscriptions">
   readonly mqtt: Numbers<typeof MQTT> & Pick<MqttPlan, "redirect" | "responseInformation">
-  readonly coap: Numbers<typeof COAP>
+  readonly coap: Numbers<typeof COAP> & Pick<CoapPlan, "forwardProxy" | "ownHosts">
   readonly access: AccessPlan
   readonly limits: Numbers<typeof LIMITS>
   readonly drain: Numbers<typeof DRAIN>

@@ -560,6 +560,13 @@ export interface CoapPlan {
   readonly sessionIdleMs: number
   readonly ackTimeoutMs: number
   readonly maxRetransmit: number
+  readonly maxRegistrations: number
+  readonly maxRegistrationBytes: number
+  readonly hopLimit: number
+  /** Whether requests with Proxy-Uri or Proxy-Scheme are routed. */
+  readonly forwardProxy: boolean
+  /** What names the gateway in them: `host`, or `host:port`. */
+  readonly ownHosts: readonly string[]
 }
 
 export interface AccessPlan {

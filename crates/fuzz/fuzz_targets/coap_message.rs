@@ -12,6 +12,12 @@ fuzz_target!(|input: &[u8]| {
     message.write_query(&mut path);
     let _ = (message.bad_option(), message.observe(), message.content_format(), message.host());
     let _ = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2), message.query_value("q"));
+    if let Ok(destination) = message.destination() {
+        let _ = destination.address();
+        let redirected = message.redirected(Transport::Datagram, &destination, false);
+        let again = Message::decode(&redirected, usize::MAX - 1).expect("what we write is valid");
+        assert!(again.is_proxied() && again.destination().is_ok());
+    }
     let mut options = OptionList::new();
     message.options().for_each(|option| {
         options.push(option.number, option.value);

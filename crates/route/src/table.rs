@@ -126,9 +126,19 @@ impl RouteTable {
     /// captures. Topic routes are not asked: see [`RouteTable::topics`]. Allocates
     /// only where the route is a regular expression with named groups.
     pub fn find<V: View>(&self, view: &V, captures: &mut Captures) -> Option<usize> {
+        self.find_best(view, captures, true)
+    }
+
+    /// As [`RouteTable::find`], among the routes that name the request's host: what asks for
+    /// a host elsewhere is not for those that take any.
+    pub fn find_named<V: View>(&self, view: &V, captures: &mut Captures) -> Option<usize> {
+        self.find_best(view, captures, false)
+    }
+
+    fn find_best<V: View>(&self, view: &V, captures: &mut Captures, any_host: bool) -> Option<usize> {
         captures.clear();
         let path = view.field(FieldId::Path);
-        let rank = self.best(view, path)?;
+        let rank = self.best(view, path, any_host)?;
         let Brief { index, rest, .. } = self.brief[rank];
         match (rest, path) {
             (Rest::Behind(length), Some(path)) => captures.rest = Some(rest_behind(length as usize, path)),
@@ -145,7 +155,7 @@ impl RouteTable {
         Some(index as usize)
     }
 
-    fn best<V: View>(&self, view: &V, path: Option<&[u8]>) -> Option<usize> {
+    fn best<V: View>(&self, view: &V, path: Option<&[u8]>, any_host: bool) -> Option<usize> {
         let mut best = self.routes.len();
         let mut visit = |ranks: &[u32], run_path: bool| {
             let better = ranks.iter().map(|rank| *rank as usize).take_while(|rank| *rank < best);
@@ -156,7 +166,9 @@ impl RouteTable {
         if let Some(host) = view.field(FieldId::Host) {
             self.visit_hosts(host, path, &mut visit);
         }
-        self.any_host.lookup(&self.literals, path, &mut visit);
+        if any_host {
+            self.any_host.lookup(&self.literals, path, &mut visit);
+        }
         (best < self.routes.len()).then_some(best)
     }
 

@@ -92,6 +92,18 @@ fn an_exact_host_goes_before_the_longest_wildcard_and_priority_before_all() {
 }
 
 #[test]
+fn what_asks_for_a_host_elsewhere_finds_routes_that_name_it_and_no_others() {
+    let table = table(
+        r#"[{"when":{},"priority":9}, {"when":{"path":{"kind":"prefix","value":"/a"}},"priority":9},
+            {"when":{"host":"*.a.com"}}, {"when":{"host":"x.a.com","path":{"kind":"exact","value":"/a"}}}]"#,
+    );
+    let named = |host, path| table.find_named(&Request::new(path).with("host", host), &mut Captures::new());
+    assert_eq!(find(&table, &Request::new("/a").with("host", "x.a.com")), Some(1));
+    assert_eq!((named("x.a.com", "/a"), named("x.a.com", "/b"), named("y.a.com", "/a")), (Some(3), Some(2), Some(2)));
+    assert_eq!((named("a.com", "/a"), table.find_named(&Request::new("/a"), &mut Captures::new())), (None, None));
+}
+
+#[test]
 fn a_mismatch_of_method_header_or_query_falls_through_to_the_next() {
     let table = table(
         r#"[{"when":{"path":{"kind":"prefix","value":"/"}}},

@@ -100,7 +100,22 @@ export const ConfigSchema = Exact({
       ...numbers(MQTT),
     }),
   ),
-  coap: Type.Optional(Exact(numbers(COAP))),
+  coap: Type.Optional(
+    Exact({
+      forwardProxy: Type.Optional(
+        Type.Boolean({
+          default: false,
+          description: "requests with Proxy-Uri or Proxy-Scheme go where a route names their host; otherwise 5.05",
+        }),
+      ),
+      ownHosts: Type.Optional(
+        Type.Array(Type.String({ pattern: "^([^\\s:/\\[\\]]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$" }), {
+          description: "what else names the gateway in such requests, with a port or for any, beside its address",
+        }),
+      ),
+      ...numbers(COAP),
+    }),
+  ),
   tls: Type.Optional(ServerTlsSchema),
   auth: Type.Optional(AuthSchema),
   limits: Type.Optional(Exact(numbers(LIMITS))),

@@ -115,6 +115,7 @@ export const COAP = {
   maxRetransmit: [4, 0, 20, "retransmissions"],
   maxRegistrations: [10_000, 0, 1_000_000, "endpoints in the resource directory; 0: there is none"],
   maxRegistrationBytes: [16 * KIB, 1, MIB, "links that an endpoint registers"],
+  hopLimit: [16, 0, 255, "Hop-Limit (RFC 8768) of requests that come without one and go on by CoAP; 0: none"],
 } as const satisfies Record<string, NumberRow>
 
 /** `drain`: how the gateway leaves. */

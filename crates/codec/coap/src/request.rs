@@ -6,7 +6,7 @@ use crate::etag::Etags;
 use crate::uploads::Taken;
 use crate::{
     Arrival, Block, Code, Endpoint, Event, Exchange, GoneReason, Handled, Message, Observe, OptionList, OptionNumber,
-    Reply, Request, Transport, Type, encode_empty,
+    OptionRef, Reply, Request, Transport, Type, encode_empty,
 };
 
 impl Endpoint {
@@ -65,12 +65,13 @@ impl Endpoint {
         if message.code.method().is_none() {
             return Some(Code::METHOD_NOT_ALLOWED);
         }
-        // RFC 7252 section 5.7.2: we are no forward proxy.
-        if message.option(OptionNumber::PROXY_URI).or(message.option(OptionNumber::PROXY_SCHEME)).is_some() {
-            return Some(Code::PROXYING_NOT_SUPPORTED);
-        }
         if message.bad_option().is_some() {
             return Some(Code::BAD_OPTION);
+        }
+        // RFC 8768 section 3.
+        let is_hop_limit = |option: OptionRef<'_>| option.uint().is_some_and(|hops| (1..=255).contains(&hops));
+        if message.option(OptionNumber::HOP_LIMIT).is_some_and(|option| !is_hop_limit(option)) {
+            return Some(Code::BAD_REQUEST);
         }
         let (block1, block2) = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2));
         // RFC 7959 section 2.2: the size 7 is reserved in datagrams.

@@ -234,7 +234,8 @@ fn requests_that_it_cannot_take_are_refused_with_their_code() {
     };
     let both = |code: Code| (Some(Handled::Refused(code)), Some(code));
     assert_eq!(refused(&get_with(1, 9, 0)), both(Code::BAD_OPTION));
-    assert_eq!(refused(&get_with(1, OptionNumber::PROXY_SCHEME, 0x636f_6170)), both(Code::PROXYING_NOT_SUPPORTED));
+    assert_eq!(refused(&get_with(1, OptionNumber::HOP_LIMIT, 0)), both(Code::BAD_REQUEST));
+    assert_eq!(refused(&get_with(1, OptionNumber::HOP_LIMIT, 256)), both(Code::BAD_REQUEST));
     assert_eq!(refused(&get_with(1, OptionNumber::BLOCK2, 7)), both(Code::BAD_REQUEST));
     assert_eq!(refused(&datagram(Type::Confirmable, Code(31), 1, |_| b"")), both(Code::METHOD_NOT_ALLOWED));
     assert_eq!(

@@ -67,11 +67,17 @@ impl Server {
         );
         let call = Call { view, datagram };
         let mut captures = Captures::new();
-        match ticket.plan.plan.table.find(&call.view, &mut captures) {
+        let table = &ticket.plan.plan.table;
+        let found = match call.view.is_proxied() {
+            true => table.find_named(&call.view, &mut captures),
+            false => table.find(&call.view, &mut captures),
+        };
+        match found {
             Some(index) => {
                 ticket.served = Served::Route(index);
                 self.routed(ticket, &call, (index, &captures, resumed));
             }
+            None if call.view.is_proxied() => self.refuse_proxied(&ticket),
             None => self.builtin(ticket, &call),
         }
         drop(call);

@@ -48,6 +48,7 @@ impl Drop for Leave {
 /// Serves a socket until the task is aborted; then observers are told, and requests
 /// that are under way are answered.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket: std::net::UdpSocket) {
+    let local = socket.local_addr().ok();
     let datagrams = match Datagrams::new(socket) {
         Ok(datagrams) => datagrams,
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
@@ -55,7 +56,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket
     let number = worker.coap.enter();
     let secure = Secure::new(&worker, &listener);
     let protected = Protected::new(&worker, &listener);
-    let server = Server::new(worker, (Listener::new(&listener), number));
+    let server = Server::new(worker, (Listener::new(&listener, local), number));
     let _leave = Leave(Rc::clone(&server.inbox));
     let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
     let mut driver = Driver { number, datagrams, server, secure, protected, sleep, armed_at: 0, rest_until: 0 };

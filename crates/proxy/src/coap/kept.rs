@@ -73,13 +73,13 @@ pub(super) struct KeptAnswers {
 }
 
 impl KeptAnswers {
-    /// Of a request: its peer, method, path and query.
+    /// Of a request: its peer, method, host, path and query, and what form is asked for.
     pub(super) fn continuation(&self, exchange: &Exchange, view: &CoapView<'_>) -> Continuation {
         let mut query = Vec::new();
         view.message.write_query(&mut query);
         let asked = view.message.block(OptionNumber::BLOCK2).flatten().map(|block| block.size());
         Continuation {
-            key: self.hasher.hash_one((exchange.peer, exchange.method.0, view.path, query)),
+            key: self.hasher.hash_one((exchange.peer, exchange.method.0, view.host(), view.path, query, view.accept())),
             block: asked.unwrap_or(if exchange.proven { BLOCK.0 } else { BLOCK.1 }),
         }
     }

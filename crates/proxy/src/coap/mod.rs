@@ -14,6 +14,7 @@ mod ledger;
 mod observations;
 mod observe;
 mod protected;
+mod proxied;
 mod relay;
 mod relays;
 mod resource;

@@ -37,18 +37,20 @@ pub(super) struct Listener {
     pub(super) anonymous: bool,
     /// Whether it takes messages without security.
     is_plain: bool,
+    /// Where its messages arrive.
+    pub(super) local: Option<SocketAddr>,
 }
 
 impl Listener {
-    pub(super) fn new(listener: &ListenerDto) -> Self {
+    pub(super) fn new(listener: &ListenerDto, local: Option<SocketAddr>) -> Self {
         let trusted = listener.trusted_proxies.iter().filter_map(|network| network.parse().ok()).collect();
         let is_plain = listener.protocols.iter().any(|protocol| protocol == Protocol::Coap.label());
-        Listener { trusted, anonymous: listener.anonymous, is_plain }
+        Listener { trusted, anonymous: listener.anonymous, is_plain, local }
     }
 
     /// Of streams, whose addresses TCP has proven.
-    pub(super) const fn of_streams(anonymous: bool) -> Self {
-        Listener { trusted: Vec::new(), anonymous, is_plain: true }
+    pub(super) const fn of_streams(anonymous: bool, local: Option<SocketAddr>) -> Self {
+        Listener { trusted: Vec::new(), anonymous, is_plain: true, local }
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
@@ -171,7 +173,10 @@ impl Server {
         if self.is_leaving {
             return self.refuse(&ticket, Outcome::Busy);
         }
-        self.dispatch(ticket, (&request.message, request.body(), datagram), None);
+        match request.message.is_proxied() {
+            true => self.dispatch_proxied(ticket, request),
+            false => self.dispatch(ticket, (&request.message, request.body(), datagram), None),
+        }
     }
 
     fn count(&self, protocol: Protocol, handled: Handled) {

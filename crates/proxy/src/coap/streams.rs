@@ -57,7 +57,8 @@ impl StreamsByListener {
         }
         let worker = Rc::clone(&client.worker);
         let number = worker.coap.enter();
-        let server = Server::new(worker, (Listener::of_streams(client.trust.anonymous), number));
+        let own = Listener::of_streams(client.trust.anonymous, client.ends().map(|(_, own)| own));
+        let server = Server::new(worker, (own, number));
         let streams =
             Rc::new(Streams { server: RefCell::new(server), lines: RefCell::default(), number, opened: Cell::new(0) });
         let mut table = self.table.borrow_mut();

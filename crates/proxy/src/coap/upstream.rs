@@ -10,7 +10,7 @@ use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
 use crate::outbound::Wire;
-use crate::outbound::coap::{ASKED_BY_COAP, CODE_FIELD, NO_HOP_LIMIT};
+use crate::outbound::coap::{ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT};
 use std::rc::Rc;
 use tidegate_coap::{Code, Message, Observe, ObserverId, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
@@ -38,7 +38,7 @@ impl Server {
             method: http_method(ticket.exchange.method, wire),
             target: target(call, edits),
             host: edits.host().or(call.view.host()).unwrap_or_default().to_vec(),
-            fields: fields(call, edits, wire),
+            fields: fields(call, edits, (wire, plan.plan.coap.hop_limit)),
             body: call.body().to_vec(),
             source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
@@ -133,28 +133,29 @@ impl Server {
     }
 }
 
+/// What we are called in the list of those that a request has passed.
+const NAME: &[u8] = b"tidegate";
+
 impl Whole {
     /// An answer of HTTP, or of what stands behind it.
     pub(super) fn of(fetched: Fetched) -> Whole {
         let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        Whole {
-            status: fetched.status,
-            code: code.map(Code),
-            content_type: fetched.field("content-type").map(Box::from),
-            max_age: max_age(&fetched),
-            body: fetched.body,
-            confirmable: false,
-        }
+        let code = code.map(Code);
+        let (max_age, content_type) = (max_age(&fetched), fetched.field("content-type").map(Box::from));
+        // RFC 8768 section 4: whoever asked finds the way to the loop.
+        let body = match code {
+            Some(Code::HOP_LIMIT_REACHED) => [NAME, b" ", &fetched.body].concat(),
+            _ => fetched.body,
+        };
+        Whole { status: fetched.status, code, content_type, max_age, body, confirmable: false }
     }
 }
 
 /// Why a request may not leave: its hops are used up (RFC 8768 section 3), or it depends on
 /// an entity tag, which is ours and means nothing to an upstream.
 fn barred(request: &Message<'_>) -> Option<(Code, &'static [u8])> {
-    match request.uint(OptionNumber::HOP_LIMIT) {
-        Some(0) => return Some((Code::BAD_REQUEST, b"a Hop-Limit of 0")),
-        Some(1) => return Some((Code::HOP_LIMIT_REACHED, b"tidegate")),
-        _ => {}
+    if request.uint(OptionNumber::HOP_LIMIT) == Some(1) {
+        return Some((Code::HOP_LIMIT_REACHED, NAME));
     }
     let tagged = |option: &OptionRef<'_>| option.number == OptionNumber::IF_MATCH && !option.value.is_empty();
     let is_tagged = request.options().any(|option| tagged(&option));
@@ -192,7 +193,7 @@ fn scheme(view: &CoapView<'_>) -> &'static [u8] {
 }
 
 /// Every value is one that cannot break a line: the view sees to it.
-fn fields(call: &Call<'_>, edits: &Edits, wire: Wire) -> Vec<u8> {
+fn fields(call: &Call<'_>, edits: &Edits, (wire, hop_limit): (Wire, u8)) -> Vec<u8> {
     let mut fields = Vec::new();
     let mut put = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
@@ -217,8 +218,13 @@ fn fields(call: &Call<'_>, edits: &Edits, wire: Wire) -> Vec<u8> {
         }
     }
     if wire == Wire::Coap {
-        let hops = call.message().uint(OptionNumber::HOP_LIMIT).map(|hops| hops.saturating_sub(1).to_string());
+        // RFC 8768 section 3: one that names none gets a limit, so that no loop is endless.
+        let hops = call.message().uint(OptionNumber::HOP_LIMIT).map(|hops| hops.saturating_sub(1));
+        let hops = hops.or(Some(u32::from(hop_limit)).filter(|hops| *hops > 0)).map(|hops| hops.to_string());
         put(ASKED_BY_COAP.as_bytes(), hops.as_deref().unwrap_or(NO_HOP_LIMIT).as_bytes());
+        if let Some(host) = edits.host().or(call.view.host()).filter(|_| call.view.is_proxied()) {
+            put(HOST_FIELD.as_bytes(), host);
+        }
     }
     edits.request_headers().for_each(|(name, value)| put(name, value));
     fields

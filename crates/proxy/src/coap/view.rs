@@ -27,6 +27,7 @@ impl<'v> CoapView<'v> {
         (path, body): (&'v [u8], &'v [u8]),
     ) -> Self {
         let host = message.host().filter(|host| is_host(host)).map(lower);
+        let host = host.map(|host| with_port(&message, host));
         let content_type = message.content_format().map(type_of);
         let accept = accepted(&message).map(type_of);
         CoapView { message, protocol, peer, path, body, host, content_type, accept }
@@ -37,7 +38,13 @@ impl<'v> CoapView<'v> {
         self.message.code.method().unwrap_or_default()
     }
 
-    /// The host that the request names, in lower case.
+    /// Whether it is for a host elsewhere.
+    pub(super) fn is_proxied(&self) -> bool {
+        self.message.is_proxied()
+    }
+
+    /// The host that the request names, in lower case; of one for a host elsewhere with the
+    /// port, where that is not the scheme's.
     pub(super) fn host(&self) -> Option<&[u8]> {
         self.host.as_deref()
     }
@@ -115,6 +122,14 @@ const NUMBERED: &str = "application/coap-payload;cf=";
 fn is_host(host: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
     (1..=HOST_MAX).contains(&host.len()) && host.iter().all(plain)
+}
+
+/// An ordinary request's port is the one it came to.
+fn with_port<'h>(message: &Message<'_>, host: Cow<'h, [u8]>) -> Cow<'h, [u8]> {
+    match message.uint(OptionNumber::URI_PORT).filter(|_| message.is_proxied()) {
+        Some(port) => Cow::Owned([&host, format!(":{port}").as_bytes()].concat()),
+        None => host,
+    }
 }
 
 fn lower(host: &[u8]) -> Cow<'_, [u8]> {

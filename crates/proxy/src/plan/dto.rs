@@ -98,6 +98,9 @@ impl PlanDto {
                 max_retransmit: 4,
                 max_registrations: 10_000,
                 max_registration_bytes: 16 << 10,
+                hop_limit: 16,
+                forward_proxy: false,
+                own_hosts: Vec::new(),
             },
             access: AccessDto { users: Vec::new(), superusers: Vec::new(), jwt: None, http: None, acl: Vec::new() },
             limits: LimitsDto {
@@ -343,6 +346,10 @@ pub(crate) struct CoapDto {
     pub(crate) max_retransmit: u32,
     pub(crate) max_registrations: usize,
     pub(crate) max_registration_bytes: usize,
+    pub(crate) hop_limit: u8,
+    /// Whether requests with Proxy-Uri or Proxy-Scheme are routed, and what names us in them.
+    pub(crate) forward_proxy: bool,
+    pub(crate) own_hosts: Vec<String>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -12,6 +12,6 @@ mod upstream;
 pub(crate) use canned::Canned;
 pub use compile::Problem;
 pub(crate) use compile::{AuthService, Plan, Route, RouteCache, Script, Target, compile};
-pub(crate) use dto::{Durability, JwtDto, JwtKeyDto, ListenerDto, PlanDto, SharedSubscriptions, Transport};
+pub(crate) use dto::{CoapDto, Durability, JwtDto, JwtKeyDto, ListenerDto, PlanDto, SharedSubscriptions, Transport};
 pub(crate) use trust::{TermsError, Trust};
 pub(crate) use upstream::Upstream;

@@ -10,7 +10,7 @@ mod to_http;
 
 pub(crate) use clients::CoapClients;
 pub(crate) use observing::{Observation, key_of};
-pub(crate) use to_coap::{ASKED_BY_COAP, NO_HOP_LIMIT, OBSERVE_FIELD, links_of};
+pub(crate) use to_coap::{ASKED_BY_COAP, HOST_FIELD, NO_HOP_LIMIT, OBSERVE_FIELD, links_of};
 pub(crate) use to_http::CODE_FIELD;
 
 use crate::worker::Worker;

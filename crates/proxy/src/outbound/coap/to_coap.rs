@@ -9,6 +9,8 @@ use tidegate_http::RequestHead;
 pub(crate) const ASKED_BY_COAP: &str = "X-Tidegate-Coap";
 /// Set by the same: the answer is to be followed by others, which are found under that number.
 pub(crate) const OBSERVE_FIELD: &str = "X-Tidegate-Coap-Observe";
+/// Set by the same: the host, and perhaps the port, that a request to a forward proxy is for.
+pub(crate) const HOST_FIELD: &str = "X-Tidegate-Coap-Host";
 /// A request without Hop-Limit.
 pub(crate) const NO_HOP_LIMIT: &str = "-";
 
@@ -71,6 +73,9 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
     if let Some(hops) = asked.and_then(|hops| hops.parse::<u8>().ok()) {
         options.push_uint(OptionNumber::HOP_LIMIT, u32::from(hops));
     }
+    if let Some(host) = text(HOST_FIELD) {
+        put_host(&mut options, host);
+    }
     let observe = text(OBSERVE_FIELD).and_then(|number| number.parse().ok());
     let is_head = head.method == "HEAD";
     Ok(Outgoing { method, options, body, is_head, is_asked_by_coap: asked.is_some(), observe })
@@ -80,6 +85,20 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
 pub(super) fn validate(request: &mut Outgoing, stale: Option<&Answer>) {
     if let Some(etag) = stale.and_then(|answer| answer.options.get(OptionNumber::ETAG)) {
         request.options.push(OptionNumber::ETAG, etag);
+    }
+}
+
+/// RFC 7252 section 5.7.2: an origin server is told whose resource is wanted.
+fn put_host(options: &mut OptionList, host: &str) {
+    let (host, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().ok()),
+        _ => (host, None),
+    };
+    if (1..=OPTION_MAX).contains(&host.len()) {
+        options.push(OptionNumber::URI_HOST, host.as_bytes());
+    }
+    if let Some(port) = port {
+        options.push_uint(OptionNumber::URI_PORT, u32::from(port));
     }
 }
 
