@@ -349,6 +349,17 @@ test("onDeliver changes and withholds for one subscriber, in order, and acknowle
   )
 })
 
+test("a delivery under a topic that is none is withheld, and its slot comes free", async (t) => {
+  const config = on("onDeliver", (m) => (m.text() === "bad" ? { topic: "a/#" } : undefined), reads("payload"))
+  const target = await start(t, { ...config, mqtt: { maxInflight: 1 } })
+  const { client } = await RawClient.connect(target)
+  client.send(subscribe("n", 1))
+  await client.expect("suback")
+  for (const text of ["bad", "bad", "good"]) client.send(publish("n", text, { qos: 1, messageId: 2 }))
+  t.is(String((await client.expect("publish")).payload), "good")
+  t.is(counted(target, "tidegate_dropped_total", { reason: "policy" }), 2)
+})
+
 test("onDisconnect hears how each client left", async (t) => {
   const heard = new Map<string | null, string | null>()
   const config = on(

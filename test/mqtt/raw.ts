@@ -83,6 +83,11 @@ export class RawClient {
     })
   }
 
+  /** The broker's end of a connection that a gateway opened. */
+  static over(socket: Socket, version: Version = 5): RawClient {
+    return new RawClient(socket, version)
+  }
+
   /** A connection that has said nothing yet. */
   static async open({ port }: { readonly port: number }, version: Version = 5): Promise<RawClient> {
     const socket = connect(port, "127.0.0.1")

@@ -1,10 +1,11 @@
 //! `onDeliver`: each message on its way to a subscriber of any protocol. While a verdict is due, what
 //! comes behind it for the same subscriber waits too, so that order stays: QoS 1 and 2
-//! within their window, QoS 0 up to `broker.maxQueued`.
+//! within their window, QoS 0 up to `broker.maxQueued`. What waits for a proxied client is not
+//! read from its broker.
 
 use super::view::HookView;
 use super::{Decided, Refusal, Standing, changed, look};
-use crate::pubsub::{HubSink, Outlet};
+use crate::pubsub::{HubSink, MqttLink, Outlet};
 use crate::worker::{Worker, WorkerPlan};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -12,7 +13,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Delivery, SubscriberId};
-use tidegate_message::{Message, Peer, Protocol, Qos};
+use tidegate_message::{Message, MessageBuilder, Peer, Protocol, Qos};
+use tidegate_route::valid_topic;
 
 /// A delivery that waits.
 struct Waiting {
@@ -69,12 +71,16 @@ pub(crate) fn intercept(
     true
 }
 
+fn unknown() -> Peer {
+    Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
 fn seek(
     worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
     (outlet, waiting, at): (Option<Outlet>, &Waiting, usize),
 ) -> Option<Standing> {
-    let unknown = Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+    let unknown = unknown();
     let (protocol, client_id, peer) = match &outlet {
         Some(Outlet::Mqtt(link)) => {
             (Protocol::Mqtt, link.client_id(), link.peer.get().map_or(&unknown, |peer| &**peer))
@@ -99,7 +105,10 @@ async fn drain(worker: Rc<Worker>, (to, first, standing): (SubscriberId, Waiting
         while let Some(here) = standing.take() {
             let at = here.at + 1;
             passes = match here.decided().await {
-                Ok(decided) => decided.is_none_or(|decided| judge(&decided, &mut waiting)),
+                Ok(Some(decided)) => {
+                    judge(&decided, &waiting.message).map(|made| waiting.message = made.into()).is_some()
+                }
+                Ok(None) => true,
                 Err(()) => false,
             };
             if passes {
@@ -125,14 +134,62 @@ async fn drain(worker: Rc<Worker>, (to, first, standing): (SubscriberId, Waiting
     }
 }
 
-/// Whether it is delivered, with what the decision changes.
-fn judge(decided: &Decided, waiting: &mut Waiting) -> bool {
+/// The message as a decision wants it delivered. `None`: not to this subscriber.
+fn judge(decided: &Decided, message: &Message) -> Option<Message> {
     let drops = decided.decision.changes().is_some_and(|changes| changes.drop);
     if drops || Refusal::of(&decided.decision, 0x87).is_some() {
-        return false;
+        return None;
     }
-    if let Some(changed) = changed(&decided.decision, &waiting.message, decided.payload.as_deref()) {
-        waiting.message = Arc::new(changed);
+    changed(&decided.decision, message, decided.payload.as_deref()).filter(|changed| valid_topic(changed.topic()))
+}
+
+/// A delivery to a proxied client: as it came from its broker, or as a policy made it.
+enum Shown<'m> {
+    Came(&'m MessageBuilder<'m>),
+    Made(&'m Message, (u8, bool)),
+}
+
+fn look_at(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (link, shown, at): (&MqttLink, Shown<'_>, usize),
+) -> Option<Standing> {
+    let (client_id, unknown) = (link.client_id(), unknown());
+    let peer = link.peer.get().map_or(&unknown, |peer| &**peer);
+    let view = HookView::new(Protocol::Mqtt, peer, client_id.as_deref());
+    let view = match shown {
+        Shown::Came(message) => view.with_message(message),
+        Shown::Made(message, promise) => view.with_delivery(message, promise),
+    };
+    look(worker, plan, (&plan.plan.hooks.deliver, at, &view.with("hook", &b"deliver"[..])))
+}
+
+/// The first who has to be asked about what a broker sends to a proxied client.
+pub(crate) fn first_to_deliver(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (link, message): (&MqttLink, &MessageBuilder<'_>),
+) -> Option<Standing> {
+    if plan.plan.hooks.deliver.is_empty() {
+        return None;
     }
-    true
+    look_at(worker, plan, (link, Shown::Came(message), 0))
+}
+
+/// Asks one after the other, from the first on: the message as they want it delivered. `None`: not to this client.
+pub(crate) async fn ask_to_deliver(
+    worker: &Rc<Worker>,
+    plan: &Rc<WorkerPlan>,
+    (link, mut message, first): (&MqttLink, Message, Standing),
+) -> Option<Message> {
+    let promise = (message.qos as u8, message.retain);
+    let mut standing = Some(first);
+    while let Some(here) = standing {
+        let at = here.at + 1;
+        if let Some(decided) = here.decided().await.ok()? {
+            message = judge(&decided, &message)?;
+        }
+        standing = look_at(worker, plan, (link, Shown::Made(&message, promise), at));
+    }
+    Some(message)
 }

@@ -10,7 +10,7 @@ mod subscribe;
 mod view;
 
 pub(crate) use client::{Terms, authenticate, connect, disconnected};
-pub(crate) use deliver::{Held, intercept};
+pub(crate) use deliver::{Held, ask_to_deliver, first_to_deliver, intercept};
 pub(crate) use message::{Fate, First, ask, changed, first, intercept as intercept_publish, judge};
 pub(crate) use payloads::Payloads;
 pub(crate) use subscribe::{Subscription, subscribe};

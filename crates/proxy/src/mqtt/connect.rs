@@ -1,7 +1,7 @@
 //! CONNECT: who it is, then its session, here or from another worker.
 
 use super::enhanced::Proven;
-use super::relay::{self, Wanted};
+use super::relay::{self, Opening, Takes, Wanted};
 use super::serve::Connection;
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
@@ -23,6 +23,7 @@ pub(crate) struct Connecting {
     credentials: Option<(String, Vec<u8>)>,
     /// Its bytes, where a broker of an upstream may have to get them.
     packet: Vec<u8>,
+    takes: Takes,
     has_method: bool,
     /// It asked for a method of enhanced authentication that is not there.
     wants_method: bool,
@@ -52,6 +53,7 @@ impl Connecting {
                 && connect.auth_method().is_some_and(|method| super::enhanced::method(method).is_none()),
             proven: None,
             packet: packet.to_vec(),
+            takes: Takes::of(connect),
             has_method: connect.auth_method().is_some(),
             version: connect.version,
             keep_alive: connect.keep_alive,
@@ -179,13 +181,16 @@ impl Connecting {
     async fn hand_over(self, connection: &mut Connection, to: (usize, usize), (access, peer): (Access, Peer)) -> bool {
         let id = self.client_id.as_deref().unwrap_or_default();
         let wanted = Wanted { client_id: id, peer: &peer, topic: self.will_topic.as_deref() };
-        let Some(relay) = relay::open(connection, to, (wanted, self.version, &self.packet)).await else {
+        let opening = Opening { wanted, version: self.version, connect: &self.packet, takes: self.takes };
+        let Some(relay) = relay::open(connection, to, opening).await else {
             let mut session = connection.link.session.borrow_mut();
             session.refuse(reason::SERVER_UNAVAILABLE, &mut connection.link.out.borrow_mut());
             return false;
         };
         *connection.client.connection.client_id.borrow_mut() = self.client_id.as_deref().map(Box::from);
         connection.publisher.access = Access { client_id: self.client_id, ..access };
+        // Policies for deliveries may come with a later plan. A connection has one CONNECT.
+        let _ = connection.link.peer.set(Box::new(peer.clone()));
         connection.publisher.peer = peer;
         connection.relay = Some(Box::new(relay));
         connection.link.session.borrow_mut().relay();

@@ -28,6 +28,8 @@ enum Woken {
     Closing(CloseReason),
     /// The upstream's broker is gone; whether the client has to be told.
     Lost(bool),
+    /// The gateway itself has something for the upstream's broker.
+    Answers,
 }
 
 /// One connection while it is served.
@@ -106,6 +108,11 @@ impl Connection {
                     }
                 }
                 Woken::Gone | Woken::Lost(false) => return,
+                Woken::Answers => {
+                    if !self.flush_relay().await {
+                        return;
+                    }
+                }
                 // Not for good: the client may come again, and meets another endpoint.
                 Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
                 Woken::Late if self.client.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
@@ -129,7 +136,7 @@ impl Connection {
 
     /// Waits for whatever comes first.
     async fn wait(&mut self) -> Woken {
-        let (client, link) = (&mut self.client, &self.link);
+        let (client, link, relay) = (&mut self.client, &self.link, self.relay.as_deref());
         poll_fn(|cx| {
             client.connection.register(cx.waker());
             if link.is_broken.get() {
@@ -146,6 +153,9 @@ impl Connection {
             }
             if client.connection.timed_out.get() {
                 return Poll::Ready(Woken::Late);
+            }
+            if relay.is_some_and(Relay::has_gathered) {
+                return Poll::Ready(Woken::Answers);
             }
             link.poll_unblock(&client.worker, cx);
             match ready!(client.poll_input(cx)) {

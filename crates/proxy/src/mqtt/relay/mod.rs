@@ -1,29 +1,32 @@
 //! The proxy role: a client whose route leads to a broker of an upstream. Its CONNECT
 //! picks the endpoint, its packets pass as they are, one connection to one; what the
 //! access rules, a policy or a limit of the route forbids is answered here and never
-//! arrives there.
+//! arrives there, nor does what a policy for deliveries withholds arrive at the client.
 
+mod acks;
 mod aliases;
 mod asked;
+mod delivering;
 mod passing;
 mod reader;
 
 pub(crate) use asked::Asked;
 
+use self::acks::Acks;
 use self::aliases::Aliases;
 use self::reader::Reader;
 use super::serve::Connection;
 use crate::outbound::{Dialing, secure};
 use crate::plan::Plan;
 use crate::worker::Worker;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tidegate_balance::{InFlight, PickRequest, Tried};
 use tidegate_message::{FieldId, Limits, Peer, Protocol, View};
-use tidegate_mqtt::{MqttCodec, Version};
+use tidegate_mqtt::{Connect, MqttCodec, Version};
 use tidegate_policy::KeyInput;
 use tidegate_resilience::Permit;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -61,6 +64,32 @@ impl View for Wanted<'_> {
     }
 }
 
+/// What a CONNECT goes on with.
+pub(crate) struct Opening<'w> {
+    pub(crate) wanted: Wanted<'w>,
+    pub(crate) version: Version,
+    /// Its bytes.
+    pub(crate) connect: &'w [u8],
+    pub(crate) takes: Takes,
+}
+
+/// What a client takes, as its CONNECT says.
+#[derive(Clone, Copy)]
+pub(crate) struct Takes {
+    /// Unacknowledged publishes.
+    pub(crate) publishes: u16,
+    /// The largest packet, bytes.
+    pub(crate) packet: u32,
+    pub(crate) aliases: u16,
+}
+
+impl Takes {
+    pub(crate) fn of(connect: &Connect<'_>) -> Self {
+        let (publishes, packet) = (connect.receive_maximum(), connect.maximum_packet_size());
+        Takes { publishes, packet, aliases: connect.topic_alias_maximum() }
+    }
+}
+
 /// The two directions of a connection to a broker, in the clear or over TLS.
 type Read = Box<dyn AsyncRead + Unpin>;
 type Write = Box<dyn AsyncWrite + Unpin>;
@@ -70,13 +99,15 @@ pub(crate) struct Relay {
     write: Write,
     codec: MqttCodec,
     version: Version,
-    gathered: Vec<u8>,
+    /// What goes to the broker, from the client and from the reading half.
+    gathered: Rc<RefCell<Vec<u8>>>,
     /// The route's place in the plan of that version.
     route: Cell<(Option<usize>, u64)>,
     route_name: Box<str>,
     aliases: Aliases,
     /// QoS 2 publishes that were answered here: their PUBRELs are, too.
     answered: HashSet<u16>,
+    acks: Rc<RefCell<Acks>>,
     reading: AbortHandle,
     _in_flight: Option<InFlight>,
     _permit: Permit,
@@ -96,7 +127,7 @@ fn codec(plan: &Plan, version: Version) -> MqttCodec {
 pub(crate) async fn open(
     connection: &Connection,
     (route, upstream): (usize, usize),
-    (wanted, version, connect): (Wanted<'_>, Version, &[u8]),
+    Opening { wanted, version, connect, takes }: Opening<'_>,
 ) -> Option<Relay> {
     let worker = &connection.client.worker;
     let plan = worker.plan();
@@ -127,11 +158,18 @@ pub(crate) async fn open(
         };
         counters.codes.add(200);
         let alias_maximum = Rc::<Cell<u16>>::default();
+        let gathered = Rc::<RefCell<Vec<u8>>>::default();
+        let acks = Rc::new(RefCell::new(Acks::new(version, takes.publishes)));
         let reader = Reader {
             worker: Rc::clone(worker),
             link: Rc::clone(&connection.link),
             codec: codec(&plan.plan, version),
+            version,
             alias_maximum: Rc::clone(&alias_maximum),
+            aliases: Aliases::new(Rc::new(Cell::new(takes.aliases))),
+            acks: Rc::clone(&acks),
+            gathered: Rc::clone(&gathered),
+            room: takes.packet,
             has_said_goodbye: false,
         };
         let reading = tokio::task::spawn_local(reader.run(read)).abort_handle();
@@ -139,11 +177,12 @@ pub(crate) async fn open(
             write,
             codec: codec(&plan.plan, version),
             version,
-            gathered: Vec::new(),
+            gathered,
             route: Cell::new((Some(route), plan.plan.version)),
             route_name: plan.plan.routes[route].name.clone(),
             aliases: Aliases::new(alias_maximum),
             answered: HashSet::new(),
+            acks,
             reading,
             _in_flight: target.endpoints.begin(endpoint),
             _permit: permit,
@@ -177,13 +216,24 @@ async fn dial(
 }
 
 impl Relay {
+    /// Whether something waits to be sent.
+    pub(crate) fn has_gathered(&self) -> bool {
+        !self.gathered.borrow().is_empty()
+    }
+
     /// Sends what was gathered; `false`: the broker is gone.
     pub(crate) async fn flush(&mut self, timeout_ms: u64) -> bool {
-        if self.gathered.is_empty() {
+        if !self.has_gathered() {
             return true;
         }
-        let sent = tokio::time::timeout(Duration::from_millis(timeout_ms), self.write.write_all(&self.gathered)).await;
-        self.gathered.clear();
+        let mut bytes = self.gathered.take();
+        let sent = tokio::time::timeout(Duration::from_millis(timeout_ms), self.write.write_all(&bytes)).await;
+        bytes.clear();
+        let mut gathered = self.gathered.borrow_mut();
+        if gathered.is_empty() {
+            // Its room is used again.
+            *gathered = bytes;
+        }
         matches!(sent, Ok(Ok(())))
     }
 }

@@ -24,11 +24,11 @@ impl Relay {
     }
 
     pub(super) fn gather(&mut self, bytes: &[u8]) {
-        self.gathered.extend_from_slice(bytes);
+        self.gathered.borrow_mut().extend_from_slice(bytes);
     }
 
     pub(super) fn gather_packet(&mut self, packet: &Packet<'_>) {
-        packet.encode(self.version, &mut self.gathered);
+        packet.encode(self.version, &mut self.gathered.borrow_mut());
     }
 
     /// A publish under another topic, or changed.
@@ -37,7 +37,13 @@ impl Relay {
         head: &DeliveryHead<'_>,
         (message, now): (&tidegate_message::Message, u64),
     ) {
-        encode_publish(&mut self.gathered, self.version, (head, now), message);
+        encode_publish(&mut self.gathered.borrow_mut(), self.version, (head, now), message);
+    }
+
+    /// The client acknowledged a delivery: what the gateway withheld behind it is acknowledged, too.
+    fn acknowledged(&self, kind: AckKind, packet_id: u16) {
+        let qos = if kind == AckKind::PubRec { Qos::ExactlyOnce } else { Qos::AtLeastOnce };
+        self.acks.borrow_mut().acknowledged((packet_id, qos), &mut self.gathered.borrow_mut());
     }
 
     /// Remembers that a publish of QoS 2 was answered here with success, so that its PUBREL is, too.
@@ -63,6 +69,10 @@ impl Connection {
             Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, .. }) if relay.answered.remove(packet_id) => {
                 self.link.session.borrow_mut().pubcomp(*packet_id, true, &mut self.link.out.borrow_mut());
                 return Handled::Used(used);
+            }
+            Packet::Ack(Ack { kind: kind @ (AckKind::PubAck | AckKind::PubRec), packet_id, .. }) => {
+                relay.gather(&bytes[..used]);
+                relay.acknowledged(*kind, *packet_id);
             }
             Packet::Connect(_) => return self.say(reason::PROTOCOL_ERROR),
             _ => relay.gather(&bytes[..used]),
