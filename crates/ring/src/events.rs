@@ -26,6 +26,14 @@ pub enum EventKind {
     Directory = 8,
 }
 
+impl EventKind {
+    /// Whether a record may wait until more stand beside it, or the next tick: waking JavaScript
+    /// costs more than the request that an access record tells of.
+    const fn may_wait(self) -> bool {
+        matches!(self, EventKind::Access | EventKind::Span)
+    }
+}
+
 /// One record before it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct EventRecord<'a> {
@@ -52,6 +60,8 @@ pub struct EventRing {
     capacity: usize,
     head: u32,
     dropped: u32,
+    /// The reader has read everything before the oldest record that may wait, and was not woken.
+    owes_waking: bool,
 }
 
 impl EventRing {
@@ -61,7 +71,13 @@ impl EventRing {
     /// Its version or size is not ours.
     pub fn open(memory: SharedMemory) -> Result<Self, LayoutError> {
         let capacity = memory.open(EVENT_VERSION, EVENT_BYTES, event_ring_bytes)?;
-        Ok(EventRing { memory, capacity, head: memory.load(HEAD_AT), dropped: memory.load(DROPPED_AT) })
+        Ok(EventRing {
+            memory,
+            capacity,
+            head: memory.load(HEAD_AT),
+            dropped: memory.load(DROPPED_AT),
+            owes_waking: false,
+        })
     }
 
     /// Whether somebody listens to that kind.
@@ -74,7 +90,13 @@ impl EventRing {
         self.dropped
     }
 
-    /// Writes a record. `true`: the reader had read everything before it, so it needs waking.
+    /// Whether the reader is to be woken for what was allowed to wait; for a tick.
+    pub fn take_due(&mut self) -> bool {
+        std::mem::take(&mut self.owes_waking)
+    }
+
+    /// Writes a record. `true`: the reader needs waking now, since it had read everything before
+    /// and this record, or a ring that is half full, must not wait.
     pub fn push(&mut self, record: &EventRecord<'_>) -> bool {
         let text = &record.text.as_bytes()[..record.text.len().min(usize::from(u16::MAX))];
         let (inline, rest) = text.split_at(text.len().min(EVENT_TEXT_INLINE));
@@ -102,7 +124,9 @@ impl EventRing {
         }
         let before = self.head;
         self.head = self.head.wrapping_add(records as u32);
-        self.memory.publish((HEAD_AT, self.head), (TAIL_AT, before))
+        self.owes_waking |= self.memory.publish((HEAD_AT, self.head), (TAIL_AT, before));
+        let waits = record.kind.may_wait() && used + records <= self.capacity / 2;
+        !waits && self.take_due()
     }
 
     fn place(&self, index: u32) -> usize {

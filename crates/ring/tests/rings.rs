@@ -40,7 +40,7 @@ impl Side {
 }
 
 fn record(text: &str) -> EventRecord<'_> {
-    EventRecord { kind: EventKind::Access, a: 1, b: 200, c: u32::MAX, time: 5.0, d: 12.5, text }
+    EventRecord { kind: EventKind::Opened, a: 1, b: 200, c: u32::MAX, time: 5.0, d: 12.5, text }
 }
 
 #[test]
@@ -56,6 +56,25 @@ fn a_full_event_ring_drops_and_counts() {
     side.put(TAIL_AT, 4);
     assert!(ring.push(&record("")), "empty again: the reader needs waking");
     assert_eq!(&side.bytes()[HEADER_BYTES + EVENT_TEXT_AT..][..6], b"GET /a");
+}
+
+#[test]
+fn an_access_record_waits_for_the_tick_or_for_one_that_must_not_or_for_half_a_ring() {
+    let mut side = Side::new(event_ring_bytes(8), [EVENT_VERSION, 8, 64]);
+    let mut ring = EventRing::open(side.memory()).unwrap();
+    let access = EventRecord { kind: EventKind::Access, ..record("GET /a") };
+    assert!(!ring.take_due());
+    assert!(!ring.push(&access) && ring.take_due());
+    assert!(!ring.take_due(), "the reader was woken once and has not read yet");
+    side.put(TAIL_AT, 1);
+    assert!(!ring.push(&access));
+    assert!(ring.push(&record("")), "whoever must not wait takes the others along");
+    assert!(!ring.take_due());
+    side.put(TAIL_AT, 3);
+    assert!((0..4).all(|_| !ring.push(&access)));
+    assert!(ring.push(&access), "more than half of the ring is full");
+    assert!(!ring.push(&access), "it was told");
+    assert_eq!(ring.dropped(), 0);
 }
 
 #[test]

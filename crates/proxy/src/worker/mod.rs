@@ -226,7 +226,7 @@ impl Worker {
         }
     }
 
-    /// Puts an event on the ring; JavaScript is woken when the ring was empty.
+    /// Puts an event on the ring; JavaScript is woken when the ring was empty, by some kinds with the next tick.
     pub(crate) fn event(&self, record: &EventRecord<'_>) {
         let mut events = self.events.borrow_mut();
         let Some(ring) = events.as_mut() else { return };
@@ -237,6 +237,13 @@ impl Worker {
             self.shared.wake();
         }
         self.counters.ring_dropped.set(u64::from(ring.dropped()));
+    }
+
+    /// Wakes JavaScript for events that were allowed to wait.
+    fn tell_events(&self) {
+        if self.events.borrow_mut().as_mut().is_some_and(EventRing::take_due) {
+            self.shared.wake();
+        }
     }
 
     /// Tells of a connection, where somebody listens.

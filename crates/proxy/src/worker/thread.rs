@@ -250,6 +250,7 @@ async fn tick(worker: Rc<Worker>) {
         }
         worker.attend_delayed(now);
         tell_sessions(&worker);
+        worker.tell_events();
         worker.attend_sys(now);
         worker.attend_log();
         worker.attend_checkpoints(now);
