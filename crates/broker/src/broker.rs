@@ -390,7 +390,7 @@ fn deliver_to_member<S: Sink>(
     let may = |entry: &Entry| acl.is_open() || subscribers.may_receive(acl, entry.slot, job.message.topic());
     let ready = |entry: &Entry| subscribers.slots.get(entry.slot as usize).is_some_and(Slot::is_connected);
     match group.next_member(subscribers.limits.sticky_groups, may, ready) {
-        Some(entry) => subscribers.deliver(job, &[entry], sink),
+        Some(entry) => subscribers.deliver_now(job, &[entry], sink),
         None => subscribers.lose((job.message.protocol, DropReason::NoMember), 1, sink),
     }
 }

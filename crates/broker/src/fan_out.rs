@@ -1,10 +1,11 @@
 //! Large fan-outs: a publish for many subscribers is delivered some at a time, so that the worker gets to everything
 //! else in between. No subscriber can tell: before anything else is delivered to it, and before its session
-//! changes, it gets what is due to it. What a log has to keep is never part of it: that is one frame with the
-//! publish, and its acknowledgement waits for that.
+//! changes, it gets what is due to it. Of what a log keeps, the frame of the publish names the message and all
+//! sessions that get it, and the publisher's acknowledgement waits for that frame: a start goes on where it ended.
 
-use crate::sink::Sink;
-use crate::subscribers::{Job, Subscribers};
+use crate::record::Record;
+use crate::sink::{DropReason, Sink};
+use crate::subscribers::{Job, Slot, Subscribers};
 use crate::tree::Entry;
 use foldhash::fast::RandomState;
 use std::collections::{HashSet, VecDeque};
@@ -17,6 +18,8 @@ struct FanOut {
     now: u64,
     origin: Option<u32>,
     name: u64,
+    /// Whether the log holds to whom it is due.
+    is_kept: bool,
     /// What its output depends on, as the sink said.
     standing: u64,
     /// Sorted by slot.
@@ -39,7 +42,7 @@ fn end_of(entries: &[Entry], at: usize) -> usize {
     at + entries[at..].iter().take_while(|entry| entry.slot == slot).count()
 }
 
-/// Whether a log keeps the delivery.
+/// Whether a log keeps the delivery to the subscriber that all of `entries` belong to.
 fn is_kept(message: &Message, entries: &[Entry]) -> bool {
     message.qos != Qos::AtMostOnce && entries.iter().any(|entry| entry.durable && entry.qos != Qos::AtMostOnce)
 }
@@ -59,9 +62,31 @@ impl FanOut {
     fn deliver<S: Sink>(&self, (from, to): (usize, usize), subscribers: &mut Subscribers, sink: &mut S) {
         let FanOut { message, now, origin, name, .. } = self;
         let job = Job { now: *now, message, origin: *origin, name: *name };
+        let same = &self.entries[from..to];
+        let full = subscribers.turned_away();
         sink.lean(self.standing);
-        subscribers.deliver_one(job, &self.entries[from..to], sink);
+        subscribers.deliver_one(job, same, sink);
         sink.lean(0);
+        let key = if self.is_kept { subscribers.key(same[0].slot) } else { 0 };
+        if key != 0 && subscribers.turned_away() != full {
+            sink.append(&Record::Missed { key, id: *name });
+        }
+    }
+
+    /// The sessions in a log to which it is still due.
+    fn keys(&self, subscribers: &Subscribers) -> Vec<u64> {
+        let due = self.entries[self.next..].chunk_by(|a, b| a.slot == b.slot);
+        let due = due.filter(|same| is_kept(&self.message, same) && !self.ahead.contains(&same[0].slot));
+        due.map(|same| subscribers.key(same[0].slot)).filter(|key| *key != 0).collect()
+    }
+
+    /// Tells the log what is due, for as long as it is not over.
+    fn tell<S: Sink>(&self, subscribers: &Subscribers, sink: &mut S) -> bool {
+        let keys = self.keys(subscribers);
+        if !keys.is_empty() {
+            sink.append(&Record::Spread { id: self.name, message: &self.message, keys: &keys });
+        }
+        !keys.is_empty()
     }
 
     /// The entries of `slot` that are still due.
@@ -75,22 +100,21 @@ impl FanOut {
 impl Subscribers {
     /// Delivers to entries that are sorted by slot: once to each subscriber, with the
     /// highest promise and all identifiers of its matching subscriptions (MQTT-3.3.4-2).
-    /// More than a slice of them: what no log keeps follows with `spread_on`.
+    /// More than a slice of them: they follow with `spread_on`.
     pub(crate) fn deliver<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
         // Each may have something due of each fan-out before.
         if entries.len().saturating_mul(self.fan_outs.queue.len() + 1) <= self.limits.slice {
             for same in entries.chunk_by(|a, b| a.slot == b.slot) {
-                self.settle(same[0].slot, sink);
-                self.deliver_one(job, same, sink);
+                self.deliver_now(job, same, sink);
             }
             return;
         }
         while self.is_congested() && self.spread_on(self.limits.slice, sink) {}
         let mut waiting = Vec::with_capacity(entries.len());
         for same in entries.chunk_by(|a, b| a.slot == b.slot) {
-            if is_kept(job.message, same) {
-                self.settle(same[0].slot, sink);
-                self.deliver_one(job, same, sink);
+            // A start knows of filters, not of who published.
+            if job.origin == Some(same[0].slot) {
+                self.deliver_now(job, same, sink);
             } else {
                 waiting.extend_from_slice(same);
             }
@@ -98,17 +122,46 @@ impl Subscribers {
         if waiting.is_empty() {
             return;
         }
-        self.fan_outs.waiting += waiting.len();
-        self.fan_outs.queue.push_back(FanOut {
+        let mut fan_out = FanOut {
             message: Arc::clone(job.message),
             now: job.now,
             origin: job.origin,
             name: job.name,
-            standing: sink.standing(),
+            is_kept: false,
+            standing: 0,
             entries: waiting,
             next: 0,
             ahead: HashSet::default(),
-        });
+        };
+        fan_out.is_kept = fan_out.tell(self, sink);
+        fan_out.standing = sink.standing();
+        self.fan_outs.waiting += fan_out.entries.len();
+        self.fan_outs.queue.push_back(fan_out);
+    }
+
+    /// Delivers to the one subscriber that all of `entries` belong to, behind what is due to it.
+    pub(crate) fn deliver_now<S: Sink>(&mut self, job: Job<'_>, entries: &[Entry], sink: &mut S) {
+        if let Some(first) = entries.first() {
+            self.settle(first.slot, sink);
+            self.deliver_one(job, entries, sink);
+        }
+    }
+
+    /// Tells a log that begins anew to whom what is due.
+    pub(crate) fn tell_spreads<S: Sink>(&self, sink: &mut S) {
+        for fan_out in self.fan_outs.queue.iter().filter(|fan_out| fan_out.is_kept) {
+            fan_out.tell(self, sink);
+        }
+    }
+
+    /// The name in the log of the session in `slot`; 0: it is not kept.
+    fn key(&self, slot: u32) -> u64 {
+        self.slots.get(slot as usize).map_or(0, Slot::key)
+    }
+
+    /// Deliveries for which there was no room so far.
+    fn turned_away(&self) -> u64 {
+        [DropReason::QueueFull, DropReason::TotalFull].map(|reason| self.stats.dropped[reason as usize]).iter().sum()
     }
 
     /// Whether as much waits as may.
@@ -132,6 +185,9 @@ impl Subscribers {
             fan_outs.waiting -= taken;
             left = left.saturating_sub(taken);
             if end == front.entries.len() {
+                if front.is_kept {
+                    sink.append(&Record::SpreadOver { id: front.name });
+                }
                 fan_outs.queue.pop_front();
             }
         }

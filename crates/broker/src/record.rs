@@ -110,6 +110,28 @@ pub enum Record<'a> {
         /// Which.
         number: u64,
     },
+    /// A publish for many: each of these sessions gets it, by a `Queue` that follows, or is told that it does
+    /// not, by `Missed`. What has neither when everything ends is still due then.
+    Spread {
+        /// The message's id.
+        id: u64,
+        /// The message.
+        message: &'a Arc<Message>,
+        /// The sessions.
+        keys: &'a [u64],
+    },
+    /// A session of a publish for many had no room for it.
+    Missed {
+        /// Whose.
+        key: u64,
+        /// The message's id.
+        id: u64,
+    },
+    /// All sessions of a publish for many have been dealt with.
+    SpreadOver {
+        /// The message's id.
+        id: u64,
+    },
     /// A QoS 2 packet identifier of the client is in use (`held`), or free again.
     Inbound {
         /// Whose.

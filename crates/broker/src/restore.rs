@@ -55,10 +55,13 @@ impl Broker {
         true
     }
 
-    /// Says all of the sessions from slot `from` on, then of what is delayed, `enough` of them: where to
+    /// Says what is due of publishes for many, then all of the sessions from slot `from` on, then of what is delayed, `enough` of them: where to
     /// go on, `None` at the end. For a log that begins anew while the gateway runs: what
     /// changes meanwhile is appended as ever.
     pub fn checkpoint<S: Sink>(&self, from: u64, enough: usize, sink: &mut S) -> Option<u64> {
+        if from == 0 {
+            self.subscribers.tell_spreads(sink);
+        }
         let mut told = 0;
         for slot in from..self.subscribers.slots.capacity() as u64 {
             if told >= enough {
@@ -66,7 +69,12 @@ impl Broker {
             }
             told += usize::from(self.tell_all(slot as u32, sink));
         }
-        self.tell_delayed(from.saturating_sub(DELAYED), enough, sink).map(|id| DELAYED + id)
+        let next = self.tell_delayed(from.saturating_sub(DELAYED), enough, sink).map(|id| DELAYED + id);
+        if next.is_none() {
+            // Again, behind all sessions: what one of them took before it was told counts from here on.
+            self.subscribers.tell_spreads(sink);
+        }
+        next
     }
 
     /// The session with that name lives on another worker now, which keeps it.

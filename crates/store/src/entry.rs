@@ -115,6 +115,20 @@ pub(crate) enum Entry<'a> {
         key: u64,
         to: u16,
     },
+    /// The message `id` is due to these sessions, as far as no `Queue` or `Missed` follows for them.
+    Spread {
+        id: u64,
+        keys: Vec<u64>,
+    },
+    /// A session did not take the message `id`.
+    Missed {
+        key: u64,
+        id: u64,
+    },
+    /// No session of `Spread` is left.
+    SpreadOver {
+        id: u64,
+    },
 }
 
 /// A rule of an identity.
@@ -203,6 +217,9 @@ impl<'a> Entry<'a> {
             Record::Sent { key, number, packet_id } => Entry::Sent { key, number, packet_id },
             Record::Released { key, number, packet_id } => Entry::Released { key, number, packet_id },
             Record::Done { key, number } => Entry::Done { key, number },
+            Record::Spread { id, keys, .. } => Entry::Spread { id, keys: keys.to_vec() },
+            Record::Missed { key, id } => Entry::Missed { key, id },
+            Record::SpreadOver { id } => Entry::SpreadOver { id },
             Record::Inbound { key, packet_id, held } => Entry::Inbound { key, packet_id, held },
             Record::Left { key, to } => Entry::Left { key, to },
             Record::End { key } => Entry::End { key },

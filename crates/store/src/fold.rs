@@ -79,6 +79,8 @@ pub(crate) struct Fold {
     /// By the worker they left.
     outgoing: HashMap<u16, Vec<Outgoing>>,
     taken: HashSet<(u16, u64)>,
+    /// Publishes for many that were not over, oldest first: the worker, the message, the sessions.
+    spreads: Vec<(u16, u64, Vec<u64>)>,
     retained: HashMap<Box<str>, (Arc<Message>, u64)>,
     delayed: BTreeMap<(u16, u64), StoredDelayed>,
     pub(crate) torn: usize,
@@ -167,6 +169,12 @@ impl Fold {
             Entry::End { key } => {
                 self.sessions.remove(&(worker, key));
             }
+            Entry::Spread { id, keys } => {
+                // A checkpoint says what is left of it.
+                self.spreads.retain(|(of, known, _)| (*of, *known) != (worker, id));
+                self.spreads.push((worker, id, keys));
+            }
+            Entry::SpreadOver { id } => self.spreads.retain(|(of, known, _)| (*of, *known) != (worker, id)),
             Entry::Left { key, .. }
             | Entry::Will { key, .. }
             | Entry::Filter { key, .. }
@@ -175,6 +183,7 @@ impl Fold {
             | Entry::Sent { key, .. }
             | Entry::Released { key, .. }
             | Entry::Done { key, .. }
+            | Entry::Missed { key, .. }
             | Entry::Inbound { key, .. } => {
                 if let Some(session) = self.sessions.get_mut(&(worker, key)) {
                     session.apply(entry, epoch_ms)?;
@@ -186,6 +195,7 @@ impl Fold {
 
     /// What is live.
     pub(crate) fn finish(mut self) -> Recovered {
+        self.go_on_spreading();
         let mut live: HashMap<Arc<str>, Session> = HashMap::new();
         let mut arriving = Vec::new();
         for session in std::mem::take(&mut self.sessions).into_values() {
@@ -213,6 +223,19 @@ impl Fold {
         let (torn, corrupt, corrupt_places) = (self.torn, self.corrupt, self.places);
         let delayed = self.delayed.into_values().collect();
         Recovered { sessions, retained, delayed, torn, corrupt, corrupt_places }
+    }
+
+    /// Publishes for many that had not come to all of their sessions. Filters are those of the publish: before one
+    /// changes, what is due to its session stands in the log.
+    fn go_on_spreading(&mut self) {
+        for (worker, id, keys) in std::mem::take(&mut self.spreads) {
+            let Some(message) = self.bodies.get(&id) else { continue };
+            for key in keys {
+                if let Some(session) = self.sessions.get_mut(&(worker, key)) {
+                    session.match_message(id, message);
+                }
+            }
+        }
     }
 
     /// Messages that were acknowledged on one worker and had not reached another's log.
@@ -273,6 +296,7 @@ impl Session {
                 self.deliveries.insert(number, Delivery { id: 0, qos, retain: false, ids, packet_id });
             }
             Entry::Done { number, .. } => drop(self.deliveries.remove(&number)),
+            Entry::Missed { id, .. } => drop(self.ids.insert(id)),
             Entry::Inbound { packet_id, held: true, .. } => drop(self.inbound.insert(packet_id)),
             Entry::Inbound { packet_id, held: false, .. } => drop(self.inbound.remove(&packet_id)),
             _ => {}

@@ -51,6 +51,8 @@ pub struct Log {
     /// The message whose body was put last, and those put since the checkpoint began.
     last_body: u64,
     bodies: Option<HashSet<u64>>,
+    /// Messages of publishes for many that go on: their bodies stand where the newest checkpoint begins, or behind it.
+    spreading: HashSet<u64>,
     outbox: Outbox,
     /// The next flush begins a new segment.
     rolls: bool,
@@ -81,6 +83,7 @@ impl Log {
             number: 0,
             last_body: 0,
             bodies: None,
+            spreading: HashSet::new(),
             outbox: Outbox::default(),
             rolls: false,
             is_full: false,
@@ -96,8 +99,14 @@ impl Log {
 
     /// Adds a record to the frame.
     pub fn append(&mut self, record: &Record<'_>) {
-        if let Record::Queue { id, message, .. } = record {
-            self.body(*id, message);
+        match record {
+            Record::Queue { id, message, .. } if !self.spreading.contains(id) => self.body(*id, message),
+            Record::Spread { id, message, .. } => {
+                self.body(*id, message);
+                self.spreading.insert(*id);
+            }
+            Record::SpreadOver { id } => drop(self.spreading.remove(id)),
+            _ => {}
         }
         let entry = Entry::of(record, self.options.epoch_ms);
         self.put(&entry);

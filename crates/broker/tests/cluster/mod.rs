@@ -40,6 +40,9 @@ pub(crate) struct Driver {
     pub(crate) drops: u64,
     /// Deliveries as a log would hold them: session and number.
     pub(crate) kept: BTreeSet<(u64, u64)>,
+    /// Sessions that a log names as those that get publishes for many, until these are over.
+    pub(crate) due: usize,
+    spreads: BTreeMap<u64, usize>,
     parted: Vec<(u16, u64)>,
 }
 
@@ -81,6 +84,11 @@ impl Sink for Driver {
                 self.kept.insert((key, number));
             }
             Record::Done { key, number } => assert!(self.kept.remove(&(key, number)), "it was kept before"),
+            Record::Spread { id, keys, .. } => {
+                self.due += keys.len();
+                assert_eq!(self.spreads.insert(id, keys.len()), None, "one for a publish");
+            }
+            Record::SpreadOver { id } => self.due -= self.spreads.remove(&id).expect("it had begun"),
             Record::End { key } => self.kept.retain(|(of, _)| *of != key),
             _ => {}
         }

@@ -33,6 +33,7 @@ pub(crate) struct Driver {
     pub(crate) links: Vec<VecDeque<(u64, Between)>>,
     pub(crate) out: Vec<(SubscriberId, u64, ToClient)>,
     pub(crate) closed: Vec<SubscriberId>,
+    leaning: u64,
     checkpoint: Option<u64>,
     discard_at: Option<u64>,
 }
@@ -49,13 +50,14 @@ impl Driver {
             links: (0..workers).map(|_| VecDeque::new()).collect(),
             out: Vec::new(),
             closed: Vec::new(),
+            leaning: 0,
             checkpoint: None,
             discard_at: None,
         }
     }
 
     fn needs(&self) -> u64 {
-        if self.is_open { self.appended + 1 } else { 0 }
+        if self.is_open { self.appended + 1 } else { self.leaning }
     }
 
     pub(crate) fn send_after(&mut self, to: u16, number: u64, between: Between) {
@@ -141,6 +143,12 @@ impl Sink for Driver {
     fn append(&mut self, record: &Record<'_>) {
         self.log.append(record);
         self.is_open = true;
+    }
+    fn standing(&self) -> u64 {
+        self.needs()
+    }
+    fn lean(&mut self, standing: u64) {
+        self.leaning = standing;
     }
     fn parted(&mut self, from: u16, key: u64) {
         self.owe(from, Between::Parted(key));

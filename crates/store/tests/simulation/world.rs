@@ -54,6 +54,8 @@ pub(crate) struct World {
     next: u64,
     /// A worker that seldom gets its turn.
     pub(crate) slow: usize,
+    /// Deliveries of a publish that are made at once.
+    slice: usize,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             now: 1,
             next: 0,
             slow: 0,
+            slice: [usize::MAX, 1, 0][(seed / 3 % 3) as usize],
         };
         world.start(false);
         world
@@ -85,7 +88,8 @@ impl World {
         assert_eq!((recovered.corrupt, recovered.torn), (0, 0), "whole logs: {:?}", recovered.corrupt_places);
         let shared = Shared::new(SharedLimits::default());
         shared.set_keeping(Keeping::Yes);
-        let limits = BrokerLimits { max_queued: 1 << 20, max_queued_bytes: 1 << 30, ..BrokerLimits::default() };
+        let (slice, max_queued_bytes) = (self.slice, 1 << 30);
+        let limits = BrokerLimits { max_queued: 1 << 20, max_queued_bytes, slice, ..BrokerLimits::default() };
         let places = 0..self.workers;
         self.brokers = places.clone().map(|at| Broker::new(shared.clone(), (at, self.workers), limits)).collect();
         self.drivers = places.map(|at| Driver::new((at, self.workers), generation.worker_log(at))).collect();
@@ -346,9 +350,19 @@ impl World {
             58..80 if !rarely(self, of % pairs % self.brokers.len()) => drop(self.receive(of % pairs)),
             80..86 if !rarely(self, of % self.brokers.len()) => self.drivers[of % self.brokers.len()].flush(),
             86..88 => self.attend(of % self.brokers.len()),
-            88.. => self.publish(of % self.clients.len()),
+            88..97 => self.publish(of % self.clients.len()),
+            97.. if !rarely(self, of % self.brokers.len()) => drop(self.spread(of % self.brokers.len())),
             _ => {}
         }
+    }
+
+    /// One more delivery of a publish for many: whether one was due.
+    fn spread(&mut self, at: usize) -> bool {
+        let is_due = self.brokers[at].pending_deliveries() > 0;
+        if is_due {
+            self.call(at, |_, broker, driver| broker.spread_on(1, driver));
+        }
+        is_due
     }
 
     fn attend(&mut self, at: usize) {
@@ -370,6 +384,9 @@ impl World {
             }
             for pair in 0..self.brokers.len() * self.brokers.len() {
                 is_quiet &= !self.receive(pair);
+            }
+            for at in 0..self.brokers.len() {
+                is_quiet &= !self.spread(at);
             }
             self.drivers.iter_mut().for_each(Driver::flush);
             let are_connected = self.clients.iter().all(|client| client.is_connected);
