@@ -5,6 +5,7 @@ import { Ajv } from "ajv"
 import Fastify, { type FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import type { ServerTlsPlan } from "../native/index.ts"
+import { inTurns, parseTurns } from "../turns.ts"
 import { addAlerts } from "./alerts.ts"
 import { REFUSED } from "./answers.ts"
 import { addAudit } from "./audit.ts"
@@ -36,6 +37,9 @@ const VALIDATORS = {
   text: new Ajv({ coerceTypes: "array", useDefaults: true }),
   json: new Ajv({ useDefaults: true }),
 }
+
+/** Longer ones are parsed in turns. */
+const LONG_BODY = 64 * 1024
 
 /** A client id of MQTT may be long; a request's head bounds it. */
 const MAX_PARAM = 16 * 1024
@@ -84,7 +88,7 @@ export async function createAdminApp(
   app.setValidatorCompiler(({ schema, httpPart }) => VALIDATORS[httpPart === "body" ? "json" : "text"].compile(schema))
   // The schemas of answers are what the document says of them, not what is let through.
   app.setSerializerCompiler(() => JSON.stringify)
-  allowEmptyJson(app)
+  addJsonParser(app)
   app.decorateRequest("caller", null)
   app.addHook("onRequest", createGuard(judge))
   app.addHook("onSend", async (_, reply) => {
@@ -137,12 +141,21 @@ function serverTls({ certificates, minVersion, clientAuth }: ServerTlsPlan) {
   }
 }
 
-/** `curl -X POST -H content-type:application/json` without a body is no fault of anybody. */
-function allowEmptyJson(app: FastifyInstance): void {
+/**
+ * `curl -X POST -H content-type:application/json` without a body is no fault of anybody, and a configuration of
+ * 100,000 routes no reason to keep everybody waiting.
+ */
+function addJsonParser(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser("error", "error")
   app.removeContentTypeParser("application/json")
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    if (body.length === 0) done(null, null)
-    else parse(request, body.toString(), done)
+    const text = body.toString()
+    if (text.length === 0) return done(null, null)
+    // What the parser of fastify has to look at, it looks at.
+    if (text.length <= LONG_BODY || /__proto__|constructor|\\u/.test(text)) return parse(request, text, done)
+    inTurns(parseTurns(text)).then(
+      (data) => done(null, data),
+      () => parse(request, text, done),
+    )
   })
 }

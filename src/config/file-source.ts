@@ -4,7 +4,7 @@
  * editors and deployments replace files instead of writing into them.
  */
 import { createHash } from "node:crypto"
-import { type FSWatcher, readFileSync, watch } from "node:fs"
+import { type FSWatcher, readFileSync, statSync, watch } from "node:fs"
 import { basename, dirname } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 
@@ -23,6 +23,16 @@ export function fileHash(file: string | null): string {
   }
 }
 
+/** What tells that a file may have changed, at the price of no read. */
+function fileStamp(file: string): string {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
+    return [ino, size, mtimeNs, ctimeNs].join(" ")
+  } catch {
+    return ""
+  }
+}
+
 /** Yields the file's new hash after each change until the signal aborts. */
 export async function* watchFile(file: string, signal: AbortSignal): AsyncGenerator<string> {
   const isProgram = /\.[mc]?[jt]s$/.test(file)
@@ -32,13 +42,15 @@ export async function* watchFile(file: string, signal: AbortSignal): AsyncGenera
     if (name === null || name === basename(file) || (isProgram && /\.[mc]?[jt]s$/.test(name))) dirty.set()
   })
   signal.addEventListener("abort", () => dirty.set(), { once: true })
-  const poll = setInterval(() => fileHash(file) !== hash && dirty.set(), POLL_MS).unref()
+  const poll = setInterval(() => fileStamp(file) !== stamp && dirty.set(), POLL_MS).unref()
+  let stamp = fileStamp(file)
   let hash = fileHash(file)
   try {
     while (!signal.aborted) {
       await dirty.wait()
       await delay(SETTLE_MS, undefined, { ref: false, signal }).catch(() => undefined)
       dirty.clear()
+      stamp = fileStamp(file)
       const next = fileHash(file)
       if (signal.aborted || next === "" || (next === hash && !isProgram)) continue
       hash = next

@@ -3,9 +3,10 @@
  * data directory; the newest is the last good one. Secrets stand in them as they were
  * given, which is why the directory is private.
  */
-import { hash } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { createHash } from "node:crypto"
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
+import { jsonTurns, type Turns } from "../turns.ts"
 import type { ConfigData } from "./schema/index.ts"
 
 export type ConfigOrigin = "file" | "source" | "put" | "rollback" | "program"
@@ -54,35 +55,64 @@ export class ConfigHistory {
     return this.#versions.filter(({ version, origin }) => version < inForce && origin !== "rollback").at(-1) ?? null
   }
 
-  /** Remembers what is in force now; the same again is not a new version. */
-  add(entry: Omit<ConfigVersion, "version">): ConfigVersion {
+  /** Remembers what is in force now; the same again is not a new version. One at a time. */
+  *add(entry: Omit<ConfigVersion, "version">): Turns<ConfigVersion> {
     const { latest } = this
     const version = { version: (latest?.version ?? 0) + 1, ...entry }
     // Data may be long: it becomes text once.
-    const data = JSON.stringify(entry.data)
-    const digest = hash("sha256", data)
-    this.#latestDigest ??= latest === null ? null : hash("sha256", JSON.stringify(latest.data))
+    const data = yield* jsonTurns(entry.data)
+    const digest = yield* digestOf(data)
+    this.#latestDigest ??= latest === null ? null : yield* digestOf(yield* jsonTurns(latest.data))
     const isSame = latest?.origin === entry.origin && latest.fileHash === entry.fileHash
     if (latest !== null && isSame && this.#latestDigest === digest) return latest
+    yield* this.#write(version, data)
     this.#latestDigest = digest
     this.#versions.push(version)
-    this.#write(version, data)
     for (const old of this.#versions.splice(0, this.#versions.length - KEPT)) this.#remove(old)
     return version
   }
 
-  #write({ data: _, ...version }: ConfigVersion, data: string): void {
+  *#write({ data: _, ...version }: ConfigVersion, data: Buffer): Turns<void> {
     if (this.#folder === null) return
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     const file = fileOf(this.#folder, version.version)
-    const text = `${JSON.stringify(version).slice(0, -1)},"data":${data}}\n`
-    writeFileSync(`${file}.tmp`, text, { mode: 0o600 })
+    const out = openSync(`${file}.tmp`, "w", 0o600)
+    try {
+      writeAll(out, Buffer.from(`${JSON.stringify(version).slice(0, -1)},"data":`))
+      for (const slice of slices(data)) {
+        writeAll(out, slice)
+        yield
+      }
+      writeAll(out, Buffer.from("}\n"))
+    } finally {
+      closeSync(out)
+    }
     renameSync(`${file}.tmp`, file)
   }
 
   #remove({ version }: ConfigVersion): void {
     if (this.#folder !== null) rmSync(fileOf(this.#folder, version), { force: true })
   }
+}
+
+function* digestOf(data: Buffer): Turns<string> {
+  const digest = createHash("sha256")
+  for (const slice of slices(data)) {
+    digest.update(slice)
+    yield
+  }
+  return digest.digest("hex")
+}
+
+/** Bytes between two looks at the time. */
+const SLICE = 256 * 1024
+
+function* slices(data: Buffer): Generator<Buffer> {
+  for (let from = 0; from < data.length; from += SLICE) yield data.subarray(from, from + SLICE)
+}
+
+function writeAll(out: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(out, bytes, at)
 }
 
 function fileOf(folder: string, version: number): string {

@@ -13,6 +13,7 @@ import { ConfigHistory } from "./history.ts"
 import { normalize } from "./normalize.ts"
 import type { NormalizedConfig } from "./normalized.ts"
 import { formatPath, type Path } from "./path.ts"
+import type { LinesOf } from "./positions.ts"
 import { findConfig, type ReadConfig, readConfig } from "./read.ts"
 import type { ConfigData } from "./schema/index.ts"
 import { type Fault, shapeFaults } from "./validate.ts"
@@ -30,7 +31,7 @@ export interface LoadedConfig {
 /** Loads the named file, or the first default one, or the defaults where there is none. */
 export async function loadConfig(named?: string, folder?: string): Promise<LoadedConfig> {
   const file = findConfig(named, folder)
-  return file === null ? loadData({}) : inTurns(acceptConfig(await readConfig(file)))
+  return file === null ? loadData({}) : accept(await readConfig(file))
 }
 
 /**
@@ -44,7 +45,7 @@ export function loadLastGood(named?: string): LoadedConfig | null {
   const { latest } = new ConfigHistory(join(folder, ".tidegate", "config"))
   if (latest === null) return null
   try {
-    return atOnce(acceptConfig({ data: latest.data, functions: NO_FUNCTIONS, file, folder, lineOf: () => undefined }))
+    return settle(atOnce(judge({ data: latest.data, functions: NO_FUNCTIONS, file, folder })), [])
   } catch {
     return null
   }
@@ -60,17 +61,27 @@ export interface DataContext {
 
 /** Loads a configuration given as a value: by a program, or over the admin API with the file's functions. */
 export function loadData(raw: unknown, context: DataContext = {}): LoadedConfig {
-  return atOnce(acceptData(raw, context))
+  return settle(atOnce(judgeData(raw, context)), [])
 }
 
 /** `loadData` that lets everything else have its turn: a configuration may be long. */
-export function loadDataInTurns(raw: unknown, context: DataContext = {}): Promise<LoadedConfig> {
-  return inTurns(acceptData(raw, context))
+export async function loadDataInTurns(raw: unknown, context: DataContext = {}): Promise<LoadedConfig> {
+  return settle(await inTurns(judgeData(raw, context)), [])
 }
 
-function* acceptData(raw: unknown, { folder = process.cwd(), functions, local }: DataContext): Turns<LoadedConfig> {
+function* judgeData(raw: unknown, { folder = process.cwd(), functions, local }: DataContext): Turns<Judged> {
   const split: SplitConfig = functions === undefined ? yield* splitFunctions(raw) : { data: raw, functions }
-  return yield* acceptConfig({ ...split, file: null, folder, lineOf: () => undefined }, local)
+  return yield* judge({ ...split, file: null, folder }, local)
+}
+
+/** The lines of a file's faults are looked up only when there are some. */
+async function accept({ linesOf, ...read }: ReadConfig): Promise<LoadedConfig> {
+  const judged = await inTurns(judge(read))
+  return settle(judged, await lines(judged, linesOf))
+}
+
+async function lines({ faults }: Judged, linesOf: LinesOf): Promise<readonly (number | undefined)[]> {
+  return faults.length === 0 ? [] : linesOf(faults.map(({ path }) => path))
 }
 
 /** The same, but what is loaded already is taken as it is. */
@@ -79,24 +90,39 @@ export async function toLoaded(config: unknown): Promise<LoadedConfig> {
   return isLoaded ? (config as LoadedConfig) : loadDataInTurns(config)
 }
 
-/** Throws CONFIG_INVALID with every problem. */
-function* acceptConfig(read: ReadConfig, local?: ConfigData): Turns<LoadedConfig> {
+/** A configuration and what is wrong with it. */
+interface Judged {
+  readonly file: string | null
+  /** Without one the faults are errors, else warnings. */
+  readonly loaded: Omit<LoadedConfig, "warnings"> | null
+  readonly faults: readonly Fault[]
+}
+
+function* judge(read: Omit<ReadConfig, "linesOf">, local?: ConfigData): Turns<Judged> {
+  const { file, folder, functions } = read
   const shape = yield* shapeFaults(read.data)
   const data = read.data as ConfigData
   const malformed = shape.length > 0
-  const faults = isObject(data) ? yield* meaningFaults(data, read.functions, malformed) : []
+  const faults = isObject(data) ? yield* meaningFaults(data, functions, malformed) : []
   if (local !== undefined && !malformed) faults.push(...foreignCommands(data, local))
   const said = new Set(shape.map(({ path }) => path.join("/")))
   const errors = [...shape, ...faults.filter(({ path, severity }) => severity !== "warning" && !isInside(path, said))]
-  if (errors.length > 0) throw invalid(errors, read)
+  if (errors.length > 0) return { file, loaded: null, faults: errors }
   const late: Fault[] = []
-  const config = yield* normalize(data, {
-    folder: read.folder,
-    report: (path, message) => late.push({ path, message }),
-  })
-  if (late.length > 0) throw invalid(late, read)
-  const warnings = faults.map((fault) => toProblem(fault, read))
-  return { config, data, functions: read.functions, file: read.file, warnings }
+  const config = yield* normalize(data, { folder, report: (path, message) => late.push({ path, message }) })
+  if (late.length > 0) return { file, loaded: null, faults: late }
+  return { file, loaded: { config, data, functions, file }, faults }
+}
+
+/** Throws CONFIG_INVALID with every problem. */
+function settle({ file, loaded, faults }: Judged, lines: readonly (number | undefined)[]): LoadedConfig {
+  const problems = faults.map((fault, index) => toProblem(fault, lines[index]))
+  if (loaded !== null) return { ...loaded, warnings: problems }
+  problems.sort((a, b) => (a.line ?? 0) - (b.line ?? 0))
+  const count = problems.length === 1 ? "one problem" : `${problems.length} problems`
+  const first = problems[0]
+  const text = `${file ?? "the configuration"} has ${count}, first: ${first?.path || "(top)"}: ${first?.message}`
+  throw new TidegateError("CONFIG_INVALID", text, { problems })
 }
 
 function isObject(data: unknown): boolean {
@@ -108,15 +134,6 @@ function isInside(path: Path, said: ReadonlySet<string>): boolean {
   return path.some((_, index) => said.has(path.slice(0, index + 1).join("/")))
 }
 
-function invalid(faults: readonly Fault[], read: ReadConfig): TidegateError {
-  const problems = faults.map((fault) => toProblem(fault, read)).sort((a, b) => (a.line ?? 0) - (b.line ?? 0))
-  const count = problems.length === 1 ? "one problem" : `${problems.length} problems`
-  const first = problems[0]
-  const text = `${read.file ?? "the configuration"} has ${count}, first: ${first?.path || "(top)"}: ${first?.message}`
-  return new TidegateError("CONFIG_INVALID", text, { problems })
-}
-
-function toProblem({ path, message, severity }: Fault, { lineOf }: ReadConfig): Problem {
-  const line = lineOf(path)
+function toProblem({ path, message, severity }: Fault, line: number | undefined): Problem {
   return { path: formatPath(path), message, ...(line !== undefined && { line }), ...(severity && { severity }) }
 }

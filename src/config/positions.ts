@@ -8,6 +8,9 @@ import type { Path } from "./path.ts"
 /** 1-based line of a path, or of the nearest thing around it; undefined where nothing is known. */
 export type LineOf = (path: Path) => number | undefined
 
+/** The same of many paths, for what may have to be parsed once more to say it. */
+export type LinesOf = (paths: readonly Path[]) => Promise<readonly (number | undefined)[]>
+
 /** Lines of a parsed YAML or JSON document. */
 export function yamlLines(document: Document, counter: LineCounter): LineOf {
   return (path) => {

@@ -6,12 +6,12 @@ import { existsSync, readFileSync } from "node:fs"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { createJiti } from "jiti"
-import { LineCounter, parseDocument } from "yaml"
 import { messageOf, TidegateError } from "../errors.ts"
 import { inTurns } from "../turns.ts"
 import { isModulePath } from "./check.ts"
+import { parseDocument } from "./document.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
-import { type LineOf, sourceLines, yamlLines } from "./positions.ts"
+import { type LinesOf, sourceLines } from "./positions.ts"
 
 /** Names tried in this order where none is given. */
 export const CONFIG_NAMES = ["ts", "mts", "js", "mjs", "yaml", "yml", "json"].map((ext) => `tidegate.config.${ext}`)
@@ -22,7 +22,7 @@ export interface ReadConfig extends SplitConfig {
   readonly file: string | null
   /** Relative paths start here. */
   readonly folder: string
-  readonly lineOf: LineOf
+  readonly linesOf: LinesOf
 }
 
 const entry = fileURLToPath(new URL(`../index${extname(import.meta.url)}`, import.meta.url))
@@ -40,14 +40,14 @@ export function findConfig(named: string | undefined, folder = process.cwd()): s
 export async function readConfig(file: string): Promise<ReadConfig> {
   const source = readSource(file)
   const folder = dirname(file)
-  const parsed = isProgram(file) ? await runProgram(file, source) : parseText(file, source)
+  const parsed = isProgram(file) ? await runProgram(file, source) : await parseText(file, source)
   const modules = await importModules(parsed.raw, folder)
-  return { ...(await inTurns(splitFunctions(parsed.raw, modules))), file, folder, lineOf: parsed.lineOf }
+  return { ...(await inTurns(splitFunctions(parsed.raw, modules))), file, folder, linesOf: parsed.linesOf }
 }
 
 interface Parsed {
   readonly raw: unknown
-  readonly lineOf: LineOf
+  readonly linesOf: LinesOf
 }
 
 function isProgram(file: string): boolean {
@@ -62,25 +62,18 @@ function readSource(file: string): string {
   }
 }
 
-function parseText(file: string, source: string): Parsed {
-  const counter = new LineCounter()
-  const document = parseDocument(source, { lineCounter: counter, prettyErrors: false, merge: true })
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(({ message, pos }) => ({
-      path: "",
-      message,
-      line: counter.linePos(pos[0]).line,
-    }))
-    throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${extname(file).slice(1)}`, { problems })
-  }
-  return { raw: document.toJS({ maxAliasCount: 100 }) ?? {}, lineOf: yamlLines(document, counter) }
+async function parseText(file: string, source: string): Promise<Parsed> {
+  const { raw, problems, linesOf } = await parseDocument(source)
+  if (problems.length === 0) return { raw, linesOf }
+  throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${extname(file).slice(1)}`, { problems })
 }
 
 async function runProgram(file: string, source: string): Promise<Parsed> {
   const exported = await importFresh(file)
   const given = (exported as { default?: unknown }).default ?? exported
   const raw: unknown = typeof given === "function" ? await (given as () => unknown)() : given
-  return { raw, lineOf: sourceLines(source) }
+  const lineOf = sourceLines(source)
+  return { raw, linesOf: async (paths) => paths.map(lineOf) }
 }
 
 /** Policies and handlers of the modules that `policies` and `handlers` name. */

@@ -1,8 +1,8 @@
 /** The documents of a `configSource`, parsed: an async iterator beside that of the file. */
 import { createHash } from "node:crypto"
-import { parseDocument } from "yaml"
 import { TidegateError } from "../errors.ts"
 import { follow } from "../remote/index.ts"
+import { parseDocument } from "./document.ts"
 import type { NormalizedConfigSource } from "./normalized.ts"
 import { CONFIG_SOURCES } from "./sources/index.ts"
 
@@ -68,10 +68,9 @@ export async function firstDocument(source: NormalizedConfigSource, timeoutMs: n
   }
 }
 
-/** What a document says. Throws CONFIG_INVALID where it is neither YAML nor JSON. */
-export function parseSource({ text }: SourceDocument, kind: string): unknown {
-  const document = parseDocument(text, { prettyErrors: false, merge: true })
-  if (document.errors.length === 0) return document.toJS({ maxAliasCount: 100 }) ?? {}
-  const problems = document.errors.map(({ message }) => ({ path: "", message }))
+/** What a document says. Rejects with CONFIG_INVALID where it is neither YAML nor JSON. */
+export async function parseSource({ text }: SourceDocument, kind: string): Promise<unknown> {
+  const { raw, problems } = await parseDocument(text)
+  if (problems.length === 0) return raw
   throw new TidegateError("CONFIG_INVALID", `the document of ${kind} is neither YAML nor JSON`, { problems })
 }

@@ -19,6 +19,8 @@ import {
 } from "../config/index.ts"
 import { messageOf, TidegateError } from "../errors.ts"
 import type { Functions } from "../policy/index.ts"
+import { atOnce, inTurns } from "../turns.ts"
+import { ChangeQueue } from "./change-queue.ts"
 import type { Gateway } from "./gateway.ts"
 
 /** What was chosen at the start. */
@@ -67,6 +69,7 @@ export class ConfigDesk {
   readonly #gateway: Gateway
   readonly #history: ConfigHistory
   readonly #watching = new AbortController()
+  readonly #remembering = new ChangeQueue()
   #fromFile: LoadedConfig
   /** What of the source was applied last; null: nothing yet, or there is no source. */
   #document: SourceDocument | null = null
@@ -78,7 +81,7 @@ export class ConfigDesk {
     this.#fromFile = fromFile
     this.#document = document
     this.#history = openHistory(fromFile)
-    if (origin === "file" || document !== null) this.#remember(gateway.loaded, origin)
+    if (origin === "file" || document !== null) atOnce(this.#history.add(this.#entry(gateway.loaded, origin)))
   }
 
   get versions(): readonly ConfigVersion[] {
@@ -108,7 +111,7 @@ export class ConfigDesk {
     const loaded = document === null ? fromFile : await this.#refusing(() => sourced(fromFile, document))
     await this.#gateway.reload(loaded)
     this.#fromFile = fromFile
-    this.#remember(loaded, document === null ? "file" : "source")
+    await this.#remember(loaded, document === null ? "file" : "source")
   }
 
   /** Follows the file and the source until `close`; tells each outcome, null for applied. */
@@ -162,7 +165,7 @@ export class ConfigDesk {
     const loaded = await this.#refusing(() => sourced(this.#fromFile, document))
     await this.#gateway.reload(loaded)
     this.#document = document
-    this.#remember(loaded, "source")
+    await this.#remember(loaded, "source")
     return true
   }
 
@@ -176,15 +179,24 @@ export class ConfigDesk {
     }
   }
 
-  #remember({ data }: LoadedConfig, origin: ConfigOrigin, restores?: number): ConfigVersion {
+  /** In the order in which they were applied. */
+  async #remember(loaded: LoadedConfig, origin: ConfigOrigin, restores?: number): Promise<ConfigVersion> {
+    const entry = this.#entry(loaded, origin)
+    return new Promise((resolve, reject) => {
+      const add = async (): Promise<void> =>
+        resolve(await inTurns(this.#history.add(restores === undefined ? entry : { ...entry, restores })))
+      this.#remembering.run(add).catch(reject)
+    })
+  }
+
+  #entry({ data }: LoadedConfig, origin: ConfigOrigin): Omit<ConfigVersion, "version"> {
     const hash = this.#document?.hash ?? fileHash(this.#fromFile.file)
-    const entry = { at: new Date().toISOString(), origin, fileHash: hash, data }
-    return this.#history.add(restores === undefined ? entry : { ...entry, restores })
+    return { at: new Date().toISOString(), origin, fileHash: hash, data }
   }
 }
 
 async function sourced(fromFile: LoadedConfig, document: SourceDocument): Promise<LoadedConfig> {
-  return withFileOf(fromFile, parseSource(document, fromFile.config.configSource?.kind ?? "the source"))
+  return withFileOf(fromFile, await parseSource(document, fromFile.config.configSource?.kind ?? "the source"))
 }
 
 /** Data under the file's roof: its folder, its functions, its place in messages. */

@@ -20,7 +20,7 @@ export interface NativeOptions {
 export interface NativeGateway {
   /** Unique in the process; policy threads attach by it. */
   readonly id: number
-  /** The Plan as JSON; resolves to an `Applied` as JSON, or rejects and changes nothing. */
+  /** The Plan as JSON, not to be written to meanwhile; resolves to an `Applied` as JSON, or rejects and changes nothing. */
   applyPlan(plan: Buffer): Promise<string>
   /** `EndpointWeight[]` as JSON. */
   setWeights(json: string): void

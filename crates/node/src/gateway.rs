@@ -1,7 +1,7 @@
 //! The class that TypeScript holds.
 
 use crate::memory::{coded, open_all};
-use crate::task::Call;
+use crate::task::{Apply, Call};
 use napi::Env;
 use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
@@ -78,9 +78,8 @@ impl NativeGateway {
     }
 
     #[napi(catch_unwind)]
-    pub fn apply_plan(&self, plan: Buffer) -> AsyncTask<Call<String>> {
-        let (gateway, bytes) = (Arc::clone(&self.gateway), plan.to_vec());
-        call(move || json(&gateway.apply(&bytes).map_err(failed)?))
+    pub fn apply_plan(&self, plan: Buffer) -> AsyncTask<Apply> {
+        AsyncTask::new(Apply { gateway: Arc::clone(&self.gateway), plan })
     }
 
     #[napi(catch_unwind)]

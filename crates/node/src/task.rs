@@ -1,9 +1,12 @@
 //! Calls that wait for workers: they run on Node's thread pool, never on the event loop.
 
+use crate::gateway::{failed, json};
 use crate::memory::coded;
 use napi::Env;
-use napi::bindgen_prelude::{Result, Task};
+use napi::bindgen_prelude::{Buffer, Result, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tidegate_proxy::Gateway;
 
 /// A call off the event loop.
 pub struct Call<T: Send + 'static> {
@@ -17,8 +20,32 @@ impl<T: Send + 'static> Call<T> {
 
     fn call(&mut self) -> Result<T> {
         let run = self.run.take().ok_or_else(|| coded("INTERNAL", "a call ran twice"))?;
-        catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Err(coded("PANIC", "the native side panicked; this is a bug")))
+        guarded(run)
+    }
+}
+
+fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(coded("PANIC", "the native side panicked; this is a bug")))
+}
+
+/// A plan on its way. It may have 40 MB: they are read where they are, not copied on the
+/// event loop. The buffer is let go on the thread of its JavaScript, as the task is.
+pub struct Apply {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) plan: Buffer,
+}
+
+impl Task for Apply {
+    type Output = String;
+    type JsValue = String;
+
+    fn compute(&mut self) -> Result<String> {
+        guarded(|| json(&self.gateway.apply(&self.plan).map_err(failed)?))
+    }
+
+    fn resolve(&mut self, _: Env, output: String) -> Result<String> {
+        Ok(output)
     }
 }
 
