@@ -15,6 +15,7 @@ export const METRICS = {
   tidegate_upstream_concurrency_limit: "requests at the same time that an adaptive upstream is given",
   tidegate_upstream_endpoint_health: "what health and load leave of an endpoint's weight, 0 to 1",
   tidegate_upstream_failures_total: "tries without a whole answer, by response flag",
+  tidegate_upstream_broken_answers_total: "answers that broke off, by code: both requests and failures count them",
   tidegate_upstream_retries_total: "further tries, by outcome",
   tidegate_upstream_hedges_total: "second tries beside a late first one, by outcome: won, lost, failed, budget",
   tidegate_breaker_state: "0 closed, 1 half-open, 2 open",

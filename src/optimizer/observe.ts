@@ -59,13 +59,16 @@ function totalsOf(all: readonly Sample[], upstream: string): Totals {
   const samples = all.filter(({ labels }) => labels.upstream === upstream)
   // A try without an answer is a request like any other, and an error.
   const failures = sum(samples, "tidegate_upstream_failures_total", () => true)
-  const codes = (matches: (code: string) => boolean): number =>
-    sum(samples, "tidegate_upstream_requests_total", ({ labels: { code = "" } }) => matches(code))
+  // One that broke off is among the failures: its code does not count once more.
+  const whole = (matches: (code: string) => boolean): number => {
+    const counted = (metric: string): number => sum(samples, metric, ({ labels: { code = "" } }) => matches(code))
+    return counted("tidegate_upstream_requests_total") - counted("tidegate_upstream_broken_answers_total")
+  }
   const histograms = samples.filter(({ metric }) => metric === "tidegate_upstream_request_duration_seconds")
   const width = histograms[0]?.values.length ?? 0
   return {
-    answers: codes(() => true) + failures,
-    errors: codes((code) => code.startsWith("5")) + failures,
+    answers: whole(() => true) + failures,
+    errors: whole((code) => code.startsWith("5")) + failures,
     turnedAway: sum(samples, "tidegate_upstream_overflow_total", ({ labels }) => labels.reason === "requests"),
     inFlight: inFlightOf(samples, upstream),
     bounds: histograms[0]?.buckets ?? [],

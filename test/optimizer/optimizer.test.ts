@@ -19,6 +19,7 @@ class Meters {
   #count = 0
   turnedAway = 0
   failures = 0
+  broken: Record<string, number> = {}
   active = 0
 
   answer(code: string, seconds: number, times: number): void {
@@ -39,6 +40,9 @@ class Meters {
         counter("tidegate_upstream_requests_total", { code }, count),
       ),
       counter("tidegate_upstream_failures_total", { reason: "UT" }, this.failures),
+      ...Object.entries(this.broken).map(([code, count]) =>
+        counter("tidegate_upstream_broken_answers_total", { code }, count),
+      ),
       counter("tidegate_upstream_overflow_total", { reason: "requests" }, this.turnedAway),
       counter("tidegate_upstream_overflow_total", { reason: "pending" }, 1_000),
       counter("tidegate_upstream_connections", { state: "active" }, this.active),
@@ -74,6 +78,18 @@ test("a look is what came since the one before, of this upstream alone", (t) => 
   t.like(seen, { requests: 100, errorRate: 0.04, inFlight: 15, turnedAway: 7 })
   // 97.02 of 98 answers: 1.02 of the 2 beyond 100 ms, linear to 1 s.
   t.is(Math.round(seen?.p99Ms ?? 0), 559)
+})
+
+test("an answer that broke off is one request and one error", (t) => {
+  const meters = new Meters()
+  const observer = new Observer("api")
+  t.is(observer.look(meters.samples()), null)
+  meters.answer("200", 0.05, 10)
+  meters.answer("503", 0.05, 2)
+  // Five of those with 200, one of those with 503.
+  meters.failures = 6
+  meters.broken = { "200": 5, "503": 1 }
+  t.like(observer.look(meters.samples()), { requests: 12, errorRate: 7 / 12 })
 })
 
 interface Bench {

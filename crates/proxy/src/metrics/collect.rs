@@ -191,6 +191,9 @@ fn upstreams(shared: &Shared, into: &mut Scraper) {
                     count(into, "tidegate_upstream_failures_total", &labels, counter.value());
                 }
             }
+            counters.broken.each(|code, value| {
+                count(into, "tidegate_upstream_broken_answers_total", &[("upstream", name), ("code", code)], value);
+            });
             reused += counters.reused.value();
             connects += counters.connects.value();
             idle += counters.idle.value();

@@ -88,6 +88,8 @@ pub(crate) struct UpstreamCounters {
     pub(crate) overflow_pending: Counter,
     /// Tries that got no answer, or not all of it, in the order of `Flag::FAULTS`.
     pub(crate) failures: [Counter; 6],
+    /// Answers that broke off: they are among both the codes and the failures.
+    pub(crate) broken: CodeCounters,
 }
 
 /// The outcomes of `tidegate_upstream_retries_total`, in the order of the counters.

@@ -102,6 +102,9 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
         }
         if let Some(flag) = flag {
             faulted(exchange, client, flag);
+            if flag.fault().is_some() {
+                upstream.broken.add(status);
+            }
         }
         let broke = matches!(flag, Some(Flag::Terminated | Flag::Protocol | Flag::Stalled | Flag::TotalTimeout));
         if status != 101 {
