@@ -41,7 +41,7 @@ function number(value) {
 // docs/mqtt-conformance.md: each normative statement of both versions with the tests whose titles
 // name it, or the reason for none.
 const root = fileURLToPath(new URL("../", import.meta.url))
-const CITATION = /MQTT3?-\d+(?:\.\d+)+-\d+/g
+const CITATION = /(?:MQTT3?-\d+(?:\.\d+)+|RFC\d+-\d+(?:\.\d+)*)-\d+/g
 
 function sources(folder, extension) {
   return readdirSync(join(root, folder), { recursive: true })
@@ -98,6 +98,51 @@ ${table("statements.txt")}
 ## MQTT 3.1.1 (OASIS Standard, 29 October 2014)
 
 ${table("statements-311.txt")}`
+}
+
+// docs/coap-conformance.md: the same for CoAP, whose documents number no statements: the numbers and
+// words are ours, in test/coap.
+const COAP_DOCUMENTS = [
+  ["RFC7252", "CoAP (RFC 7252)"],
+  ["RFC7641", "Observe (RFC 7641)"],
+  ["RFC7959", "Blocks (RFC 7959)"],
+  ["RFC8323", "TCP and WebSockets (RFC 8323)"],
+  ["RFC7967", "No-Response (RFC 7967)"],
+  ["RFC8768", "Hop-Limit (RFC 8768)"],
+  ["RFC8132", "FETCH and PATCH (RFC 8132)"],
+  ["RFC9175", "Echo and Request-Tag (RFC 9175)"],
+]
+
+function coapStatements() {
+  const read = (name) => [...readFileSync(join(root, "test/coap", name), "utf8").matchAll(/^(RFC\S+) (.+)$/gm)]
+  const rust = ["crates/codec/coap/tests", "crates/proxy/tests/coap", "crates/proxy/src/outbound/coap"]
+  const tested = citations([...sources("test", ".test.ts"), ...rust.flatMap((folder) => sources(folder, ".rs"))])
+  const reasons = new Map(read("untested.txt").map(([, id, why]) => [id, why]))
+  const known = new Set(read("statements.txt").map(([, id]) => id))
+  const unknown = [...tested.keys(), ...reasons.keys()].filter((id) => id.startsWith("RFC") && !known.has(id))
+  if (unknown.length > 0) throw new Error(`no such statement in test/coap/statements.txt: ${unknown.join(", ")}`)
+  return read("statements.txt").map(([, id, text]) => {
+    const files = tested.get(id)?.map((file) => `\`${file}\``).join(", ")
+    return { id, text, is: files ? "tested" : "reason", how: files ?? reasons.get(id) ?? "**neither a test nor a reason**" }
+  })
+}
+
+function coapConformance() {
+  const rows = coapStatements()
+  const tested = rows.filter(({ is }) => is === "tested").length
+  const parts = COAP_DOCUMENTS.map(([document, title]) => {
+    const own = rows.filter(({ id }) => id.startsWith(`${document}-`))
+    const lines = own.map(({ id, text, how }) => `| ${id} | ${cell(text)} | ${cell(how)} |`)
+    return `\n## ${title}\n\n| statement | what | test |\n| --- | --- | --- |\n${lines.join("\n")}\n`
+  })
+  return `# CoAP, statement by statement
+
+What the specifications demand of a server or a proxy, in short words of our own, with the tests that name each statement in their titles or above them. The
+documents do not number their statements: \`RFC7252-4.2-1\` is the first one here of section 4.2 of RFC 7252. ${rows.length} statements: ${tested} are named by a test,
+${rows.length - tested} have a reason for no test.
+
+Written by \`node docs/generate.mjs\` from test/coap and the tests; a statement with neither a test nor a reason fails the build.
+${parts.join("")}`
 }
 
 // docs/reference: every key of the schema, every command, every error code.
@@ -184,6 +229,7 @@ ${rows.join("\n")}
 const PAGES = [
   ["limits.md", HEAD + SECTIONS.map(section).join("")],
   ["mqtt-conformance.md", conformance()],
+  ["coap-conformance.md", coapConformance()],
   ["reference/config.md", configReference()],
   ["reference/commands.md", await commandReference()],
   ["reference/errors.md", errorReference()],

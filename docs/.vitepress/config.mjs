@@ -67,6 +67,7 @@ export default defineConfig({
           page("TypeScript API", "/reference/api/"),
           page("Codecs", "/codec"),
           page("MQTT conformance", "/mqtt-conformance"),
+          page("CoAP conformance", "/coap-conformance"),
         ],
       },
       { text: "Inside", items: [page("Architecture", "/architecture"), page("One message through the house", "/lifecycle")] },

@@ -53,9 +53,23 @@ test("docs/metrics.md names every metric that has a help text", (t) => {
   for (const name of Object.keys(METRICS)) t.true(page.includes(`\`${name}`), name)
 })
 
-test("every normative statement of MQTT has a test that names it, or the reason for none", (t) => {
-  const open = text("docs/mqtt-conformance.md")
-    .split("\n")
-    .filter((row) => row.startsWith("| MQTT-") && row.includes("neither a test nor a reason"))
-  t.deepEqual(open, [])
+test("every normative statement of MQTT and CoAP has a test that names it, or the reason for none", (t) => {
+  for (const [page, least] of [
+    ["docs/mqtt-conformance.md", 300],
+    ["docs/coap-conformance.md", 160],
+  ] as const) {
+    const rows = text(page)
+      .split("\n")
+      .filter((row) => /^\| (MQTT|RFC\d+)-/.test(row))
+    t.true(rows.length >= least, page)
+    const open = rows.filter((row) => row.includes("neither a test nor a reason"))
+    t.deepEqual(open, [], page)
+  }
+})
+
+test("docs/coap-conformance.md has each statement of its list, and none else", (t) => {
+  const listed = [...text("test/coap/statements.txt").matchAll(/^(RFC\S+) /gm)].map(([, id]) => id)
+  t.is(new Set(listed).size, listed.length)
+  const shown = [...text("docs/coap-conformance.md").matchAll(/^\| (RFC\S+) \|/gm)].map(([, id]) => id)
+  t.deepEqual(shown, listed)
 })

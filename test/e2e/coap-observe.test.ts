@@ -55,6 +55,7 @@ async function until(holds: () => boolean | Promise<boolean>, forMs = 10_000): P
   return false
 }
 
+// RFC7641-5-1
 test("two observers of one resource are one at its endpoint, and are told each state", async (t) => {
   const [first, second] = [await watch("/one/shared"), await watch("/one/shared")]
   t.deepEqual([first.states, second.states], [["one 0"], ["one 0"]])
@@ -74,6 +75,7 @@ test("two observers of one resource are one at its endpoint, and are told each s
   t.true(await until(async () => (await metric("tidegate_coap_upstream_observations")) === 0))
 })
 
+// RFC7959-2.6-1
 test("a state of many blocks arrives whole", async (t) => {
   const watcher = await watch("/one/large")
   for (const letter of ["x", "y"]) {
@@ -84,6 +86,7 @@ test("a state of many blocks arrives whole", async (t) => {
   watcher.deregister()
 })
 
+// RFC7641-3.3.1-1
 test("what is not fresh any more is registered again, and the observer sees what it missed", async (t) => {
   const watcher = await watch("/one/quiet")
   one.change("one/quiet", "missed", { silent: true })
@@ -93,6 +96,7 @@ test("what is not fresh any more is registered again, and the observer sees what
   watcher.deregister()
 })
 
+// RFC7641-4.2-1
 test("an error ends the observation and is told", async (t) => {
   const watcher = await watch("/one/error")
   one.fail("one/error", "4.04")

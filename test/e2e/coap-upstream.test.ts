@@ -100,6 +100,7 @@ const http = (where: string, init?: RequestInit): Promise<Response> =>
 const coap = (where: string, ...args: string[]) =>
   run("coap-client-notls", ["-B", "4", ...args, `coap://127.0.0.1:${gateway.udpPort}${where}`])
 
+// RFC7252-5.4.4-1 RFC7252-10.2-2
 test("a GET by HTTP gets the value with type, tag and age", async (t) => {
   const answer = await http("/api/a%20b?x=1")
   t.is(answer.status, 200)
@@ -124,6 +125,7 @@ test("codes become statuses, and methods what they are", async (t) => {
   t.deepEqual([head.status, await head.text()], [200, ""])
 })
 
+// RFC7252-5.6.2-1 RFC7252-5.10.6-1
 test("an answer is used again for its Max-Age, and asked about by its tag", async (t) => {
   // Workers keep answers of their own: by CoAP from one client it is the same one.
   const at = (wanted: string) => counting.seen.filter((request) => path(request) === wanted)

@@ -66,6 +66,7 @@ for (const library of ["openssl", "gnutls"]) {
   const client = (identity: string, key: string, ...args: string[]) =>
     run(program, ["-B", "4", "-u", identity, "-k", key, ...args])
 
+  // RFC7252-9.1.2-1
   test(`${program} gets in with its key, publishes and reads`, async (t) => {
     if (!isBuilt) return t.pass("this build has no DTLS")
     await client("plant-1", "secret", "-m", "put", "-e", "21.5", url("/t/dtls/a"))
@@ -118,6 +119,7 @@ if (has("openssl", "openssl")) {
   const handshake = (...args: string[]) =>
     run("timeout", ["4", "openssl", "s_client", "-dtls1_2", "-connect", `127.0.0.1:${gateway.udpPort}`, ...args])
 
+  // RFC7252-9.1.3-2
   test("openssl takes the certificate, and one of a client that is believed", async (t) => {
     if (!isBuilt) return t.pass("this build has no DTLS")
     t.regex((await handshake("-CAfile", pem("server"))).out, /Verify return code: 0/)

@@ -78,6 +78,15 @@ fn socket(address: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
     }
+    // Groups that others of this machine have joined are none of ours: what is sent to many is
+    // not answered, or one datagram would have all of them answer whoever it names.
+    #[cfg(target_os = "linux")]
+    match (kind, address) {
+        (Type::DGRAM, SocketAddr::V4(_)) => socket.set_multicast_all_v4(false)?,
+        // Linux before 4.20 does not know it.
+        (Type::DGRAM, SocketAddr::V6(_)) => drop(socket.set_multicast_all_v6(false)),
+        _ => {}
+    }
     if shared {
         socket.set_reuse_port(true)?;
     }

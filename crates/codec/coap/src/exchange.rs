@@ -33,6 +33,11 @@ pub struct Exchange {
     pub confirmable: bool,
     /// Whether its address is proven or trusted.
     pub proven: bool,
+    /// The Content-Format that it accepts.
+    pub accept: Option<u16>,
+    /// Whether it is to be done only where there is nothing yet; of a body in blocks its first
+    /// one says so (RFC 7959 section 2.10).
+    pub if_none_match: bool,
     pub(crate) message_id: u16,
     pub(crate) accepted: bool,
     pub(crate) request_len: u32,

@@ -88,9 +88,10 @@ impl<'a> Message<'a> {
         self.options().take_while(|option| option.number <= number).find(|option| option.number == number)
     }
 
-    /// A numeric option's value.
+    /// A numeric option's value; none where its length is one that it may not have (RFC 7252
+    /// section 5.4.3), which of a critical one [`Message::bad_option`] tells.
     pub fn uint(&self, number: u16) -> Option<u32> {
-        self.option(number)?.uint()
+        self.option(number).filter(OptionRef::has_fitting_length)?.uint()
     }
 
     /// 0: the peer wants to observe; 1: no longer.
@@ -103,9 +104,31 @@ impl<'a> Message<'a> {
         self.uint(OptionNumber::CONTENT_FORMAT)?.try_into().ok()
     }
 
+    /// The Content-Format that it accepts.
+    pub fn accept(&self) -> Option<u16> {
+        self.uint(OptionNumber::ACCEPT)?.try_into().ok()
+    }
+
     /// Block1 or Block2; `Some(None)`: there, but not a valid block.
     pub fn block(&self, number: u16) -> Option<Option<Block>> {
         self.option(number).map(|option| Block::decode(option.value))
+    }
+
+    /// The first option with which it can be neither taken nor passed on: a critical one as
+    /// [`Message::bad_option`] has them, but not one that is only unknown and safe to forward;
+    /// and any that is unknown and unsafe (RFC 7252 section 5.7.1). `passed_on`: the elective
+    /// ones, too, which who takes it ignores.
+    pub fn unfit_option(&self, passed_on: bool) -> Option<u16> {
+        let mut before = None;
+        let mut unfit = |option: &OptionRef<'_>| {
+            let twice = before == Some(option.number) && option.is_single();
+            before = Some(option.number);
+            match OptionNumber::is_known(option.number) {
+                true => option.is_critical() && (twice || !option.is_well_formed()),
+                false => OptionNumber::is_unsafe(option.number) && (passed_on || option.is_critical()),
+            }
+        };
+        self.options().find(|option| unfit(option)).map(|option| option.number)
     }
 
     /// The first critical option that is unknown, has a length that it may not have,

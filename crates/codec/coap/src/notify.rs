@@ -68,6 +68,7 @@ impl Endpoint {
             proven: exchange.proven,
             conflate,
             wish: wish(exchange.block2),
+            format: exchange.accept,
         };
         let id = self.observers.insert(observer);
         let peer = self.peers.entry(exchange.peer);
@@ -92,6 +93,14 @@ impl Endpoint {
     /// Tells an observer a new state.
     pub fn notify(&mut self, now_ms: u64, id: ObserverId, notification: &Notification<'_>) -> Notified {
         let Some(observer) = self.observers.get(id) else { return Notified::Gone };
+        let none = OptionList::new();
+        let (mut notification, format) = (*notification, notification.options.uint(OptionNumber::CONTENT_FORMAT));
+        if observer.conflate && notification.code.class() == 2 && !observer.takes(format) {
+            // RFC 7641 section 4.2: told in another format than it began with, it would misread it.
+            let payload = b"the state has another Content-Format now";
+            notification = Notification { code: Code::NOT_ACCEPTABLE, options: &none, payload, ..notification };
+        }
+        let notification = &notification;
         observer.sequence = observer.sequence.wrapping_add(1) & 0x00ff_ffff;
         let observer = *observer;
         if let Some(transport) = self.streams.get(&observer.peer).map(|stream| stream.transport) {

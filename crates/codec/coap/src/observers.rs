@@ -54,6 +54,17 @@ pub(crate) struct Observer {
     pub(crate) conflate: bool,
     /// The greatest block that it asked for, as an exponent; 7: it named none.
     pub(crate) wish: u8,
+    /// The Content-Format of all that it is told: that which it accepts, or the first one.
+    pub(crate) format: Option<u16>,
+}
+
+impl Observer {
+    /// Whether a state in that format may be told. The first one decides about the others,
+    /// where the request named none; what says no format fits any.
+    pub(crate) fn takes(&mut self, format: Option<u32>) -> bool {
+        let Some(format) = format.and_then(|format| u16::try_from(format).ok()) else { return true };
+        *self.format.get_or_insert(format) == format
+    }
 }
 
 #[derive(Debug, Default)]

@@ -35,6 +35,18 @@ impl OptionNumber {
     pub const TRACEPARENT: u16 = 65_000;
 }
 
+impl OptionNumber {
+    /// Whether its meaning is known here.
+    pub const fn is_known(number: u16) -> bool {
+        shape(number).is_some()
+    }
+
+    /// Whether a proxy that does not know it must not pass it on (RFC 7252 section 5.4.2).
+    pub const fn is_unsafe(number: u16) -> bool {
+        number & 2 != 0
+    }
+}
+
 /// Least and greatest length of a value, and whether the option may stand twice.
 /// `None`: not known here.
 const fn shape(number: u16) -> Option<(u16, u16, bool)> {
@@ -80,10 +92,14 @@ impl<'a> OptionRef<'a> {
     /// Whether it is known and its value one that it may have. A segment of dots would
     /// be resolved by whoever reads the path as text (RFC 7252 section 5.10.1).
     pub(crate) fn is_well_formed(&self) -> bool {
-        let len = self.value.len();
         let dots = self.number == OptionNumber::URI_PATH && matches!(self.value, b"." | b"..");
-        let fits = |(least, most, _)| (usize::from(least)..=usize::from(most)).contains(&len);
-        !dots && shape(self.number).is_some_and(fits)
+        !dots && shape(self.number).is_some() && self.has_fitting_length()
+    }
+
+    /// Whether its value is as long as it may be, as far as that is known.
+    pub(crate) fn has_fitting_length(&self) -> bool {
+        let fits = |(least, most, _)| (usize::from(least)..=usize::from(most)).contains(&self.value.len());
+        shape(self.number).is_none_or(fits)
     }
 
     /// Whether it may not stand twice.

@@ -64,7 +64,7 @@ impl Endpoint {
         }
         self.added.clear();
         if let Some(observer) = reply.observer {
-            self.add_observe(observer, reply.code);
+            self.add_observe(observer, (reply.code, reply.options));
         }
         let bound = exchange.answer_max();
         let slice = match self.is_known(exchange, reply) {
@@ -103,9 +103,10 @@ impl Endpoint {
     }
 
     /// RFC 7641 section 3.1: only a success carries the sequence; an error ends it.
-    fn add_observe(&mut self, id: ObserverId, code: Code) {
+    fn add_observe(&mut self, id: ObserverId, (code, options): (Code, &OptionList)) {
         match self.observers.get(id) {
             Some(observer) if code.class() == 2 => {
+                observer.takes(options.uint(OptionNumber::CONTENT_FORMAT));
                 let (first, peer) = (observer.first, observer.peer);
                 self.added.push_uint(OptionNumber::OBSERVE, first);
                 self.hear(peer);

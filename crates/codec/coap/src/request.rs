@@ -9,6 +9,20 @@ use crate::{
     OptionRef, Reply, Request, Transport, Type, encode_empty,
 };
 
+/// Why a request is not taken.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: Code,
+    /// Diagnostic payload (RFC 7252 sections 5.4.1 and 5.5.2); empty where the code says it all.
+    what: String,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Refusal { code, what: String::new() }
+    }
+}
+
 impl Endpoint {
     pub(crate) fn handle_request<'a>(&mut self, arrival: &Arrival, (message, len): (Message<'a>, usize)) -> Event<'a> {
         let peer = arrival.peer;
@@ -38,6 +52,8 @@ impl Endpoint {
             block1: None,
             block2: None,
             unwanted: message.uint(OptionNumber::NO_RESPONSE).unwrap_or(0) as u8,
+            accept: message.accept(),
+            if_none_match: message.option(OptionNumber::IF_NONE_MATCH).is_some(),
             etags: Etags::of(&message),
             place,
         };
@@ -57,39 +73,47 @@ impl Endpoint {
         verified || self.echo.is_proven(arrival.now_ms, arrival.peer)
     }
 
-    /// The code that a request is refused with.
-    pub(crate) fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Code> {
+    /// What a request is refused with.
+    pub(crate) fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Refusal> {
         if exchange.transport == Transport::Datagram && len > self.config.limits.coap_message {
-            return Some(Code::REQUEST_ENTITY_TOO_LARGE);
+            return Some(Code::REQUEST_ENTITY_TOO_LARGE.into());
         }
         if message.code.method().is_none() {
-            return Some(Code::METHOD_NOT_ALLOWED);
+            return Some(Code::METHOD_NOT_ALLOWED.into());
         }
-        if message.bad_option().is_some() {
-            return Some(Code::BAD_OPTION);
+        // One that is only unknown may be for whoever it is passed on to.
+        if let Some(number) = message.unfit_option(false) {
+            return Some(Refusal { code: Code::BAD_OPTION, what: format!("option {number}") });
         }
         // RFC 8768 section 3.
         let is_hop_limit = |option: OptionRef<'_>| option.uint().is_some_and(|hops| (1..=255).contains(&hops));
         if message.option(OptionNumber::HOP_LIMIT).is_some_and(|option| !is_hop_limit(option)) {
-            return Some(Code::BAD_REQUEST);
+            return Some(Code::BAD_REQUEST.into());
         }
         let (block1, block2) = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2));
         // RFC 7959 section 2.2: the size 7 is reserved in datagrams.
         let is_reserved = |block: &Block| block.szx == Block::BERT && exchange.transport == Transport::Datagram;
         if [block1, block2].into_iter().flatten().any(|block| block.as_ref().is_none_or(is_reserved)) {
-            return Some(Code::BAD_REQUEST);
+            return Some(Code::BAD_REQUEST.into());
         }
         (exchange.block1, exchange.block2) = (block1.flatten(), block2.flatten());
         None
     }
 
-    pub(crate) fn refuse<'a>(&mut self, now_ms: u64, exchange: &Exchange, code: Code) -> Event<'a> {
+    pub(crate) fn refuse<'a>(&mut self, now_ms: u64, exchange: &Exchange, refusal: impl Into<Refusal>) -> Event<'a> {
+        let Refusal { code, what } = refusal.into();
         // RFC 7252 section 5.4.1: a non-confirmable one with a bad option is rejected,
         // and section 4.3 allows to do so in silence.
         if code == Code::BAD_OPTION && !exchange.confirmable {
             return Event::Handled(Handled::Ignored("critical option that is not understood"));
         }
-        self.reply(now_ms, exchange, &Reply::new(code, &OptionList::new(), b""));
+        let mut options = OptionList::new();
+        if code == Code::REQUEST_ENTITY_TOO_LARGE {
+            // Section 5.9.2.9: how much is taken, in blocks.
+            options
+                .push_uint(OptionNumber::SIZE1, u32::try_from(self.config.limits.body_collected).unwrap_or(u32::MAX));
+        }
+        self.reply(now_ms, exchange, &Reply::new(code, &options, what.as_bytes()));
         Event::Handled(Handled::Refused(code))
     }
 
@@ -110,7 +134,10 @@ impl Endpoint {
             return Event::Request(Request { exchange, message, upload: None });
         };
         match self.take_block(arrival, &message, block) {
-            Taken::Whole(body) => Event::Request(Request { exchange, message, upload: Some(body) }),
+            Taken::Whole(body, if_none_match) => {
+                exchange.if_none_match |= if_none_match;
+                Event::Request(Request { exchange, message, upload: Some(body) })
+            }
             Taken::Refused(code) => self.refuse(arrival.now_ms, &exchange, code),
             Taken::Continue => {
                 self.reply(arrival.now_ms, &exchange, &Reply::new(Code::CONTINUE, &OptionList::new(), b""));

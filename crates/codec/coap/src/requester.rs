@@ -197,7 +197,9 @@ impl Requester {
         if self.is_unwanted(message) || !self.knows(message.token) {
             return self.reply_empty(Type::Reset, message.message_id);
         }
-        self.reply_empty(Type::Acknowledgement, message.message_id);
+        // RFC 7252 section 5.4.1: one that cannot be understood is rejected, and is no answer.
+        let kind = if message.unfit_option(true).is_some() { Type::Reset } else { Type::Acknowledgement };
+        self.reply_empty(kind, message.message_id);
         self.recent.push_back(message.message_id);
         if self.recent.len() > RECENT {
             self.recent.pop_front();

@@ -133,6 +133,8 @@ impl Endpoint {
             block1: None,
             block2: None,
             unwanted: message.uint(OptionNumber::NO_RESPONSE).unwrap_or(0) as u8,
+            accept: message.accept(),
+            if_none_match: message.option(OptionNumber::IF_NONE_MATCH).is_some(),
             etags: Etags::of(&message),
             place: crate::dedup::DedupRef::NONE,
         };

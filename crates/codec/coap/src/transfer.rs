@@ -124,13 +124,19 @@ impl Transfer {
         }
         let head = Head { kind: Type::Confirmable, code: self.method, message_id, token };
         let mut out = Vec::with_capacity(64 + payload.len());
-        encode(&mut out, &head, [&self.options, &added], payload);
+        // RFC 7959 section 2.10: behind the first block it would be about what that has begun.
+        let later = (self.sent > 0 && self.options.contains(OptionNumber::IF_NONE_MATCH)).then(|| {
+            let mut later = self.options.clone();
+            later.remove(OptionNumber::IF_NONE_MATCH);
+            later
+        });
+        encode(&mut out, &head, [later.as_ref().unwrap_or(&self.options), &added], payload);
         out
     }
 
     /// Takes a response. `None`: another message is to be sent.
     pub(crate) fn handle(&mut self, message: &Message<'_>) -> Option<Result<Answer, Failure>> {
-        if message.bad_option().is_some() {
+        if message.unfit_option(true).is_some() {
             return Some(Err(Failure::Broken));
         }
         let block1 = message.block(OptionNumber::BLOCK1).flatten();

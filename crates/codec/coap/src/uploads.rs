@@ -25,6 +25,7 @@ pub(crate) struct Uploads {
 #[derive(Debug)]
 struct Upload {
     body: Vec<u8>,
+    if_none_match: bool,
     at_ms: u64,
 }
 
@@ -33,8 +34,8 @@ struct Upload {
 pub(crate) enum Taken {
     /// 2.31: send the next.
     Continue,
-    /// It was the last; the whole body.
-    Whole(Vec<u8>),
+    /// It was the last; the whole body, and whether the first block had If-None-Match.
+    Whole(Vec<u8>, bool),
     /// Answer with this: 4.00, 4.08, 4.13 or 5.03.
     Refused(Code),
 }
@@ -56,8 +57,10 @@ impl Uploads {
                 return Taken::Refused(Code::SERVICE_UNAVAILABLE);
             }
         }
-        let before = self.bodies.remove(&key).map_or_else(Vec::new, |upload| upload.body);
-        if before.len() != block.offset() {
+        let if_none_match = message.option(OptionNumber::IF_NONE_MATCH).is_some();
+        let fresh = Upload { body: Vec::new(), if_none_match, at_ms: now_ms };
+        let before = self.bodies.remove(&key).unwrap_or(fresh);
+        if before.body.len() != block.offset() {
             return Taken::Refused(Code::REQUEST_ENTITY_INCOMPLETE);
         }
         self.append(now_ms, (key, before), (message.payload, block.more))
@@ -66,24 +69,27 @@ impl Uploads {
     fn append(
         &mut self,
         now_ms: u64,
-        (key, mut body): ((SocketAddr, u64), Vec<u8>),
+        (key, mut upload): ((SocketAddr, u64), Upload),
         (part, more): (&[u8], bool),
     ) -> Taken {
-        if body.len() + part.len() > self.max_body {
+        if upload.body.len() + part.len() > self.max_body {
             return Taken::Refused(Code::REQUEST_ENTITY_TOO_LARGE);
         }
-        body.extend_from_slice(part);
+        upload.body.extend_from_slice(part);
         if !more {
-            return Taken::Whole(body);
+            return Taken::Whole(upload.body, upload.if_none_match);
         }
-        self.bodies.insert(key, Upload { body, at_ms: now_ms });
+        upload.at_ms = now_ms;
+        self.bodies.insert(key, upload);
         Taken::Continue
     }
 
     /// Which body a block belongs to: the same method and the same options but Block1
-    /// (RFC 7959 section 2.5; the Request-Tag of RFC 9175 is one of them).
+    /// (RFC 7959 section 2.5; the Request-Tag of RFC 9175 is one of them) and what only the first
+    /// block may have (section 2.10).
     fn body_key(&self, message: &Message<'_>) -> u64 {
-        let telling = |number: u16| !matches!(number, OptionNumber::BLOCK1 | OptionNumber::SIZE1 | OptionNumber::ECHO);
+        let of_block = [OptionNumber::BLOCK1, OptionNumber::SIZE1, OptionNumber::ECHO, OptionNumber::IF_NONE_MATCH];
+        let telling = |number: u16| !of_block.contains(&number);
         let options = message.options().filter(|option| telling(option.number));
         let fold = |hash: u64, option: OptionRef<'_>| self.hasher.hash_one((hash, option.number, option.value));
         options.fold(u64::from(message.code.0), fold)

@@ -16,6 +16,7 @@ fn encoded(head: &Head, options: &OptionList, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+// RFC7252-3-1 RFC7252-3.1-1
 #[test]
 fn reads_and_writes_the_examples_of_the_specification() {
     // RFC 7252 appendix A, figures 16 and 19: a GET and its piggybacked response.
@@ -33,6 +34,7 @@ fn reads_and_writes_the_examples_of_the_specification() {
     assert_eq!(out, b"\x70\x00\x01\x02");
 }
 
+// RFC7252-3-2 RFC7252-3-3 RFC7252-3-4 RFC7252-3.1-2 RFC7252-4.1-1
 #[test]
 fn malformed_datagrams_name_their_rule_and_what_to_reject() {
     for (datagram, header) in [
@@ -63,6 +65,7 @@ fn an_option_flood_is_malformed() {
     assert!(Message::decode(&flood[..flood.len() - 1], 64).is_ok());
 }
 
+// RFC7252-5.4.3-1 RFC7252-5.10.1-1
 #[test]
 fn names_the_critical_option_that_it_cannot_take() {
     let bad = |number: u16, values: &[&[u8]]| {
@@ -83,6 +86,7 @@ fn names_the_critical_option_that_it_cannot_take() {
     assert_eq!(bad(OptionNumber::URI_PATH, &[b"a", b"b"]), None);
 }
 
+// RFC7252-6.5-1
 #[test]
 fn a_path_is_escaped_so_that_routes_cannot_be_fooled() {
     let mut options = OptionList::new();
@@ -101,6 +105,7 @@ fn a_path_is_escaped_so_that_routes_cannot_be_fooled() {
     assert_eq!(message.query_value("fla"), None);
 }
 
+// RFC7959-2.1-1
 #[test]
 fn block_values_are_read_as_written() {
     for block in [Block { num: 0, more: false, szx: 0 }, Block { num: 1_048_575, more: true, szx: 6 }] {
@@ -139,6 +144,7 @@ fn kinds() -> impl Strategy<Value = Type> {
 }
 
 proptest! {
+    // RFC7252-3.1-1
     #[test]
     fn what_was_encoded_is_decoded(
         kind in kinds(), code in 1_u8.., message_id in any::<u16>(), token in prop::collection::vec(any::<u8>(), 0..=8),

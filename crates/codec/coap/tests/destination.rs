@@ -39,6 +39,7 @@ fn read(uri: &str) -> (String, String, Option<u16>, Vec<String>, Vec<String>) {
     (destination.scheme.to_owned(), host, destination.port, path, ordinary.query().map(text).collect())
 }
 
+// RFC7252-6.4-1
 #[test]
 fn a_uri_is_taken_apart_as_section_6_4_says() {
     let of = |scheme: &str, host: &str, port, path: &[&str], query: &[&str]| {
@@ -66,6 +67,7 @@ fn a_uri_is_taken_apart_as_section_6_4_says() {
     }
 }
 
+// RFC7252-5.10.1-1 RFC7252-6-1 RFC7252-6.4-2
 #[test]
 fn what_is_no_absolute_uri_is_malformed_and_a_strange_scheme_is_told_apart() {
     for uri in [
@@ -118,6 +120,7 @@ fn what_is_no_absolute_uri_is_malformed_and_a_strange_scheme_is_told_apart() {
     }
 }
 
+// RFC7252-5.10.2-2
 #[test]
 fn a_uri_takes_precedence_over_the_options_and_what_else_there_is_stays() {
     let datagram = request(|options| {

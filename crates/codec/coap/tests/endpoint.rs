@@ -150,6 +150,7 @@ fn empty(kind: Type, id: u16) -> Vec<u8> {
     out
 }
 
+// RFC7252-4.2-2 RFC7252-4.4-1 RFC7252-4.5-1
 #[test]
 fn a_confirmable_request_is_answered_in_its_acknowledgement_and_again_when_it_is_repeated() {
     let mut bench = Bench::new(LOCAL);
@@ -167,6 +168,7 @@ fn a_confirmable_request_is_answered_in_its_acknowledgement_and_again_when_it_is
     assert_eq!(bench.only(), first);
 }
 
+// RFC7252-4.2-2 RFC7252-4.8-1
 #[test]
 fn a_slow_response_is_separate_and_sent_again_until_it_is_acknowledged() {
     let mut bench = Bench::new(LOCAL);
@@ -189,6 +191,7 @@ fn a_slow_response_is_separate_and_sent_again_until_it_is_acknowledged() {
     assert!(bench.sent().is_empty() && bench.endpoint.next_timeout().is_none());
 }
 
+// RFC7252-4.3-1 RFC7252-4.5-2 RFC7252-5.2.3-1
 #[test]
 fn a_non_confirmable_request_gets_a_non_confirmable_answer_once() {
     let mut bench = Bench::new(LOCAL);
@@ -200,6 +203,7 @@ fn a_non_confirmable_request_gets_a_non_confirmable_answer_once() {
     assert!(bench.sent().is_empty());
 }
 
+// RFC7252-3-2 RFC7252-3-4 RFC7252-4.3-2 RFC7252-4.4-1
 #[test]
 fn bad_messages_are_reset_or_passed_over_as_the_specification_says() {
     let mut bench = Bench::new(LOCAL);
@@ -225,6 +229,7 @@ fn bad_messages_are_reset_or_passed_over_as_the_specification_says() {
     }
 }
 
+// RFC7959-2.2-2 RFC8768-3-1
 #[test]
 fn requests_that_it_cannot_take_are_refused_with_their_code() {
     let refused = |datagram: &[u8]| {
@@ -233,7 +238,7 @@ fn requests_that_it_cannot_take_are_refused_with_their_code() {
         (handled, bench.sent().first().map(|answer| answer.code))
     };
     let both = |code: Code| (Some(Handled::Refused(code)), Some(code));
-    assert_eq!(refused(&get_with(1, 9, 0)), both(Code::BAD_OPTION));
+    assert_eq!(refused(&get_with(1, 19, 0)), both(Code::BAD_OPTION));
     assert_eq!(refused(&get_with(1, OptionNumber::HOP_LIMIT, 0)), both(Code::BAD_REQUEST));
     assert_eq!(refused(&get_with(1, OptionNumber::HOP_LIMIT, 256)), both(Code::BAD_REQUEST));
     assert_eq!(refused(&get_with(1, OptionNumber::BLOCK2, 7)), both(Code::BAD_REQUEST));
@@ -243,12 +248,13 @@ fn requests_that_it_cannot_take_are_refused_with_their_code() {
         both(Code::REQUEST_ENTITY_TOO_LARGE)
     );
     let non = datagram(Type::NonConfirmable, Code::GET, 1, |options| {
-        options.push(9, b"");
+        options.push(19, b"");
         b""
     });
     assert!(matches!(refused(&non), (Some(Handled::Ignored(_)), None)));
 }
 
+// RFC7967-2-4
 #[test]
 fn an_answer_that_is_not_wanted_is_only_acknowledged() {
     let mut bench = Bench::new(LOCAL);
@@ -261,6 +267,7 @@ fn an_answer_that_is_not_wanted_is_only_acknowledged() {
     assert_eq!(bench.only().code, Code::NOT_FOUND, "errors are wanted");
 }
 
+// RFC7641-4.1-1 RFC7641-4.2-2 RFC7641-4.4-1
 #[test]
 fn observers_are_notified_in_order_and_end_by_reset_or_deregistration() {
     let mut bench = Bench::new(LOCAL);
@@ -282,6 +289,7 @@ fn observers_are_notified_in_order_and_end_by_reset_or_deregistration() {
     assert_eq!(bench.gone(), [(replaced, GoneReason::Deregistered)]);
 }
 
+// RFC7252-4.7-1 RFC7641-4.5.1-1
 #[test]
 fn one_confirmable_notification_is_in_flight_and_the_newest_state_waits() {
     let mut bench = Bench::new(LOCAL);
@@ -313,6 +321,7 @@ fn an_observer_of_several_topics_gets_each_message_up_to_a_bound() {
     assert_eq!(seen, [&[0][..], &(4..20).collect::<Vec<u8>>()].concat());
 }
 
+// RFC7252-4.2-5 RFC7641-4.5-1
 #[test]
 fn an_observer_that_acknowledges_nothing_is_given_up_with_all_its_peer_observes() {
     let mut bench = Bench::new(LOCAL);
@@ -329,6 +338,7 @@ fn an_observer_that_acknowledges_nothing_is_given_up_with_all_its_peer_observes(
     assert!((63_000..=94_000).contains(&bench.now_ms), "MAX_TRANSMIT_WAIT: {}", bench.now_ms);
 }
 
+// RFC7641-4.5-2
 #[test]
 fn a_silent_observer_is_asked_to_confirm_from_time_to_time() {
     let mut bench = Bench::new(LOCAL);
@@ -343,6 +353,7 @@ fn a_silent_observer_is_asked_to_confirm_from_time_to_time() {
     assert_eq!(bench.only().kind, Type::NonConfirmable);
 }
 
+// RFC7641-4.1-2
 #[test]
 fn observations_are_bounded_per_peer_and_in_all() {
     let mut bench = Bench::new(LOCAL);
@@ -358,6 +369,7 @@ fn observations_are_bounded_per_peer_and_in_all() {
     assert!(register("127.0.0.1:2", 4) && !register("127.0.0.1:3", 5));
 }
 
+// RFC7641-4.2-1
 #[test]
 fn an_error_ends_an_observation() {
     let mut bench = Bench::new(LOCAL);
@@ -374,6 +386,7 @@ fn an_error_ends_an_observation() {
     assert_eq!((bench.only().observe, bench.gone()), (None, vec![(observer, GoneReason::Error)]));
 }
 
+// RFC7959-2.4-2 RFC7959-2.4-3
 #[test]
 fn a_large_body_is_fetched_block_by_block() {
     let body: Vec<u8> = (0..2_500_u32).map(|n| n as u8).collect();
@@ -407,6 +420,7 @@ fn upload(id: u16, block: Block, payload: &[u8]) -> Vec<u8> {
     })
 }
 
+// RFC7959-2.3-1 RFC7959-2.3-2 RFC7959-2.5-1
 #[test]
 fn an_upload_is_joined_from_its_blocks_and_only_in_order() {
     let mut bench = Bench::new(LOCAL);
@@ -427,6 +441,7 @@ fn an_upload_is_joined_from_its_blocks_and_only_in_order() {
     assert_eq!(bench.handled(&upload(5, block(0, true), &[2; 63])), Some(Handled::Refused(Code::BAD_REQUEST)));
 }
 
+// RFC7959-2.9-2
 #[test]
 fn an_upload_that_grows_beyond_the_limit_is_refused() {
     let mut bench = Bench::new(LOCAL);
@@ -443,6 +458,7 @@ fn an_upload_that_grows_beyond_the_limit_is_refused() {
     assert_eq!(bench.handled(&announced), refused);
 }
 
+// RFC7252-4.7-2 RFC9175-2.3-1 RFC9175-2.4-1
 #[test]
 fn an_answer_to_an_address_that_is_not_proven_stays_small() {
     let mut bench = Bench::new(REMOTE);
@@ -463,6 +479,7 @@ fn an_answer_to_an_address_that_is_not_proven_stays_small() {
     assert!(bench.request(&later).exchange.proven, "it stays proven for a while");
 }
 
+// RFC9175-2.4-1
 #[test]
 fn options_that_alone_are_too_large_for_such_an_address_ask_for_a_proof() {
     let mut bench = Bench::new(REMOTE);
@@ -475,6 +492,7 @@ fn options_that_alone_are_too_large_for_such_an_address_ask_for_a_proof() {
     assert_eq!((sent.code, sent.echo.is_some(), sent.len <= 256), (Code::UNAUTHORIZED, true, true));
 }
 
+// RFC7252-4.7-2
 #[test]
 fn an_observer_that_is_not_proven_gets_one_message_until_it_acknowledges() {
     let mut bench = Bench::new(REMOTE);

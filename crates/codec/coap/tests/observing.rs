@@ -98,6 +98,7 @@ fn resource() -> (Code, OptionList, Vec<u8>) {
     (Code::GET, options, Vec::new())
 }
 
+// RFC7641-3.2-1
 #[test]
 fn each_new_state_comes_whole_under_the_id_of_the_registration() {
     for len in [3, 1_024, 1_025, 5_000] {
@@ -132,6 +133,7 @@ fn a_newer_state_ends_the_fetching_of_an_older_one() {
     assert!(net.client.poll_done().is_none());
 }
 
+// RFC7641-3.4-1
 #[test]
 fn an_older_notification_that_comes_late_is_not_told() {
     let mut net = Net::observing(3);
@@ -195,6 +197,7 @@ fn an_error_is_the_last_that_comes() {
     assert!(net.client.is_idle());
 }
 
+// RFC7641-3.5-1 RFC7641-3.6-1
 #[test]
 fn cancelling_tells_the_server_and_what_comes_then_is_reset() {
     let mut net = Net::observing(3);

@@ -85,6 +85,7 @@ fn a_request_comes_back_with_its_answer() {
     assert!(net.client.is_idle() && net.client.next_timeout().is_none());
 }
 
+// RFC7959-2.5-2 RFC7959-4-1
 #[test]
 fn bodies_go_in_blocks_both_ways() {
     for len in [1_024, 1_025, 2_048, 5_000] {
@@ -110,6 +111,7 @@ fn an_answer_that_is_too_large_is_given_up() {
     assert_eq!(net.answer().1.err(), Some(Failure::TooLarge));
 }
 
+// RFC7252-4.2-5 RFC7252-4.8-1
 #[test]
 fn lost_messages_are_sent_again_with_doubled_waits_and_then_given_up() {
     let mut net = Net::new(1);
@@ -145,6 +147,7 @@ fn every_transfer_survives_a_network_that_loses_a_third() {
     assert_eq!(net.answer().1.expect("an answer").body, vec![7; 3_000]);
 }
 
+// RFC7252-4.7-1
 #[test]
 fn no_more_than_nstart_are_outstanding() {
     let mut client = Requester::new(RequesterConfig { nstart: 2, ..CONFIG });
@@ -170,6 +173,7 @@ fn respond(sent: &[u8], kind: Type, message_id: u16, token: Option<Token>) -> Ve
     out
 }
 
+// RFC7252-5.2.2-3
 #[test]
 fn a_separate_response_is_acknowledged_each_time_it_comes_and_taken_once() {
     let mut client = Requester::new(CONFIG);
@@ -185,6 +189,7 @@ fn a_separate_response_is_acknowledged_each_time_it_comes_and_taken_once() {
     assert!(client.poll_done().is_none());
 }
 
+// RFC7252-4.4-3 RFC7252-5.3.2-1 RFC7252-5.3.2-2
 #[test]
 fn responses_to_nothing_are_reset_and_forged_ones_passed_over() {
     let mut client = Requester::new(CONFIG);
@@ -204,6 +209,7 @@ fn responses_to_nothing_are_reset_and_forged_ones_passed_over() {
     assert_eq!(client.poll_done().expect("done").1.err(), Some(Failure::Reset));
 }
 
+// RFC9175-2.3-2
 #[test]
 fn an_echo_that_is_asked_for_is_given_once() {
     let mut client = Requester::new(CONFIG);
@@ -268,6 +274,7 @@ fn only_the_first_block_is_asked_for_with_the_tag_that_is_validated() {
     assert_eq!(client.poll_done().expect("done").1.expect("an answer").body, [[1; 16].as_slice(), &[2; 4]].concat());
 }
 
+// RFC7959-2.4-4
 #[test]
 fn a_representation_that_changes_between_its_blocks_is_fetched_anew_a_few_times() {
     let mut client = Requester::new(CONFIG);

@@ -3,7 +3,7 @@
 use super::kept::Whole;
 use super::server::Server;
 use super::streams::protocol_of;
-use super::view::{accepted, format_of};
+use super::view::format_of;
 use super::waiting::{Served, Ticket};
 use crate::http::Flag;
 use tidegate_coap::{Code, Message as CoapMessage, ObserverId, OptionNumber, Reply};
@@ -50,6 +50,9 @@ impl Server {
             self.options.push_uint(OptionNumber::MAX_AGE, seconds);
         }
         self.put_typed(code, answer.content_type.as_deref());
+        for (number, value) in &answer.passed_on {
+            self.options.push(*number, value);
+        }
     }
 
     fn put_typed(&mut self, code: Code, content_type: Option<&[u8]>) {
@@ -65,7 +68,7 @@ impl Server {
     pub(super) fn answer_value(&mut self, ticket: &Ticket, request: &CoapMessage<'_>, value: &Message) {
         let format = value.content_type().and_then(format_of);
         // RFC 7252 section 5.10.4; a value without a type is taken for what is asked for.
-        if accepted(request).is_some_and(|wanted| format.is_some_and(|format| format != wanted)) {
+        if request.accept().is_some_and(|wanted| format.is_some_and(|format| format != wanted)) {
             return self.answer(ticket, Code::NOT_ACCEPTABLE, b"the value has another Content-Format");
         }
         self.put_value_options(value);

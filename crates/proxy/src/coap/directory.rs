@@ -7,7 +7,6 @@ use super::dispatch::Call;
 use super::inbox::Finished;
 use super::kept::Whole;
 use super::server::Server;
-use super::view::accepted;
 use super::waiting::Ticket;
 use crate::outbound::coap::{CoapClients, links_of};
 use crate::plan::Plan;
@@ -203,7 +202,7 @@ impl Server {
     }
 
     fn look_up(&mut self, ticket: Ticket, call: &Call<'_>, resource: Resource) {
-        if accepted(call.message()).is_some_and(|format| format != LINK_FORMAT) {
+        if call.message().accept().is_some_and(|format| format != LINK_FORMAT) {
             return self.answer(&ticket, Code::NOT_ACCEPTABLE, b"");
         }
         let criteria = match Criteria::parse(call.message().query()) {

@@ -13,7 +13,7 @@ use crate::decide::{Asking, Ruling, Sought, seek};
 use crate::http::Flag;
 use crate::plan::{Canned, Target};
 use tidegate_coap::{Code, Message};
-use tidegate_message::{Outcome, Peer};
+use tidegate_message::{Outcome, Peer, Protocol};
 use tidegate_policy::{Context, Edits, Place as TemplatePlace, Template, TemplateInput, Verdict};
 use tidegate_route::Captures;
 
@@ -189,7 +189,11 @@ impl Server {
         (index, captures, edits): (usize, &Captures, &Edits),
     ) {
         let plan = std::rc::Rc::clone(&ticket.plan);
-        match &plan.plan.routes[index].target {
+        let target = &plan.plan.routes[index].target;
+        if !matches!(target, Target::Upstreams { .. }) && self.is_strange(&ticket, call) {
+            return;
+        }
+        match target {
             Target::Respond(canned) => {
                 self.answer_status(&ticket, (canned.status, content_type(canned)), &canned.body);
             }
@@ -218,8 +222,29 @@ impl Server {
         }
     }
 
+    /// Whether a request that is not passed on has a critical option that is not known (RFC 7252
+    /// section 5.4.1); it has been rejected then.
+    pub(super) fn is_strange(&mut self, ticket: &Ticket, call: &Call<'_>) -> bool {
+        let bad = call.message().bad_option();
+        if let Some(number) = bad {
+            self.reject_option(ticket, &format!("option {number}"));
+        }
+        bad.is_some()
+    }
+
+    /// 4.02, or silence to a request that is not confirmable.
+    pub(super) fn reject_option(&mut self, ticket: &Ticket, what: &str) {
+        match ticket.exchange.confirmable {
+            true => self.answer(ticket, Code::BAD_OPTION, what.as_bytes()),
+            false => self.worker.dropped(Protocol::Coap, "coap-ignored"),
+        }
+    }
+
     /// A request that no route of the config claims.
     fn builtin(&mut self, mut ticket: Ticket, call: &Call<'_>) {
+        if self.is_strange(&ticket, call) {
+            return;
+        }
         let plan = std::rc::Rc::clone(&ticket.plan);
         let base = &*plan.plan.broker.http_path;
         let mut topic = std::mem::take(&mut self.topic);

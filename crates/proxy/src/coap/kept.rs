@@ -3,6 +3,7 @@
 //! was done once by POST must not be done once per block.
 
 use super::view::{CoapView, type_of};
+use crate::outbound::coap::passed_on;
 use foldhash::fast::RandomState;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -32,6 +33,8 @@ pub(crate) struct Whole {
     pub(super) code: Option<Code>,
     pub(super) content_type: Option<Box<[u8]>>,
     pub(super) max_age: Option<u32>,
+    /// Other options that a CoAP upstream said.
+    pub(super) passed_on: Vec<(u16, Vec<u8>)>,
     pub(super) body: Vec<u8>,
     /// A notification that its server wanted to be acknowledged.
     pub(super) confirmable: bool,
@@ -52,6 +55,7 @@ impl From<Answer> for Whole {
             code: Some(answer.code),
             content_type: format.map(|format| type_of(format).as_bytes().into()),
             max_age: answer.options.uint(OptionNumber::MAX_AGE),
+            passed_on: passed_on(&answer.options).map(|(number, value)| (number, value.to_vec())).collect(),
             confirmable: answer.confirmable,
             body: answer.body,
         }

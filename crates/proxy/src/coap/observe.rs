@@ -10,6 +10,7 @@ use super::inbox::Finished;
 use super::observations::{Observation, Pending, Relaying};
 use super::server::Server;
 use super::topic::put_location;
+use super::view::format_of;
 use super::waiting::Ticket;
 use crate::pubsub::Outlet;
 use foldhash::fast::FixedState;
@@ -168,6 +169,15 @@ impl Server {
             return self.answer_observer(ticket, (Code::CONTENT, Some(id)), document.as_bytes());
         }
         let value = collected.last().filter(|_| !is_wildcard);
+        let is_accepted = |value: &Message| {
+            let format = value.content_type().and_then(format_of);
+            ticket.exchange.accept.is_none_or(|wanted| format.is_none_or(|format| format == wanted))
+        };
+        if !value.is_none_or(|value| is_accepted(value)) {
+            // RFC 7252 section 5.10.4; the answer ends the observation.
+            let text = b"the value has another Content-Format";
+            return self.answer_observer(ticket, (Code::NOT_ACCEPTABLE, Some(id)), text);
+        }
         if let Some(value) = value {
             self.put_value_options(value);
         }

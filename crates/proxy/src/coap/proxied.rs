@@ -7,7 +7,6 @@ use super::waiting::Ticket;
 use crate::plan::CoapDto;
 use std::net::{IpAddr, SocketAddr};
 use tidegate_coap::{Code, Destination, Message, NoDestination, Request};
-use tidegate_message::Protocol;
 
 impl Server {
     pub(super) fn dispatch_proxied(&mut self, ticket: Ticket, request: &Request<'_>) {
@@ -20,12 +19,8 @@ impl Server {
             Err(NoDestination::Scheme) => {
                 return self.answer(&ticket, Code::PROXYING_NOT_SUPPORTED, b"a scheme that is not spoken here");
             }
-            // Section 5.4.1: a bad critical option of a non-confirmable request is silently rejected.
-            Err(NoDestination::Malformed(_)) if !ticket.exchange.confirmable => {
-                return self.worker.dropped(Protocol::Coap, "coap-ignored");
-            }
             Err(NoDestination::Malformed(what)) => {
-                return self.answer(&ticket, Code::BAD_OPTION, format!("no absolute URI: {what}").as_bytes());
+                return self.reject_option(&ticket, &format!("no absolute URI: {what}"));
             }
         };
         let transport = ticket.exchange.transport;

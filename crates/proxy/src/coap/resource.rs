@@ -101,12 +101,15 @@ impl Server {
     /// A value that another client publishes in the same moment is not noticed: topics
     /// have no lock.
     fn holds(&mut self, ticket: &Ticket, call: &Call<'_>, topic: &str) -> bool {
-        if !call.message().is_conditional() {
+        let is_new_only = ticket.exchange.if_none_match;
+        if !call.message().is_conditional() && !is_new_only {
             return true;
         }
         match self.kept_value(ticket, topic) {
             Err(outcome) => self.refuse(ticket, outcome),
-            Ok(value) if call.message().holds(value.as_deref().map(tag_of)) => return true,
+            Ok(value) if !(is_new_only && value.is_some()) && call.message().holds(value.as_deref().map(tag_of)) => {
+                return true;
+            }
             Ok(_) => self.answer(ticket, Code::PRECONDITION_FAILED, b"the topic's value is another"),
         }
         false

@@ -10,7 +10,9 @@ use super::waiting::Ticket;
 use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
 use crate::outbound::Wire;
-use crate::outbound::coap::{ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT};
+use crate::outbound::coap::{
+    ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT, OPTIONS_FIELD, read_options, write_options,
+};
 use std::rc::Rc;
 use tidegate_coap::{Code, Message, Observe, ObserverId, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
@@ -30,6 +32,14 @@ impl Server {
         };
         let Some(upstream) = upstream else { return self.fail(&ticket, (Flag::Broken, 0)) };
         let wire = plan.plan.upstreams[upstream].dialing.wire;
+        // RFC 7252 section 5.7.1; HTTP has no place for what is only unknown.
+        let unfit = call.message().unfit_option(true).filter(|_| wire == Wire::Coap);
+        if let Some(number) = unfit {
+            return self.reject_option(&ticket, &format!("option {number}"));
+        }
+        if wire != Wire::Coap && self.is_strange(&ticket, call) {
+            return;
+        }
         let mut key = Vec::new();
         let input = KeyInput { route: &route.name, hash_key: edits.hash_key() };
         let keyed =
@@ -38,7 +48,7 @@ impl Server {
             method: http_method(ticket.exchange.method, wire),
             target: target(call, edits),
             host: edits.host().or(call.view.host()).unwrap_or_default().to_vec(),
-            fields: fields(call, edits, (wire, plan.plan.coap.hop_limit)),
+            fields: fields((call, ticket.exchange.if_none_match), edits, (wire, plan.plan.coap.hop_limit)),
             body: call.body().to_vec(),
             source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
@@ -49,7 +59,12 @@ impl Server {
             return self.observe_upstream(ticket, upstream, request);
         }
         let worker = Rc::clone(&self.worker);
-        self.wait(ticket, async move { Finished::Fetched(fetch(&worker, &plan, upstream, &request).await) });
+        self.wait(ticket, async move {
+            let fetched = fetch(&worker, &plan, upstream, &request).await;
+            // RFC 7252 section 5.7.1: an endpoint that is silent breaks no connection, it is late.
+            let is_silent = |flag: &Flag| wire == Wire::Coap && *flag == Flag::Terminated;
+            Finished::Fetched(fetched.map_err(|flag| if is_silent(&flag) { Flag::Timeout } else { flag }))
+        });
     }
 
     /// The ticket, unless the request is for a later block of an answer that was given.
@@ -142,12 +157,13 @@ impl Whole {
         let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         let code = code.map(Code);
         let (max_age, content_type) = (max_age(&fetched), fetched.field("content-type").map(Box::from));
+        let passed_on = fetched.field(OPTIONS_FIELD).map(read_options).unwrap_or_default();
         // RFC 8768 section 4: whoever asked finds the way to the loop.
         let body = match code {
             Some(Code::HOP_LIMIT_REACHED) => [NAME, b" ", &fetched.body].concat(),
             _ => fetched.body,
         };
-        Whole { status: fetched.status, code, content_type, max_age, body, confirmable: false }
+        Whole { status: fetched.status, code, content_type, max_age, passed_on, body, confirmable: false }
     }
 }
 
@@ -193,7 +209,7 @@ fn scheme(view: &CoapView<'_>) -> &'static [u8] {
 }
 
 /// Every value is one that cannot break a line: the view sees to it.
-fn fields(call: &Call<'_>, edits: &Edits, (wire, hop_limit): (Wire, u8)) -> Vec<u8> {
+fn fields((call, if_none_match): (&Call<'_>, bool), edits: &Edits, (wire, hop_limit): (Wire, u8)) -> Vec<u8> {
     let mut fields = Vec::new();
     let mut put = |name: &[u8], value: &[u8]| {
         for part in [name, b": ", value, b"\r\n"] {
@@ -206,7 +222,7 @@ fn fields(call: &Call<'_>, edits: &Edits, (wire, hop_limit): (Wire, u8)) -> Vec<
         ("Content-Type", call.view.content_type().map(str::as_bytes)),
         ("Accept", call.view.accept().map(str::as_bytes)),
         ("If-Match", has(OptionNumber::IF_MATCH)),
-        ("If-None-Match", has(OptionNumber::IF_NONE_MATCH)),
+        ("If-None-Match", if_none_match.then_some(&b"*"[..])),
         ("traceparent", call.view.trace()),
         ("X-Forwarded-For", Some(peer.as_bytes())),
         ("X-Forwarded-Proto", Some(scheme(&call.view))),
@@ -222,6 +238,11 @@ fn fields(call: &Call<'_>, edits: &Edits, (wire, hop_limit): (Wire, u8)) -> Vec<
         let hops = call.message().uint(OptionNumber::HOP_LIMIT).map(|hops| hops.saturating_sub(1));
         let hops = hops.or(Some(u32::from(hop_limit)).filter(|hops| *hops > 0)).map(|hops| hops.to_string());
         put(ASKED_BY_COAP.as_bytes(), hops.as_deref().unwrap_or(NO_HOP_LIMIT).as_bytes());
+        let unknown = call.message().options().filter(|option| !OptionNumber::is_known(option.number));
+        let unknown = write_options(unknown.map(|option| (option.number, option.value)));
+        if !unknown.is_empty() {
+            put(OPTIONS_FIELD.as_bytes(), unknown.as_bytes());
+        }
         if let Some(host) = edits.host().or(call.view.host()).filter(|_| call.view.is_proxied()) {
             put(HOST_FIELD.as_bytes(), host);
         }

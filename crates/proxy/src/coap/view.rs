@@ -29,7 +29,7 @@ impl<'v> CoapView<'v> {
         let host = message.host().filter(|host| is_host(host)).map(lower);
         let host = host.map(|host| with_port(&message, host));
         let content_type = message.content_format().map(type_of);
-        let accept = accepted(&message).map(type_of);
+        let accept = message.accept().map(type_of);
         CoapView { message, protocol, peer, path, body, host, content_type, accept }
     }
 
@@ -95,11 +95,6 @@ impl View for CoapView<'_> {
     fn payload(&self) -> &[u8] {
         self.body
     }
-}
-
-/// The Content-Format that the peer wants.
-pub(super) fn accepted(message: &Message<'_>) -> Option<u16> {
-    message.uint(OptionNumber::ACCEPT).and_then(|number| u16::try_from(number).ok())
 }
 
 /// The media type of a Content-Format. One without a name keeps its number (RFC 8075

@@ -123,6 +123,7 @@ impl Gateway {
             pace: Default::default(),
             faults: Default::default(),
             strays: Default::default(),
+            coap_changes: Default::default(),
             directory: Default::default(),
             oscore,
             wake: RwLock::default(),

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) strays: crate::coap::Strays,
     /// Security contexts of CoAP, and their sequence numbers.
     pub(crate) oscore: Arc<tidegate_oscore::Shared>,
+    /// What was changed at upstreams of CoAP.
+    pub(crate) coap_changes: crate::outbound::coap::Changes,
     /// The resource directory of CoAP.
     pub(crate) directory: crate::coap::Registrations,
     pub(super) wake: RwLock<Option<Wake>>,

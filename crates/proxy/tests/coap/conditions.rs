@@ -12,6 +12,7 @@ fn ask(peer: &mut Peer, (code, path): (Code, &str), options: Options<'_>, payloa
     peer.receive()
 }
 
+// RFC7252-5.5-1 RFC7252-5.8.1-1 RFC7252-5.9.1-3 RFC7252-5.10.6-2
 #[test]
 fn a_value_that_a_peer_has_is_valid_and_not_sent_again() {
     let running = Running::plain();
@@ -31,6 +32,7 @@ fn a_value_that_a_peer_has_is_valid_and_not_sent_again() {
     assert_ne!(changed.option(OptionNumber::ETAG), Some(&tag[..]));
 }
 
+// RFC7252-5.10.8-2
 #[test]
 fn a_publish_or_delete_happens_only_where_its_condition_holds() {
     let running = Running::plain();
@@ -50,6 +52,7 @@ fn a_publish_or_delete_happens_only_where_its_condition_holds() {
     assert_eq!(peer.ask(Code::GET, "t/c", b"").text(), "2");
 }
 
+// RFC8768-3-2
 #[test]
 fn conditions_and_hops_cross_to_http_as_far_as_it_knows_them() {
     let address = serve_http(|request| {

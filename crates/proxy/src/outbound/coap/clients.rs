@@ -135,16 +135,20 @@ impl CoapClients {
         Ok(client)
     }
 
-    pub(super) fn cached(&self, now_ms: u64, key: Option<Key>) -> (Option<Rc<Answer>>, Option<Rc<Answer>>) {
-        match key.and_then(|key| self.cache.borrow().find(now_ms, key)) {
+    pub(super) fn cached(
+        &self,
+        now_ms: u64,
+        (key, changed): (Option<Key>, u64),
+    ) -> (Option<Rc<Answer>>, Option<Rc<Answer>>) {
+        match key.and_then(|key| self.cache.borrow().find(now_ms, (key, changed))) {
             Some(Cached::Fresh(answer)) => (Some(answer), None),
             Some(Cached::Stale(answer)) => (None, Some(answer)),
             None => (None, None),
         }
     }
 
-    pub(super) fn keep(&self, now_ms: u64, key: Option<Key>, answer: (Answer, Option<Rc<Answer>>)) -> Rc<Answer> {
-        self.cache.borrow_mut().keep(now_ms, key, answer)
+    pub(super) fn keep(&self, times: (u64, u64), key: Option<Key>, answer: (Answer, Option<Rc<Answer>>)) -> Rc<Answer> {
+        self.cache.borrow_mut().keep(times, key, answer)
     }
 
     /// Takes the bound of a plan.

@@ -5,11 +5,14 @@
 mod cache;
 mod clients;
 mod observing;
+mod passing;
 mod to_coap;
 mod to_http;
 
+pub(crate) use cache::Changes;
 pub(crate) use clients::CoapClients;
 pub(crate) use observing::{Observation, key_of};
+pub(crate) use passing::{OPTIONS_FIELD, passed_on, read_options, write_options};
 pub(crate) use to_coap::{ASKED_BY_COAP, HOST_FIELD, NO_HOP_LIMIT, OBSERVE_FIELD, links_of};
 pub(crate) use to_http::CODE_FIELD;
 
@@ -18,7 +21,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tidegate_coap::Failure;
+use tidegate_coap::{Answer, Failure, OptionNumber};
 use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_request};
 use tidegate_message::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -53,7 +56,8 @@ async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut
     let key = cache::key(upstream, &request);
     let now = worker.clock.millis();
     let mut sent = request.clone();
-    let (fresh, stale) = worker.coap_clients.cached(now, key);
+    let changes = &worker.shared.coap_changes;
+    let (fresh, stale) = worker.coap_clients.cached(now, (key, changes.of(upstream, &request.options)));
     let answer = match fresh {
         // RFC 7641 section 5: an answer that is kept does not make an observer.
         _ if request.observe.is_some() => {
@@ -64,15 +68,28 @@ async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut
         None => {
             to_coap::validate(&mut sent, stale.as_deref());
             let asked = CoapClients::ask(worker, address, sent).await;
-            asked.map(|answer| worker.coap_clients.keep(worker.clock.millis(), key, (answer, stale)))
+            asked.map(|answer| {
+                let end = worker.clock.millis();
+                changes.note(end, (upstream, &request), &answer);
+                worker.coap_clients.keep((end, now), key, (answer, stale))
+            })
         }
     };
     match answer {
+        // RFC 7252 section 5.4.1: HTTP has no place for it, so that nobody can understand the answer.
+        Ok(answer) if !request.is_asked_by_coap && has_strange(&answer) => {
+            pipe.write_all(to_http::failed(Failure::Broken)).await
+        }
         Ok(answer) => pipe.write_all(&to_http::answer(&request, &answer)).await,
         // Nothing came, and nobody knows what the endpoint did: as a connection that breaks.
         Err(Failure::Timeout) => Ok(()),
         Err(failure) => pipe.write_all(to_http::failed(failure)).await,
     }
+}
+
+/// Whether an answer has a critical option that is not known.
+fn has_strange(answer: &Answer) -> bool {
+    answer.options.iter().any(|(number, _)| number & 1 == 1 && !OptionNumber::is_known(number))
 }
 
 fn bounds() -> Limits {

@@ -70,7 +70,8 @@ impl Observation {
 
     /// A notification is an answer that may be used again (RFC 7641 section 5).
     fn keep(&self, answer: &Answer) {
-        self.worker.coap_clients.keep(self.worker.clock.millis(), self.key, (answer.clone(), None));
+        let now = self.worker.clock.millis();
+        self.worker.coap_clients.keep((now, now), self.key, (answer.clone(), None));
     }
 
     /// Asks whether the endpoint still knows of it; the answer is a state.

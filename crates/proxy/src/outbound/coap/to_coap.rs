@@ -1,5 +1,6 @@
 //! A request of HTTP as one of CoAP (RFC 8075 sections 5.3 and 6, RFC 7252 section 10.2).
 
+use super::passing::{OPTIONS_FIELD, read_options};
 use crate::coap::format_of;
 use tidegate_coap::{Answer, Code, OptionList, OptionNumber};
 use tidegate_http::RequestHead;
@@ -72,6 +73,10 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
     let asked = text(ASKED_BY_COAP);
     if let Some(hops) = asked.and_then(|hops| hops.parse::<u8>().ok()) {
         options.push_uint(OptionNumber::HOP_LIMIT, u32::from(hops));
+    }
+    let passed_on = head.header(OPTIONS_FIELD).map(read_options).unwrap_or_default();
+    for (number, value) in &passed_on {
+        options.push(*number, value);
     }
     if let Some(host) = text(HOST_FIELD) {
         put_host(&mut options, host);

@@ -1,5 +1,6 @@
 //! An answer of CoAP as one of HTTP (RFC 8075 section 7, RFC 7252 section 10.2).
 
+use super::passing::{OPTIONS_FIELD, passed_on, write_options};
 use super::to_coap::Outgoing;
 use crate::coap::type_of;
 use std::io::Write;
@@ -82,6 +83,10 @@ pub(super) fn answer(request: &Outgoing, answer: &Answer) -> Vec<u8> {
     put_location(&mut out, answer);
     if request.is_asked_by_coap {
         let _ = write!(out, "{CODE_FIELD}: {}\r\n", code.0);
+        let others = write_options(passed_on(options));
+        if !others.is_empty() {
+            let _ = write!(out, "{OPTIONS_FIELD}: {others}\r\n");
+        }
     }
     out.extend_from_slice(b"\r\n");
     if !is_bare {

@@ -1,0 +1,143 @@
+/** Statements of CoAP's specifications about proxies, by number, against raw packets. docs/coap-conformance.md is made of these titles. */
+import { createSocket, type Socket } from "node:dgram"
+import { once } from "node:events"
+import type { AddressInfo } from "node:net"
+import ava from "ava"
+import { generate, type ParsedPacket, parse } from "coap-packet"
+import { type Running, runGateway, upstream } from "../e2e/run-gateway.ts"
+import { askOnce, type Option, option, path, peer, said, values } from "./peer.ts"
+
+const test = ava.serial
+type Answer = { code: string; options?: Option[]; payload?: Buffer }
+
+/** A server of CoAP that answers as `replies` says for a path, and is silent about others. */
+const seen: ParsedPacket[] = []
+const replies = new Map<string, (request: ParsedPacket) => Answer>()
+
+let origin: Socket
+let gateway: Running
+let web: Awaited<ReturnType<typeof upstream>>
+
+ava.before(async () => {
+  origin = createSocket("udp4").bind(0, "127.0.0.1")
+  await once(origin, "listening")
+  origin.on("message", (data, { port }) => {
+    const request = parse(data)
+    seen.push(request)
+    const where = request.options.filter(({ name }) => name === "Uri-Path").map(({ value }) => value)
+    const answer = replies.get(where.join("/"))?.(request)
+    const { messageId, token } = request
+    if (answer) origin.send(generate({ ack: true, messageId, token, ...answer }), port, "127.0.0.1")
+  })
+  web = await upstream((_, response) => response.end("web"))
+  const address = `127.0.0.1:${(origin.address() as AddressInfo).port}`
+  gateway = await runGateway({
+    coap: { ackTimeoutMs: 100, maxRetransmit: 1, nstart: 16 },
+    listeners: [
+      { address: "tcp://127.0.0.1:0", protocols: "detect" },
+      { address: "udp://127.0.0.1:0", protocols: ["coap"] },
+    ],
+    upstreams: { origin: { protocol: "coap", endpoints: [address] }, web: { endpoints: [web.address] } },
+    routes: [
+      { when: { path: "/o/**" }, to: "origin" },
+      { when: { path: "/web" }, to: "web" },
+    ],
+  })
+})
+ava.after.always(async () => {
+  await gateway?.stop()
+  origin?.close()
+  web?.server.close()
+})
+
+const ask = (packet: object, timeoutMs?: number) => askOnce(gateway.udpPort, packet, timeoutMs)
+
+test("a proxy passes on what it does not know and may: RFC7252-5.7.1-5 RFC7252-5.7.1-6 RFC7252-5.7.1-8 RFC7252-5.4.2-1", async (t) => {
+  const back = [option(2_048, "a"), option(2_057, "b"), option("Location-Path", "new")]
+  replies.set("o/pass", () => ({ code: "2.01", options: back }))
+  const answer = await ask({ code: "0.02", options: [...path("o/pass"), option(2_048, "x"), option(2_057, [1, 2])] })
+  t.deepEqual([values(seen.at(-1), 2_048), values(seen.at(-1), 2_057)], [["78"], ["0102"]])
+  t.is(answer?.code, "2.01")
+  t.deepEqual(
+    [2_048, 2_057, "Location-Path"].map((name) => values(answer, name)),
+    [["61"], ["62"], ["6e6577"]],
+  )
+})
+
+test("a proxy refuses what it does not know and may not pass on: RFC7252-5.7.1-4 RFC7252-5.7.1-7", async (t) => {
+  const before = seen.length
+  for (const number of [2_050, 2_051]) {
+    const answer = await ask({ code: "0.01", options: [...path("o/pass"), option(number, "x")] })
+    t.is(said(answer), `4.02 option ${number}`)
+  }
+  t.is(seen.length, before)
+  replies.set("o/unsafe", () => ({ code: "2.05", options: [option(2_050, "x")], payload: Buffer.from("x") }))
+  t.is((await ask({ code: "0.01", options: path("o/unsafe") }))?.code, "5.02")
+})
+
+test("who takes a request rejects a critical option, wherever it goes: RFC7252-5.4.1-2 RFC7252-5.4.1-5", async (t) => {
+  for (const where of ["t/x", ".well-known/core", "web", "none"]) {
+    const options = [...path(where), option(2_057, "x")]
+    t.is(said(await ask({ code: "0.01", options })), "4.02 option 2057", where)
+    t.is(await ask({ code: "0.01", options, confirmable: false }, 300), null, where)
+  }
+  // HTTP has no place for what is critical in an answer.
+  replies.set("o/critical", () => ({ code: "2.05", options: [option(2_057, "x")], payload: Buffer.from("x") }))
+  t.is((await fetch(`http://127.0.0.1:${gateway.port}/o/critical`)).status, 502)
+})
+
+test("an origin that is silent is 5.04: RFC7252-5.7.1-1", async (t) => {
+  t.is((await ask({ code: "0.01", options: path("o/silent") }))?.code, "5.04")
+})
+
+test("a response that cannot be processed is 5.02: RFC7252-5.7.1-2", async (t) => {
+  replies.set("o/broken", () => ({
+    code: "2.05",
+    options: [option("Block2", [0, 0, 0, 1])],
+    payload: Buffer.from("x"),
+  }))
+  t.is((await ask({ code: "0.01", options: path("o/broken") }))?.code, "5.02")
+})
+
+test("what was changed through the gateway is not fresh any more: RFC7252-5.9.1-1 RFC7252-5.9.1-2 RFC7252-5.9.1-5 RFC7252-5.10.7-1", async (t) => {
+  let state = 0
+  replies.set("o/state", (request) => {
+    if (request.code === "0.01")
+      return { code: "2.05", options: [option("Max-Age", [60])], payload: Buffer.from(`${state}`) }
+    state += 1
+    return { code: request.code === "0.04" ? "2.02" : "2.04" }
+  })
+  const get = async (): Promise<string> => said(await ask({ code: "0.01", options: path("o/state") }))
+  // Both workers have it: addresses decide which of them is asked.
+  for (let times = 0; times < 12; times += 1) t.is(await get(), "2.05 0")
+  t.true(seen.filter((own) => own.code === "0.01" && values(own, "Uri-Path").includes("7374617465")).length <= 2)
+  for (const code of ["0.03", "0.02", "0.04"]) {
+    await ask({ code, options: path("o/state"), payload: Buffer.from("x") })
+    for (let times = 0; times < 12; times += 1) t.is(await get(), `2.05 ${state}`, code)
+  }
+  replies.set("o/list", () => ({
+    code: "2.01",
+    options: [option("Location-Path", "o"), option("Location-Path", "state")],
+  }))
+  const before = seen.length
+  await ask({ code: "0.02", options: path("o/list") })
+  await get()
+  t.is(seen.length, before + 2, "what a Location-Path names was asked for anew")
+})
+
+test("a response is as fresh as its origin said, less the time it was kept: RFC7252-5.6-1 RFC7252-5.7.1-3", async (t) => {
+  replies.set("o/aged", () => ({ code: "2.05", options: [option("Max-Age", [9])], payload: Buffer.from("x") }))
+  replies.set("o/zero", () => ({
+    code: "2.05",
+    options: [option("Max-Age", [])],
+    payload: Buffer.from(`${seen.length}`),
+  }))
+  const one = await peer(gateway.udpPort)
+  await one.ask({ code: "0.01", options: path("o/aged") })
+  await new Promise((go) => setTimeout(go, 1_100))
+  const kept = await one.ask({ code: "0.01", options: path("o/aged") })
+  t.true(Number.parseInt(values(kept, "Max-Age")[0] ?? "63", 16) < 9)
+  const first = said(await one.ask({ code: "0.01", options: path("o/zero") }))
+  t.not(said(await one.ask({ code: "0.01", options: path("o/zero") })), first)
+  one.socket.close()
+})
