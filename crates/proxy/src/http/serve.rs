@@ -70,7 +70,9 @@ async fn next_head(client: &mut Client, first: Option<Input>) -> Option<Input> {
             ready
         }
     };
-    if memchr::memmem::find(ready.bytes(), b"\r\n\r\n").is_some() {
+    let bytes = ready.bytes();
+    // Without a body behind it, a head is the end of what was read.
+    if bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some() {
         return Some(ready);
     }
     Box::pin(rest_of_head(client, ready)).await
