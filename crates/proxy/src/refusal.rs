@@ -1,6 +1,6 @@
 //! Goodbyes to clients that cannot be served, each in its own language.
 
-use crate::client::{Client, Input};
+use crate::client::Client;
 use tidegate_detect::Opening;
 
 /// RFC 9113: SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a word of debug data.
@@ -12,12 +12,12 @@ const TLS: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 const COAP_TCP: &[u8] = b"\x00\xe1\xd0\x08\xe5\xffnot on this listener";
 
 /// TLS.
-pub(crate) async fn tls(client: Box<Client>, input: Input) {
-    say(client, input, TLS).await;
+pub(crate) async fn tls(client: Box<Client>) {
+    say(client, TLS).await;
 }
 
 /// A protocol that is not among the listener's.
-pub(crate) async fn not_accepted(client: Box<Client>, input: Input, opening: Opening) {
+pub(crate) async fn not_accepted(client: Box<Client>, opening: Opening) {
     const HTTP1: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 37\r\nconnection: close\r\n\r\nthis listener does not speak HTTP/1.\n";
     // MQTT-3.1.4: no CONNACK tells "not this port"; 3.1.1 clients understand a plain close best.
     let words: &[u8] = match opening {
@@ -27,7 +27,7 @@ pub(crate) async fn not_accepted(client: Box<Client>, input: Input, opening: Ope
         Opening::CoapTcp => COAP_TCP,
         Opening::Mqtt | Opening::Proxy => b"",
     };
-    say(client, input, words).await;
+    say(client, words).await;
 }
 
 /// Somebody who connected and said nothing, or half a word.
@@ -39,9 +39,9 @@ pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
     None
 }
 
-async fn say(mut client: Box<Client>, input: Input, words: &[u8]) {
+async fn say(mut client: Box<Client>, words: &[u8]) {
     client.connection.lingers.set(true);
-    client.worker.buffers.give(input.buffer);
+    client.carry = Vec::new();
     let stall = client.worker.plan().plan.limits.stall_timeout_ms;
     client.deadline(client.worker.clock.millis(), stall);
     if client.write_all(words).await.is_ok() {

@@ -25,25 +25,25 @@ pub(crate) async fn serve_stream(mut client: Box<Client>) {
     if opening == Opening::Tls && client.trust.tls.is_some() {
         return Box::pin(serve_tls(client, input)).await;
     }
-    serve_opening(client, (opening, input)).await;
+    client.stash(input);
+    serve_opening(client, opening).await;
 }
 
-/// A connection whose opening is known: to its protocol's driver.
-async fn serve_opening(client: Box<Client>, (opening, input): (Opening, Input)) {
+/// A connection whose opening is known, and carried over: to its protocol's driver. What is not
+/// passed on here is not in the connection's task, for as long as it lives.
+async fn serve_opening(client: Box<Client>, opening: Opening) {
     let protocol = protocol_of(opening);
     if !client.trust.protocols.contains(&protocol) {
         client.worker.counters.not_accepted.add(1);
-        return Box::pin(refusal::not_accepted(client, input, opening)).await;
+        return Box::pin(refusal::not_accepted(client, opening)).await;
     }
     client.becomes(protocol);
     match opening {
-        Opening::Http1 => http::serve(client, Some(input)).await,
-        Opening::Http2 => Box::pin(http2::serve(client, input)).await,
-        Opening::Tls => Box::pin(refusal::tls(client, input)).await,
-        Opening::CoapTcp => {
-            Box::pin(crate::coap::serve_stream(client, Some(input), (Transport::Tcp, Access::default()))).await
-        }
-        Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Some(input), Framing::Raw).await,
+        Opening::Http1 => http::serve(client).await,
+        Opening::Http2 => Box::pin(http2::serve(client)).await,
+        Opening::Tls => Box::pin(refusal::tls(client)).await,
+        Opening::CoapTcp => Box::pin(crate::coap::serve_stream(client, (Transport::Tcp, Access::default()))).await,
+        Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Framing::Raw).await,
     }
 }
 
@@ -51,7 +51,8 @@ async fn serve_opening(client: Box<Client>, (opening, input): (Opening, Input)) 
 async fn serve_tls(mut client: Box<Client>, input: Input) {
     if !client.trust.protocols.contains(&Protocol::Tls) {
         client.worker.counters.not_accepted.add(1);
-        return refusal::not_accepted(client, input, Opening::Tls).await;
+        client.worker.buffers.give(input.buffer);
+        return refusal::not_accepted(client, Opening::Tls).await;
     }
     client.becomes(Protocol::Tls);
     let Some(session) = tls::begin(&mut client, input) else { return };
@@ -66,7 +67,10 @@ async fn serve_tls(mut client: Box<Client>, input: Input) {
             client.worker.buffers.give(input.buffer);
             client.worker.counters.unknown.add(1);
         }
-        Some(inside) => serve_opening(client, inside).await,
+        Some((opening, input)) => {
+            client.stash(input);
+            serve_opening(client, opening).await;
+        }
         None => {}
     }
 }

@@ -36,8 +36,8 @@ enum Woken {
     Over,
 }
 
-/// Serves a connection whose first bytes are `first`, as the user it has logged in as.
-pub(crate) async fn serve_stream(client: Box<Client>, first: Option<Input>, (transport, access): (Transport, Access)) {
+/// Serves a connection, from what it carries on, as the user it has logged in as.
+pub(crate) async fn serve_stream(client: Box<Client>, (transport, access): (Transport, Access)) {
     client.limit_to(access.until);
     let streams = client.worker.coap.streams.of(&client);
     let (peer, line) = streams.open(&client, transport, access);
@@ -46,17 +46,18 @@ pub(crate) async fn serve_stream(client: Box<Client>, first: Option<Input>, (tra
     let frames = (transport == Transport::WebSocket).then(decoder);
     client.connection.lingers.set(true);
     let mut stream = Stream { client, streams, line, peer, frames, sent: 0, is_asked: false, is_released: false };
-    stream.run(first).await;
+    stream.run().await;
     let Stream { client, streams, .. } = stream;
     streams.close(peer);
     client.close().await;
 }
 
 impl Stream {
-    async fn run(&mut self, first: Option<Input>) {
+    async fn run(&mut self) {
         self.expect_input();
         self.flush();
-        let mut alive = first.is_none_or(|input| self.take(input));
+        let carried = self.client.carried();
+        let mut alive = carried.is_none_or(|input| self.take(input));
         while alive {
             alive = match self.wait().await {
                 Woken::Input(input) => self.take(input),

@@ -33,7 +33,7 @@ pub(crate) enum Next {
     /// The client does not take the whole answer yet: the rest, and whether the connection goes on.
     Flush(Vec<u8>, bool),
     /// A policy in TypeScript or a password decides; then the request is dispatched again from there.
-    Ask(Awaited, Box<Resume>),
+    Ask(Box<Awaited>, Box<Resume>),
     /// A topic, an upgrade to MQTT or JSON frames, a handler.
     Local(Box<Local>),
 }

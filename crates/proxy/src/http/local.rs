@@ -253,14 +253,12 @@ impl Local {
         match what {
             What::Mqtt(accept) => {
                 switch(&mut client, (&accept, "mqtt")).await?;
-                let carried = client.carried();
-                crate::mqtt::serve(client, carried, Framing::WebSocket).await;
+                crate::mqtt::serve(client, Framing::WebSocket).await;
                 None
             }
             What::Coap(accept) => {
                 switch(&mut client, (&accept, "coap")).await?;
-                let carried = client.carried();
-                crate::coap::serve_stream(client, carried, (Transport::WebSocket, access)).await;
+                crate::coap::serve_stream(client, (Transport::WebSocket, access)).await;
                 None
             }
             What::Json(accept) => {

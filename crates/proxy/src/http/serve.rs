@@ -9,22 +9,21 @@ use std::future::poll_fn;
 use tidegate_http::HeadScan;
 use tidegate_kit::DecodeError;
 
-/// Serves a connection whose first bytes are `input`, or what it carries, until one side closes it.
-pub(crate) async fn serve(mut client: Box<Client>, mut input: Option<Input>) {
+/// Serves a connection, from what it carries on, until one side closes it. What lives across a
+/// wait is part of its task: nothing that needs room does.
+pub(crate) async fn serve(mut client: Box<Client>) {
     let mut resume: Option<Box<Resume>> = None;
     loop {
-        let mut ready = match (input.take(), &resume) {
-            (_, Some(_)) => match client.carried() {
-                Some(ready) => ready,
+        let next = match resume.take() {
+            Some(resume) => match client.carried() {
+                Some(head) => turn(&mut client, head, Some(resume)),
                 None => return,
             },
-            (first, None) => match next_head(&mut client, first).await {
-                Some(ready) => ready,
+            None => match next_head(&mut client).await {
+                Some(head) => turn(&mut client, head, None),
                 None => return client.close().await,
             },
         };
-        let next = dispatch(&client, &mut ready, resume.take());
-        client.stash(ready);
         let keep = match next {
             Next::Exchange(mut exchange) => match poll_fn(|cx| exchange.poll(&mut client, cx)).await {
                 Done::Over(keep) => keep,
@@ -55,27 +54,33 @@ pub(crate) async fn serve(mut client: Box<Client>, mut input: Option<Input>) {
     }
 }
 
-/// Waits for a whole head, from bytes in hand, carried over or new. `None`: the
-/// connection ends; what there was to say has been said.
-async fn next_head(client: &mut Client, first: Option<Input>) -> Option<Input> {
-    let input = first.or_else(|| client.carried());
-    let ready = match input {
+/// Dispatches the request that `input` begins with; what stands behind its head is carried over.
+fn turn(client: &mut Client, mut input: Input, resume: Option<Box<Resume>>) -> Next {
+    let next = dispatch(client, &mut input, resume);
+    client.stash(input);
+    next
+}
+
+/// Waits for a whole head, carried over or new. `None`: the connection ends; what there was
+/// to say has been said.
+async fn next_head(client: &mut Client) -> Option<Input> {
+    let input = match client.carried() {
         Some(input) => input,
         None => {
             let now = client.worker.clock.millis();
             client.connection.is_active.set(false);
             client.deadline(now, client.worker.plan().plan.limits.idle_timeout_ms);
-            let ready = client.input(true).await.ok()?;
+            let input = client.input(true).await.ok()?;
             client.connection.is_active.set(true);
-            ready
+            input
         }
     };
-    let bytes = ready.bytes();
+    let bytes = input.bytes();
     // Without a body behind it, a head is the end of what was read.
     if bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some() {
-        return Some(ready);
+        return Some(input);
     }
-    Box::pin(rest_of_head(client, ready)).await
+    Box::pin(rest_of_head(client, input)).await
 }
 
 /// The head came in part: scans what arrives, within its own deadline.

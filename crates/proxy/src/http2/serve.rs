@@ -6,7 +6,7 @@ use super::io::{ClientIo, Verdict};
 use super::looks::Looks;
 use super::meter::{Allowed, Flood, Meter};
 use super::stream::{Parent, Stream};
-use crate::client::{Client, Input};
+use crate::client::Client;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -28,9 +28,8 @@ const SEND_BYTES: usize = 64 << 10;
 /// How long a flooded connection has to read why it ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves a connection that begins with the HTTP/2 preface.
-pub(crate) async fn serve(mut client: Box<Client>, first: Input) {
-    client.stash(first);
+/// Serves a connection that begins with the HTTP/2 preface, which is carried over.
+pub(crate) async fn serve(client: Box<Client>) {
     let (worker, plan) = (Rc::clone(&client.worker), client.worker.plan());
     let limits = &plan.plan.limits;
     let verdict = Rc::new(Verdict::default());

@@ -80,7 +80,7 @@ impl Stream {
         let connection = Rc::clone(&client.connection);
         client.carry = translated.head;
         Some(Stream {
-            driver: Some(Box::pin(crate::http::serve(client, None))),
+            driver: Some(Box::pin(crate::http::serve(client))),
             end,
             connection,
             deadline: translated.timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),

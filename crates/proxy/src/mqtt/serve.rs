@@ -1,7 +1,7 @@
 //! One MQTT connection: read, decode, handle, drain; the flush task writes.
 
 use super::enhanced::Enhanced;
-use super::packets::{Handled, handle};
+use super::packets::{Handled, Later, handle};
 use super::relay::Relay;
 use crate::client::{Client, Input};
 use crate::hooks::{self, HookView};
@@ -30,6 +30,24 @@ enum Woken {
     Lost(bool),
     /// The gateway itself has something for the upstream's broker.
     Answers,
+}
+
+/// What became of what was read.
+enum Taken {
+    /// Everything was handled, but for what is not whole yet.
+    All,
+    /// The connection ends.
+    Over,
+    /// A packet needs time; then it goes on with the rest.
+    Later(Later, Rest),
+}
+
+/// Where bytes behind a packet that needs time are kept.
+enum Rest {
+    /// Carried over with the client.
+    Read,
+    /// In the inbox; whether the connection ends behind it.
+    Inbox { is_last: bool },
 }
 
 /// One connection while it is served.
@@ -68,42 +86,54 @@ impl Drop for Seat {
     }
 }
 
-/// Serves a connection whose first bytes are `first`.
-pub(crate) async fn serve(client: Box<Client>, first: Option<Input>, framing: Framing) {
-    let worker = Rc::clone(&client.worker);
-    let plan = worker.plan();
-    let now = worker.clock.millis();
-    client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
-    let settings = worker.hub.settings.borrow().clone();
-    let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.write), Rc::clone(&client.connection)));
-    let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
-    let publisher = crate::pubsub::Publisher { session: None, access: Default::default(), peer: client.peer.clone() };
-    let mut connection = Box::new(Connection {
-        client,
-        link: Rc::new(link),
-        seat: Seat { worker, id: None, leave: Leave::LOST },
-        publisher,
-        enhanced: Enhanced::No,
-        relay: None,
-        ended: "lost",
-        frames: (framing == Framing::WebSocket).then(decoder),
-        inbox: Vec::new(),
-    });
-    drop(plan);
-    connection.run(first).await;
+/// Serves a connection, from what it carries on. What lives across a wait is part of its
+/// task: all that the connection is stands beside it, in a box.
+pub(crate) async fn serve(client: Box<Client>, framing: Framing) {
+    let mut connection = Connection::new(client, framing);
+    connection.run().await;
     Box::pin(connection.finish()).await;
 }
 
 impl Connection {
-    async fn run(&mut self, first: Option<Input>) {
-        let mut woken = match first {
+    fn new(client: Box<Client>, framing: Framing) -> Box<Self> {
+        let worker = Rc::clone(&client.worker);
+        let plan = worker.plan();
+        let now = worker.clock.millis();
+        client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
+        let settings = worker.hub.settings.borrow().clone();
+        let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.write), Rc::clone(&client.connection)));
+        let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
+        let publisher =
+            crate::pubsub::Publisher { session: None, access: Default::default(), peer: client.peer.clone() };
+        Box::new(Connection {
+            client,
+            link: Rc::new(link),
+            seat: Seat { worker, id: None, leave: Leave::LOST },
+            publisher,
+            enhanced: Enhanced::No,
+            relay: None,
+            ended: "lost",
+            frames: (framing == Framing::WebSocket).then(decoder),
+            inbox: Vec::new(),
+        })
+    }
+
+    async fn run(&mut self) {
+        let mut woken = match self.client.carried() {
             Some(input) => Woken::Input(input),
             None => self.wait().await,
         };
         loop {
             match woken {
                 Woken::Input(input) => {
-                    if !self.take(input).await {
+                    let mut taken = self.take(input);
+                    while let Taken::Later(later, rest) = taken {
+                        let alive = Box::pin(later.run(self)).await;
+                        self.mark();
+                        taken = if alive { self.go_on(rest) } else { Taken::Over };
+                    }
+                    let sent = self.flush_relay().await;
+                    if !sent || matches!(taken, Taken::Over) {
                         return;
                     }
                 }
@@ -128,7 +158,7 @@ impl Connection {
                 }
             }
             if self.client.worker.hub.links.is_congested() {
-                self.client.worker.hub.links.uncongested().await;
+                Box::pin(self.client.worker.hub.links.uncongested()).await;
             }
             woken = self.wait().await;
         }
@@ -185,10 +215,10 @@ impl Connection {
         late
     }
 
-    /// Takes what was read. `false`: the connection ends.
-    async fn take(&mut self, mut input: Input) -> bool {
+    /// Takes what was read.
+    fn take(&mut self, mut input: Input) -> Taken {
         let unframed = match self.frames.take() {
-            None if self.inbox.is_empty() => return self.take_packets(input).await,
+            None if self.inbox.is_empty() => return self.take_packets(input),
             None => {
                 self.inbox.extend_from_slice(input.bytes());
                 input.start = input.end;
@@ -201,26 +231,39 @@ impl Connection {
             }
         };
         self.client.stash(input);
-        self.take_inbox().await && unframed
+        self.take_inbox(unframed)
     }
 
-    /// Handles every whole packet of the inbox. `false`: the connection ends.
-    async fn take_inbox(&mut self) -> bool {
+    /// Goes on behind a packet that has taken its time.
+    fn go_on(&mut self, rest: Rest) -> Taken {
+        match rest {
+            Rest::Inbox { is_last } => self.take_inbox(!is_last),
+            Rest::Read => match self.client.carried() {
+                Some(input) => self.take_packets(input),
+                None => Taken::All,
+            },
+        }
+    }
+
+    /// Handles every whole packet of the inbox; `goes_on`: the connection does, behind them.
+    fn take_inbox(&mut self, goes_on: bool) -> Taken {
         let mut bytes = std::mem::take(&mut self.inbox);
-        let mut at = 0;
-        let mut alive = true;
-        while alive && at < bytes.len() {
+        let (mut at, mut taken) = (0, Taken::All);
+        while at < bytes.len() {
             match handle(self, &bytes[at..]) {
                 Handled::Used(used) => at += used,
                 Handled::More => break,
-                Handled::End => alive = false,
+                Handled::End => {
+                    taken = Taken::Over;
+                    break;
+                }
                 Handled::Later(later, used) => {
                     at += used;
-                    alive = Box::pin(later.run(self)).await;
+                    taken = Taken::Later(later, Rest::Inbox { is_last: !goes_on });
+                    break;
                 }
             }
         }
-        alive &= self.flush_relay().await;
         if at == bytes.len() {
             bytes = Vec::new();
         } else if at > 0 {
@@ -229,7 +272,7 @@ impl Connection {
         self.inbox = bytes;
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         self.mark();
-        alive
+        if goes_on || matches!(taken, Taken::Later(..)) { taken } else { Taken::Over }
     }
 
     /// Moves payloads of WebSocket messages to the inbox. `false`: the client closes or broke a rule.
@@ -276,48 +319,40 @@ impl Connection {
     }
 
     /// Handles every packet that a read brought, in place.
-    async fn take_packets(&mut self, mut input: Input) -> bool {
-        loop {
+    fn take_packets(&mut self, mut input: Input) -> Taken {
+        while !input.is_empty() {
             match handle(self, input.bytes()) {
                 Handled::Used(used) => input.start += used,
                 Handled::More => break,
                 Handled::End => {
                     self.client.worker.buffers.give(input.buffer);
                     self.mark();
-                    self.flush_relay().await;
-                    return false;
+                    return Taken::Over;
                 }
                 Handled::Later(later, used) => {
                     input.start += used;
                     self.client.stash(input);
                     self.mark();
-                    let alive = Box::pin(later.run(self)).await;
-                    self.mark();
-                    if !alive {
-                        return false;
-                    }
-                    match self.client.carried() {
-                        Some(carried) => input = carried,
-                        None => return self.flush_relay().await,
-                    }
+                    return Taken::Later(later, Rest::Read);
                 }
             }
-            if input.is_empty() {
-                break;
-            }
         }
-        self.keep(input) && self.flush_relay().await
+        self.keep(input);
+        Taken::All
     }
 
     /// Sends what a proxied client's broker gets. `false`: it is gone.
     async fn flush_relay(&mut self) -> bool {
         let Some(relay) = &mut self.relay else { return true };
+        if let Some(sent) = relay.flush_now() {
+            return sent;
+        }
         let timeout_ms = self.client.worker.plan.borrow().plan.limits.stall_timeout_ms;
-        relay.flush(timeout_ms).await
+        Box::pin(relay.flush(timeout_ms)).await
     }
 
     /// Keeps what is left of a read for later.
-    fn keep(&mut self, mut input: Input) -> bool {
+    fn keep(&mut self, mut input: Input) {
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         if input.bytes().len() > READ_BYTES / 2 {
             // More than half a packet that may not fit a read buffer: it grows on its own.
@@ -326,7 +361,6 @@ impl Connection {
         }
         self.client.stash(input);
         self.mark();
-        true
     }
 
     /// Lets the flush task write what is in the link.

@@ -22,7 +22,9 @@ use crate::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidegate_balance::{InFlight, PickRequest, Tried};
 use tidegate_message::{FieldId, Limits, Peer, Protocol, View};
@@ -219,6 +221,22 @@ impl Relay {
     /// Whether something waits to be sent.
     pub(crate) fn has_gathered(&self) -> bool {
         !self.gathered.borrow().is_empty()
+    }
+
+    /// Sends what was gathered as far as it goes at once; `None`: some of it has to wait.
+    pub(crate) fn flush_now(&mut self) -> Option<bool> {
+        let mut gathered = self.gathered.borrow_mut();
+        while !gathered.is_empty() {
+            // Whoever has to wait asks again, with a waker.
+            let mut cx = Context::from_waker(Waker::noop());
+            match Pin::new(&mut self.write).poll_write(&mut cx, &gathered) {
+                Poll::Pending => return None,
+                Poll::Ready(Ok(count @ 1..)) if count < gathered.len() => drop(gathered.drain(..count)),
+                Poll::Ready(Ok(1..)) => gathered.clear(),
+                Poll::Ready(Ok(0) | Err(_)) => return Some(false),
+            }
+        }
+        Some(true)
     }
 
     /// Sends what was gathered; `false`: the broker is gone.
