@@ -1,7 +1,9 @@
 /** A span as native tells it, and as collectors know it: names and attributes of OpenTelemetry's conventions. */
 
-/** What native writes of a sampled request or message; ids are hexadecimal. */
+/** What native writes of a sampled request, of each of its tries, or of a message; ids are hexadecimal. */
 export interface SpanRecord {
+  /** `client`: a try at an upstream, below the request's span. */
+  readonly kind: "server" | "client"
   readonly trace: string
   readonly span: string
   /** Empty: the trace begins here. */
@@ -19,6 +21,10 @@ export interface SpanRecord {
   readonly route: string
   readonly upstream: string
   readonly endpoint: string
+  /** Of a try: address and port of the endpoint, the number of tries before, whether another try was faster. */
+  readonly peer: string
+  readonly resend: number
+  readonly isOutdone: boolean
   readonly flag: string
   readonly retries: number
   readonly status: number
@@ -43,14 +49,15 @@ export interface Span {
   readonly isError: boolean
 }
 
-const SERVER = 2
+const [SERVER, CLIENT] = [2, 3]
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
-/** The parent came from elsewhere: bits 8 and 9 of a span's flags. */
-const REMOTE_PARENT = 0x300
+/** Bits 8 and 9 of a span's flags: whether the parent came from elsewhere is known, and it did. */
+const [KNOWN_PARENT, REMOTE_PARENT] = [0x100, 0x300]
 
 export function toSpan(record: SpanRecord): Span {
   const { trace, span, parent, state, flags, startUs, durationUs } = record
-  const [name, attributes, isError] = record.protocol.startsWith("http") ? toHttp(record) : toMessage(record)
+  const isClient = record.kind === "client"
+  const [name, attributes, isError] = describe(record)
   const own: Attribute[] = [
     ["tidegate.upstream", record.upstream],
     ["tidegate.endpoint", record.endpoint],
@@ -63,9 +70,9 @@ export function toSpan(record: SpanRecord): Span {
     spanId: span,
     parentSpanId: parent,
     traceState: state,
-    flags: flags | (parent === "" ? 0 : REMOTE_PARENT),
+    flags: flags | (parent === "" ? 0 : isClient ? KNOWN_PARENT : REMOTE_PARENT),
     name,
-    kind: SERVER,
+    kind: isClient ? CLIENT : SERVER,
     startNs,
     endNs: startNs + BigInt(Math.max(0, Math.round(durationUs))) * 1_000n,
     attributes: [...attributes, ...own].filter(([, value]) => value !== "" && value !== 0),
@@ -74,6 +81,32 @@ export function toSpan(record: SpanRecord): Span {
 }
 
 type Described = readonly [name: string, attributes: readonly Attribute[], isError: boolean]
+
+function describe(record: SpanRecord): Described {
+  if (record.kind === "client") return toTry(record)
+  return record.protocol.startsWith("http") ? toHttp(record) : toMessage(record)
+}
+
+/** HTTP client spans: one for each try. An answer of 4xx is an error for whoever asked. */
+function toTry({ method, target, host, scheme, peer, resend, status, flag, isOutdone }: SpanRecord): Described {
+  const known = METHODS.has(method) ? method : "_OTHER"
+  const [server, endpoint] = [splitHost(host), splitHost(peer)]
+  const isError = status >= 400 || flag !== ""
+  const attributes: Attribute[] = [
+    ["http.request.method", known],
+    ["http.request.method_original", known === method ? "" : method],
+    ["http.request.resend_count", resend],
+    ["http.response.status_code", status],
+    ["url.full", `${scheme}://${host}${target}`],
+    ["server.address", server.name],
+    ["server.port", server.port],
+    ["network.peer.address", endpoint.name],
+    ["network.peer.port", endpoint.port],
+    ["error.type", isError ? (flag === "" ? String(status) : flag) : ""],
+    ["tidegate.outdone", isOutdone ? "true" : ""],
+  ]
+  return [known === "_OTHER" ? "HTTP" : known, attributes, isError]
+}
 
 /** HTTP server spans: opentelemetry.io, "Semantic conventions for HTTP spans". */
 function toHttp({ method, target, host, route, status, scheme, ...rest }: SpanRecord): Described {

@@ -141,16 +141,41 @@ async function spanOf({ spans }: Collector, path: string): Promise<Seen> {
   throw new Error(`no span of ${path} among ${spans.map(({ attributes }) => attributes["url.path"]).join()}`)
 }
 
+/** The spans of tries below a request's, in their order, once there are so many. */
+async function triesOf({ spans }: Collector, { traceId, spanId }: Seen, count: number): Promise<Seen[]> {
+  for (const end = Date.now() + 5_000; Date.now() < end; await sleep(20)) {
+    const found = spans.filter((span) => span.kind === 3 && span.traceId === traceId && span.parentSpanId === spanId)
+    if (found.length >= count) return found.sort((a, b) => resends(a) - resends(b))
+  }
+  throw new Error(`not ${count} tries below ${spanId}`)
+}
+
+const resends = ({ attributes }: Seen): number => Number(attributes["http.request.resend_count"] ?? 0)
+
 let collected: Collector
 let api: Awaited<ReturnType<typeof upstream>>
+let slow: Awaited<ReturnType<typeof upstream>>
 let gateway: Running
+/** `traceparent` of each try, in the order in which they came. */
+const tried: string[] = []
 const forwarded: Record<string, NodeJS.Dict<string | string[]>> = {}
 
 const config = (tracing: object) => ({
-  upstreams: { api: { endpoints: [api.address] }, gone: { endpoints: ["127.0.0.1:1"] } },
+  upstreams: {
+    api: { endpoints: [api.address] },
+    gone: { endpoints: ["127.0.0.1:1"] },
+    pair: { endpoints: [slow.address, api.address] },
+  },
   routes: [
     { name: "things", when: { path: "/things/**" }, to: "api" },
     { name: "gone", when: { path: "/gone" }, to: "gone" },
+    { name: "again", when: { path: "/again/**" }, to: "api", use: [{ retry: { attempts: 2, on: ["5xx"] } }] },
+    {
+      name: "hedged",
+      when: { path: "/hedged/**" },
+      to: "pair",
+      use: [{ retry: { attempts: 1, hedge: { afterMs: 50 } } }],
+    },
     { name: "own", when: { path: "/own" }, to: { respond: { body: "own" } } },
     { name: "onward", when: { topic: "onward/#" }, to: "api" },
   ],
@@ -159,8 +184,14 @@ const config = (tracing: object) => ({
 
 ava.before(async () => {
   collected = await collector()
+  slow = await upstream(({ headers }, response) => {
+    tried.push(String(headers.traceparent))
+    setTimeout(() => response.end("late"), 1_000)
+  })
   api = await upstream(({ url = "", headers }, response) => {
     forwarded[url] = headers
+    if (!url.startsWith("/things")) tried.push(String(headers.traceparent))
+    if (url.startsWith("/again") && tried.length === 1) return void response.writeHead(503).end("later")
     response.writeHead(url.includes("broken") ? 500 : 200).end("done")
   })
   gateway = await runGateway(
@@ -176,8 +207,10 @@ ava.after.always(async () => {
   await gateway?.stop()
   collected?.server.closeAllConnections()
   collected?.server.close()
-  api?.server.closeAllConnections()
-  api?.server.close()
+  for (const behind of [api, slow]) {
+    behind?.server.closeAllConnections()
+    behind?.server.close()
+  }
 })
 
 const [TRACE, PARENT] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"]
@@ -195,7 +228,22 @@ test("a request of a sampled parent is a span below it, and goes on as that span
   t.regex(span.spanId, /^[0-9a-f]{16}$/)
   t.not(span.spanId, PARENT)
   const { traceparent, tracestate } = forwarded["/things/1?a=b"] ?? {}
-  t.deepEqual([traceparent, tracestate], [`00-${TRACE}-${span.spanId}-01`, "x=1,y=2"])
+  const [attempt] = await triesOf(collected, span, 1)
+  t.deepEqual([traceparent, tracestate], [`00-${TRACE}-${attempt?.spanId}-01`, "x=1,y=2"])
+  t.deepEqual([attempt?.name, attempt?.kind, attempt?.status, attempt?.traceState], ["GET", 3, 0, "x=1,y=2"])
+  const [host, port] = api.address.split(":")
+  t.like(attempt?.attributes, {
+    "http.request.method": "GET",
+    "http.response.status_code": 200,
+    "url.full": `http://${api.address}/things/1?a=b`,
+    "server.address": host,
+    "server.port": Number(port),
+    "network.peer.address": host,
+    "network.peer.port": Number(port),
+    "tidegate.upstream": "api",
+  })
+  t.is(attempt?.attributes["http.request.resend_count"], undefined)
+  t.true(attempt !== undefined && attempt.startNs >= span.startNs && attempt.endNs <= span.endNs)
   t.deepEqual([span.name, span.kind, span.status], ["GET things", 2, 0])
   t.true(span.startNs >= before - 1_000_000_000n && span.endNs >= span.startNs)
   const { attributes, resource } = span
@@ -234,7 +282,8 @@ test("without a parent, or with one that is none, the trace begins here", async 
     await get(path, { ...(traceparent !== undefined && { traceparent }), tracestate: "old=1" })
     const span = await spanOf(collected, path)
     t.deepEqual([span.parentSpanId, span.traceState], ["", ""])
-    t.is(forwarded[path]?.traceparent, `00-${span.traceId}-${span.spanId}-01`)
+    const [attempt] = await triesOf(collected, span, 1)
+    t.is(forwarded[path]?.traceparent, `00-${span.traceId}-${attempt?.spanId}-01`)
     t.is(forwarded[path]?.tracestate, undefined, "of another trace")
   }
 })
@@ -244,12 +293,63 @@ test("what fails is an error, with its flag; own answers have spans, too", async
   const broken = await spanOf(collected, "/things/broken")
   t.deepEqual([broken.status, broken.attributes["error.type"]], [2, "500"])
   t.is(await get("/gone"), 503)
-  t.is((await spanOf(collected, "/gone")).attributes["tidegate.response_flag"], "UF")
+  const gone = await spanOf(collected, "/gone")
+  t.is(gone.attributes["tidegate.response_flag"], "UF")
+  const [refused] = await triesOf(collected, gone, 1)
+  t.deepEqual([refused?.status, refused?.attributes["error.type"]], [2, "UF"])
   await get("/own")
   t.is((await spanOf(collected, "/own")).name, "GET own")
   await get("/nowhere")
   const nowhere = await spanOf(collected, "/nowhere")
   t.deepEqual([nowhere.name, nowhere.attributes["http.response.status_code"], nowhere.status], ["GET", 404, 0])
+})
+
+test("each try is a span that its endpoint is told: one again has its number", async (t) => {
+  tried.length = 0
+  t.is(await get("/again/1"), 200)
+  const span = await spanOf(collected, "/again/1")
+  const tries = await triesOf(collected, span, 2)
+  t.deepEqual(
+    tried,
+    tries.map(({ spanId }) => `00-${span.traceId}-${spanId}-01`),
+  )
+  t.deepEqual(
+    tries.map(({ status, attributes }) => [status, attributes["http.response.status_code"], attributes["error.type"]]),
+    [
+      [2, 503, "503"],
+      [0, 200, undefined],
+    ],
+  )
+  t.deepEqual(tries.map(resends), [0, 1])
+  t.is(span.attributes["tidegate.retries"], 1)
+})
+
+test("of two tries at the same time each is a span, and the slower one says so", async (t) => {
+  // Whose turn it is, is the balancer's to say: one of two begins at the slow endpoint.
+  for (const path of ["/hedged/1", "/hedged/2"]) {
+    tried.length = 0
+    t.is(await get(path), 200)
+    const span = await spanOf(collected, path)
+    if (tried.length < 2) continue
+    const tries = await triesOf(collected, span, 2)
+    t.deepEqual(
+      tried,
+      tries.map(({ spanId }) => `00-${span.traceId}-${spanId}-01`),
+    )
+    t.deepEqual(
+      tries.map(({ status, attributes }) => [
+        status,
+        attributes["tidegate.outdone"],
+        attributes["http.response.status_code"],
+      ]),
+      [
+        [0, "true", undefined],
+        [0, undefined, 200],
+      ],
+    )
+    return t.deepEqual(tries.map(resends), [0, 1])
+  }
+  t.fail("no request was tried twice")
 })
 
 test("a message carries its trace through the broker, and on to a service", async (t) => {
@@ -284,7 +384,8 @@ test("JSON for collectors that want it; a ratio of 0 begins nothing and says so"
   const span = await spanOf(json, "/things/json")
   t.deepEqual([span.traceId, span.attributes["http.response.status_code"]], [TRACE, 200])
   t.is(json.headers[0]?.["content-type"], "application/json")
-  t.is(json.spans.length, 1)
+  t.is((await triesOf(json, span, 1)).length, 1)
+  t.is(json.spans.length, 2)
   t.is(await quiet.stop(), 0)
   json.server.close()
 })
@@ -307,8 +408,8 @@ test("a collector that asks for patience gets it; one that refuses loses its bat
   t.is(asked, 2)
   slow.answer = (response) => void response.writeHead(400).end()
   await get("/things/refused", {}, busy.port)
-  for (const end = Date.now() + 5_000; (await counts()).failed !== 1 && Date.now() < end; ) await sleep(20)
-  t.is((await counts()).failed, 1)
+  for (const end = Date.now() + 5_000; ((await counts()).failed ?? 0) < 2 && Date.now() < end; ) await sleep(20)
+  t.is((await counts()).failed, 2, "the request and its try")
   t.regex(busy.output(), /spans do not reach .*400/)
   // Nobody answers: what does not fit is dropped, and requests go on.
   slow.answer = () => {}

@@ -3,11 +3,13 @@
 //! it falls behind lines are dropped and counted, never waited for. What is seen of a
 //! request is also what its span tells.
 
+mod attempt;
 mod format;
 mod seen;
 mod sink;
 mod span;
 
+pub(crate) use attempt::{Attempt, TryEnd, readdress};
 pub(crate) use seen::Seen;
 pub(crate) use sink::{AccessBuffer, AccessLogDto, AccessSink};
 pub(crate) use span::{Parent, Span, SpanRecord, TracingDto, tell, tell_request};

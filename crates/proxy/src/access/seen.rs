@@ -1,11 +1,8 @@
 //! What a line says of a request, kept until it is answered: its head is gone by then.
 
-use super::Span;
+use super::{Attempt, Span, readdress};
 use crate::http::Request;
 use std::net::IpAddr;
-
-/// Longest text that is kept of one field.
-const FIELD_MAX: usize = 2_048;
 
 /// A request as it was seen.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +17,7 @@ pub(crate) struct Seen {
     pub(crate) referer: Box<[u8]>,
     pub(crate) agent: Box<[u8]>,
     pub(crate) request_id: Box<[u8]>,
-    /// `traceparent`: as it goes on, or as it came.
+    /// `traceparent`: with the request's own span, or as it came.
     pub(crate) trace: Box<[u8]>,
     pub(crate) scheme: &'static str,
     /// Microseconds since 1970.
@@ -29,12 +26,25 @@ pub(crate) struct Seen {
     pub(crate) is_logged: bool,
     /// It is sampled.
     pub(crate) span: Option<Span>,
+    /// Of a sampled one, what its upstream is asked for, and the try that is under way.
+    pub(crate) sent_target: Box<[u8]>,
+    pub(crate) attempt: Option<Attempt>,
 }
 
 impl Seen {
+    /// Longest text that is kept of one field.
+    pub(crate) const FIELD_MAX: usize = 2_048;
+
+    /// In a copy of a request that is sent beside it, its own span in place of its try's.
+    pub(crate) fn name_own_span(&self, head: &mut [u8]) {
+        if let (Some(span), Some(attempt)) = (&self.span, &self.attempt) {
+            readdress(head, (attempt.span(), span));
+        }
+    }
+
     pub(crate) fn of(request: &Request<'_>) -> Box<Seen> {
         let head = request.head;
-        let keep = |text: &[u8]| Box::from(&text[..text.len().min(FIELD_MAX)]);
+        let keep = |text: &[u8]| Box::from(&text[..text.len().min(Seen::FIELD_MAX)]);
         let field = |name: &str| keep(head.header(name).unwrap_or_default());
         let user = head.header("authorization").and_then(crate::auth::basic).map(|(user, _)| user.into_bytes());
         Box::new(Seen {

@@ -99,6 +99,13 @@ impl Span {
         }
     }
 
+    /// A span below this one.
+    pub(crate) fn child(&self, worker: &Worker) -> Span {
+        let mut child = Span { parent: Some(self.id), ..self.clone() };
+        worker.fill_hex(&mut child.id);
+        child
+    }
+
     /// Whether the trace begins here: what came as `tracestate` is then of another one.
     pub(crate) const fn is_first(&self) -> bool {
         self.parent.is_none()
@@ -116,10 +123,22 @@ impl Span {
     }
 }
 
+/// Whose side of a request a span tells.
+#[derive(Serialize, Default, Clone, Copy)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SpanKind {
+    /// The gateway was asked.
+    #[default]
+    Server,
+    /// It asked an upstream.
+    Client,
+}
+
 /// The record, as `src/tracing/span.ts` reads it.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SpanRecord<'s> {
+    pub(crate) kind: SpanKind,
     pub(crate) trace: &'s str,
     pub(crate) span: &'s str,
     pub(crate) parent: &'s str,
@@ -135,6 +154,9 @@ pub(crate) struct SpanRecord<'s> {
     pub(crate) route: &'s str,
     pub(crate) upstream: &'s str,
     pub(crate) endpoint: &'s str,
+    pub(crate) peer: &'s str,
+    pub(crate) resend: u32,
+    pub(crate) is_outdone: bool,
     pub(crate) flag: &'s str,
     pub(crate) retries: u32,
     pub(crate) status: u16,

@@ -7,6 +7,7 @@ use super::failure::Flag;
 use super::fetch::{Fetch, fetch};
 use super::forward::choose;
 use crate::access::Parent;
+use crate::access::Seen;
 use crate::client::Client;
 use crate::worker::{Worker, WorkerPlan};
 use std::cell::Cell;
@@ -81,7 +82,11 @@ fn put_topic(out: &mut Vec<u8>, topic: &[u8]) {
 
 /// Sends a copy of a request as it was sent to its upstream; nobody waits for it. What is
 /// not in hand any more is not copied, and counted.
-pub(super) fn mirror(client: &Client, (upstream, plan): (usize, &Rc<WorkerPlan>), request: &RequestSide) {
+pub(super) fn mirror(
+    client: &Client,
+    (upstream, plan): (usize, &Rc<WorkerPlan>),
+    (request, seen): (&RequestSide, Option<&Seen>),
+) {
     let worker = &client.worker;
     if MIRRORS.get() >= MIRRORS_MAX {
         return worker.dropped(Protocol::Http1, "mirror-overflow");
@@ -90,10 +95,14 @@ pub(super) fn mirror(client: &Client, (upstream, plan): (usize, &Rc<WorkerPlan>)
         return worker.dropped(Protocol::Http1, "mirror-too-large");
     }
     let method = ["GET", "HEAD", "PUT", "DELETE"].into_iter().find(|known| request.out.starts_with(known.as_bytes()));
+    let mut raw = request.out.clone();
+    if let Some(seen) = seen {
+        seen.name_own_span(&mut raw);
+    }
     let copy = Fetch {
         // Others are never sent twice.
         method: method.unwrap_or("POST"),
-        raw: request.out.clone(),
+        raw,
         source: Some(client.peer.address.ip()),
         timeout_ms: MIRROR_TIMEOUT_MS,
         ..Fetch::default()

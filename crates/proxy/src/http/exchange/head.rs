@@ -1,6 +1,7 @@
 //! An answer's head: interim ones, whether it is tried again, how its body goes on.
 
 use super::{Exchange, Failure, Step};
+use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::cached::Coded;
 use crate::http::explain::{EXPLAIN, explain_outcome};
@@ -53,9 +54,11 @@ impl Exchange {
                 return Some(self.upgraded(client, &head, &buffer[start + len..end]));
             }
             if self.is_racing() && self.is_worth_a_retry(head.status) {
+                self.end_try(client, TryEnd::of(head.status, None));
                 return Some(Step::Failed(Failure::Outdone));
             }
             if let Some(again) = self.try_again(client, &head) {
+                self.end_try(client, TryEnd::of(head.status, None));
                 return Some(Step::Failed(Failure::Again(again)));
             }
             self.settle_hedge(client);

@@ -47,7 +47,7 @@ impl Exchange {
             }
             if request.is_complete {
                 if let Some(copy) = self.facts.mirror.take() {
-                    outward::mirror(client, (copy, &self.plan), request);
+                    outward::mirror(client, (copy, &self.plan), (request, self.facts.seen.as_deref()));
                 }
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 //! upstream that fails, and the copy of one that passes.
 
 use super::{Exchange, Failure, Step};
+use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::cached::{Came, Coded, Told, write_stored};
 use crate::http::forward::{self, Link};
@@ -20,6 +21,7 @@ impl Exchange {
                 let confirmed = self.facts.fill.take()?.confirmed(head.headers, came(client))?;
                 self.facts.conditions = Some(Box::new(conditions));
                 self.response.upstream_reusable = head.keep_alive && is_all;
+                self.end_try(client, TryEnd::of(head.status, None));
                 (confirmed, CacheOutcome::Revalidated)
             }
             500.. => {

@@ -1,7 +1,7 @@
 //! Keeping account: what breaker, outlier detection and balancer learn of a try, what
 //! counters, access log and events say of a request.
 
-use crate::access::Ending;
+use crate::access::{Ending, TryEnd};
 use crate::client::Client;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Flag;
@@ -81,12 +81,16 @@ pub(crate) fn excused(exchange: &mut Exchange, client: &Client, status: u16) {
     let plan = Rc::clone(&exchange.plan);
     plan.plan.upstreams[exchange.upstream].counters[usize::from(client.worker.id)].codes.add(status);
     report(exchange, client, false);
+    exchange.end_try(client, TryEnd::of(status, None));
 }
 
 /// Counts an answered request, on its route and its upstream.
 pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): (u16, Option<Flag>)) {
-    let micros = client.worker.clock.micros().saturating_sub(exchange.facts.started_us);
     let from_upstream = !matches!(exchange.link, Link::Answering);
+    // Before the request: its span holds theirs.
+    exchange.end_race(client);
+    exchange.end_try(client, TryEnd::of(if from_upstream { status } else { 0 }, flag));
+    let micros = client.worker.clock.micros().saturating_sub(exchange.facts.started_us);
     let plan = Rc::clone(&exchange.plan);
     let worker = usize::from(client.worker.id);
     let route = &plan.plan.routes[exchange.route];

@@ -4,6 +4,8 @@
 
 use super::link::{Way, link_to};
 use super::pick;
+use super::tries::Rival;
+use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::exchange::{Exchange, ResponseSide};
 use crate::http::failure::Flag;
@@ -41,6 +43,8 @@ pub(crate) struct Race {
     heard: Vec<u8>,
     retry_permit: RetryPermit,
     permit: Permit,
+    /// Where the request is sampled.
+    rival: Option<Rival>,
 }
 
 /// Sets the time of a second try, where the route makes one.
@@ -76,12 +80,15 @@ impl Exchange {
                 let upstream = &plan.plan.upstreams[self.upstream];
                 plan.upstreams[self.upstream].picker.borrow_mut().on_response(&lost, &upstream.endpoints);
                 self.count_hedge(client, HedgeOutcome::Won);
+                self.end_try(client, TryEnd::OUTDONE);
                 self.take_over();
                 self.response.is_heard = true;
             }
             Poll::Ready(answer) => {
-                let endpoint = race.endpoint;
+                let (endpoint, rival) = (race.endpoint, race.rival.take());
                 self.hedge = None;
+                let end = answer.map_or_else(|flag| TryEnd::of(0, Some(flag)), |status| TryEnd::of(status, None));
+                self.end_rival(client, (rival, end));
                 self.count_hedge(client, HedgeOutcome::Failed);
                 let failed = Sample::failed(endpoint, client.worker.clock.millis(), None);
                 let upstream = &plan.plan.upstreams[self.upstream];
@@ -104,8 +111,22 @@ impl Exchange {
         let retry = self.plan.plan.routes[self.route].steps.retry();
         let Some(hedge) = retry.and_then(|retry| retry.hedge()) else { return };
         hedge.sample(self.micros(client));
-        if let Some(Hedge::Racing(_)) = self.hedge.take() {
+        if self.is_racing() {
             self.count_hedge(client, HedgeOutcome::Lost);
+        }
+        self.end_race(client);
+    }
+
+    /// No second try is waited for any more.
+    pub(super) fn end_race(&mut self, client: &Client) {
+        if let Some(Hedge::Racing(race)) = self.hedge.take() {
+            self.end_rival(client, (race.rival, TryEnd::OUTDONE));
+        }
+    }
+
+    fn end_rival(&self, client: &Client, (rival, end): (Option<Rival>, TryEnd)) {
+        if let Some(mut rival) = rival {
+            self.tell_try(client, &mut rival.attempt, end);
         }
     }
 
@@ -122,9 +143,15 @@ impl Exchange {
 
     fn take_over(&mut self) {
         let Some(Hedge::Racing(race)) = self.hedge.take() else { return };
-        let Race { link, endpoint, in_flight, sent, heard, retry_permit, permit } = *race;
+        let Race { link, endpoint, in_flight, sent, heard, retry_permit, permit, rival } = *race;
         (self.link, self.endpoint, self.in_flight) = (link, endpoint, in_flight);
         (self.request.sent, self.retry_permit, self._permit) = (sent, Some(retry_permit), permit);
+        if let Some(Rival { attempt, out }) = rival {
+            self.request.out = out;
+            if let Some(seen) = self.facts.seen.as_deref_mut() {
+                seen.attempt = Some(attempt);
+            }
+        }
         self.response = ResponseSide::after(heard);
         self.facts.retries += 1;
     }
@@ -155,7 +182,8 @@ impl Exchange {
         let way = Way { wait_ms: 0, may_reuse: true };
         let link = link_to(client, (&plan, self.upstream, endpoint), way);
         let in_flight = upstream.endpoints.begin(endpoint);
-        Some(Box::new(Race { link, endpoint, in_flight, sent: 0, heard: Vec::new(), retry_permit, permit }))
+        let rival = self.rival(client, endpoint);
+        Some(Box::new(Race { link, endpoint, in_flight, sent: 0, heard: Vec::new(), retry_permit, permit, rival }))
     }
 
     fn count_hedge(&self, client: &Client, outcome: HedgeOutcome) {
@@ -169,6 +197,7 @@ impl Race {
     fn poll(&mut self, (client, cx): (&Client, &mut Context<'_>), request: &[u8]) -> Poll<Result<u16, Flag>> {
         ready!(self.link.poll(cx))?;
         let Link::Open { stream, .. } = &mut self.link else { return Poll::Ready(Err(Flag::Terminated)) };
+        let request = self.rival.as_ref().map_or(request, |rival| &rival.out);
         while self.sent < request.len() {
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, &request[self.sent..]));
             self.sent += written.map_err(|_| Flag::Terminated)?;

@@ -5,6 +5,7 @@ mod facts;
 mod hedge;
 mod link;
 mod retry;
+mod tries;
 
 pub(crate) use account::{account, excused, failed, opened};
 pub(crate) use facts::{Facts, Outgoing};
@@ -86,6 +87,9 @@ pub(crate) fn start(
         upstream.budget.record_request(now);
     }
     facts.ends_at_ms = now + facts.timeout_ms;
+    if let Some(seen) = facts.seen.as_deref_mut() {
+        tries::first_try(seen, client, (endpoint, facts.asked_us, target));
+    }
     let out = write_head(client, request, (target, host, edits), (facts.is_upgrade, facts.seen.as_deref_mut()));
     let body = request.head.body;
     let mut side = RequestSide {
@@ -169,8 +173,9 @@ pub(crate) fn write_head(
 /// The `traceparent` that goes on in place of what came, and whether the trace begins with
 /// it. `None`: what came goes on, or there is none.
 fn trace_of(client: &Client, request: &Request<'_>, seen: Option<&Seen>) -> Option<([u8; 55], bool)> {
-    if let Some(span) = seen.and_then(|seen| seen.span.as_ref()) {
-        return Some((span.header(), span.is_first()));
+    if let Some((seen, span)) = seen.and_then(|seen| seen.span.as_ref().map(|span| (seen, span))) {
+        let told = seen.attempt.as_ref().map_or(span, |attempt| attempt.span());
+        return Some((told.header(), span.is_first()));
     }
     let came = request.head.header("traceparent");
     let plan = &request.plan.plan;

@@ -4,6 +4,7 @@
 use super::account::{faulted, report};
 use super::link::{Link, open};
 use super::{pick, set_deadline};
+use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::exchange::{Exchange, Failure, ResponseSide};
 use crate::http::failure::Flag;
@@ -31,6 +32,7 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
     );
     if let Failure::Flag(flag) = failure {
         faulted(exchange, client, flag);
+        exchange.end_try(client, TryEnd::of(0, Some(flag)));
     }
     if exchange.is_racing() && !is_over {
         report(exchange, client, false);
@@ -72,6 +74,7 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
     exchange.retry_permit = again.permit;
     exchange.response = ResponseSide::default();
     exchange.facts.retries += 1;
+    exchange.next_try(client);
     open(exchange, client, again.wait_ms);
     set_deadline(exchange, client, now + again.wait_ms);
     Ok(())
