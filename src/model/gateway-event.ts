@@ -1,4 +1,4 @@
-/** What a gateway tells its listeners. Types only; the ring reader makes the objects. */
+/** What a gateway tells its listeners, `access` in batches up to 100 ms late. Types only; the ring reader makes the objects. */
 export type GatewayEvent =
   | {
       readonly type: "access"

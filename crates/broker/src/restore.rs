@@ -55,9 +55,9 @@ impl Broker {
         true
     }
 
-    /// Says what is due of publishes for many, then all of the sessions from slot `from` on, then of what is delayed, `enough` of them: where to
-    /// go on, `None` at the end. For a log that begins anew while the gateway runs: what
-    /// changes meanwhile is appended as ever.
+    /// Says what is due of publishes for many, then all of the sessions from slot `from` on, then
+    /// of what is delayed, `enough` of them: where to go on, `None` at the end. For a log that begins
+    /// anew while the gateway runs: what changes meanwhile is appended as ever.
     pub fn checkpoint<S: Sink>(&self, from: u64, enough: usize, sink: &mut S) -> Option<u64> {
         if from == 0 {
             self.subscribers.tell_spreads(sink);

@@ -96,7 +96,7 @@ impl EventRing {
     }
 
     /// Writes a record. `true`: the reader needs waking now, since it had read everything before
-    /// and this record, or a ring that is half full, must not wait.
+    /// and this record, or a ring that is half full or has no room for it, must not wait.
     pub fn push(&mut self, record: &EventRecord<'_>) -> bool {
         let text = &record.text.as_bytes()[..record.text.len().min(usize::from(u16::MAX))];
         let (inline, rest) = text.split_at(text.len().min(EVENT_TEXT_INLINE));
@@ -106,7 +106,7 @@ impl EventRing {
         if used + records > self.capacity {
             self.dropped = self.dropped.wrapping_add(1);
             self.memory.store(DROPPED_AT, self.dropped);
-            return false;
+            return self.take_due();
         }
         let at = self.place(self.head);
         let mut head = [0; EVENT_TIME_AT];

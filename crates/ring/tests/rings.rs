@@ -75,6 +75,11 @@ fn an_access_record_waits_for_the_tick_or_for_one_that_must_not_or_for_half_a_ri
     assert!(ring.push(&access), "more than half of the ring is full");
     assert!(!ring.push(&access), "it was told");
     assert_eq!(ring.dropped(), 0);
+    side.put(TAIL_AT, 9);
+    assert!(!ring.push(&access));
+    let long = "x".repeat(1_000);
+    assert!(ring.push(&EventRecord { text: &long, ..access }), "there is no room, and nobody was told");
+    assert_eq!(ring.dropped(), 1);
 }
 
 #[test]

@@ -6,12 +6,19 @@ use super::streams::protocol_of;
 use super::view::format_of;
 use super::waiting::{Served, Ticket};
 use crate::http::Flag;
-use tidegate_coap::{Code, Message as CoapMessage, ObserverId, OptionNumber, Reply};
+use tidegate_coap::{Code, ObserverId, OptionNumber, Reply};
 use tidegate_message::{Message, Outcome};
 use tidegate_ring::{EventKind, EventRecord};
 
 /// Seconds after which a peer may try again where nobody knows better.
 const TRY_AGAIN_S: u32 = 1;
+
+/// Whether a value is of the Content-Format that is asked for (RFC 7252 section 5.10.4). One
+/// without a type is taken for it.
+pub(super) fn is_accepted(ticket: &Ticket, value: &Message) -> bool {
+    let format = value.content_type().and_then(format_of);
+    ticket.exchange.accept.is_none_or(|wanted| format.is_none_or(|format| format == wanted))
+}
 
 impl Server {
     /// Answers with the options that have been gathered.
@@ -65,10 +72,8 @@ impl Server {
     }
 
     /// The last value of a topic.
-    pub(super) fn answer_value(&mut self, ticket: &Ticket, request: &CoapMessage<'_>, value: &Message) {
-        let format = value.content_type().and_then(format_of);
-        // RFC 7252 section 5.10.4; a value without a type is taken for what is asked for.
-        if request.accept().is_some_and(|wanted| format.is_some_and(|format| format != wanted)) {
+    pub(super) fn answer_value(&mut self, ticket: &Ticket, value: &Message) {
+        if !is_accepted(ticket, value) {
             return self.answer(ticket, Code::NOT_ACCEPTABLE, b"the value has another Content-Format");
         }
         self.put_value_options(value);

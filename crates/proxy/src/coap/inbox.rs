@@ -3,7 +3,6 @@
 
 use super::dispatch::Parked;
 use super::relays::Joined;
-use super::resource::Reading;
 use super::waiting::WaitingId;
 use crate::decide::Ruling;
 use crate::handle::{HandlerFailure, HandlerReply};
@@ -28,8 +27,8 @@ pub(super) enum Finished {
     Joined(Result<Joined, Flag>),
     /// A handler in TypeScript.
     Handled(Result<HandlerReply, HandlerFailure>),
-    /// Whether policies let a topic be read.
-    Readable(Box<Reading>, Result<(), Outcome>),
+    /// Whether policies let a topic, or what a filter finds, be read.
+    Readable(Box<str>, Result<(), Outcome>),
     /// The links of an endpoint that registers simply, with what it said and where it is.
     Asked(Box<(Params, String)>, Option<Vec<u8>>),
     /// The other workers know of an observation, by its place.

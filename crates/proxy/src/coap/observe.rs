@@ -4,13 +4,12 @@
 //! each notification says its topic by Location-Path; of a value longer than a block
 //! the rest is to be fetched there.
 
+use super::answer::is_accepted;
 use super::directory::{Looking, TOPIC as DIRECTORY_TOPIC};
-use super::dispatch::Call;
 use super::inbox::Finished;
 use super::observations::{Observation, Pending, Relaying};
 use super::server::Server;
 use super::topic::put_location;
-use super::view::format_of;
 use super::waiting::Ticket;
 use crate::pubsub::Outlet;
 use foldhash::fast::FixedState;
@@ -42,13 +41,13 @@ const KEPT_MAX: usize = 4_096;
 
 impl Server {
     /// A request to observe.
-    pub(super) fn observe(&mut self, ticket: Ticket, call: &Call<'_>, filter: &str) {
+    pub(super) fn observe(&mut self, ticket: Ticket, filter: &str) {
         let is_wildcard = has_wildcard(filter);
         let Some(id) = self.endpoint.observe(self.now_ms, &ticket.exchange, !is_wildcard) else {
             // RFC 7641 section 4.1: an answer without Observe says that there is none.
             return match is_wildcard {
                 true => self.refuse(&ticket, Outcome::QuotaExceeded),
-                false => self.last_value(&ticket, call, filter),
+                false => self.last_value(&ticket, filter),
             };
         };
         let before = self.slept_through(ticket.exchange.peer, filter);
@@ -169,12 +168,8 @@ impl Server {
             return self.answer_observer(ticket, (Code::CONTENT, Some(id)), document.as_bytes());
         }
         let value = collected.last().filter(|_| !is_wildcard);
-        let is_accepted = |value: &Message| {
-            let format = value.content_type().and_then(format_of);
-            ticket.exchange.accept.is_none_or(|wanted| format.is_none_or(|format| format == wanted))
-        };
-        if !value.is_none_or(|value| is_accepted(value)) {
-            // RFC 7252 section 5.10.4; the answer ends the observation.
+        if !value.is_none_or(|value| is_accepted(ticket, value)) {
+            // The answer ends the observation.
             let text = b"the value has another Content-Format";
             return self.answer_observer(ticket, (Code::NOT_ACCEPTABLE, Some(id)), text);
         }

@@ -4,6 +4,7 @@
 
 use super::server::Server;
 use super::waiting::Ticket;
+use crate::outbound::coap::host_and_port;
 use crate::plan::CoapDto;
 use std::net::{IpAddr, SocketAddr};
 use tidegate_coap::{Code, Destination, Message, NoDestination, Request};
@@ -44,7 +45,7 @@ fn is_own(destination: &Destination, (coap, local): (&CoapDto, Option<SocketAddr
     let is_port = |own: u16| destination.port.is_none_or(|port| port == own);
     let Some(host) = destination.host.as_deref() else { return local.is_none_or(|local| is_port(local.port())) };
     let is_named = |own: &String| {
-        let (name, port) = split_port(own);
+        let (name, port) = host_and_port(own);
         name.as_bytes().eq_ignore_ascii_case(host) && port.is_none_or(is_port)
     };
     let is_here = |local: SocketAddr, address: IpAddr| {
@@ -53,14 +54,6 @@ fn is_own(destination: &Destination, (coap, local): (&CoapDto, Option<SocketAddr
     };
     let address = local.zip(destination.address());
     address.is_some_and(|(local, address)| is_here(local, address)) || coap.own_hosts.iter().any(is_named)
-}
-
-/// `host:port`; the colons of an IPv6 address stand in brackets.
-fn split_port(own: &str) -> (&str, Option<u16>) {
-    match own.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-        _ => (own, None),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::dispatch::Call;
 use super::inbox::Finished;
 use super::server::Server;
 use super::streams::protocol_of;
-use super::view::{CoapView, format_of, type_of};
+use super::view::{format_of, type_of};
 use super::waiting::Ticket;
 use crate::hooks::{self, Subscription};
 use crate::pubsub::{Publishing, publish};
@@ -15,12 +15,6 @@ use tidegate_broker::{Published, has_wildcard, is_topic};
 use tidegate_coap::{Code, Etag, Observe, OptionNumber, etag};
 use tidegate_message::{Message, MessageBuilder, Outcome, Peer, Properties, Qos};
 
-/// A request for a topic's values that waits for the hooks.
-pub(super) struct Reading {
-    datagram: Vec<u8>,
-    topic: String,
-}
-
 impl Server {
     /// A request for a topic or filter.
     pub(super) fn topic(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
@@ -29,9 +23,9 @@ impl Server {
         }
         match (ticket.exchange.method, ticket.exchange.observe) {
             (Code::GET, Observe::Register | Observe::No) if ticket.plan.plan.hooks.on_subscribe() => {
-                self.ask_to_read(ticket, call, topic);
+                self.ask_to_read(ticket, topic);
             }
-            (Code::GET, Observe::Register | Observe::No) => self.read(ticket, call, topic),
+            (Code::GET, Observe::Register | Observe::No) => self.read(ticket, topic),
             (Code::POST | Code::PUT, _) => self.publish_body(ticket, call, topic),
             (Code::DELETE, _) => self.clear(ticket, call, topic),
             _ => self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b""),
@@ -39,52 +33,45 @@ impl Server {
     }
 
     /// Observes, or answers with the last value.
-    fn read(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+    fn read(&mut self, ticket: Ticket, topic: &str) {
         match ticket.exchange.observe {
-            Observe::Register => self.observe(ticket, call, topic),
+            Observe::Register => self.observe(ticket, topic),
             _ if has_wildcard(topic) => {
                 self.answer(&ticket, Code::BAD_REQUEST, b"a filter with + or # is for observing");
             }
-            _ => self.last_value(&ticket, call, topic),
+            _ => self.last_value(&ticket, topic),
         }
     }
 
     /// Asks the broker's hooks first. What they change of a subscription is not for
     /// CoAP: its client named the resource.
-    fn ask_to_read(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
+    fn ask_to_read(&mut self, ticket: Ticket, topic: &str) {
         let (worker, access) = (Rc::clone(&self.worker), self.access(ticket.exchange.peer));
         let (protocol, peer) = (protocol_of(ticket.exchange.transport), Peer::new(ticket.exchange.peer));
-        let reading = Box::new(Reading { datagram: call.datagram.to_vec(), topic: topic.to_owned() });
-        let wanted = Subscription { filter: topic.into(), qos: Qos::AtLeastOnce };
+        let topic: Box<str> = topic.into();
+        let wanted = Subscription { filter: topic.clone(), qos: Qos::AtLeastOnce };
         self.wait(ticket, async move {
             let asked = hooks::subscribe(&worker, (protocol, &peer, &access), wanted).await;
-            Finished::Readable(reading, asked.map(drop).map_err(|refusal| refusal.outcome()))
+            Finished::Readable(topic, asked.map(drop).map_err(|refusal| refusal.outcome()))
         });
     }
 
     /// Goes on with what waited for the hooks.
-    pub(super) fn asked_to_read(&mut self, ticket: Ticket, reading: &Reading, asked: Result<(), Outcome>) {
+    pub(super) fn asked_to_read(&mut self, ticket: Ticket, topic: &str, asked: Result<(), Outcome>) {
         if let Err(outcome) = asked {
             return self.refuse(&ticket, outcome);
         }
-        // It was a message when it came.
-        let transport = ticket.exchange.transport;
-        let Ok(message) = tidegate_coap::Message::decode_as(transport, &reading.datagram, usize::MAX - 1) else {
-            return;
-        };
-        let peer = (protocol_of(transport), Peer::new(ticket.exchange.peer));
-        let call = Call { view: CoapView::new(message, peer, (b"", message.payload)), datagram: &reading.datagram };
-        self.read(ticket, &call, &reading.topic);
+        self.read(ticket, topic);
     }
 
-    pub(super) fn last_value(&mut self, ticket: &Ticket, call: &Call<'_>, topic: &str) {
+    pub(super) fn last_value(&mut self, ticket: &Ticket, topic: &str) {
         if !is_topic(topic, ticket.plan.plan.bounds.topic_levels) {
             return self.refuse(ticket, Outcome::InvalidTopic);
         }
         match self.kept_value(ticket, topic) {
             Err(outcome) => self.refuse(ticket, outcome),
             Ok(None) => self.answer(ticket, Code::NOT_FOUND, b"the topic has no value"),
-            Ok(Some(value)) => self.answer_value(ticket, call.message(), &value),
+            Ok(Some(value)) => self.answer_value(ticket, &value),
         }
     }
 

@@ -224,7 +224,7 @@ impl Server {
             Finished::Fetched(result) => self.answer_fetched(&ticket, result),
             Finished::Joined(result) => self.answer_joined(&ticket, result),
             Finished::Handled(result) => self.answer_handled(&ticket, result),
-            Finished::Readable(reading, asked) => self.asked_to_read(ticket, &reading, asked),
+            Finished::Readable(topic, asked) => self.asked_to_read(ticket, &topic, asked),
             Finished::Asked(asked, links) => self.registered_simply(&ticket, *asked, links),
             Finished::Settled(place, id) => self.begin_observation(&ticket, place, id),
         }

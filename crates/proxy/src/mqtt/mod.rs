@@ -7,6 +7,7 @@ mod pace;
 mod packets;
 mod relay;
 mod serve;
+mod taking;
 
 pub(crate) use pace::Pace;
 pub(crate) use serve::serve;

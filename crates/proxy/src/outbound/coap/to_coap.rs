@@ -95,15 +95,20 @@ pub(super) fn validate(request: &mut Outgoing, stale: Option<&Answer>) {
 
 /// RFC 7252 section 5.7.2: an origin server is told whose resource is wanted.
 fn put_host(options: &mut OptionList, host: &str) {
-    let (host, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().ok()),
-        _ => (host, None),
-    };
+    let (host, port) = host_and_port(host);
     if (1..=OPTION_MAX).contains(&host.len()) {
         options.push(OptionNumber::URI_HOST, host.as_bytes());
     }
     if let Some(port) = port {
         options.push_uint(OptionNumber::URI_PORT, u32::from(port));
+    }
+}
+
+/// `host:port`, or a host alone; the colons of an IPv6 address stand in brackets.
+pub(crate) fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (text, None),
     }
 }
 
