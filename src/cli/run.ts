@@ -101,8 +101,9 @@ function followSignals({ gateway, desk, told, close }: Parts): void {
     // A second signal means it: whatever is left is cut.
     if (stopping) process.exit(1)
     stopping = true
-    desk.close()
+    const remembered = desk.close()
     await gateway.drain()
+    await remembered
     await close()
     await gateway.close()
     process.exit(0)

@@ -97,6 +97,7 @@ export class ConfigDesk {
 
   /** Back to the version before. Throws CONFIG_NO_PREVIOUS. */
   async rollback(): Promise<ConfigVersion> {
+    await this.#remembered()
     const { previous } = this.#history
     if (previous === null) throw new TidegateError("CONFIG_NO_PREVIOUS", "there is no earlier version")
     const loaded = await withFileOf(this.#fromFile, previous.data)
@@ -131,9 +132,11 @@ export class ConfigDesk {
     }
   }
 
-  close(): void {
+  /** Follows nothing any more; resolves once every version is remembered, for which the data directory is needed. */
+  close(): Promise<void> {
     this.#watching.abort()
     this.#following.abort()
+    return this.#remembered()
   }
 
   async #followSource(told: (error: unknown) => void): Promise<void> {
@@ -158,6 +161,7 @@ export class ConfigDesk {
 
   /** False: what is in force was made from this document, or was put while it stood. */
   async #takeDocument(document: SourceDocument): Promise<boolean> {
+    await this.#remembered()
     const { latest } = this.#history
     const isKnown = latest !== null && latest.origin !== "file" && latest.fileHash === document.hash
     if (isKnown && this.#document === null) this.#document = document
@@ -177,6 +181,11 @@ export class ConfigDesk {
       this.#gateway.refuse(error)
       throw error
     }
+  }
+
+  /** A version is in force before it is remembered: what looks at the history waits for that. */
+  #remembered(): Promise<void> {
+    return this.#remembering.run(async () => {})
   }
 
   /** In the order in which they were applied. */

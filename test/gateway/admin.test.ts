@@ -23,7 +23,7 @@ async function open(t: ExecutionContext, token: string | null = null, readToken:
   const admin = { host: "127.0.0.1", port: 0, token, readToken, readers: [], tls: null, hosts: [] }
   const app = await createAdmin(admin, gateway, desk)
   t.teardown(async () => {
-    desk.close()
+    await desk.close()
     await app.close()
     await gateway.close()
   })

@@ -25,7 +25,7 @@ async function open(t: ExecutionContext, file: string) {
   await gateway.start()
   const desk = new ConfigDesk({ gateway, fromFile, origin, document })
   const close = async () => {
-    desk.close()
+    await desk.close()
     await gateway.close()
   }
   t.teardown(close)
@@ -46,6 +46,26 @@ test("what was put wins over the file and survives a restart, until the file cha
   writeFileSync(file, yaml("/changed"))
   const third = await open(t, file)
   t.is(third.path(), "/changed")
+})
+
+test("what is in force and not remembered yet is what a rollback goes back from, and is not lost by a stop", async (t) => {
+  const file = write()
+  const { desk, path, close } = await open(t, file)
+  await desk.put(put("/one"))
+  // So long that it takes turns to be remembered.
+  const more = Array.from({ length: 5_000 }, (_, index) => put(`/more/${index}`).routes[0])
+  const long = (first: string) => ({ ...put(first), routes: [...put(first).routes, ...more] })
+  const two = desk.put(long("/two"))
+  await until(() => path() === "/two")
+  const back = desk.rollback()
+  await two
+  await back
+  t.is(path(), "/one")
+  const three = desk.put(long("/three"))
+  await until(() => path() === "/three")
+  await close()
+  await three
+  t.is((await open(t, file)).path(), "/three")
 })
 
 test("a rollback goes back, a second one further back", async (t) => {
