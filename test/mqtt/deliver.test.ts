@@ -67,11 +67,14 @@ for (const [version, scheme] of [
   test(`messages of every QoS pass, change and are withheld in their order: version ${version} over ${scheme}`, async (t) => {
     // More in flight than that and the broker waits: what is withheld has to be acknowledged.
     const behind = await mosquitto(t, ["max_inflight_messages 3", "max_queued_messages 1000"])
+    // mosquitto sends a new message before queued ones when its window has just opened: what counts is its order.
+    const asked: number[] = []
     const target = await start(
       t,
       config(behind, async (m) => {
-        await sleep(Math.random() * 3)
         const n = Number(m.text())
+        asked.push(n)
+        await sleep(Math.random() * 3)
         if (n % 3 === 1) return n % 2 === 0 ? "reject" : { drop: true }
         return n % 3 === 2 ? { payload: `<${m.attribute("qos")} ${n}>`, topic: `new/${m.topic}` } : undefined
       }),
@@ -86,12 +89,17 @@ for (const [version, scheme] of [
       () => own.got.length >= 40,
       () => texts(own).join(),
     )
-    // A broker may send what a client still has to acknowledge behind what it sends at QoS 0: each QoS has its order.
+    t.deepEqual(
+      asked.toSorted((a, b) => a - b),
+      Array.from({ length: 60 }, (_, n) => n),
+    )
+    // mqtt.js shows a message of QoS 2 when it is released: each QoS has its order.
     for (const qos of [0, 1, 2]) {
-      const all = Array.from({ length: 60 }, (_, n) => n).filter((n) => Math.floor(n / 3) % 3 === qos && n % 3 !== 1)
-      const expected = all.map((n) => (n % 3 === 2 ? `new/n <${qos} ${n}>` : `n ${n}`))
-      const seen = own.got.filter(({ packet }) => packet.qos === qos).map(({ topic, text }) => `${topic} ${text}`)
-      t.deepEqual(seen, expected)
+      const passed = asked.filter((n) => Math.floor(n / 3) % 3 === qos && n % 3 !== 1)
+      t.deepEqual(
+        own.got.filter(({ packet }) => packet.qos === qos).map(({ topic, text }) => `${topic} ${text}`),
+        passed.map((n) => (n % 3 === 2 ? `new/n <${qos} ${n}>` : `n ${n}`)),
+      )
     }
     t.is(dropped(target, "policy"), 20)
     t.is(counted(target, "tidegate_messages_total", { protocol: "mqtt", direction: "out" }), 40)
