@@ -19,8 +19,11 @@ async def main(gateway, folder=None):
         request = context.request(aiocoap.Message(code=aiocoap.GET, uri=gateway + path, observe=0))
         first = await request.response
         print(f"observed {first.code} {first.payload.decode()}", flush=True)
-        async for message in request.observation:
-            print(f"observed {message.code} {message.payload.decode()}", flush=True)
+        try:
+            async for message in request.observation:
+                print(f"observed {message.code} {message.payload.decode()}", flush=True)
+        except aiocoap.error.Error as error:
+            print(f"observed no more: {error!r}", flush=True)
 
     while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
         word, path, *rest = line.split(" ", 2)
