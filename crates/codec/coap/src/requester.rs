@@ -243,6 +243,10 @@ impl Requester {
         if message.kind == Type::Acknowledgement && self.find_sent(message.message_id) != Some(message.token) {
             return;
         }
+        let is_past = |exchange: &Exchange| exchange.transfer.has_taken(message);
+        if message.kind != Type::Acknowledgement && self.exchanges.get(&message.token).is_some_and(is_past) {
+            return;
+        }
         let Some(mut exchange) = self.take(message.token) else { return self.notified(now_ms, message) };
         if exchange.purpose == Purpose::Register && self.registered(now_ms, &exchange, message) {
             return;
@@ -254,7 +258,9 @@ impl Requester {
             Some(result) => self.finish(exchange, result),
             None => {
                 exchange.state = State::Queued;
-                let token = self.new_token();
+                // Some servers know what belongs together by the token alone; what begins
+                // anew has another.
+                let token = if exchange.transfer.is_midway() { message.token } else { self.new_token() };
                 self.begin_rest(&exchange, token);
                 self.enqueue(now_ms, token, exchange);
             }
@@ -286,7 +292,7 @@ impl Requester {
         Some(exchange)
     }
 
-    /// Each message has a token of its own that nobody can guess.
+    /// Each request has a token of its own that nobody can guess, for all of its blocks.
     pub(crate) fn new_token(&mut self) -> Token {
         loop {
             let bytes = self.random().to_be_bytes();

@@ -134,6 +134,24 @@ impl Transfer {
         out
     }
 
+    /// Whether blocks have gone or come, and others follow.
+    pub(crate) const fn is_midway(&self) -> bool {
+        self.sent > 0 || self.wanted.is_some()
+    }
+
+    /// Whether a response is about a block that is done with: it has come twice, as two
+    /// messages, where the request was sent twice.
+    pub(crate) fn has_taken(&self, message: &Message<'_>) -> bool {
+        let offset = |number| message.block(number).flatten().map(|block: Block| block.offset());
+        match message.code {
+            Code::CONTINUE => offset(OptionNumber::BLOCK1).is_some_and(|offset| offset < self.sent),
+            code if code.class() == 2 && self.wanted.is_some() => {
+                offset(OptionNumber::BLOCK2).is_some_and(|offset| offset < self.collected.len())
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a response. `None`: another message is to be sent.
     pub(crate) fn handle(&mut self, message: &Message<'_>) -> Option<Result<Answer, Failure>> {
         if message.unfit_option(true).is_some() {

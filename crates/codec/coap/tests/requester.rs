@@ -245,6 +245,49 @@ fn what_is_forgotten_makes_room() {
 }
 
 /// Answers the message that is out with a block, and gives back what it asked for.
+/// The token of a datagram, and the number of its block of either kind.
+fn asked(datagram: &[u8]) -> (Token, Option<u32>, Option<u32>) {
+    let message = Message::decode(datagram, 64).expect("a message");
+    let number = |option| message.block(option).flatten().map(|block: Block| block.num);
+    (message.token, number(OptionNumber::BLOCK1), number(OptionNumber::BLOCK2))
+}
+
+fn block_response(id: u16, token: Token, (code, option, block): (Code, u16, Block), payload: &[u8]) -> Vec<u8> {
+    let mut options = OptionList::new();
+    options.push_uint(option, block.to_uint());
+    let mut out = Vec::new();
+    let head = Head { kind: Type::Confirmable, code, message_id: id, token };
+    encode(&mut out, &head, [&options, &OptionList::new()], payload);
+    out
+}
+
+#[test]
+fn all_blocks_of_a_request_have_its_token_and_an_answer_to_one_before_is_passed_over() {
+    let mut client = Requester::new(CONFIG);
+    client.request(0, 1, (Code::PUT, get().1, vec![3; 2_500]));
+    let (token, first, _) = asked(&client.poll_output().expect("a block"));
+    assert_eq!(first, Some(0));
+    let block = |num, more| Block { num, more, szx: 6 };
+    let go_on = |id, num| block_response(id, token, (Code::CONTINUE, OptionNumber::BLOCK1, block(num, true)), b"");
+    let mut next = |datagram: &[u8]| {
+        client.handle_datagram(0, datagram);
+        let sent: Vec<_> = std::iter::from_fn(|| client.poll_output()).collect();
+        sent.into_iter().filter(|datagram| datagram.len() > 4).map(|datagram| asked(&datagram)).next()
+    };
+    assert_eq!(next(&go_on(900, 0)), Some((token, Some(1), None)));
+    // The first block was sent twice, and the server answers each.
+    assert_eq!(next(&go_on(901, 0)), None);
+    assert_eq!(next(&go_on(902, 1)), Some((token, Some(2), None)));
+    let content = |id, num, more, body: &[u8]| {
+        block_response(id, token, (Code::CHANGED, OptionNumber::BLOCK2, block(num, more)), body)
+    };
+    assert_eq!(next(&content(903, 0, true, &[7; 1_024])), Some((token, None, Some(1))));
+    assert_eq!(next(&content(904, 0, true, &[7; 1_024])), None);
+    assert_eq!(next(&content(905, 1, false, b"end")), None);
+    let answer = client.poll_done().expect("done").1.expect("an answer");
+    assert_eq!((answer.code, answer.body.len()), (Code::CHANGED, 1_027));
+}
+
 fn answer_block(client: &mut Requester, etag: &[u8], block: Block, payload: &[u8]) -> (bool, Option<u32>) {
     let sent = client.poll_output().expect("a request");
     let message = Message::decode(&sent, 64).expect("a request");
