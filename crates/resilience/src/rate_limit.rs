@@ -84,14 +84,19 @@ impl RateLimit {
     /// Takes a token from the key's bucket. `now_ns` is the gateway's clock.
     pub fn check(&self, now_ns: u64, key: &[u8]) -> RateVerdict {
         let mut shard = self.shard(key).lock();
-        if !shard.buckets.contains_key(key) && !self.make_room(&mut shard, now_ns) {
+        let shard = &mut *shard;
+        if let Some(bucket) = shard.buckets.get_mut(key) {
+            return self.take_told((bucket, &mut shard.told), now_ns, key);
+        }
+        if !self.make_room(shard, now_ns) {
             return self.take(&mut shard.overflow, now_ns);
         }
-        let Shard { buckets, told, .. } = &mut *shard;
-        let bucket = match buckets.get_mut(key) {
-            Some(bucket) => bucket,
-            None => buckets.entry(key.into()).or_default(),
-        };
+        let bucket = shard.buckets.entry(key.into()).or_default();
+        self.take_told((bucket, &mut shard.told), now_ns, key)
+    }
+
+    /// Takes a token, and remembers what passed where other gateways are told of it.
+    fn take_told(&self, (bucket, told): (&mut Bucket, &mut Vec<Box<[u8]>>), now_ns: u64, key: &[u8]) -> RateVerdict {
         let verdict = self.take(bucket, now_ns);
         if self.is_shared && verdict == RateVerdict::Pass {
             if bucket.spent == 0 {

@@ -275,7 +275,9 @@ fn put_set<E: HeadEdits>(out: &mut Vec<u8>, edits: &E) {
     edits.each_set(&mut |name, value| put(out, &[name, b": ", value, b"\r\n"]));
 }
 
-fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+// The number of parts is known where it is called: inlined, no loop and few lengths are left.
+#[inline]
+fn put<const N: usize>(out: &mut Vec<u8>, parts: &[&[u8]; N]) {
     for part in parts {
         out.extend_from_slice(part);
     }

@@ -4,6 +4,8 @@
 
 mod answers;
 mod cached;
+#[cfg(test)]
+mod cost;
 mod dispatch;
 mod edits;
 mod events;
