@@ -96,6 +96,7 @@ impl Client {
             self.worker.buffers.give(buffer);
             return Poll::Ready(Err(error));
         }
+        self.worker.clock.micros();
         buffer[HEADROOM..start].copy_from_slice(&self.carry);
         self.carry.clear();
         self.connection.bytes_in.set(self.connection.bytes_in.get() + count as u64);
@@ -136,7 +137,7 @@ impl Client {
         if self.carry.len() > READ_BYTES {
             self.carry.drain(..READ_BYTES);
         } else {
-            self.carry = Vec::new();
+            self.worker.buffers.give_write(std::mem::take(&mut self.carry));
         }
         Some(Input { buffer, start: HEADROOM, end })
     }

@@ -59,7 +59,7 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         Err(refusal) => return trust.counters[usize::from(worker.id)].refuse(refusal),
     };
     let (read, write) = stream.into_split();
-    let connection = worker.connections.open(name, peer, worker.clock.millis());
+    let connection = worker.connections.open(name, peer, worker.clock.read_millis());
     worker.connection_event(EventKind::Opened, (name, peer));
     // Boxed, so that passing it on costs a pointer in every state of its task.
     let client = Box::new(Client {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Serves a connection until it ends: the first bytes say what it speaks.
 pub(crate) async fn serve_stream(mut client: Box<Client>) {
     let half_open = client.worker.plan().plan.limits.half_open_ms;
-    client.deadline(client.worker.clock.millis(), half_open);
+    client.deadline(client.worker.clock.read_millis(), half_open);
     let proxied = client.trust.proxy_protocol_from.iter().any(|network| network.contains(&client.peer.address.ip()));
     if proxied && !Box::pin(believe_proxy(&mut client)).await {
         return client.worker.counters.unknown.add(1);

@@ -52,7 +52,7 @@ pub(crate) struct Resume {
 pub(crate) fn dispatch(client: &Client, input: &mut Input, resume: Option<Box<Resume>>) -> Next {
     let (plan, started_us) = match &resume {
         Some(resume) => (Rc::clone(&resume.plan), resume.started_us),
-        None => (client.worker.plan(), client.worker.clock.micros()),
+        None => (client.worker.plan(), client.worker.clock.read_micros()),
     };
     let (next, used) = read(client, input.bytes(), (&plan, started_us, resume));
     input.start += used;

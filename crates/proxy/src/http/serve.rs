@@ -67,7 +67,7 @@ async fn next_head(client: &mut Client) -> Option<Input> {
     let input = match client.carried() {
         Some(input) => input,
         None => {
-            let now = client.worker.clock.millis();
+            let now = client.worker.clock.read_millis();
             client.connection.is_active.set(false);
             client.deadline(now, client.worker.plan().plan.limits.idle_timeout_ms);
             let input = client.input(true).await.ok()?;

@@ -24,10 +24,11 @@ pub(crate) enum Turn {
     Broken(Reason),
 }
 
-/// Sends what of `bytes` has room. With it: how many were used, and how many of them were data.
+/// Sends what of `bytes` has room, `copied`. With it: how many were used, and how many of them were data.
 pub(crate) fn send_framed(
     (send, reader): (&mut SendStream<Bytes>, &mut BodyReader),
     bytes: &[u8],
+    copied: impl Fn(&[u8]) -> Bytes,
 ) -> (usize, usize, Turn) {
     if bytes.is_empty() && !reader.is_done() {
         return (0, 0, Turn::NeedMore);
@@ -37,7 +38,7 @@ pub(crate) fn send_framed(
         return (0, 0, Turn::Blocked);
     }
     let room = send.capacity().min(TURN_BYTES);
-    let (used, data, end) = collect(reader, bytes, room);
+    let (used, data, end) = collect(reader, (bytes, room), copied);
     let Ok(end) = end else { return (used, 0, Turn::Broken(Reason::INTERNAL_ERROR)) };
     let count = data.len();
     let ends_plainly = end.as_ref().is_some_and(Vec::is_empty);
@@ -69,9 +70,13 @@ pub(crate) fn poll_window(send: &mut SendStream<Bytes>, cx: &mut Context<'_>) ->
 type End = Option<Vec<u8>>;
 
 /// At most `room` bytes of data out of `bytes`, and the end where it stands behind them.
-fn collect(reader: &mut BodyReader, bytes: &[u8], room: usize) -> (usize, Bytes, Result<End, ()>) {
+fn collect(
+    reader: &mut BodyReader,
+    (bytes, room): (&[u8], usize),
+    copied: impl Fn(&[u8]) -> Bytes,
+) -> (usize, Bytes, Result<End, ()>) {
     if let BodyReader::Length(_) | BodyReader::UntilClose = reader {
-        return whole(reader, &bytes[..bytes.len().min(room)]);
+        return whole(reader, &bytes[..bytes.len().min(room)], copied);
     }
     let mut data = BytesMut::with_capacity(bytes.len().min(room));
     let mut used = 0;
@@ -99,9 +104,9 @@ fn collect(reader: &mut BodyReader, bytes: &[u8], room: usize) -> (usize, Bytes,
 }
 
 /// Without a framing of its own a body is copied at once.
-fn whole(reader: &mut BodyReader, bytes: &[u8]) -> (usize, Bytes, Result<End, ()>) {
+fn whole(reader: &mut BodyReader, bytes: &[u8], copied: impl Fn(&[u8]) -> Bytes) -> (usize, Bytes, Result<End, ()>) {
     let data = match reader.next(bytes) {
-        Ok((Piece::Data(piece), _)) => Bytes::copy_from_slice(piece),
+        Ok((Piece::Data(piece), _)) => copied(piece),
         Ok(_) => Bytes::new(),
         Err(_) => return (0, Bytes::new(), Err(())),
     };

@@ -1,7 +1,7 @@
 //! Heads from HTTP/2 to HTTP/1.1 and back (RFC 9113 section 8). What the two read
 //! differently is refused: a request means the same to every hop.
 
-use bytes::BytesMut;
+use crate::worker::Buffers;
 use h2::Reason;
 use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -30,14 +30,17 @@ pub(super) struct Translated {
     pub(super) timeout: Option<std::time::Duration>,
 }
 
-/// Writes a request's head as HTTP/1.1.
+/// Writes a request's head as HTTP/1.1, in the empty buffer `head`.
 ///
 /// # Errors
 /// The stream's error: the head says two things at once, or what HTTP/1.1 cannot say.
-pub(super) fn translate(parts: &Parts, (ends, has_fragment): (bool, bool)) -> Result<Translated, Reason> {
+pub(super) fn translate(
+    parts: &Parts,
+    (ends, has_fragment): (bool, bool),
+    mut head: Vec<u8>,
+) -> Result<Translated, Reason> {
     let tunnel = parts.extensions.get::<Protocol>();
     let host = one_host(parts)?;
-    let mut head = Vec::with_capacity(256);
     let target = match (&parts.method, tunnel) {
         (&Method::CONNECT, None) => host,
         _ => parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
@@ -121,21 +124,22 @@ fn put_upgrade(head: &mut Vec<u8>, (protocol, fields): (&str, &HeaderMap)) -> Re
 }
 
 /// An answer's head as HTTP/2 says it, with what policies changed; `None`: a field that HTTP/2 cannot carry.
-pub(super) fn answer<E: HeadEdits>(head: &ResponseHead<'_, '_>, (body, edits): (Body, &E)) -> Option<Response<()>> {
+pub(super) fn answer<E: HeadEdits>(
+    head: &ResponseHead<'_, '_>,
+    (body, edits): (Body, &E),
+    buffers: &Buffers,
+) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
     let fields = response.headers_mut();
     fields.reserve(head.headers.len());
-    // One allocation holds all values.
-    let mut values = BytesMut::with_capacity(head.headers.iter().map(|field| field.value.len()).sum());
     let mut is_told = true;
     each_response_field(head, (body, edits), &mut |name, value| {
         let Ok(name) = HeaderName::from_bytes(name) else { return is_told = false };
         if is_of_a_connection(&name) {
             return;
         }
-        values.extend_from_slice(value);
-        match HeaderValue::from_maybe_shared(values.split().freeze()) {
+        match HeaderValue::from_maybe_shared(buffers.small(value)) {
             Ok(value) => _ = fields.append(name, value),
             Err(_) => is_told = false,
         }

@@ -168,7 +168,7 @@ impl Outward {
         head: &ResponseHead<'_, '_>,
         (body, edits): (Body, &E),
     ) -> io::Result<()> {
-        let begun = match head::answer(head, (body, edits)) {
+        let begun = match head::answer(head, (body, edits), &self.parent.worker.buffers) {
             Some(response) => self.send_head(response, (body, head.reason)),
             None => Err(Pause::Broken(Reason::INTERNAL_ERROR)),
         };
@@ -241,7 +241,8 @@ impl Outward {
         };
         let opened = self.shape.is_tunnel && head.status == 101;
         let body = if opened { Body::UntilClose } else { head.body };
-        let Some(mut response) = head::answer(&head, (head.body, &())) else { return Err(broken) };
+        let buffers = &self.parent.worker.buffers;
+        let Some(mut response) = head::answer(&head, (head.body, &()), buffers) else { return Err(broken) };
         if opened {
             // RFC 8441 section 5: 200 takes the place of 101.
             *response.status_mut() = StatusCode::OK;
@@ -276,7 +277,7 @@ impl Outward {
 
     fn body(&mut self, bytes: &[u8]) -> Result<usize, Pause> {
         let State::Body(send, reader) = &mut self.state else { return Ok(0) };
-        let (used, count, turn) = send_framed((send, reader), bytes);
+        let (used, count, turn) = send_framed((send, reader), bytes, |data| self.parent.worker.buffers.small(data));
         let turn = match turn {
             Turn::NeedMore if self.is_ended && matches!(reader, BodyReader::UntilClose) => {
                 match send.send_data(Bytes::new(), true) {

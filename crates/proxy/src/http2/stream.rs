@@ -65,13 +65,14 @@ impl Stream {
     ) -> Option<Stream> {
         let (parts, body) = request.into_parts();
         let has_fragment = parent.verdict.takes_fragment(respond.stream_id().as_u32());
-        let translated = match translate(&parts, (body.is_end_stream(), has_fragment)) {
-            Ok(translated) => translated,
-            Err(reason) => {
-                respond.send_reset(reason);
-                return None;
-            }
-        };
+        let translated =
+            match translate(&parts, (body.is_end_stream(), has_fragment), parent.worker.buffers.take_write()) {
+                Ok(translated) => translated,
+                Err(reason) => {
+                    respond.send_reset(reason);
+                    return None;
+                }
+            };
         let (is_tunnel, to_head) = (translated.shape == Shape::Tunnel, translated.to_head);
         let shape = AnswerShape { is_tunnel, to_head, is_grpc: translated.is_grpc };
         let outward = Outward::new(respond, Rc::clone(parent), shape);
@@ -198,7 +199,7 @@ impl Future for Stream {
 fn client_of(parent: &Parent, end: &Rc<StreamEnd>) -> Box<Client> {
     let worker = &parent.worker;
     let listener = &parent.connection.listener;
-    let connection = worker.connections.open(listener, parent.peer.address, worker.clock.millis());
+    let connection = worker.connections.open(listener, parent.peer.address, worker.clock.read_millis());
     connection.is_stream.set(true);
     Box::new(Client {
         worker: Rc::clone(worker),

@@ -152,7 +152,7 @@ impl H2Stream {
             match &mut self.request {
                 Outgoing::Sent | Outgoing::Head => return Ok(()),
                 Outgoing::Body(send, reader) => {
-                    let (used, _, turn) = send_framed((send, reader), &self.pending);
+                    let (used, _, turn) = send_framed((send, reader), &self.pending, Bytes::copy_from_slice);
                     self.pending.drain(..used);
                     let turn = match turn {
                         Turn::Blocked => match poll_window(send, cx) {

@@ -2,6 +2,7 @@
 //! buffers. Everything in here belongs to that thread; nothing is locked.
 
 mod buffers;
+mod clock;
 mod connections;
 mod control;
 mod overload;
@@ -9,6 +10,7 @@ mod plan;
 mod thread;
 
 pub(crate) use buffers::{Buffers, HEADROOM, READ_BYTES, ReadBuffer};
+pub(crate) use clock::{Clock, WorkerClock};
 pub(crate) use connections::{Connection, ConnectionRow, Connections, Goodbye};
 pub(crate) use control::{Control, Listening};
 pub(crate) use overload::{Bounds, Overload};
@@ -31,50 +33,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tidegate_broker::SubscriberId;
 use tidegate_message::{Message, Protocol};
 use tidegate_policy::Edits;
 use tidegate_ring::{EventKind, EventRecord, EventRing};
 use tidegate_upstream::PoolKey;
-
-/// Milliseconds since the gateway started, and the wall clock at that time. Tests set it ahead.
-#[derive(Clone, Debug)]
-pub(crate) struct Clock {
-    start: Instant,
-    epoch_ms: u64,
-    /// Microseconds.
-    ahead: Arc<AtomicU64>,
-}
-
-impl Clock {
-    /// Starts at 1, so that 0 can mean "never".
-    pub(crate) fn start() -> Clock {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), epoch_ms: since.as_millis() as u64, ahead: Arc::default() }
-    }
-
-    /// Microseconds of the gateway's clock.
-    pub(crate) fn micros(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64 + 1_000 + self.ahead.load(Relaxed)
-    }
-
-    /// Sets it ahead, for all who share it.
-    pub(crate) fn advance(&self, ms: u64) {
-        self.ahead.fetch_add(ms.saturating_mul(1_000), Relaxed);
-    }
-
-    /// Milliseconds of the gateway's clock.
-    pub(crate) fn millis(&self) -> u64 {
-        self.micros() / 1_000
-    }
-
-    /// The wall clock, in milliseconds since 1970, at the gateway's time 0.
-    pub(crate) fn epoch_ms(&self) -> u64 {
-        self.epoch_ms
-    }
-}
 
 /// How much a line of the log matters, in pino's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +50,7 @@ pub(crate) enum Level {
 pub(crate) struct Worker {
     pub(crate) id: u16,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: WorkerClock,
     pub(crate) buffers: Buffers,
     pub(crate) access: AccessBuffer,
     pub(crate) overload: Overload,

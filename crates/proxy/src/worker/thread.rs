@@ -1,6 +1,8 @@
 //! A worker's thread: its runtime, its control loop, its clockwork.
 
-use super::{Bounds, Buffers, Connections, Control, Goodbye, Level, Listening, Overload, Worker, WorkerPlan};
+use super::{
+    Bounds, Buffers, Connections, Control, Goodbye, Level, Listening, Overload, Worker, WorkerClock, WorkerPlan,
+};
 use crate::access::AccessBuffer;
 use crate::auth::Verified;
 use crate::coap::{Relays, Sockets};
@@ -72,7 +74,7 @@ impl Listener {
 async fn run(started: Started) {
     let Started { id, shared, plan, events, mut control, links, inbox, kept } = started;
     let workers = links.len();
-    let clock = shared.clock.clone();
+    let clock = WorkerClock::new(shared.clock.clone());
     let keeper = Keeper::new(kept);
     let links = Links::new(id, &links, Rc::clone(&keeper.kept));
     let worker = Rc::new(Worker {

@@ -24,7 +24,7 @@ impl Exchange {
         end: usize,
     ) -> Option<Step> {
         if self.response.body.is_some() {
-            self.await_body(client, client.worker.clock.millis());
+            self.await_body(client, client.worker.clock.read_millis());
             return self.body_received((client, cx), buffer, (HEADROOM, HEADROOM, end));
         }
         let mut start = HEADROOM;
@@ -112,7 +112,7 @@ impl Exchange {
             return Step::Failed(Failure::Flag(Flag::Protocol));
         }
         self.response.status = head.status;
-        self.facts.answered_us = client.worker.clock.micros();
+        self.facts.answered_us = client.worker.clock.read_micros();
         let mut out = client.worker.buffers.take_write();
         let context = ResponseContext {
             version: self.facts.version,
@@ -130,7 +130,7 @@ impl Exchange {
     fn explain(&mut self, client: &Client) {
         let upstream = &self.plan.plan.upstreams[self.upstream];
         let endpoint = upstream.endpoints.get(self.endpoint).map_or("", |endpoint| &*endpoint.id);
-        let micros = client.worker.clock.micros().saturating_sub(self.facts.started_us);
+        let micros = client.worker.clock.read_micros().saturating_sub(self.facts.started_us);
         let edits = self.facts.response_edits.as_mut();
         if let Some(edits) = edits.filter(|edits| edits.drops_response_header(EXPLAIN.as_bytes())) {
             explain_outcome(edits, (&upstream.name, endpoint), (self.facts.retries, micros));
@@ -177,7 +177,7 @@ impl Exchange {
         self.response.kept_ms = kept_ms(head);
         let extensions = self.plan.plan.bounds.chunk_extensions;
         self.response.body = Some(BodyReader::new(head.body, extensions));
-        self.facts.answered_us = client.worker.clock.micros();
+        self.facts.answered_us = client.worker.clock.read_micros();
         self.await_body(client, self.facts.answered_us / 1_000);
         if self.request.is_complete {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));

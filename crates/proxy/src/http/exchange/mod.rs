@@ -166,7 +166,7 @@ impl Exchange {
             copying.keep();
         }
         self.account(client, None);
-        let now = client.worker.clock.millis();
+        let now = client.worker.clock.read_millis();
         let reusable =
             self.response.upstream_reusable && self.request.is_complete && self.request.sent == self.request.out.len();
         if let Link::Open { stream, place, .. } = std::mem::replace(&mut self.link, Link::Closed)

@@ -69,6 +69,7 @@ impl Exchange {
                 Poll::Ready(Err(_)) => Some(self.failed(Flag::Terminated)),
                 Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),
                 Poll::Ready(Ok(())) => {
+                    client.worker.clock.micros();
                     buffer[HEADROOM..start].copy_from_slice(&self.response.partial);
                     self.response.partial.clear();
                     self.received((client, cx), &mut buffer, end)

@@ -16,7 +16,7 @@ use tidegate_ring::{EventKind, EventRecord};
 pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
     let upstream: &Upstream = &exchange.plan.plan.upstreams[exchange.upstream];
     let now = exchange.facts.started_us / 1_000;
-    let took_us = exchange.facts.took_us(client.worker.clock.micros());
+    let took_us = exchange.facts.took_us(client.worker.clock.read_micros());
     let took_ms = took_us as f64 / 1_000.0;
     {
         let mut picker = exchange.plan.upstreams[exchange.upstream].picker.borrow_mut();
@@ -34,7 +34,7 @@ pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
         upstream.requests.set_max(learnt.min(upstream.max_requests));
     }
     if let Some(gate) = &upstream.gate {
-        let now = client.worker.clock.millis();
+        let now = client.worker.clock.read_millis();
         if exchange.is_probe {
             gate.report_probe(now, ok);
         } else if gate.report(now, ok) {
@@ -90,7 +90,7 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
     // Before the request: its span holds theirs.
     exchange.end_race(client);
     exchange.end_try(client, TryEnd::of(if from_upstream { status } else { 0 }, flag));
-    let micros = client.worker.clock.micros().saturating_sub(exchange.facts.started_us);
+    let micros = client.worker.clock.read_micros().saturating_sub(exchange.facts.started_us);
     let plan = Rc::clone(&exchange.plan);
     let worker = usize::from(client.worker.id);
     let route = &plan.plan.routes[exchange.route];

@@ -93,7 +93,7 @@ pub(super) fn link_to(
     let counters = &upstream.counters[usize::from(client.worker.id)];
     let side = &plan.upstreams[index];
     let pool = &side.pools[endpoint as usize];
-    let pooled = if may_reuse { pool.take(client.worker.clock.millis()) } else { None };
+    let pooled = if may_reuse { pool.take(client.worker.clock.read_millis()) } else { None };
     if let Some(Connection { stream, place }) = pooled {
         counters.reused.add(1);
         return Link::Open { stream, place, is_reused: true };
