@@ -110,6 +110,10 @@ export const EXPLANATION = Type.Object({
   route: orNull(Text),
   target: orNull(Type.Object({})),
   endpoint: orNull(Text),
+  score: orNull(Type.Number({ description: "what speaks for the endpoint, by the upstream's strategy" })),
+  endpoints: Type.Array(
+    Type.Object({ endpoint: Text, score: Type.Number(), active: Count }, { description: "at most 32" }),
+  ),
   candidates: Type.Array(Type.Object({ route: Text, matched: Type.Boolean(), reason: Text })),
   policies: Type.Array(Type.Object({ name: Text, verdict: Text })),
 })

@@ -10,6 +10,7 @@ const Query = Type.Object({
   url: Type.Optional(Type.String({ maxLength: 8_192 })),
   topic: Type.Optional(Type.String({ maxLength: 4_096 })),
   protocol: Type.Optional(Type.String({ maxLength: 32 })),
+  source: Type.Optional(Type.String({ maxLength: 45, description: "the client's address; 127.0.0.1 by default" })),
   header: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())], { description: "Name: value" })),
 })
 const tags = ["routes"]

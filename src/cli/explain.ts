@@ -9,6 +9,8 @@ interface Explanation {
   readonly route: string | null
   readonly target: unknown
   readonly endpoint: string | null
+  readonly score: number | null
+  readonly endpoints: readonly { readonly endpoint: string; readonly score: number; readonly active: number }[]
   readonly candidates: readonly { readonly route: string; readonly matched: boolean; readonly reason: string | null }[]
   readonly policies: readonly { readonly name: string; readonly verdict: string | null }[]
 }
@@ -16,6 +18,7 @@ interface Explanation {
 interface Options extends AdminOptions {
   readonly json?: boolean
   readonly header?: readonly string[]
+  readonly source?: string
 }
 
 export function addExplain(program: Command): void {
@@ -24,6 +27,7 @@ export function addExplain(program: Command): void {
     .description("say which route a request or topic takes and why")
     .argument("<words...>", "METHOD URL, or a topic")
     .option("-H, --header <line...>", "a header of the request, Name: value")
+    .option("--source <address>", "the client's address (default: 127.0.0.1)")
     .action(explain)
   example(withAdmin(command), "tidegate explain GET http://localhost/api/users", "tidegate explain plant/1/temp")
 }
@@ -32,11 +36,19 @@ async function explain(words: readonly string[], options: Options): Promise<void
   const client = await AdminClient.open(options)
   const query = new URLSearchParams(toQuery(words))
   for (const line of options.header ?? []) query.append("header", line)
+  if (options.source !== undefined) query.set("source", options.source)
   const answer = (await client.call(`/v1/explain?${query}`)) as Explanation
   if (options.json) return printJson(answer)
   print(`route     ${answer.route ?? "none"}`)
   print(`target    ${typeof answer.target === "string" ? answer.target : JSON.stringify(answer.target)}`)
   print(`endpoint  ${answer.endpoint ?? "-"}`)
+  if (answer.endpoints.length > 1)
+    print(
+      `\n${formatTable(
+        ["ENDPOINT", "SCORE", "ACTIVE"],
+        answer.endpoints.map(({ endpoint, score, active }) => [endpoint, score.toPrecision(3), String(active)]),
+      )}`,
+    )
   if (answer.policies.length > 0)
     print(
       `\n${formatTable(

@@ -110,6 +110,8 @@ export class FakeGateway implements NativeGateway {
       route: null,
       target: null,
       endpoint: null,
+      score: null,
+      endpoints: [],
       candidates: [],
       policies: [],
       query: JSON.parse(query),

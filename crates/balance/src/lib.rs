@@ -19,6 +19,7 @@ mod random;
 mod ring;
 mod roster;
 mod round_robin;
+mod score;
 mod weighted;
 mod zoned;
 

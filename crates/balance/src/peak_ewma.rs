@@ -25,7 +25,7 @@ impl PeakLatency {
     }
 
     /// What it counts as now: an endpoint that is not asked is forgiven with time.
-    fn cost(&self, now_ms: u64, decay_ms: f64) -> Option<f64> {
+    pub(crate) fn cost(&self, now_ms: u64, decay_ms: f64) -> Option<f64> {
         unpack(self.packed.load(Relaxed), now_ms, decay_ms).map(|(average, weight)| average * weight)
     }
 }

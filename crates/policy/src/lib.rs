@@ -30,6 +30,6 @@ pub use limits::{LimitRegistry, Spent};
 pub use plan::{CachePlan, CompressPlan, FallbackPlan, FieldPlan, KeyPlan, RateLimitPlan, ScriptPlan, StepPlan};
 pub use reply::ReplyTemplate;
 pub use script::Script;
-pub use steps::{Answer, Context, Steps, StepsInput, Timeout, Verdict};
+pub use steps::{Answer, Context, Explained, Steps, StepsInput, Timeout, Verdict};
 pub use template::{Place, Template, TemplateInput};
 pub use verdict_cache::VerdictCache;

@@ -1,6 +1,10 @@
 //! The steps of a route, compiled. They run until one answers, limits, or has to ask
 //! TypeScript; the driver goes on behind that one once the decision is there.
 
+mod explain;
+
+pub use explain::Explained;
+
 use std::sync::Arc;
 
 use tidegate_cache::CachePolicy;

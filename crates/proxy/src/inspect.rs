@@ -2,7 +2,7 @@
 
 use crate::coap::{DIRECTORY_TOPIC, directory_changes};
 use crate::gateway::{Gateway, GatewayError};
-use crate::http::explain_request;
+use crate::http::{Moment, explain_request};
 use crate::worker::{ConnectionRow, Control};
 use serde::{Deserialize, Serialize};
 use tidegate_resilience::GateState;
@@ -138,7 +138,8 @@ impl Gateway {
     /// # Errors
     /// `INVALID_QUERY`: neither a URL nor a topic that can be read.
     pub fn explain(&self, query: &str) -> Result<String, GatewayError> {
-        explain_request(&self.shared.plan.load(), query)
+        let (plan, now_us) = (self.shared.plan.load(), self.shared.clock.micros());
+        explain_request(Moment { plan: &plan, now_us }, query)
             .map_err(|message| GatewayError { code: "INVALID_QUERY", message })
     }
 }

@@ -107,6 +107,14 @@ impl RateLimit {
         verdict
     }
 
+    /// What [`check`](Self::check) would say; nothing is taken.
+    pub fn peek(&self, now_ns: u64, key: &[u8]) -> RateVerdict {
+        let shard = self.shard(key).lock();
+        let known = shard.buckets.get(key).copied();
+        // A key that is not known has a full bucket.
+        self.take(&mut known.unwrap_or_default(), now_ns)
+    }
+
     /// What passed here since the last call, by key; nothing of a limit that is not shared.
     pub fn take_spent(&self) -> Vec<(Box<[u8]>, u32)> {
         let mut spent = Vec::new();
@@ -184,6 +192,8 @@ mod tests {
         let verdicts: Vec<_> = (0..4).map(|_| limit.check(SECOND, b"k")).collect();
         assert_eq!(verdicts[..3], [RateVerdict::Pass; 3]);
         assert_eq!(verdicts[3], RateVerdict::Limited { retry_after_ms: 100 });
+        assert_eq!(limit.peek(SECOND, b"k"), verdicts[3]);
+        assert_eq!([limit.peek(SECOND + SECOND / 10, b"k"), limit.peek(SECOND, b"new")], [RateVerdict::Pass; 2]);
         assert_eq!(limit.check(SECOND + SECOND / 10, b"k"), RateVerdict::Pass);
         assert_eq!(limit.check(SECOND, b"other"), RateVerdict::Pass);
     }

@@ -3,20 +3,25 @@
 
 use super::request::Request;
 use super::view::HttpView;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Route, Target, Upstream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use tidegate_balance::{Endpoint, PickRequest};
 use tidegate_http::{HEADERS_MAX, parse_request};
 use tidegate_message::{FieldId, Peer, Protocol, View};
-use tidegate_policy::Edits;
+use tidegate_policy::{Context, Edits, Explained, KeyInput};
+use tidegate_resilience::GateState;
 use tidegate_route::{Captures, canonical_path};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 struct Query {
+    /// The client's address; 127.0.0.1 where it is not said.
+    source: Option<std::net::IpAddr>,
     method: Option<String>,
     url: Option<String>,
     headers: Option<std::collections::BTreeMap<String, String>>,
@@ -28,9 +33,21 @@ struct Query {
 struct Explanation<'p> {
     route: Option<&'p str>,
     target: serde_json::Value,
-    endpoint: Option<String>,
+    /// The one that would be picked now; strategies in turns or at random may pick another one next.
+    endpoint: Option<&'p str>,
+    /// What speaks for it, see `BalancePlan::score`.
+    score: Option<f64>,
+    /// The upstream's endpoints with theirs, the first of them.
+    endpoints: Vec<EndpointRow<'p>>,
     candidates: Vec<CandidateRow<'p>>,
     policies: Vec<PolicyRow<'p>>,
+}
+
+#[derive(Serialize)]
+struct EndpointRow<'p> {
+    endpoint: &'p str,
+    score: f64,
+    active: u32,
 }
 
 #[derive(Serialize)]
@@ -43,20 +60,33 @@ struct CandidateRow<'p> {
 #[derive(Serialize)]
 struct PolicyRow<'p> {
     name: &'p str,
-    verdict: &'static str,
+    verdict: Cow<'static, str>,
 }
 
+/// A plan at a moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'p> {
+    pub(crate) plan: &'p Plan,
+    /// The gateway's clock.
+    pub(crate) now_us: u64,
+}
+
+/// Endpoints that an explanation shows.
+const ENDPOINTS: usize = 32;
+
 /// Explains a request (`method`, `url`, `headers`) or a publish (`topic`).
-pub(crate) fn explain_request(plan: &Plan, query: &str) -> Result<String, String> {
+pub(crate) fn explain_request(moment: Moment<'_>, query: &str) -> Result<String, String> {
+    let plan = moment.plan;
     let query: Query = serde_json::from_str(query).map_err(|error| error.to_string())?;
-    let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let peer = Peer::new(SocketAddr::from((query.source.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0)));
+    let mut captures = Captures::new();
     let wanted = query.protocol.as_deref();
     let protocol = Protocol::ALL.into_iter().find(|protocol| Some(protocol.label()) == wanted);
     if let Some(topic) = &query.topic {
         let view = TopicView { topic, peer: &peer, protocol: protocol.unwrap_or(Protocol::Mqtt) };
         let mut found = Vec::new();
         plan.table.topics(topic, &view, &mut found);
-        return answer(plan, &view, found.first().copied());
+        return answer(moment, &view, found.first().map(|index| (*index, &captures)));
     }
     let url = query.url.as_deref().ok_or("say what to explain: a url or a topic")?;
     let (host, target) = split(url)?;
@@ -73,8 +103,8 @@ pub(crate) fn explain_request(plan: &Plan, query: &str) -> Result<String, String
     let host = head.host().to_ascii_lowercase();
     let view =
         HttpView { head: &head, path: &path, host: &host, peer: &peer, protocol: protocol.unwrap_or(Protocol::Http1) };
-    let found = plan.table.find(&view, &mut Captures::new());
-    answer(plan, &view, found)
+    let found = plan.table.find(&view, &mut captures);
+    answer(moment, &view, found.map(|index| (index, &captures)))
 }
 
 /// Candidates that an answer header names.
@@ -84,7 +114,7 @@ const HEADER_CANDIDATES: usize = 8;
 pub(super) const EXPLAIN: &str = "tidegate-explain";
 
 /// Where a request asks for it with a token of the admin API, its answer says why it goes where it goes.
-pub(super) fn explain_here(request: &Request<'_>, found: Option<usize>) {
+pub(super) fn explain_here(request: &Request<'_>, found: Option<(usize, &Captures)>) {
     let plan = &request.plan.plan;
     if plan.explain.is_empty() {
         return;
@@ -96,8 +126,11 @@ pub(super) fn explain_here(request: &Request<'_>, found: Option<usize>) {
     if !plan.explain.contains(&hash) {
         return;
     }
-    let mut explanation = explanation(plan, &request.view, found);
+    let mut explanation = explanation(Moment { plan, now_us: request.started_us }, &request.view, found);
     explanation.candidates.truncate(HEADER_CANDIDATES);
+    // The outcome says which one it was.
+    (explanation.endpoint, explanation.score) = (None, None);
+    explanation.endpoints.truncate(HEADER_CANDIDATES);
     request.edits.borrow_mut().set_response_header(EXPLAIN, &to_header(&explanation));
 }
 
@@ -129,11 +162,12 @@ pub(super) fn explain_outcome(edits: &mut Edits, (upstream, endpoint): (&str, &s
     edits.add_response_header(EXPLAIN, &to_header(&Outcome { upstream, endpoint, retries, micros }));
 }
 
-fn answer<V: View>(plan: &Plan, view: &V, found: Option<usize>) -> Result<String, String> {
-    serde_json::to_string(&explanation(plan, view, found)).map_err(|error| error.to_string())
+fn answer<V: View>(moment: Moment<'_>, view: &V, found: Option<(usize, &Captures)>) -> Result<String, String> {
+    serde_json::to_string(&explanation(moment, view, found)).map_err(|error| error.to_string())
 }
 
-fn explanation<'p, V: View>(plan: &'p Plan, view: &V, found: Option<usize>) -> Explanation<'p> {
+fn explanation<'p, V: View>(moment: Moment<'p>, view: &V, found: Option<(usize, &Captures)>) -> Explanation<'p> {
+    let plan = moment.plan;
     let name = |index: usize| &*plan.routes[index].name;
     let candidates = plan.table.explain(view);
     let candidates = candidates
@@ -144,27 +178,84 @@ fn explanation<'p, V: View>(plan: &'p Plan, view: &V, found: Option<usize>) -> E
             reason: candidate.reason,
         })
         .collect();
-    let route = found.map(|index| &plan.routes[index]);
-    let policies = plan
-        .scripts
-        .iter()
-        .filter_map(|entry| entry.script.as_ref())
-        .filter(|script| route.is_some_and(|route| route.scripts.contains(&script.id)))
-        .map(|script| PolicyRow {
-            name: &script.policy,
-            verdict: if script.applies(view) { "would be asked" } else { "filtered" },
-        })
-        .collect();
-    let endpoint = route.and_then(|route| endpoint(plan, &route.target));
-    let target = route.map_or(serde_json::Value::Null, |route| target(plan, &route.target));
-    Explanation { route: found.map(name), target, endpoint, candidates, policies }
+    let route = found.map(|(index, _)| &plan.routes[index]);
+    let (mut edits, mut policies) = (Edits::new(), Vec::new());
+    if let Some((index, captures)) = found {
+        policies = explain_policies(moment, view, (&plan.routes[index], captures, &mut edits));
+    }
+    let upstream = route.and_then(|route| first_upstream(plan, &route.target));
+    let picked = upstream.and_then(|upstream| pick(moment, view, (upstream, name(found?.0), &edits)));
+    let row = |endpoint: &'p Endpoint| EndpointRow {
+        endpoint: &endpoint.id,
+        score: upstream.map_or(0.0, |upstream| upstream.balance.score(endpoint, moment.now_us / 1_000)),
+        active: endpoint.active(),
+    };
+    Explanation {
+        route: found.map(|(index, _)| name(index)),
+        target: route.map_or(serde_json::Value::Null, |route| target(plan, &route.target)),
+        endpoint: picked.map(|endpoint| &*endpoint.id),
+        score: picked.map(|endpoint| row(endpoint).score),
+        endpoints: upstream
+            .into_iter()
+            .flat_map(|upstream| upstream.endpoints.iter())
+            .take(ENDPOINTS)
+            .map(row)
+            .collect(),
+        candidates,
+        policies,
+    }
 }
 
-/// An endpoint that could take it now; which one does is the balancer's turn.
-fn endpoint(plan: &Plan, target: &Target) -> Option<String> {
+fn explain_policies<'p, V: View>(
+    Moment { plan, now_us }: Moment<'p>,
+    view: &V,
+    (route, captures, edits): (&'p Route, &Captures, &mut Edits),
+) -> Vec<PolicyRow<'p>> {
+    let (now_ns, mut scratch) = (now_us * 1_000, Vec::new());
+    let mut context = Context { route: &route.name, captures, edits, scratch: &mut scratch, now_ns, ran: 0 };
+    let explained = route.steps.explain(view, &mut context).into_iter();
+    let mut rows = Vec::from_iter(explained.filter_map(|policy| match policy {
+        Explained::Compiled(name, verdict) => Some(PolicyRow { name, verdict: verdict.into() }),
+        Explained::Script(index, is_reached) => {
+            let script = plan.scripts.get(index as usize)?.script.as_ref()?;
+            let verdict = match (is_reached, script.applies(view)) {
+                (false, _) => "not reached",
+                (true, true) => "would be asked",
+                (true, false) => "filtered",
+            };
+            Some(PolicyRow { name: &script.policy, verdict: verdict.into() })
+        }
+    }));
+    if let Some(gate) = first_upstream(plan, &route.target).and_then(|upstream| upstream.gate.as_ref()) {
+        let verdict = match gate.state(now_us / 1_000) {
+            GateState::Closed => "closed",
+            GateState::HalfOpen => "half-open",
+            GateState::Open => "open: refuses",
+        };
+        rows.push(PolicyRow { name: "breaker", verdict: verdict.into() });
+    }
+    rows
+}
+
+/// The upstream that has the first share.
+fn first_upstream<'p>(plan: &'p Plan, target: &Target) -> Option<&'p Upstream> {
     let Target::Upstreams { split, .. } = target else { return None };
-    let upstream = plan.upstreams.get(split.first()?.0?)?;
-    upstream.endpoints.iter().find(|endpoint| endpoint.is_available()).map(|endpoint| endpoint.id.to_string())
+    plan.upstreams.get(split.first()?.0?)
+}
+
+/// The endpoint that a fresh cursor would pick: by a hash it is the one that every worker picks.
+fn pick<'p, V: View>(
+    Moment { now_us, .. }: Moment<'_>,
+    view: &V,
+    (upstream, route, edits): (&'p Upstream, &str, &Edits),
+) -> Option<&'p Endpoint> {
+    let mut bytes = Vec::new();
+    let input = KeyInput { route, hash_key: edits.hash_key() };
+    let key = upstream.key.as_ref().is_some_and(|key| key.write(view, &input, &mut bytes)).then_some(&bytes[..]);
+    let zoned = upstream.endpoints.iter().any(|endpoint| !endpoint.near);
+    let wanted =
+        PickRequest { key, source: Some(view.peer().address.ip()), now_ms: now_us / 1_000, ..PickRequest::default() };
+    upstream.endpoints.get(upstream.balance.picker_of(0, zoned).pick(&wanted, &upstream.endpoints)?)
 }
 
 fn target(plan: &Plan, target: &Target) -> serde_json::Value {

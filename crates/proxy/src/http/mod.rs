@@ -29,7 +29,7 @@ mod tunnel;
 mod view;
 
 pub(crate) use events::Subscribed;
-pub(crate) use explain::explain_request;
+pub(crate) use explain::{Moment, explain_request};
 pub(crate) use failure::Flag;
 pub(crate) use fetch::{Fetch, Fetched, fetch};
 pub(crate) use forward::{Facts, choose};

@@ -31,7 +31,7 @@ pub(super) fn routed(
             if !route.steps.is_empty() {
                 request.edits.replace(client.worker.take_edits());
             }
-            explain_here(request, Some(index));
+            explain_here(request, Some((index, captures)));
         }
         Some(resume) => {
             let Resume { edits, step: next, ruling, .. } = *resume;
