@@ -39,6 +39,7 @@ pub(crate) async fn ask(worker: &Rc<Worker>, service: &AuthService, credentials:
         source: Some(credentials.peer.ip()),
         key: Some(credentials.user.as_bytes().into()),
         timeout_ms: service.timeout_ms,
+        discards: false,
         raw: Vec::new(),
     };
     let Some(upstream) = service.upstream else {

@@ -53,6 +53,7 @@ impl Server {
             source: Some(ticket.exchange.peer.ip().to_canonical()),
             key: keyed.then(|| key.into()),
             timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
+            discards: false,
             raw: Vec::new(),
         };
         if ticket.exchange.observe == Observe::Register && wire == Wire::Coap {

@@ -17,6 +17,7 @@ mod forward;
 mod handler;
 mod local;
 mod login;
+mod mirror;
 mod outward;
 mod reply;
 mod request;

@@ -1,27 +1,13 @@
-//! Messages and copies on their way to a service: a routed topic is
-//! `POST <httpPath>/<topic>`, accepted with 2xx; a mirror gets a copy of a request
-//! and its answer is thrown away.
+//! Messages on their way to a service: a routed topic is `POST <httpPath>/<topic>`,
+//! accepted with 2xx.
 
-use super::exchange::RequestSide;
 use super::failure::Flag;
 use super::fetch::{Fetch, fetch};
 use super::forward::choose;
-use crate::access::{Parent, Seen};
-use crate::client::Client;
+use crate::access::Parent;
 use crate::worker::{Worker, WorkerPlan};
-use std::cell::Cell;
 use std::rc::Rc;
-use tidegate_message::{Message, Outcome, Protocol};
-
-/// Copies that are under way on one worker; more are not made.
-const MIRRORS_MAX: usize = 256;
-
-/// Until the answer to a copy, which nobody reads, must be there.
-const MIRROR_TIMEOUT_MS: u64 = 15_000;
-
-thread_local! {
-    static MIRRORS: Cell<usize> = const { Cell::new(0) };
-}
+use tidegate_message::{Message, Outcome};
 
 /// Sends a published message to the upstream of a route.
 pub(crate) async fn publish_to_upstream(
@@ -52,6 +38,7 @@ pub(crate) async fn publish_to_upstream(
         raw: Vec::new(),
         key: Some(message.topic_bytes().into()),
         timeout_ms: route.steps.timeout().map_or(route.timeout_ms, |timeout| timeout.ms),
+        discards: false,
     };
     match fetch(worker, plan, upstream, &request).await {
         Ok(answer) if (200..300).contains(&answer.status) => Outcome::Success,
@@ -77,41 +64,6 @@ fn put_topic(out: &mut Vec<u8>, topic: &[u8]) {
             out.extend_from_slice(format!("%{byte:02X}").as_bytes());
         }
     }
-}
-
-/// Sends a copy of a request as it was sent to its upstream; nobody waits for it. What is
-/// not in hand any more is not copied, and counted.
-pub(super) fn mirror(
-    client: &Client,
-    (upstream, plan): (usize, &Rc<WorkerPlan>),
-    (request, seen): (&RequestSide, Option<&Seen>),
-) {
-    let worker = &client.worker;
-    if MIRRORS.get() >= MIRRORS_MAX {
-        return worker.dropped(Protocol::Http1, "mirror-overflow");
-    }
-    if !request.is_replayable {
-        return worker.dropped(Protocol::Http1, "mirror-too-large");
-    }
-    let method = ["GET", "HEAD", "PUT", "DELETE"].into_iter().find(|known| request.out.starts_with(known.as_bytes()));
-    let mut raw = request.out.clone();
-    if let Some(seen) = seen {
-        seen.name_own_span(&mut raw);
-    }
-    let copy = Fetch {
-        // Others are never sent twice.
-        method: method.unwrap_or("POST"),
-        raw,
-        source: Some(client.peer.address.ip()),
-        timeout_ms: MIRROR_TIMEOUT_MS,
-        ..Fetch::default()
-    };
-    MIRRORS.set(MIRRORS.get() + 1);
-    let (worker, plan) = (Rc::clone(worker), Rc::clone(plan));
-    tokio::task::spawn_local(async move {
-        let _ = fetch(&worker, &plan, upstream, &copy).await;
-        MIRRORS.set(MIRRORS.get() - 1);
-    });
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::dispatch::Next;
 use super::failure::Flag;
 use super::forward::{self, Facts, Outgoing};
 use super::login::Awaited;
+use super::mirror::Mirror;
 use super::request::Request;
 use super::respond::respond_canned;
 use super::steps::{AFTER_STEPS, wait_for};
@@ -125,7 +126,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         fill,
         conditions: None,
         changes: (plan.has_cache && !head.is_safe()).then(|| cached::uri_of(client, request)),
-        mirror: route.mirror.filter(|_| !wants_websocket(head)),
+        mirror: route.mirror.filter(|_| !wants_websocket(head)).map(Mirror::Wanted),
         key,
     };
     let target = &*outgoing_target(request, &edits);

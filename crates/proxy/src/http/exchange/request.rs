@@ -5,7 +5,6 @@ use super::{Exchange, Failure};
 use crate::client::{Client, Input};
 use crate::http::failure::Flag;
 use crate::http::forward::{Facts, Link};
-use crate::http::outward;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -40,20 +39,35 @@ impl Exchange {
                     // An early answer may stand in the socket even so: let it be read.
                     Poll::Ready(Err(_)) if self.response.body.is_some() => {
                         (request.sent, request.is_complete) = (request.out.len(), true);
+                        // What the client sends is not taken to its end.
+                        self.facts.mirror = None;
                     }
                     Poll::Ready(Err(_)) => return Err(Failure::Flag(Flag::Terminated)),
                     Poll::Pending => return Ok(()),
                 }
             }
             if request.is_complete {
-                if let Some(copy) = self.facts.mirror.take() {
-                    outward::mirror(client, (copy, &self.plan), (request, self.facts.seen.as_deref()));
+                if let Some(mirror) = self.facts.mirror.take() {
+                    mirror.all_sent(client, (&self.plan, request, self.facts.seen.as_deref()));
                 }
                 return Ok(());
             }
             if request.out.len() > REPLAY_BYTES {
+                let is_copied = match self.facts.mirror.take() {
+                    Some(mirror) => {
+                        let sent = (&self.plan, &mut *request, self.facts.seen.as_deref());
+                        self.facts.mirror = mirror.part_sent(client, sent);
+                        self.facts.mirror.is_some()
+                    }
+                    None => false,
+                };
                 request.out.clear();
                 (request.sent, request.is_replayable) = (0, false);
+                if is_copied {
+                    // It gets its turn; whether it uses it is its own affair.
+                    cx.waker().wake_by_ref();
+                    return Ok(());
+                }
             }
             let input = match client.carried().map_or_else(|| client.poll_input(cx), |input| Poll::Ready(Ok(input))) {
                 Poll::Pending => return Ok(()),

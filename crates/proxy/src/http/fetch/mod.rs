@@ -5,6 +5,7 @@
 mod incoming;
 
 use super::failure::Flag;
+use super::mirror::Rest;
 use crate::outbound::{Outbound, Towards};
 use crate::plan::Upstream;
 use crate::worker::{Level, Worker, WorkerPlan};
@@ -40,6 +41,8 @@ pub(crate) struct Fetch {
     pub(crate) key: Option<Box<[u8]>>,
     /// Until the whole answer is there.
     pub(crate) timeout_ms: u64,
+    /// Nobody wants the answer's body, however long it is.
+    pub(crate) discards: bool,
 }
 
 /// An answer.
@@ -63,6 +66,7 @@ struct Try<'f> {
     plan: &'f Rc<WorkerPlan>,
     index: usize,
     request: &'f Fetch,
+    rest: Option<&'f Rest>,
     tried: Tried,
     endpoint: Option<EndpointIndex>,
     is_probe: bool,
@@ -85,6 +89,26 @@ pub(crate) async fn fetch(
     index: usize,
     request: &Fetch,
 ) -> Result<Fetched, Flag> {
+    send(worker, (plan, index), (request, None)).await
+}
+
+/// The same for a request that is still on its way here: `rest` follows, and its time begins with its end.
+///
+/// # Errors
+/// As [`fetch`]; `ClientGone`: the rest did not come.
+pub(super) async fn fetch_flowing(
+    worker: &Rc<Worker>,
+    upstream: (&Rc<WorkerPlan>, usize),
+    (request, rest): (&Fetch, &Rest),
+) -> Result<Fetched, Flag> {
+    send(worker, upstream, (request, Some(rest))).await
+}
+
+async fn send(
+    worker: &Rc<Worker>,
+    (plan, index): (&Rc<WorkerPlan>, usize),
+    (request, rest): (&Fetch, Option<&Rest>),
+) -> Result<Fetched, Flag> {
     let upstream = plan.plan.upstreams.get(index).filter(|upstream| upstream.problem.is_none()).ok_or(Flag::Broken)?;
     let (now, started_us) = (worker.clock.millis(), worker.clock.micros());
     let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
@@ -97,12 +121,17 @@ pub(crate) async fn fetch(
         return Err(Flag::Overflow);
     };
     upstream.budget.record_request(now);
-    let mut attempt = Try { worker, plan, index, request, tried: Tried::new(), endpoint: None, is_probe, retries: 0 };
-    let result = match tokio::time::timeout(Duration::from_millis(request.timeout_ms), attempt.run()).await {
-        Ok(result) => result,
-        Err(_) => Err(Flag::Timeout),
+    let (tried, endpoint, retries) = (Tried::new(), None, 0);
+    let mut attempt = Try { worker, plan, index, request, rest, tried, endpoint, is_probe, retries };
+    let result = tokio::select! {
+        biased;
+        result = attempt.run() => result,
+        flag = time_is_over(request, rest) => Err(flag),
     };
-    attempt.report(result.as_ref().is_ok_and(|fetched| fetched.status < 500));
+    // Who broke off is not the upstream's fault; a probe must end all the same.
+    if is_probe || !matches!(result, Err(Flag::ClientGone)) {
+        attempt.report(result.as_ref().is_ok_and(|fetched| fetched.status < 500));
+    }
     if attempt.retries > 0 {
         counters.retries[usize::from(result.is_err())].add(1);
     }
@@ -111,6 +140,14 @@ pub(crate) async fn fetch(
         counters.duration.observe(worker.clock.micros().saturating_sub(started_us));
     }
     result
+}
+
+async fn time_is_over(request: &Fetch, rest: Option<&Rest>) -> Flag {
+    if let Some(rest) = rest {
+        return rest.given_up(request.timeout_ms).await;
+    }
+    tokio::time::sleep(Duration::from_millis(request.timeout_ms)).await;
+    Flag::Timeout
 }
 
 impl Try<'_> {
@@ -158,7 +195,8 @@ impl Try<'_> {
             // The keep-alive race: the endpoint closed while the request was on its way.
             Err(flag) => {
                 let idempotent = matches!(self.request.method, "GET" | "PUT" | "DELETE" | "HEAD");
-                let again = flag == Flag::Terminated && is_reused && idempotent && answer.bytes.is_empty();
+                let at_hand = !self.rest.is_some_and(Rest::was_taken);
+                let again = flag == Flag::Terminated && is_reused && idempotent && at_hand && answer.bytes.is_empty();
                 Err(Failed { flag, again })
             }
         }
@@ -201,7 +239,17 @@ impl Try<'_> {
     async fn exchange(&self, stream: &mut Outbound, answer: &mut Incoming) -> Result<(Fetched, bool), Flag> {
         let head = self.head();
         stream.write_all(&head).await.map_err(|_| Flag::Terminated)?;
-        answer.read(stream, (&self.plan.plan.bounds, self.request.method == "HEAD")).await
+        if let Some(rest) = self.rest {
+            while let Some(part) = rest.next().await {
+                stream.write_all(&part).await.map_err(|_| Flag::Terminated)?;
+                rest.sent(part.len());
+            }
+            if !rest.is_whole() {
+                return Err(Flag::ClientGone);
+            }
+        }
+        let to_head = self.request.method == "HEAD";
+        answer.read(stream, (&self.plan.plan.bounds, to_head, self.request.discards)).await
     }
 
     fn head(&self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use crate::access::Seen;
 use crate::http::cached::Fill;
 use crate::http::edits::ResponseEdits;
+use crate::http::mirror::Mirror;
 use crate::http::request::Request;
 use tidegate_http::{Coding, Conditions, Version};
 use tidegate_policy::Edits;
@@ -43,8 +44,8 @@ pub(crate) struct Facts {
     pub(crate) conditions: Option<Box<Conditions>>,
     /// The address of a resource that the request changes, if it ends well.
     pub(crate) changes: Option<Box<[u8]>>,
-    /// The upstream that gets a copy, until it was sent.
-    pub(crate) mirror: Option<usize>,
+    /// The copy for a mirror, until the request was sent.
+    pub(crate) mirror: Option<Mirror>,
     /// How the answer is compressed, if it is one that is.
     pub(crate) coding: Option<Coding>,
     /// Bytes that the request's body may have.
