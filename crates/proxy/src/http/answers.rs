@@ -105,7 +105,11 @@ pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> 
     let mut out = Vec::new();
     let body = format!("{} {}: {error}\n", error.code, reason(error.code));
     client.connection.lingers.set(true);
-    let fields = b"content-type: text/plain; charset=utf-8\r\n";
+    let fields: &[u8] = match error.code {
+        // Of CONNECT: RFC 9110 section 15.5.6 wants to hear what is taken instead.
+        405 => b"content-type: text/plain; charset=utf-8\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+        _ => b"content-type: text/plain; charset=utf-8\r\n",
+    };
     let answer = Answer { status: error.code, fields, body: body.as_bytes(), ..Answer::default() };
     respond(client, started_us / 1_000, &answer, &mut out);
     let counters = client.worker.plan();

@@ -151,7 +151,8 @@ pub(super) fn local(client: &Client, request: &Request<'_>, (route, what): (Opti
 
 fn refuse(client: &Client, request: &Request<'_>, (status, text): (u16, &str)) -> (Next, usize) {
     let body = format!("{status} {}: {text}\n", tidegate_http::reason(status));
-    answered(client, request, (usize::MAX, status, b"", body.as_bytes()))
+    let fields: &[u8] = if status == 405 { topics::ALLOW } else { b"" };
+    answered(client, request, (usize::MAX, status, fields, body.as_bytes()))
 }
 
 /// Against cross-site requests and DNS rebinding: a browser names where its page came
@@ -175,13 +176,15 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
     let version = head.header("sec-websocket-version");
     let key = head.header("sec-websocket-key").filter(|key| is_valid_key(key));
     let Some(key) = key.filter(|_| version == Some(b"13")) else {
-        let fields = b"sec-websocket-version: 13\r\n";
-        let status = if version.is_some_and(|version| version != b"13") { 426 } else { 400 };
-        return answered(
-            client,
-            request,
-            (usize::MAX, status, fields, b"a WebSocket needs a valid key and version 13\n"),
-        );
+        let (status, fields): (u16, &[u8]) = match version {
+            // RFC 9110 section 15.5.22, RFC 6455 section 4.4.
+            Some(version) if version != b"13" => {
+                (426, b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n")
+            }
+            _ => (400, b"sec-websocket-version: 13\r\n"),
+        };
+        let text = b"a WebSocket needs a valid key and version 13\n";
+        return answered(client, request, (usize::MAX, status, fields, text));
     };
     let accept = accept_key(key);
     let offered = |name| {

@@ -21,6 +21,9 @@ pub(crate) enum Wanted {
     Clear,
 }
 
+/// What a topic's 405 has to tell (RFC 9110 section 15.5.6).
+pub(super) const ALLOW: &[u8] = b"allow: GET, HEAD, POST, PUT, DELETE\r\n";
+
 /// A request for a topic or, to read, a filter.
 #[derive(Debug)]
 pub(crate) struct TopicRequest {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::future::poll_fn;
 use std::task::Poll;
 use tidegate_broker::{Access, Published};
-use tidegate_message::{MessageBuilder, Outcome, Properties, Protocol, Qos};
+use tidegate_message::{MessageBuilder, Outcome, Protocol, Qos};
 use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
 
 /// Messages of QoS 1 that a client may owe an ack for; beyond, they are sent without.
@@ -132,7 +132,7 @@ impl Connection {
             if self.client.connection.timed_out.get() {
                 return Poll::Ready(Err(Ended::TimedOut));
             }
-            let mut any = false;
+            let (mut any, now_ms) = (false, self.client.worker.clock.millis());
             while self.out.len() < 64 << 10 {
                 let Some(queued) = self.subscribed.queue.pop(cx.waker()) else { break };
                 let wants_ack = queued.qos != Qos::AtMostOnce && self.unacked.len() < UNACKED_MAX;
@@ -141,7 +141,7 @@ impl Connection {
                     self.unacked.insert(self.next_id);
                     self.next_id += 1;
                 }
-                encode_frame(&mut self.out, Opcode::Text, frame::message(&queued, id).as_bytes());
+                encode_frame(&mut self.out, Opcode::Text, frame::message(&queued, id, now_ms).as_bytes());
                 any = true;
             }
             if any {
@@ -221,16 +221,19 @@ impl Connection {
             worker.hub.links.uncongested().await;
         }
         match frame {
-            Frame::Publish { id, topic, payload, qos, retain, content_type, expiry } => {
-                let (payload, qos) = match (frame::payload_bytes(&payload), frame::promise(qos)) {
-                    (Ok(payload), Ok(qos)) => (payload, qos),
-                    (Err(why), _) | (_, Err(why)) => return Some(frame::error(id, "malformed", why)),
+            Frame::Publish(frame) => {
+                let id = frame.id;
+                let read = (frame::payload_bytes(&frame.payload), frame::promise(frame.qos), frame.properties());
+                let (payload, qos, properties) = match read {
+                    (Ok(payload), Ok(qos), Ok(properties)) => (payload, qos, properties),
+                    (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => {
+                        return Some(frame::error(id, "malformed", why));
+                    }
                 };
-                let mut message = MessageBuilder::new(Protocol::WebSocket, &topic, &payload);
-                (message.qos, message.retain) = (qos, retain);
-                message.expires_at = expiry.map(|seconds| worker.clock.millis() + seconds.saturating_mul(1_000));
-                message.properties = content_type
-                    .map(|kind| Box::new(Properties { content_type: Some(kind.into()), ..Properties::default() }));
+                let mut message = MessageBuilder::new(Protocol::WebSocket, &frame.topic, &payload);
+                (message.qos, message.retain, message.properties) = (qos, frame.retain, properties);
+                message.expires_at =
+                    frame.expiry.map(|seconds| worker.clock.millis().saturating_add(seconds.saturating_mul(1_000)));
                 let published = match publish(&worker, &self.publisher, message) {
                     Publishing::Done(published) => published,
                     Publishing::Later(later) => later.await,
