@@ -12,7 +12,7 @@ use crate::answers::{AnswerRef, Answers};
 /// EXCHANGE_LIFETIME, RFC 7252 section 4.8.2.
 const LIFETIME_MS: u64 = 247_000;
 const WAYS: usize = 4;
-/// Ring bytes per entry: most answers are shorter.
+/// Bytes of answers per entry: most are shorter.
 const ANSWER_BYTES: usize = 128;
 
 /// A place in the table that is valid as long as nobody else took it.
@@ -70,7 +70,7 @@ impl Dedup {
         let entries = entries.clamp(WAYS, 1 << 24).next_power_of_two();
         Dedup {
             slots: vec![None; entries].into_boxed_slice(),
-            answers: Answers::new((entries * ANSWER_BYTES).clamp(16 << 10, 64 << 20)),
+            answers: Answers::new((entries * ANSWER_BYTES).min(64 << 20), LIFETIME_MS),
             hasher: RandomState::default(),
             next_stamp: 0,
         }
@@ -115,8 +115,8 @@ impl Dedup {
         }
     }
 
-    pub(crate) fn answer(&mut self, place: DedupRef, answer: &[u8]) {
-        let written = self.answers.write(answer);
+    pub(crate) fn answer(&mut self, now_ms: u64, place: DedupRef, answer: &[u8]) {
+        let written = self.answers.write(now_ms, answer);
         let Some(slot) = self.slot(place) else { return };
         match written {
             Some(written) => slot.state = State::Answered(written),
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(dedup.see(1, peer(1), 7), Seen::Open);
         dedup.accept(place);
         assert_eq!(dedup.see(1, peer(1), 7), Seen::Accepted);
-        dedup.answer(place, b"answer");
+        dedup.answer(1, place, b"answer");
         assert_eq!(dedup.see(1, peer(1), 7), Seen::Answered(b"answer"));
         assert!(matches!(dedup.see(1, peer(2), 7), Seen::New(_)), "another peer");
         assert!(matches!(dedup.see(LIFETIME_MS, peer(1), 7), Seen::New(_)), "too old");
@@ -162,7 +162,7 @@ mod tests {
         for id in 1..=4 {
             assert!(matches!(dedup.see(u64::from(id), peer(1), id), Seen::New(_)));
         }
-        dedup.answer(old, b"late");
+        dedup.answer(9, old, b"late");
         assert!((1..=4).all(|id| dedup.see(9, peer(1), id) == Seen::Open));
     }
 }

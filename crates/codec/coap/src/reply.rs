@@ -218,7 +218,7 @@ impl Endpoint {
         }
         let sent = self.outbox.queue(exchange.peer, |out| encode(out, &head, [options, added], slice.payload));
         if piggyback {
-            self.dedup.answer(exchange.place, sent);
+            self.dedup.answer(now_ms, exchange.place, sent);
         }
     }
 
