@@ -6,6 +6,7 @@ use crate::certificate::CertificateHeader;
 use crate::fields::{Field, FieldClass, classify, has_token};
 use crate::request::{RequestHead, Version};
 use crate::response::ResponseHead;
+use httparse::Header;
 use std::io::Write;
 use std::net::IpAddr;
 use tidegate_message::ClientCertificate;
@@ -96,7 +97,8 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
         if !plain && (touches(context.edits, header.name) || names_header(head, header.name)) {
             continue;
         }
-        put(out, &[header.name.as_bytes(), b": ", header.value, b"\r\n"]);
+        let value = if header.name.len() == 14 { plain_length(header) } else { header.value };
+        put(out, &[header.name.as_bytes(), b": ", value, b"\r\n"]);
     }
     match head.body {
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -111,6 +113,15 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
     put_hop(out, head, context);
     put_set(out, context.edits);
     out.extend_from_slice(b"\r\n");
+}
+
+/// A length without leading zeros: not everybody reads `010` as ten.
+fn plain_length<'b>(header: &Header<'b>) -> &'b [u8] {
+    let zeros = header.value.iter().take_while(|digit| **digit == b'0').count();
+    if zeros == 0 || Field::of(header.name) != Field::ContentLength {
+        return header.value;
+    }
+    &header.value[zeros.min(header.value.len() - 1)..]
 }
 
 /// `X-Forwarded-*`: overwritten for a stranger, continued for a trusted proxy.
@@ -258,7 +269,7 @@ fn each_kept_field<E: HeadEdits>(
     (body, edits): (Body, &E),
     hand: &mut impl FnMut(&[u8], &[u8]),
 ) {
-    let loses_length = head.body != body && body == Body::Chunked;
+    let loses_length = head.has_no_length() || head.body != body && body == Body::Chunked;
     for header in head.headers {
         if loses_length && header.name.eq_ignore_ascii_case("content-length") {
             continue;

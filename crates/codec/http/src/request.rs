@@ -180,6 +180,10 @@ fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
             Field::Other if header.name.len() == 14 && header.name.eq_ignore_ascii_case("content_length") => {
                 return Err(BAD_LENGTH);
             }
+            // Services behind CGI and its like read an underscore as a hyphen: for them it would frame the body.
+            Field::Other if header.name.len() == 17 && header.name.eq_ignore_ascii_case("transfer_encoding") => {
+                return Err(BAD_ENCODING);
+            }
             Field::Other => {}
         }
     }

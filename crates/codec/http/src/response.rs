@@ -92,6 +92,7 @@ fn read_fields(head: &mut ResponseHead<'_, '_>) -> Result<(), DecodeError> {
                     return Err(FRAMING);
                 }
                 length = Some(found);
+                head.has_hop_by_hop |= head.has_no_length();
             }
             Field::TransferEncoding => {
                 if chunked || head.version == Version::Http10 || !header.value.eq_ignore_ascii_case(b"chunked") {
@@ -137,6 +138,11 @@ impl<'b> ResponseHead<'_, 'b> {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    }
+
+    /// Whether a length has no place in it, though it may have come with one (RFC 9110 section 8.6).
+    pub(crate) const fn has_no_length(&self) -> bool {
+        self.status < 200 || self.status == 204
     }
 
     /// Whether a `Connection` header names this one.

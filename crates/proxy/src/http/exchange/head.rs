@@ -42,10 +42,20 @@ impl Exchange {
             let len = head.len;
             if head.status < 200 && head.status != 101 {
                 // RFC 9110 section 15.2: interim answers go to clients that can read them.
-                if self.facts.version == Version::Http11
-                    && client.write_now(cx, &buffer[start..start + len]).ok() != Some(len)
-                {
-                    return Some(Step::Aborted(Flag::ClientGone));
+                if self.facts.version == Version::Http11 {
+                    let mut anew = Vec::new();
+                    let context = ResponseContext {
+                        version: Version::Http11,
+                        keep_alive: true,
+                        body: Body::None,
+                        upgrade: false,
+                        edits: &(),
+                    };
+                    let changed = forward_response(&mut anew, &head, &context);
+                    let interim = if changed { &anew } else { &buffer[start..start + len] };
+                    if client.write_now(cx, interim).ok() != Some(interim.len()) {
+                        return Some(Step::Aborted(Flag::ClientGone));
+                    }
                 }
                 start += len;
                 continue;
