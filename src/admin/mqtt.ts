@@ -11,7 +11,7 @@ const MAX_TEXT = 4_096
 
 const ClientsQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
-  cursor: Type.Optional(Type.String({ maxLength: 256 })),
+  cursor: Type.Optional(Type.String({ maxLength: MAX_TEXT })),
 })
 const Id = Type.Object({ id: Type.String({ minLength: 1, maxLength: MAX_TEXT }) })
 const RetainedQuery = Type.Object({

@@ -12,15 +12,19 @@ interface Options extends AdminOptions {
 
 type Row = Readonly<Record<string, unknown>>
 
+interface Page {
+  readonly items: readonly Row[]
+  readonly nextCursor?: string | null
+}
+
 export function addMqtt(program: Command): void {
   const mqtt = program.command("mqtt").description("sessions and retained messages")
   example(mqtt, "tidegate mqtt clients", "tidegate mqtt retained 'plant/#'")
-  list(mqtt.command("clients").description("sessions"), () => "/v1/mqtt/clients")
+  list(mqtt.command("clients").description("sessions"), CLIENT_COLUMNS, () => "/v1/mqtt/clients?limit=1000")
   list(
     mqtt.command("retained").description("retained messages").argument("[filter]", "topic filter", "#"),
-    (filter) => {
-      return `/v1/mqtt/retained?filter=${encodeURIComponent(filter)}`
-    },
+    RETAINED_COLUMNS,
+    (filter) => `/v1/mqtt/retained?filter=${encodeURIComponent(filter)}`,
   )
   const client = withAdmin(mqtt.command("client").description("one session").argument("<id>"))
   example(client, "tidegate mqtt client sensor-1").action(async (id: string, options: Options) => {
@@ -66,20 +70,49 @@ function formatLine({ time, direction, clientId, packet, topic, qos, packetId, b
   return [new Date(time).toISOString(), direction, clientId ?? "-", packet, ...shown].join("  ")
 }
 
-function list(command: Command, toPath: (argument: string) => string): void {
+type Columns = Readonly<Record<string, (item: Row) => unknown>>
+
+const CLIENT_COLUMNS: Columns = {
+  CLIENT: ({ clientId }) => clientId,
+  CONNECTED: ({ connected }) => (connected ? "yes" : "no"),
+  USER: ({ user }) => user,
+  PEER: ({ connection }) => (connection as Row | null)?.peer,
+  SUBSCRIPTIONS: ({ subscriptions }) =>
+    shortened((subscriptions as readonly Row[]).map(({ filter }) => filter).join(" ")),
+  QUEUED: ({ queued }) => queued,
+  "IN FLIGHT": ({ inflight }) => inflight,
+  DROPPED: ({ dropped }) => dropped,
+  "LAST ERROR": ({ lastError }) => lastError,
+}
+
+const RETAINED_COLUMNS: Columns = {
+  TOPIC: ({ topic }) => topic,
+  QOS: ({ qos }) => qos,
+  BYTES: ({ bytes }) => bytes,
+  "CONTENT TYPE": ({ contentType }) => contentType,
+  "EXPIRES IN": ({ expiresInSeconds }) => (expiresInSeconds === null ? null : `${expiresInSeconds} s`),
+  PAYLOAD: ({ text, payload }) => shortened(String(text ?? payload)),
+}
+
+/** Of a cell that may be long. */
+const SHOWN = 60
+
+const shortened = (text: string): string => (text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text)
+
+/** All pages of a list. */
+function list(command: Command, columns: Columns, toPath: (argument: string) => string): void {
   example(withAdmin(command), `tidegate mqtt ${command.name()}`).action(async (...given: unknown[]) => {
     const options = command.opts<Options>()
     const client = await AdminClient.open(options)
-    const { items } = (await client.call(toPath(String(given[0])))) as { items: readonly Row[] }
+    const path = toPath(String(given[0]))
+    const items: Row[] = []
+    for (let cursor: string | null | undefined = ""; cursor !== null && cursor !== undefined; ) {
+      const page = (await client.call(cursor === "" ? path : `${path}&cursor=${encodeURIComponent(cursor)}`)) as Page
+      items.push(...page.items)
+      cursor = page.nextCursor
+    }
     if (options.json) return printJson({ items })
-    const headings = [...new Set(items.flatMap((item) => Object.keys(item)))]
-    print(
-      items.length === 0
-        ? "none"
-        : formatTable(
-            headings,
-            items.map((item) => headings.map((heading) => item[heading])),
-          ),
-    )
+    const rows = items.map((item) => Object.values(columns).map((cell) => cell(item)))
+    print(items.length === 0 ? "none" : formatTable(Object.keys(columns), rows))
   })
 }
