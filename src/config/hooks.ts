@@ -13,6 +13,7 @@ type Use = NonNullable<HooksData["onConnect"]>[number]
 export const HOOKS = [
   ["onConnect", "connect"],
   ["onAuthenticate", "authenticate"],
+  ["onPsk", "psk"],
   ["onAuthorize", "authorize"],
   ["onPublish", "publish"],
   ["onSubscribe", "subscribe"],
@@ -26,7 +27,13 @@ export function normalizeHooks(hooks: HooksData = {}): NormalizedHooks {
 }
 
 /** Names that are no policies. */
-export function checkHooks({ broker }: ConfigData, { policies }: Functions, report: Report): void {
+export function checkHooks({ broker, listeners = [] }: ConfigData, { policies }: Functions, report: Report): void {
+  const asking = listeners.findIndex(({ dtls }) => dtls?.askForKey === true)
+  const isAsked = (broker?.hooks?.onPsk ?? []).length > 0
+  if (isAsked && asking < 0)
+    report(["broker", "hooks", "onPsk"], 'no listener asks: say "askForKey: true" in its "dtls"')
+  if (!isAsked && asking >= 0)
+    report(["listeners", asking, "dtls", "askForKey"], "nobody is asked: broker.hooks.onPsk is empty")
   for (const [hook] of HOOKS) {
     for (const [index, use] of (broker?.hooks?.[hook] ?? []).entries()) {
       for (const { name } of usesOf(use)) {

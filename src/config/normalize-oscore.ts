@@ -1,8 +1,8 @@
 /** `oscore` of a listener with its defaults: secrets become digits. */
 import type { Static } from "typebox"
 import type { OscorePlan } from "../native/index.ts"
+import { toHex } from "../policy/index.ts"
 import { type NormalizeContext, readSecret } from "./normalize-auth.ts"
-import { toHex } from "./normalize-dtls.ts"
 import type { Path } from "./path.ts"
 import type { OscoreSchema } from "./schema/oscore.ts"
 

@@ -64,6 +64,8 @@ export interface BrokerChanges {
   readonly superuser?: boolean
   /** With `user`: its own rules. */
   readonly acl?: readonly OwnRule[]
+  /** The key of a client of DTLS (`onPsk`): bytes, text, or `hex:` and digits; 1 to 32 bytes. */
+  readonly psk?: string | Uint8Array
   /** Whose client it is: later policies read it, keys may be made of it. */
   readonly tenant?: string
   /** Longest keep-alive (`onConnect`). */

@@ -86,6 +86,8 @@ export interface DtlsPlan {
     /** Whether each identity has a key of its own, made of this one. */
     readonly derived: boolean
   }[]
+  /** Whether the hook `psk` is asked for keys that are not there. */
+  readonly askForKey: boolean
   readonly certificate: PairPlan | null
   readonly clientAuth: {
     readonly ca: readonly string[]
@@ -480,6 +482,8 @@ export interface HandlerPlan {
 export interface HooksPlan {
   readonly connect: readonly number[]
   readonly authenticate: readonly number[]
+  /** Asked for pre-shared keys of DTLS. */
+  readonly psk: readonly number[]
   readonly authorize: readonly number[]
   readonly publish: readonly number[]
   readonly subscribe: readonly number[]

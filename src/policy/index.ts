@@ -25,3 +25,4 @@ export {
   registryOf,
 } from "./definition.ts"
 export { byCookie, byHeader, byQuery, fieldsOf, toFieldPlan, toKeyPlan } from "./fields.ts"
+export { PSK_MAX, toHex } from "./key-text.ts"

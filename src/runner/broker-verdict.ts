@@ -2,6 +2,7 @@
 import { TidegateError } from "../errors.ts"
 import type { BrokerChanges, VerdictChanges } from "../model/message.ts"
 import type { FieldPlan } from "../native/index.ts"
+import { PSK_MAX, toHex } from "../policy/index.ts"
 
 /** See `crates/policy/src/changes.rs`. */
 export interface BrokerRecord {
@@ -14,6 +15,8 @@ export interface BrokerRecord {
   payload?: boolean
   clientId?: string
   user?: string
+  /** Hexadecimal digits. */
+  psk?: string
   tenant?: string
   superuser?: boolean
   acl?: unknown
@@ -36,6 +39,7 @@ const CHECKS: Readonly<Record<keyof BrokerChanges, (value: unknown) => boolean>>
   clientId: isText,
   user: isText,
   superuser: isFlag,
+  psk: (value) => value instanceof Uint8Array || typeof value === "string",
   acl: (value) => Array.isArray(value) && value.length <= 256 && value.every(isRule),
   tenant: isText,
   keepAliveS: within(65_535),
@@ -53,6 +57,7 @@ export function toBrokerRecord(changes: VerdictChanges): BrokerRecord | null {
   if (given.length === 0 && reason === undefined) return null
   const record: BrokerRecord = Object.fromEntries(given.map((field) => [field, changes[field]]))
   if (changes.payload !== undefined) record.payload = true
+  if (changes.psk !== undefined) record.psk = digitsOf(changes.psk)
   if (reason !== undefined) record.reason = reason
   return record
 }
@@ -68,6 +73,15 @@ export function payloadOf(value: unknown, reads: readonly FieldPlan[]): Buffer |
   return Buffer.from(typeof payload === "string" ? payload : JSON.stringify(payload), "utf8")
 }
 
+/** The key; it stands in no error. */
+function digitsOf(key: string | Uint8Array): string {
+  const digits = typeof key === "string" ? toHex(key) : Buffer.from(key).toString("hex")
+  if (digits.length === 0 || digits.length > 2 * PSK_MAX) {
+    throw new TidegateError("POLICY_VERDICT_INVALID", `psk must be 1 to ${PSK_MAX} bytes`)
+  }
+  return digits
+}
+
 function isRule(rule: unknown): boolean {
   if (typeof rule !== "object" || rule === null) return false
   const { allow, deny, topic, ...rest } = rule as Record<string, unknown>
@@ -80,5 +94,6 @@ function isRule(rule: unknown): boolean {
 }
 
 function refuse(field: string, value: unknown): never {
+  if (field === "psk") throw new TidegateError("POLICY_VERDICT_INVALID", "psk must be text or bytes")
   throw new TidegateError("POLICY_VERDICT_INVALID", `${field} must not be ${JSON.stringify(value) ?? typeof value}`)
 }

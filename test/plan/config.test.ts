@@ -240,6 +240,23 @@ test("says what is wrong with oscore, and hides its secrets", async (t) => {
   t.deepEqual(redact({ oscore: [same] }), { oscore: [{ ...same, masterSecret: HIDDEN }] })
 })
 
+test("asks for keys of dtls only where a listener and a policy say so", async (t) => {
+  const listener = (more: string): string =>
+    `listeners:\n  - { address: "udp://127.0.0.1:5684", protocols: [dtls], dtls: { ${more} } }\n`
+  const hooks = "broker: { hooks: { onPsk: [missing] } }\n"
+  const [alone, unasked, missing] = await Promise.all(
+    [
+      listener("askForKey: true"),
+      `${listener("psk: [{ identity: a, key: b }]")}${hooks}`,
+      `${listener("askForKey: true")}${hooks}`,
+    ].map((text) => problemsOf(text)),
+  )
+  t.regex(String(alone), /nobody is asked: broker.hooks.onPsk is empty/)
+  t.regex(String(unasked), /no listener asks: say "askForKey: true"/)
+  t.regex(String(missing), /policy "missing" does not exist/)
+  t.notRegex(String(missing), /proves nothing|nobody is asked/)
+})
+
 test("hides the keys of dtls and shows its files", (t) => {
   const psk = [{ identity: "a", key: "b", keyHex: "62" }]
   t.deepEqual(redact({ dtls: { psk, key: "file.pem" } }), {

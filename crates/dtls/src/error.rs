@@ -34,7 +34,7 @@ impl fmt::Display for DtlsError {
             ),
             DtlsError::File { path, cause } => write!(f, "{path} cannot be read: {cause}"),
             DtlsError::Invalid { what, code } => write!(f, "{what} cannot be used (Mbed TLS says -0x{:04x})", -code),
-            DtlsError::NothingToProve => f.write_str("dtls needs psk, or cert and key"),
+            DtlsError::NothingToProve => f.write_str("dtls needs psk, askForKey, or cert and key"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod held;
 mod hello;
+mod key_exchange;
 mod names;
 mod plan;
 mod psk;

@@ -16,6 +16,9 @@ pub struct DtlsPlan {
     pub client_auth: Option<ClientAuthPlan>,
     /// Whether clients may go on from another address (RFC 9146). Default true.
     pub connection_id: bool,
+    /// Whether somebody is asked for keys that `psk` lacks. Default false.
+    #[serde(default)]
+    pub ask_for_key: bool,
 }
 
 /// One identity, or a pattern of identities, and its key.

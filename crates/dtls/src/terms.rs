@@ -64,11 +64,16 @@ impl Terms {
             authorities,
             revocations,
         };
-        if terms.psk.is_empty() && terms.certificate.is_none() {
+        if !terms.takes_keys() && terms.certificate.is_none() {
             return Err(DtlsError::NothingToProve);
         }
         engine::check(&terms)?;
         Ok(Arc::new(terms))
+    }
+
+    /// Whether clients may come with a pre-shared key.
+    pub(crate) fn takes_keys(&self) -> bool {
+        self.plan.ask_for_key || !self.psk.is_empty()
     }
 }
 
@@ -80,7 +85,7 @@ mod tests {
     #[test]
     fn a_build_without_the_library_says_what_to_install() {
         let psk = vec![PskPlan { identity: "a".into(), key_hex: "00".into(), derived: false }];
-        let plan = DtlsPlan { psk, certificate: None, client_auth: None, connection_id: true };
+        let plan = DtlsPlan { psk, certificate: None, client_auth: None, connection_id: true, ask_for_key: false };
         let refused = Terms::load(&plan, None).expect_err("no library").to_string();
         assert!(refused.contains("clang, cmake and ninja"), "{refused}");
     }

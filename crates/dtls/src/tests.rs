@@ -16,7 +16,7 @@ fn at(port: u16) -> SocketAddr {
 
 fn terms(connection_id: bool) -> Arc<Terms> {
     let psk = PskPlan { identity: "plant-*".into(), key_hex: "736563726574".into(), derived: false };
-    let plan = DtlsPlan { psk: vec![psk], certificate: None, client_auth: None, connection_id };
+    let plan = DtlsPlan { psk: vec![psk], certificate: None, client_auth: None, connection_id, ask_for_key: false };
     Terms::load(&plan, None).expect("terms")
 }
 
@@ -25,17 +25,38 @@ struct Net {
     now: u64,
     opened: Vec<(SocketAddr, Option<Arc<str>>)>,
     data: Vec<(SocketAddr, Vec<u8>)>,
+    claimed: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl Net {
     fn new() -> Net {
-        let server = Sessions::new(&terms(true), (3, BOUNDS)).expect("sessions");
-        Net { server, now: 1_000_000, opened: Vec::new(), data: Vec::new() }
+        Net::of(&terms(true))
+    }
+
+    fn of(terms: &Arc<Terms>) -> Net {
+        let server = Sessions::new(terms, (3, BOUNDS)).expect("sessions");
+        Net { server, now: 1_000_000, opened: Vec::new(), data: Vec::new(), claimed: Vec::new() }
+    }
+
+    /// Where keys are asked for, besides the one of `plant-*`.
+    fn asking() -> Net {
+        let terms = terms(true);
+        Net::of(&Terms::load(&DtlsPlan { ask_for_key: true, ..terms.plan.clone() }, None).expect("terms"))
+    }
+
+    fn answer(&mut self, name: SocketAddr, key: Option<&[u8]>) {
+        let (opened, data) = (&mut self.opened, &mut self.data);
+        self.server.answer(self.now, (name, key), &mut |event| match event {
+            Event::Opened { name, identity } => opened.push((name, identity)),
+            Event::Data { name, plaintext } => data.push((name, plaintext.to_vec())),
+            Event::Claimed { .. } => unreachable!("asked twice"),
+        });
     }
 
     fn give(&mut self, from: SocketAddr, datagram: &[u8]) -> Handled {
-        let (opened, data) = (&mut self.opened, &mut self.data);
+        let (opened, data, claimed) = (&mut self.opened, &mut self.data, &mut self.claimed);
         self.server.handle(self.now, (from, datagram), &mut |event| match event {
+            Event::Claimed { name, identity } => claimed.push((name, identity.to_vec())),
             Event::Opened { name, identity } => opened.push((name, identity)),
             Event::Data { name, plaintext } => data.push((name, plaintext.to_vec())),
         })
@@ -63,6 +84,9 @@ impl Net {
         Err(0)
     }
 }
+
+#[path = "tests_asking.rs"]
+mod asking;
 
 fn client() -> Client {
     Client::new(("plant-7", b"secret"), true)

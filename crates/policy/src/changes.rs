@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use std::fmt;
 use tidegate_route::valid_topic;
 
 use crate::DecisionError;
@@ -34,10 +35,40 @@ pub struct Changes {
     pub superuser: bool,
     /// Its own rules, as `auth.acl` has them.
     pub acl: Option<Value>,
+    /// The pre-shared key of a client of DTLS.
+    pub psk: Option<Psk>,
     /// Longest keep-alive, seconds.
     pub keep_alive_s: Option<u16>,
     /// Longest session expiry, seconds.
     pub session_expiry_s: Option<u32>,
+}
+
+/// Bytes of a pre-shared key, as many as the library of DTLS takes.
+const PSK_MAX: usize = 32;
+
+/// A pre-shared key; hexadecimal digits in a verdict.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Psk(pub Box<[u8]>);
+
+// A key is in no log.
+impl fmt::Debug for Psk {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Psk")
+    }
+}
+
+impl TryFrom<String> for Psk {
+    type Error = &'static str;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
+        let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(|pair| byte(pair)).collect();
+        let fits = rest.is_empty() && (1..=PSK_MAX).contains(&pairs.len());
+        bytes.filter(|_| fits).map(|bytes| Psk(bytes.into())).ok_or("psk is not 1 to 32 bytes in hexadecimal digits")
+    }
 }
 
 impl Changes {

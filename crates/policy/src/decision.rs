@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_bytes_of_a_bounded_number_and_in_no_log() {
+        let with = |digits: &str| {
+            Decision::decode(format!(r#"{{"action":"continue","broker":{{"psk":"{digits}"}}}}"#).as_bytes())
+        };
+        let decision = with("00fF").expect("valid");
+        let key = decision.changes().and_then(|changes| changes.psk.as_ref()).expect("a key");
+        assert_eq!(*key.0, [0, 255]);
+        assert!(!format!("{decision:?}").contains("255"));
+        assert!(with(&"ab".repeat(32)).is_ok() && with(&"ab".repeat(33)).is_err());
+    }
+
+    #[test]
     fn a_reject_without_a_status_is_403() {
         let decision = Decision::decode(br#"{"action":"reject","body":"no"}"#).expect("valid");
         assert_eq!(decision.reject, Some((403, "no".into())));
@@ -198,6 +210,9 @@ mod tests {
             br#"{"action":"continue","path":"/a/../b"}"#,
             br#"{"action":"reject","broker":{"reason":16}}"#,
             br#"{"action":"continue","broker":{"topic":""}}"#,
+            br#"{"action":"continue","broker":{"psk":""}}"#,
+            br#"{"action":"continue","broker":{"psk":"0g"}}"#,
+            br#"{"action":"continue","broker":{"psk":"012"}}"#,
             br#"{"action":"continue","broker":{"topic":"a\u0000"}}"#,
             br#"{"action":"continue","broker":{"qos":3}}"#,
             br#"{"action":"continue","broker":{"clientId":""}}"#,

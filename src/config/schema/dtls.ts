@@ -16,6 +16,9 @@ const PskSchema = Exact({
 
 export const DtlsSchema = Exact({
   psk: Type.Optional(Type.Array(PskSchema, { minItems: 1, description: "keys: text, or hex: and digits" })),
+  askForKey: Type.Optional(
+    Type.Boolean({ description: "broker.hooks.onPsk is asked for the keys that psk lacks, default false" }),
+  ),
   cert: Type.Optional(Type.String({ minLength: 1, description: "PEM file of the chain, the own certificate first" })),
   key: Type.Optional(Type.String({ minLength: 1, description: "goes with cert" })),
   clientAuth: Type.Optional(

@@ -8,6 +8,7 @@ const uses = (description: string) => Type.Optional(Type.Array(StepSchema, { max
 export const HooksSchema = Exact({
   onConnect: uses("a CONNECT, before anybody asks who it is"),
   onAuthenticate: uses("who a client is; where no policy knows, auth does"),
+  onPsk: uses("the key of a client of DTLS whom dtls.psk does not name, where dtls.askForKey says so"),
   onAuthorize: uses("each publish and subscription, besides the rules of auth.acl"),
   onPublish: uses("each publish of any protocol, before its routes"),
   onSubscribe: uses("each subscription"),

@@ -22,6 +22,10 @@ impl Context {
         Err(DtlsError::NotBuilt)
     }
 
+    pub(crate) const fn lacks_key(&self, _: &[u8]) -> bool {
+        match *self {}
+    }
+
     pub(crate) const fn take_output(&self) -> Vec<Vec<u8>> {
         match *self {}
     }
@@ -52,6 +56,10 @@ impl Session {
     }
 
     pub(crate) const fn handle_timeout(&mut self, _: u64) -> Progress {
+        match *self {}
+    }
+
+    pub(crate) fn give_key(&mut self, _: Box<[u8]>, _: &[u8]) {
         match *self {}
     }
 

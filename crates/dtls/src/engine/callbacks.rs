@@ -18,9 +18,18 @@ pub(super) struct Io {
     pub(super) outbound: RefCell<Vec<Vec<u8>>>,
 }
 
+/// An identity and its key.
+pub(super) struct Given {
+    pub(super) identity: Box<[u8]>,
+    pub(super) key: Box<[u8]>,
+}
+
 /// Who the peer of the handshake at hand turned out to be.
 pub(super) struct Prover {
     pub(super) keys: PskTable,
+    /// What was asked for the session at hand. It is good for this identity only: a flight
+    /// may claim two, of which the library takes the other one.
+    pub(super) given: RefCell<Option<Box<Given>>>,
     pub(super) identity: RefCell<Option<Box<[u8]>>>,
 }
 
@@ -87,7 +96,9 @@ pub(super) unsafe extern "C" fn find_key(
 ) -> c_int {
     // SAFETY: the prover is boxed by the context; `identity` are `len` bytes of a record.
     let (prover, identity) = unsafe { (&*prover.cast::<Prover>(), std::slice::from_raw_parts(identity, len)) };
-    let Some(key) = prover.keys.find(identity) else {
+    let given = prover.given.borrow();
+    let asked = || given.as_ref().filter(|given| *given.identity == *identity).map(|given| given.key.clone());
+    let Some(key) = prover.keys.find(identity).or_else(asked) else {
         return mbed::MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY as c_int;
     };
     *prover.identity.borrow_mut() = Some(identity.into());

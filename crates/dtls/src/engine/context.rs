@@ -40,6 +40,7 @@ pub(crate) struct Context {
     pub(super) prover: Box<Prover>,
     pub(super) io: Io,
     pub(super) uses_connection_id: bool,
+    asks_for_key: bool,
 }
 
 impl std::fmt::Debug for Context {
@@ -76,9 +77,10 @@ impl Context {
                 key: std::mem::zeroed(),
                 authorities: std::mem::zeroed(),
                 revocations: std::mem::zeroed(),
-                prover: Box::new(Prover { keys: terms.psk.clone(), identity: None.into() }),
+                prover: Box::new(Prover { keys: terms.psk.clone(), given: None.into(), identity: None.into() }),
                 io: Io::default(),
                 uses_connection_id: terms.plan.connection_id,
+                asks_for_key: terms.plan.ask_for_key,
             }
         };
         // SAFETY: each is initialised before it is used.
@@ -117,7 +119,7 @@ impl Context {
                 let ignore = mbed::MBEDTLS_SSL_UNEXPECTED_CID_IGNORE as c_int;
                 done("the connection id", mbed::mbedtls_ssl_conf_cid(config, CID_LEN, ignore))?;
             }
-            if !terms.psk.is_empty() {
+            if terms.takes_keys() {
                 mbed::mbedtls_ssl_conf_psk_cb(config, Some(find_key), prover);
             }
         }
@@ -176,6 +178,11 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody has to be asked for the key of an identity.
+    pub(crate) fn lacks_key(&self, identity: &[u8]) -> bool {
+        self.asks_for_key && self.prover.keys.find(identity).is_none()
     }
 
     /// Datagrams that the library wants to be sent.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mbedtls_rs_sys as mbed;
 
 use super::Progress;
-use super::callbacks::{Timer, receive, send, set_timer, timer_state};
+use super::callbacks::{Given, Timer, receive, send, set_timer, timer_state};
 use super::context::Context;
 use crate::DtlsError;
 use crate::record::CID_LEN;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     context: Rc<Context>,
     is_open: bool,
     identity: Option<Box<[u8]>>,
+    /// The key that was asked for, until the handshake is over.
+    given: Option<Box<Given>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -78,7 +80,8 @@ impl Session {
         unsafe {
             mbed::mbedtls_ssl_init(raw);
             let code = mbed::mbedtls_ssl_setup(raw, &raw const context.config);
-            let session = Session { ssl, timer, context: Rc::clone(context), is_open: false, identity: None };
+            let session =
+                Session { ssl, timer, context: Rc::clone(context), is_open: false, identity: None, given: None };
             if code != 0 {
                 return Err(DtlsError::Invalid { what: "a session".to_owned(), code });
             }
@@ -107,9 +110,20 @@ impl Session {
         if self.timer.is_over() && !self.is_open { self.shake_hands() } else { Progress::default() }
     }
 
+    /// The key of an identity that nobody but whoever was asked knows.
+    pub(crate) fn give_key(&mut self, identity: Box<[u8]>, key: &[u8]) {
+        self.given = Some(Box::new(Given { identity, key: key.into() }));
+    }
+
     fn shake_hands(&mut self) -> Progress {
+        // The context is shared with other sessions: lent for this call.
+        *self.context.prover.given.borrow_mut() = self.given.take();
         // SAFETY: the session is set up.
         let code = unsafe { mbed::mbedtls_ssl_handshake(&raw mut *self.ssl) };
+        let given = self.context.prover.given.take();
+        if code == WANT_READ {
+            self.given = given;
+        }
         if let Some(identity) = self.context.prover.identity.take() {
             self.identity = Some(identity);
         }

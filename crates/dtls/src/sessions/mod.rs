@@ -2,6 +2,7 @@
 //! a cookie has come back, bounded, and forgotten when they are silent for long. New
 //! peers are shed where there are too many, never those that are there.
 
+mod asking;
 mod opening;
 mod timing;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use self::asking::Asking;
 use crate::engine::{Context, Progress};
 use crate::held::Held;
 use crate::names::slot;
@@ -56,6 +58,14 @@ pub enum Event<'a> {
         /// What it has proven: the identity of its key, or its certificate's common name.
         identity: Option<Arc<str>>,
     },
+    /// A handshake claims an identity whose key the terms lack: it waits for
+    /// [`Sessions::answer`].
+    Claimed {
+        /// The name that its session will have.
+        name: SocketAddr,
+        /// The identity.
+        identity: &'a [u8],
+    },
     /// Plaintext of a session.
     Data {
         /// The session's name.
@@ -79,6 +89,8 @@ struct Entry {
     touched_at: u64,
     is_open: bool,
     has_connection_id: bool,
+    /// What became of the question for its key, until it is open.
+    asking: Option<Box<Asking>>,
 }
 
 /// The sessions of one socket.
@@ -212,6 +224,11 @@ impl Sessions {
         let Some(entry) = self.table.get_mut(slot) else { return Handled::Dropped("dtls-unknown") };
         let name = entry.name;
         entry.touched_at = now_ms;
+        if !entry.is_open
+            && let Some(handled) = entry.hold(datagram, deliver)
+        {
+            return handled;
+        }
         let Some(session) = entry.session.live() else {
             self.end(slot, "dtls-failed");
             return Handled::Dropped("dtls-failed");
@@ -220,6 +237,7 @@ impl Sessions {
         let mut progress = session.feed(now_ms, datagram, &mut read);
         if progress.established {
             entry.is_open = true;
+            entry.asking = None;
             entry.has_connection_id = session.has_connection_id();
             let identity = session.take_identity().and_then(|bytes| String::from_utf8(bytes.into_vec()).ok());
             deliver(Event::Opened { name, identity: identity.map(Arc::from) });

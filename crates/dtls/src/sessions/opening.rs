@@ -89,6 +89,7 @@ impl Sessions {
             touched_at: now_ms,
             is_open: false,
             has_connection_id: false,
+            asking: None,
         };
         self.table.insert(entry);
         self.by_address.insert(from, slot);

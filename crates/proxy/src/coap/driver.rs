@@ -98,6 +98,9 @@ impl Driver {
         while let Some((from, datagram)) = self.secure.poll_stray(cx) {
             take((&mut self.server, &mut self.secure, &mut self.protected), (from, &datagram));
         }
+        while let Some(answer) = self.secure.poll_key(cx) {
+            self.secure.give_key(&mut self.server, answer);
+        }
         if is_leaving {
             self.server.leave();
         }

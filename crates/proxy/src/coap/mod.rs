@@ -10,6 +10,7 @@ mod dispatch;
 mod driver;
 mod inbox;
 mod kept;
+mod keys;
 mod ledger;
 mod observations;
 mod observe;

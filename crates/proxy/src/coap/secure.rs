@@ -3,6 +3,7 @@
 //! sealed. A record of another worker's session is handed over: the kernel deals by
 //! address, and the peer's is a new one.
 
+use super::keys::{KeyAnswer, Keys};
 use super::server::Server;
 use crate::plan::ListenerDto;
 use crate::worker::{Level, Worker};
@@ -44,6 +45,7 @@ pub(super) struct Secure {
     sessions: Option<Sessions>,
     terms: Option<Arc<Terms>>,
     strays: mpsc::Receiver<Stray>,
+    keys: Keys,
     /// The plan that the terms are from.
     version: u64,
     /// Sessions, as the counters know them.
@@ -55,7 +57,9 @@ impl Secure {
         let (way, strays) = mpsc::channel(STRAYS_MAX);
         worker.shared.strays.0.lock().insert((listener.name.clone(), worker.id as u8), way);
         let (worker, listener) = (Rc::clone(worker), listener.name.clone());
-        let mut secure = Secure { worker, listener, sessions: None, terms: None, strays, version: u64::MAX, told: 0 };
+        let keys = Keys::new(&worker);
+        let (sessions, terms, version, told) = (None, None, u64::MAX, 0);
+        let mut secure = Secure { worker, listener, sessions, terms, strays, keys, version, told };
         secure.adopt();
         secure
     }
@@ -88,10 +92,18 @@ impl Secure {
         else {
             return self.worker.dropped(Protocol::Coap, "dtls-off");
         };
+        let mut unnamed = None;
         let handled = sessions.handle(server.now_ms, (from, datagram), &mut |event| match event {
-            Event::Opened { name, identity } => server.open_secured(name, identity),
-            Event::Data { name, plaintext } => server.handle_secured(name, plaintext),
+            Event::Claimed { name, identity } => match std::str::from_utf8(identity) {
+                Ok(identity) => self.keys.ask(name, identity.into()),
+                Err(_) => unnamed = Some(name),
+            },
+            other => server.handle_event(other),
         });
+        if let Some(name) = unnamed {
+            // What is no text is nobody's name.
+            self.give_key(server, (name, None));
+        }
         match handled {
             Handled::Taken => {}
             Handled::Dropped(reason) => self.worker.dropped(Protocol::Coap, reason),
@@ -102,6 +114,18 @@ impl Secure {
     fn pass_on(&self, worker: u8, stray: Stray) {
         if !self.worker.shared.strays.pass_on((&self.listener, worker), stray) {
             self.worker.dropped(Protocol::Coap, "dtls-strayed");
+        }
+    }
+
+    /// The next key that somebody was asked for.
+    pub(super) fn poll_key(&mut self, cx: &mut Context<'_>) -> Option<KeyAnswer> {
+        self.keys.poll_answer(cx)
+    }
+
+    /// A handshake has its key, or there is none.
+    pub(super) fn give_key(&mut self, server: &mut Server, (name, key): KeyAnswer) {
+        if let Some(sessions) = &mut self.sessions {
+            sessions.answer(server.now_ms, (name, key.as_deref()), &mut |event| server.handle_event(event));
         }
     }
 
@@ -179,6 +203,15 @@ fn bounds(worker: &Worker) -> Bounds {
 }
 
 impl Server {
+    fn handle_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Opened { name, identity } => self.open_secured(name, identity),
+            Event::Data { name, plaintext } => self.handle_secured(name, plaintext),
+            // A handshake claims one identity, and asks for its key where it claims it.
+            Event::Claimed { .. } => {}
+        }
+    }
+
     /// A handshake has ended well: who it is counts for topics.
     fn open_secured(&mut self, name: SocketAddr, identity: Option<Arc<str>>) {
         self.worker.counters.dtls_handshakes.add(1);

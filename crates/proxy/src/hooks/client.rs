@@ -1,4 +1,4 @@
-//! A client comes and goes: `onConnect`, `onAuthenticate`, `onDisconnect`. Policies of one
+//! A client comes and goes: `onConnect`, `onAuthenticate`, `onPsk`, `onDisconnect`. Policies of one
 //! hook are asked one after the other and see the CONNECT as it came.
 
 use super::{Decided, HookView, Refusal, look};
@@ -80,6 +80,25 @@ pub(crate) async fn authenticate(
         return Ok(Some((claimed.access(&plan.plan), changes.tenant.clone())));
     }
     Ok(None)
+}
+
+/// The pre-shared key of a client of DTLS. The first policy that knows one decides; without
+/// a verdict nobody gets in, whatever the fallback says.
+pub(crate) async fn psk(worker: &Rc<Worker>, plan: &Rc<WorkerPlan>, view: &HookView<'_>) -> Option<Box<[u8]>> {
+    let mut at = 0;
+    while let Some(standing) = look(worker, plan, (&plan.plan.hooks.psk, at, view)) {
+        at = standing.at + 1;
+        let Some(decided) = standing.decided().await.ok()? else { continue };
+        if Refusal::of(&decided.decision, NOT_AUTHORIZED).is_some() {
+            worker.counters.auth(view.protocol, "policy-denied");
+            return None;
+        }
+        if let Some(key) = decided.decision.changes().and_then(|changes| changes.psk.clone()) {
+            worker.counters.auth(view.protocol, "policy");
+            return Some(key.0);
+        }
+    }
+    None
 }
 
 /// Tells `onDisconnect`; nobody waits for it.

@@ -1,4 +1,4 @@
-//! The broker's hooks: policies that are asked when a client comes, publishes,
+//! The broker's hooks: policies that are asked when a client comes, needs a key, publishes,
 //! subscribes, is delivered to and goes. Each policy goes down the ladder of every other one:
 //! filter, cache, ring, deadline. A hook without a policy is one test of a length.
 
@@ -9,7 +9,7 @@ mod payloads;
 mod subscribe;
 mod view;
 
-pub(crate) use client::{Terms, authenticate, connect, disconnected};
+pub(crate) use client::{Terms, authenticate, connect, disconnected, psk};
 pub(crate) use deliver::{Held, ask_to_deliver, first_to_deliver, intercept};
 pub(crate) use message::{Fate, First, ask, changed, first, intercept as intercept_publish, judge};
 pub(crate) use payloads::Payloads;
@@ -30,6 +30,8 @@ use tidegate_policy::{Decision, Edits};
 pub(crate) struct Hooks {
     pub(crate) connect: Box<[u32]>,
     pub(crate) authenticate: Box<[u32]>,
+    /// Asked for keys of DTLS.
+    pub(crate) psk: Box<[u32]>,
     /// Asked for publishes and for subscriptions, ahead of their own.
     pub(crate) authorize: Box<[u32]>,
     pub(crate) publish: Box<[u32]>,

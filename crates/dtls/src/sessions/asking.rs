@@ -1,0 +1,70 @@
+//! A handshake whose key has to be asked for: the library wants the key at once, so the
+//! flight that claims the identity is held until the answer is there. The client may send
+//! it again meanwhile; nobody waits for that.
+
+use std::net::SocketAddr;
+
+use super::{Entry, Event, Handled, Sessions};
+use crate::key_exchange::claimed_identity;
+use crate::names::slot;
+
+/// Datagrams of a flight that are held; what comes beyond, the client sends again.
+const HELD_MAX: usize = 4;
+/// Bytes of one.
+const HELD_BYTES_MAX: usize = 2_048;
+
+/// What became of the question.
+pub(super) enum Asking {
+    /// It is on its way.
+    Waiting { identity: Box<[u8]>, held: Vec<Box<[u8]>> },
+    /// The session has what there was.
+    Over,
+}
+
+impl Entry {
+    /// Holds a datagram of a handshake that waits for its key, or that has to ask for it
+    /// now. `None`: it goes to the library.
+    pub(super) fn hold(&mut self, datagram: &[u8], deliver: &mut dyn FnMut(Event<'_>)) -> Option<Handled> {
+        match self.asking.as_deref_mut() {
+            Some(Asking::Over) => None,
+            Some(Asking::Waiting { held, .. }) => {
+                let fits = held.len() < HELD_MAX && datagram.len() <= HELD_BYTES_MAX;
+                fits.then(|| held.push(datagram.into()));
+                Some(if fits { Handled::Taken } else { Handled::Dropped("dtls-held-full") })
+            }
+            None => {
+                let identity = claimed_identity(datagram).filter(|own| self.session.context().lacks_key(own))?;
+                if datagram.len() > HELD_BYTES_MAX {
+                    return Some(Handled::Dropped("dtls-held-full"));
+                }
+                let held = vec![datagram.into()];
+                self.asking = Some(Box::new(Asking::Waiting { identity: identity.into(), held }));
+                deliver(Event::Claimed { name: self.name, identity });
+                Some(Handled::Taken)
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// The answer to [`Event::Claimed`]: the handshake goes on with that key. `None`:
+    /// nobody knows one, and the client is told so.
+    pub fn answer(
+        &mut self,
+        now_ms: u64,
+        (name, key): (SocketAddr, Option<&[u8]>),
+        deliver: &mut dyn FnMut(Event<'_>),
+    ) {
+        let Some(place) = slot(&name) else { return };
+        // It may have ended meanwhile, and another one have its place.
+        let Some(entry) = self.table.get_mut(place).filter(|entry| entry.name == name) else { return };
+        let Some(asking) = entry.asking.as_deref_mut() else { return };
+        let Asking::Waiting { identity, held } = std::mem::replace(asking, Asking::Over) else { return };
+        if let (Some(session), Some(key)) = (entry.session.live(), key) {
+            session.give_key(identity, key);
+        }
+        for datagram in held {
+            self.feed(now_ms, place, &datagram, deliver);
+        }
+    }
+}
