@@ -2,6 +2,7 @@
 //! The buffers belong to the socket and are used again for every batch.
 #![allow(unsafe_code)]
 
+use crate::destination::{CONTROL_LEN, Control, ask_for_destinations, is_to_group};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -30,12 +31,14 @@ pub struct Datagrams {
 }
 
 /// Where a batch is received, with the headers that tell the kernel so: they point at the
-/// other two, which are never moved nor resized.
+/// others, which are never moved nor resized.
 struct Inbound {
     bytes: Vec<[u8; RECEIVE_MAX]>,
     senders: Vec<libc::sockaddr_storage>,
     _vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
+    /// What the kernel says of each; empty where it is not asked.
+    controls: Vec<Control>,
     /// Datagrams of the last batch.
     count: usize,
 }
@@ -46,9 +49,10 @@ impl Datagrams {
     /// # Errors
     /// What the runtime said.
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let says_where = ask_for_destinations(&socket)?;
         Ok(Datagrams {
             socket: UdpSocket::from_std(socket)?,
-            inbound: Inbound::new(),
+            inbound: Inbound::new(says_where),
             outbound: Vec::new(),
             queued: Vec::new(),
         })
@@ -83,6 +87,13 @@ impl Datagrams {
     /// The datagram at `index` of the last batch; `None` where its sender's family is unknown.
     pub fn received(&self, index: usize) -> Option<Received<'_>> {
         self.inbound.datagram(index)
+    }
+
+    /// Whether the datagram at `index` of the last batch was broadcast, as far as the socket can
+    /// get such at all.
+    pub fn is_to_group(&self, index: usize) -> bool {
+        let headers = &self.inbound.headers[..self.inbound.count];
+        !self.inbound.controls.is_empty() && headers.get(index).is_some_and(|header| is_to_group(&header.msg_hdr))
     }
 
     /// Puts a datagram that `write` appends into the next batch.
@@ -130,7 +141,7 @@ impl Datagrams {
 }
 
 impl Inbound {
-    fn new() -> Self {
+    fn new(says_where: bool) -> Self {
         let mut bytes = vec![[0; RECEIVE_MAX]; BATCH];
         // SAFETY: all-zero bytes are a valid sockaddr_storage.
         let mut senders = vec![unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() }; BATCH];
@@ -146,13 +157,22 @@ impl Inbound {
             header.msg_hdr.msg_iovlen = 1;
             header
         };
-        let headers = senders.iter_mut().zip(&mut vectors).map(header).collect();
-        Inbound { bytes, senders, _vectors: vectors, headers, count: 0 }
+        let mut headers: Vec<libc::mmsghdr> = senders.iter_mut().zip(&mut vectors).map(header).collect();
+        let mut controls: Vec<Control> = if says_where { vec![[0; 8]; BATCH] } else { Vec::new() };
+        for (header, control) in headers.iter_mut().zip(&mut controls) {
+            header.msg_hdr.msg_control = control.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL_LEN as _;
+        }
+        Inbound { bytes, senders, _vectors: vectors, headers, controls, count: 0 }
     }
 
     fn receive(&mut self, fd: i32) -> io::Result<usize> {
-        // The kernel wrote how long each name was.
-        self.headers[..self.count].iter_mut().for_each(|header| header.msg_hdr.msg_namelen = NAME_LEN);
+        // The kernel wrote how long each name was, and what it says beside it.
+        let control_len = if self.controls.is_empty() { 0 } else { CONTROL_LEN };
+        for header in &mut self.headers[..self.count] {
+            header.msg_hdr.msg_namelen = NAME_LEN;
+            header.msg_hdr.msg_controllen = control_len as _;
+        }
         self.count = 0;
         // SAFETY: every header points at a buffer and an address that live as long as it.
         let count = unsafe {
@@ -213,6 +233,28 @@ fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_broadcast_is_told_from_what_is_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bound = crate::bind_udp(SocketAddr::from(([0, 0, 0, 0], 0)), 1).expect("a free port");
+            let port = bound.address.port();
+            let mut datagrams = Datagrams::new(bound.sockets.into_iter().next().expect("one")).expect("taken");
+            let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            client.set_broadcast(true).expect("allowed");
+            let mut seen = Vec::new();
+            // Each batch uses the room of the one before again.
+            for to in ["127.0.0.1", "127.255.255.255", "127.0.0.9", "127.255.255.255"] {
+                client.send_to(b"x", (to, port)).expect("sent");
+                let receiving = std::future::poll_fn(|cx| datagrams.poll_receive(cx));
+                let received = tokio::time::timeout(std::time::Duration::from_secs(5), receiving).await;
+                let count = received.expect("in time").expect("received");
+                seen.extend((0..count).map(|index| datagrams.is_to_group(index)));
+            }
+            assert_eq!(seen, [false, true, false, true]);
+        });
+    }
 
     #[test]
     fn a_batch_comes_in_by_one_call_and_goes_out_by_one() {

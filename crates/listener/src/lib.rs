@@ -7,6 +7,7 @@
 mod admission;
 mod bind;
 mod datagrams;
+mod destination;
 
 pub use admission::{Admission, Permit, Refusal};
 pub use bind::{BindError, Bound, bind_tcp, bind_udp};

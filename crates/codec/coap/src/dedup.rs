@@ -2,6 +2,7 @@
 //! answered. Bounded: 247 seconds at full rate would take gigabytes, so a new message
 //! takes the place of the oldest of its four.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
@@ -46,6 +47,8 @@ pub(crate) struct Dedup {
     answers: Answers,
     hasher: RandomState,
     next_stamp: u32,
+    /// Where messages that were being worked on stand since the table has another size.
+    moved: HashMap<u32, u32, RandomState>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +70,9 @@ enum State {
 impl Dedup {
     /// At least four entries; rounded up to a power of two.
     pub(crate) fn new(entries: usize) -> Self {
-        let entries = entries.clamp(WAYS, 1 << 24).next_power_of_two();
+        let entries = rounded(entries);
         Dedup {
+            moved: HashMap::default(),
             slots: vec![None; entries].into_boxed_slice(),
             answers: Answers::new((entries * ANSWER_BYTES).min(64 << 20), LIFETIME_MS),
             hasher: RandomState::default(),
@@ -76,9 +80,41 @@ impl Dedup {
         }
     }
 
-    pub(crate) fn see(&mut self, now_ms: u64, peer: SocketAddr, message_id: u16) -> Seen<'_> {
+    /// Takes another number of entries; what is known goes along, the newest first where
+    /// there is less room.
+    pub(crate) fn resize(&mut self, entries: usize) {
+        if rounded(entries) == self.slots.len() {
+            return;
+        }
+        let before = std::mem::replace(self, Dedup::new(entries));
+        self.next_stamp = before.next_stamp;
+        let mut slots: Vec<Slot> = before.slots.iter().flatten().copied().collect();
+        slots.sort_unstable_by_key(|slot| slot.at_ms);
+        for mut slot in slots {
+            if let State::Answered(answer) = slot.state {
+                let Some(copied) =
+                    before.answers.read(answer).and_then(|answer| self.answers.write(slot.at_ms, answer))
+                else {
+                    continue;
+                };
+                slot.state = State::Answered(copied);
+            }
+            let first = self.first_of(slot.peer, slot.message_id);
+            let index = first + oldest(&self.slots[first..first + WAYS]);
+            self.slots[index] = Some(slot);
+            if !matches!(slot.state, State::Answered(_)) {
+                self.moved.insert(slot.stamp, index as u32);
+            }
+        }
+    }
+
+    fn first_of(&self, peer: SocketAddr, message_id: u16) -> usize {
         let sets = self.slots.len() / WAYS;
-        let first = (self.hasher.hash_one((peer, message_id)) as usize % sets) * WAYS;
+        (self.hasher.hash_one((peer, message_id)) as usize % sets) * WAYS
+    }
+
+    pub(crate) fn see(&mut self, now_ms: u64, peer: SocketAddr, message_id: u16) -> Seen<'_> {
+        let first = self.first_of(peer, message_id);
         let set = &self.slots[first..first + WAYS];
         let same = |slot: &Slot| {
             slot.message_id == message_id && slot.peer == peer && now_ms.saturating_sub(slot.at_ms) < LIFETIME_MS
@@ -102,8 +138,7 @@ impl Dedup {
     }
 
     pub(crate) fn forget(&mut self, peer: SocketAddr, message_id: u16) {
-        let sets = self.slots.len() / WAYS;
-        let first = (self.hasher.hash_one((peer, message_id)) as usize % sets) * WAYS;
+        let first = self.first_of(peer, message_id);
         for slot in &mut self.slots[first..first + WAYS] {
             slot.take_if(|slot| slot.message_id == message_id && slot.peer == peer);
         }
@@ -120,13 +155,26 @@ impl Dedup {
         let Some(slot) = self.slot(place) else { return };
         match written {
             Some(written) => slot.state = State::Answered(written),
-            None => self.slots[place.index as usize] = None,
+            None => {
+                let index = self.index_of(place);
+                self.slots[index] = None;
+            }
         }
     }
 
     fn slot(&mut self, place: DedupRef) -> Option<&mut Slot> {
-        self.slots.get_mut(place.index as usize)?.as_mut().filter(|slot| slot.stamp == place.stamp)
+        let index = self.index_of(place);
+        self.slots.get_mut(index)?.as_mut().filter(|slot| slot.stamp == place.stamp)
     }
+
+    fn index_of(&self, place: DedupRef) -> usize {
+        let moved = (!self.moved.is_empty()).then(|| self.moved.get(&place.stamp)).flatten();
+        moved.copied().unwrap_or(place.index) as usize
+    }
+}
+
+fn rounded(entries: usize) -> usize {
+    entries.clamp(WAYS, 1 << 24).next_power_of_two()
 }
 
 fn oldest(set: &[Option<Slot>]) -> usize {
@@ -153,6 +201,30 @@ mod tests {
         assert_eq!(dedup.see(1, peer(1), 7), Seen::Answered(b"answer"));
         assert!(matches!(dedup.see(1, peer(2), 7), Seen::New(_)), "another peer");
         assert!(matches!(dedup.see(LIFETIME_MS, peer(1), 7), Seen::New(_)), "too old");
+    }
+
+    #[test]
+    fn a_table_of_another_size_knows_what_the_one_before_knew() {
+        for entries in [16, 1_024] {
+            let mut dedup = Dedup::new(256);
+            let Seen::New(answered) = dedup.see(0, peer(1), 1) else { unreachable!("first of its kind") };
+            dedup.answer(0, answered, b"answer");
+            let Seen::New(open) = dedup.see(0, peer(1), 2) else { unreachable!("first of its kind") };
+            dedup.resize(entries);
+            assert_eq!(dedup.slots.len(), entries);
+            assert_eq!(dedup.see(1, peer(1), 1), Seen::Answered(b"answer"));
+            assert_eq!(dedup.see(1, peer(1), 2), Seen::Open);
+            // What was begun before is answered where it stands now.
+            dedup.answer(1, open, b"late");
+            assert_eq!(dedup.see(1, peer(1), 2), Seen::Answered(b"late"));
+            assert!(matches!(dedup.see(1, peer(1), 3), Seen::New(_)));
+        }
+        let mut full = Dedup::new(64);
+        for id in 0..64 {
+            full.see(u64::from(id), peer(1), id);
+        }
+        full.resize(4);
+        assert!(full.slots.iter().flatten().all(|slot| slot.at_ms >= 60 && slot.message_id >= 60), "the newest stay");
     }
 
     #[test]

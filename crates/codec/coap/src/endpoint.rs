@@ -57,6 +57,16 @@ impl Endpoint {
         }
     }
 
+    /// Takes other bounds and times: for what begins from now on, and none ends that is
+    /// beyond them already. The seed and the key of Echo values stay.
+    pub fn configure(&mut self, config: EndpointConfig) {
+        self.dedup.resize(config.dedup_entries);
+        self.peers.configure((config.ack_timeout_ms, config.max_retransmit), config.sleep);
+        self.uploads.limit(config.limits.body_collected);
+        let EndpointConfig { seed, ref secret, .. } = self.config;
+        self.config = EndpointConfig { seed, secret: secret.clone(), ..config };
+    }
+
     /// Datagrams to be sent; the driver clears it once they are.
     pub const fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox

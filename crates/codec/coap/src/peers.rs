@@ -94,6 +94,12 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
+    /// Times that hold for what is sent from now on.
+    pub(crate) fn configure(&mut self, (ack_timeout_ms, max_retransmit): (u64, u32), sleep: Sleep) {
+        self.ack_timeout_ms = ack_timeout_ms.max(1);
+        (self.max_retransmit, self.sleep) = (max_retransmit, sleep);
+    }
+
     pub(crate) fn new((ack_timeout_ms, max_retransmit): (u64, u32), sleep: Sleep, seed: u64) -> Self {
         Peers {
             sleep,

@@ -103,6 +103,11 @@ impl Requester {
         }
     }
 
+    /// Takes other times and bounds, for what is sent from now on.
+    pub fn configure(&mut self, config: RequesterConfig) {
+        self.config = RequesterConfig { seed: self.config.seed, ..config };
+    }
+
     /// Begins a request; its answer comes under `id`. The options are without those of
     /// the message layer: Block1, Block2, Size1, Echo.
     pub fn request(&mut self, now_ms: u64, id: u64, (method, options, body): (Code, OptionList, Vec<u8>)) {

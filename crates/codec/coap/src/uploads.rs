@@ -45,6 +45,11 @@ impl Uploads {
         Uploads { bodies: HashMap::default(), hasher: RandomState::default(), max_body }
     }
 
+    /// What bodies may have from now on.
+    pub(crate) const fn limit(&mut self, max_body: usize) {
+        self.max_body = max_body;
+    }
+
     pub(crate) fn take(&mut self, now_ms: u64, (peer, message): (SocketAddr, &Message<'_>), block: Block) -> Taken {
         // All blocks but the last are whole; a body may also be a single one.
         if block.more && !block.fits(message.payload.len()) {

@@ -131,6 +131,23 @@ fn lost_messages_are_sent_again_with_doubled_waits_and_then_given_up() {
 }
 
 #[test]
+fn other_times_hold_for_what_is_sent_from_then_on() {
+    let mut net = Net::new(1);
+    net.client.configure(RequesterConfig { ack_timeout_ms: 100, max_retransmit: 1, nstart: 2, ..CONFIG });
+    net.client.request(0, 1, get());
+    net.client.request(0, 2, get());
+    assert_eq!(std::iter::from_fn(|| net.client.poll_output()).count(), 2, "two at once");
+    let mut tries = 0;
+    while let Some(due) = net.client.next_timeout() {
+        assert!(due - net.now <= 300, "{due}");
+        net.now = due;
+        net.client.handle_timeout(due);
+        tries += std::iter::from_fn(|| net.client.poll_output()).count();
+    }
+    assert_eq!(tries, 2, "once again for each");
+}
+
+#[test]
 fn every_transfer_survives_a_network_that_loses_a_third() {
     let mut net = Net::new(3_000);
     let mut random = 99_u32;

@@ -243,6 +243,7 @@ impl Stream {
     fn take_message(&self, message: &[u8]) -> bool {
         let mut server = self.streams.server.borrow_mut();
         server.now_ms = self.client.worker.clock.millis();
+        server.adopt();
         if message.len() > STREAM_MESSAGE_MAX {
             server.endpoint.abort_stream(self.peer, "longer than Max-Message-Size");
             return false;

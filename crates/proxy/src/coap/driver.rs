@@ -92,6 +92,7 @@ impl Driver {
         self.server.worker.coap.register(self.number, cx.waker());
         self.server.now_ms = self.server.worker.clock.millis();
         let is_leaving = self.server.inbox.is_leaving();
+        self.server.adopt();
         self.secure.adopt();
         self.protected.adopt(&mut self.server);
         let has_more = self.receive(cx);
@@ -137,6 +138,12 @@ impl Driver {
                 }
             };
             for index in 0..count {
+                // RFC 7252 section 8.2: what is for a group may be passed over, and is: many
+                // would answer one datagram whose source is anybody's word.
+                if self.datagrams.is_to_group(index) {
+                    self.server.worker.dropped(Protocol::Coap, "coap-group");
+                    continue;
+                }
                 // One that was cut is too large by its length, which the server sees.
                 if let Some((peer, datagram, _)) = self.datagrams.received(index) {
                     take((&mut self.server, &mut self.secure, &mut self.protected), (peer, datagram));

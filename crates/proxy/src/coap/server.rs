@@ -76,6 +76,8 @@ pub(super) struct Server {
     /// The time of this wake-up.
     pub(super) now_ms: u64,
     is_leaving: bool,
+    /// The plan whose numbers hold.
+    version: u64,
 }
 
 impl Server {
@@ -93,7 +95,17 @@ impl Server {
             topic: String::new(),
             now_ms: worker.clock.millis(),
             is_leaving: false,
+            version: worker.plan().plan.version,
             worker,
+        }
+    }
+
+    /// Takes the bounds and times of the plan that is in force.
+    pub(super) fn adopt(&mut self) {
+        let version = self.worker.plan.borrow().plan.version;
+        if std::mem::replace(&mut self.version, version) != version {
+            let config = config(&self.worker.plan().plan, 0);
+            self.endpoint.configure(config);
         }
     }
 

@@ -136,6 +136,7 @@ impl Task {
         server.inbox.register(cx.waker());
         server.worker.coap.register(streams.number, cx.waker());
         server.now_ms = server.worker.clock.millis();
+        server.adopt();
         server.take_finished();
         server.handle_timeouts();
         server.take_observed();

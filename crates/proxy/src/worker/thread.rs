@@ -196,7 +196,7 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     let adopted = Rc::new(WorkerPlan::adopt(worker, plan));
     worker.plan.replace(adopted);
     worker.decisions.forget_verdicts();
-    worker.coap_clients.limit(worker.plan().plan.coap.cache_entries);
+    worker.coap_clients.adopt(&worker.plan().plan);
     worker.verified.forget();
     let plan = worker.plan();
     worker.hub.adopt(&plan.plan);

@@ -4,6 +4,7 @@
 use super::cache::{Cache, Cached, Key};
 use super::observing::{Begun, States};
 use super::to_coap::Outgoing;
+use crate::plan::Plan;
 use crate::worker::Worker;
 use foldhash::fast::RandomState;
 use std::cell::RefCell;
@@ -110,16 +111,8 @@ impl CoapClients {
         socket.connect(to)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
-        let plan = worker.plan();
         let client = Rc::new(Client {
-            requester: RefCell::new(Requester::new(RequesterConfig {
-                ack_timeout_ms: plan.plan.coap.ack_timeout_ms,
-                max_retransmit: plan.plan.coap.max_retransmit,
-                nstart: plan.plan.coap.nstart,
-                max_body: plan.plan.bounds.body_collected,
-                max_options: plan.plan.bounds.coap_options,
-                seed: worker.random(),
-            })),
+            requester: RefCell::new(Requester::new(config(&worker.plan().plan, worker.random()))),
             waiting: RefCell::default(),
             next: RefCell::default(),
             wake: Notify::new(),
@@ -151,9 +144,23 @@ impl CoapClients {
         self.cache.borrow_mut().keep(times, key, answer)
     }
 
-    /// Takes the bound of a plan.
-    pub(crate) fn limit(&self, entries: usize) {
-        self.cache.borrow_mut().limit(entries);
+    /// Takes the bounds and times of a plan.
+    pub(crate) fn adopt(&self, plan: &Plan) {
+        self.cache.borrow_mut().limit(plan.coap.cache_entries);
+        for client in self.clients.borrow().values() {
+            client.requester.borrow_mut().configure(config(plan, 0));
+        }
+    }
+}
+
+fn config(plan: &Plan, seed: u64) -> RequesterConfig {
+    RequesterConfig {
+        ack_timeout_ms: plan.coap.ack_timeout_ms,
+        max_retransmit: plan.coap.max_retransmit,
+        nstart: plan.coap.nstart,
+        max_body: plan.bounds.body_collected,
+        max_options: plan.bounds.coap_options,
+        seed,
     }
 }
 
