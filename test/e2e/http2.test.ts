@@ -362,6 +362,27 @@ test("two names for the host end the stream, not the connection", async (t) => {
   client.close()
 })
 
+test("a request that names no host is refused, as one of HTTP/1.1 is", async (t) => {
+  const socket = connect(gateway.port, "127.0.0.1")
+  const before = seen.length
+  // Indexed: GET, http, /.
+  socket.write(Buffer.concat([PREFACE, frame(4, 0, 0), frame(1, 5, 1, Buffer.from([0x82, 0x86, 0x84]))]))
+  let came = Buffer.alloc(0)
+  const first = (): number | undefined => {
+    for (let rest = came; rest.length > 9; rest = rest.subarray(9 + rest.readUIntBE(0, 3))) {
+      if (rest[3] === 1) return rest[9]
+    }
+    return undefined
+  }
+  for await (const data of socket) {
+    came = Buffer.concat([came, data])
+    if (first() !== undefined) break
+  }
+  t.is(first(), 0x8c, "the static table's entry of 400")
+  t.is(seen.length, before)
+  socket.destroy()
+})
+
 if (has("h2load", "nghttp2-client")) {
   test("h2load has every request answered", async (t) => {
     const { out } = await run("h2load", ["-n", "2000", "-c", "4", "-m", "32", `${origin()}/api/load`], 30_000)

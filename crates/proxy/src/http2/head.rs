@@ -42,13 +42,17 @@ pub(super) fn translate(
     let tunnel = parts.extensions.get::<Protocol>();
     let host = one_host(parts)?;
     let target = match (&parts.method, tunnel) {
-        (&Method::CONNECT, None) => host,
+        (&Method::CONNECT, None) => host.unwrap_or_default(),
         _ => parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
     };
     let method = if tunnel.is_some() { "GET" } else { parts.method.as_str() };
     // The rules of HTTP/1.1 refuse it: a fragment is the client's own.
     let fragment: &[u8] = if has_fragment { b"#" } else { b"" };
-    put(&mut head, &[method.as_bytes(), b" ", target, fragment, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]);
+    put(&mut head, &[method.as_bytes(), b" ", target, fragment, b" HTTP/1.1\r\n"]);
+    // Without one the rules of HTTP/1.1 refuse it: 400.
+    if let Some(host) = host {
+        put(&mut head, &[b"host: ", host, b"\r\n"]);
+    }
     put_fields(&mut head, &parts.headers)?;
     let shape = match tunnel {
         Some(protocol) => {
@@ -75,17 +79,15 @@ pub(super) fn translate(
 }
 
 /// `:authority` and `Host` must not differ (RFC 9113 section 8.3.1).
-fn one_host(parts: &Parts) -> Result<&[u8], Reason> {
+fn one_host(parts: &Parts) -> Result<Option<&[u8]>, Reason> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let (host, second) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     match (authority, host) {
         _ if second.is_some() => Err(Reason::PROTOCOL_ERROR),
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(Reason::PROTOCOL_ERROR),
-        (Some(authority), _) => Ok(authority),
-        (None, Some(host)) => Ok(host),
-        // The HTTP/1.1 rules answer it: 400.
-        (None, None) => Ok(b""),
+        (Some(authority), _) => Ok(Some(authority)),
+        (None, host) => Ok(host),
     }
 }
 
