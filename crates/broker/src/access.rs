@@ -11,12 +11,57 @@ pub struct Access {
     pub user: Option<Arc<str>>,
     /// MQTT client identifier; `None` for protocols that have none.
     pub client_id: Option<Arc<str>>,
+    /// What its identity brings; `None`: nothing, which is what most have.
+    own: Option<Arc<Own>>,
+}
+
+/// What an identity brings.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Own {
     /// Whether everything is allowed to it.
     pub is_superuser: bool,
-    /// Rules that came with its identity; they are asked before those of all.
+    /// Rules of its own; they are asked before those of all.
     pub rules: Option<Arc<[Rule]>>,
     /// When the identity ends, seconds since 1970; `None`: it does not.
     pub until: Option<u64>,
+}
+
+impl Access {
+    /// Somebody whose identity brings nothing.
+    pub const fn of(user: Option<Arc<str>>, client_id: Option<Arc<str>>) -> Self {
+        Access { user, client_id, own: None }
+    }
+
+    /// That somebody with what the identity brings.
+    pub fn with_own(self, own: Own) -> Self {
+        Access { own: (own != Own::default()).then(|| Arc::new(own)), ..self }
+    }
+
+    /// That somebody under another client identifier.
+    pub fn as_client(self, client_id: Option<Arc<str>>) -> Self {
+        Access { client_id, ..self }
+    }
+
+    /// Somebody to whom everything is allowed.
+    pub fn superuser(user: Option<Arc<str>>) -> Self {
+        let own = Own { is_superuser: true, ..Own::default() };
+        Access::of(user, None).with_own(own)
+    }
+
+    /// Whether everything is allowed to it.
+    pub fn is_superuser(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_superuser)
+    }
+
+    /// Rules that came with its identity.
+    pub fn rules(&self) -> Option<&[Rule]> {
+        self.own.as_ref()?.rules.as_deref()
+    }
+
+    /// When the identity ends, seconds since 1970.
+    pub fn until(&self) -> Option<u64> {
+        self.own.as_ref()?.until
+    }
 }
 
 /// What a rule is about.
@@ -87,10 +132,10 @@ impl Acl {
     }
 
     fn decide(&self, access: &Access, action: Action, applies: impl Fn(&Rule) -> bool) -> bool {
-        let own = access.rules.as_deref().unwrap_or_default();
-        if access.is_superuser || (self.rules.is_empty() && access.rules.is_none()) {
+        if access.is_superuser() || (self.rules.is_empty() && access.rules().is_none()) {
             return true;
         }
+        let own = access.rules().unwrap_or_default();
         let concerns = |rule: &&Rule| rule.is_for(access) && (rule.action == action || rule.action == Action::All);
         let mut rules = own.iter().chain(&self.rules).filter(concerns);
         rules.find(|rule| applies(rule)).is_some_and(|rule| rule.allow)
@@ -172,10 +217,10 @@ mod tests {
         let acl = Acl::new(vec![rule(None, Action::All, "all/#", true)]).with_own(true);
         let own: Arc<[Rule]> =
             [rule(None, Action::Publish, "all/secret", false), rule(None, Action::All, "%u/#", true)].into();
-        let ann = Access { rules: Some(own), ..access(Some("ann")) };
+        let ann = access(Some("ann")).with_own(Own { rules: Some(own), ..Own::default() });
         assert!(acl.may_publish(&ann, "ann/a") && acl.may_publish(&ann, "all/a"));
         assert!(!acl.may_publish(&ann, "all/secret") && !acl.may_publish(&ann, "bob/a"));
-        let root = Access { is_superuser: true, ..access(Some("root")) };
+        let root = access(Some("root")).with_own(Own { is_superuser: true, ..Own::default() });
         assert!(acl.may_publish(&root, "all/secret") && acl.may_subscribe(&root, "#"));
         let strict = Acl::default().with_own(true);
         assert!(!strict.may_publish(&ann, "bob/a") && strict.may_publish(&access(None), "bob/a"));

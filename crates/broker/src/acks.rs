@@ -11,13 +11,13 @@ use tidegate_message::Qos;
 impl Broker {
     /// PUBACK: whether that QoS 1 delivery was in flight.
     pub fn puback<S: Sink>(&mut self, now: u64, (id, packet_id): (SubscriberId, u16), sink: &mut S) -> bool {
-        self.finished((id, now), sink, |session| session.backlog.acknowledge(packet_id, Some(Qos::AtLeastOnce)))
+        self.finished((id, now), sink, |session| session.backlog_mut()?.acknowledge(packet_id, Some(Qos::AtLeastOnce)))
     }
 
     /// A delivery that was not sent because the client does not take its size: it
     /// counts as acknowledged (MQTT-3.1.2-25).
     pub fn discard<S: Sink>(&mut self, now: u64, (id, packet_id): (SubscriberId, u16), sink: &mut S) -> bool {
-        self.finished((id, now), sink, |session| session.backlog.acknowledge(packet_id, None))
+        self.finished((id, now), sink, |session| session.backlog_mut()?.acknowledge(packet_id, None))
     }
 
     /// PUBREC; `accepted`: its reason code is below 0x80.
@@ -29,7 +29,8 @@ impl Broker {
         sink: &mut S,
     ) -> Received {
         let received = self.acknowledged((id, now), sink, |session, outlet| {
-            let (received, number) = session.backlog.receive(packet_id, accepted);
+            let Some(backlog) = session.backlog_mut() else { return Received::Unknown };
+            let (received, number) = backlog.receive(packet_id, accepted);
             match received {
                 Received::Release => outlet.append(|key| Record::Released { key, number, packet_id }),
                 Received::Done => outlet.append(|key| Record::Done { key, number }),
@@ -42,13 +43,13 @@ impl Broker {
 
     /// PUBCOMP: whether it was awaited.
     pub fn pubcomp<S: Sink>(&mut self, now: u64, (id, packet_id): (SubscriberId, u16), sink: &mut S) -> bool {
-        self.finished((id, now), sink, |session| session.backlog.complete(packet_id))
+        self.finished((id, now), sink, |session| session.backlog_mut()?.complete(packet_id))
     }
 
     /// PUBREL for what the client sent: whether the identifier was in use. Answer with PUBCOMP.
     pub fn pubrel<S: Sink>(&mut self, id: SubscriberId, packet_id: u16, sink: &mut S) -> bool {
         let released = self.subscribers.with_session((id, 0), sink, |session, outlet| {
-            let known = session.backlog.release_inbound(packet_id);
+            let known = session.backlog_mut().is_some_and(|backlog| backlog.release_inbound(packet_id));
             if known {
                 outlet.append(|key| Record::Inbound { key, packet_id, held: false });
             }

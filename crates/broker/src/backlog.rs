@@ -98,6 +98,24 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
+    /// Nothing waits.
+    pub(crate) const fn new() -> Backlog {
+        Backlog {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            inflight: VecDeque::new(),
+            sent: 0,
+            last_id: 0,
+            last_number: 0,
+            inbound: Vec::new(),
+        }
+    }
+
+    /// Whether it is as it was made.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.last_number == 0 && self.inbound.is_empty()
+    }
+
     pub(crate) fn queued(&self) -> usize {
         self.queue.len()
     }

@@ -19,8 +19,11 @@ use crate::takeover::{Moves, Pending};
 use crate::timers::Timers;
 use crate::tree::{Entry, Matched, Tree};
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
 
@@ -54,7 +57,9 @@ pub struct Broker {
     routes: Routes,
     pub(crate) groups: Groups,
     pub(crate) subscribers: Subscribers,
-    pub(crate) by_client: HashMap<Arc<str>, u32, RandomState>,
+    /// Slots of sessions by the client identifier, which stands in the slot.
+    by_client: HashTable<u32>,
+    seed: RandomState,
     pub(crate) pending: HashMap<u64, Pending, RandomState>,
     pub(crate) moves: Moves,
     pub(crate) timers: Timers,
@@ -93,7 +98,8 @@ impl Broker {
             routes: Routes::new(),
             groups: Groups::default(),
             subscribers: Subscribers::new(worker, limits),
-            by_client: HashMap::default(),
+            by_client: HashTable::new(),
+            seed: RandomState::default(),
             pending: HashMap::default(),
             moves: Moves::default(),
             timers: Timers::default(),
@@ -135,6 +141,33 @@ impl Broker {
         &self.shared
     }
 
+    /// The slot of a client's session.
+    pub(crate) fn slot_of(&self, client_id: &str) -> Option<u32> {
+        let is_it = |slot: &u32| named_in(&self.subscribers, *slot) == client_id;
+        self.by_client.find(self.seed.hash_one(client_id), is_it).copied()
+    }
+
+    /// Lets the session in `slot` be found by its client's identifier.
+    pub(crate) fn enter(&mut self, slot: u32) {
+        let Broker { by_client, seed, subscribers, .. } = self;
+        let hash = |slot: &u32| seed.hash_one(named_in(subscribers, *slot));
+        let client_id = named_in(subscribers, slot);
+        match by_client.entry(hash(&slot), |other| named_in(subscribers, *other) == client_id, hash) {
+            Place::Occupied(mut known) => *known.get_mut() = slot,
+            Place::Vacant(place) => {
+                place.insert(slot);
+            }
+        }
+    }
+
+    /// The session in `slot` goes.
+    pub(crate) fn leave(&mut self, slot: u32) {
+        let hash = self.seed.hash_one(named_in(&self.subscribers, slot));
+        if let Ok(known) = self.by_client.find_entry(hash, |known| *known == slot) {
+            known.remove();
+        }
+    }
+
     /// Every session of this worker.
     pub fn clients(&self) -> Vec<ClientInfo> {
         self.subscribers.slots.iter().filter_map(|(_, slot)| client_info(slot)).collect()
@@ -142,7 +175,7 @@ impl Broker {
 
     /// One client's session.
     pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
-        client_info(self.subscribers.slots.get(*self.by_client.get(client_id)? as usize)?)
+        client_info(self.subscribers.slots.get(self.slot_of(client_id)? as usize)?)
     }
 
     /// Publishes for whoever `origin` is: access rules, retained store, deliveries here,
@@ -183,7 +216,7 @@ impl Broker {
         let Some(slot) = self.subscribers.get_mut(id) else { return Published::New(Outcome::Internal) };
         let once = message.qos == Qos::ExactlyOnce;
         if let (true, Some(session)) = (once, &mut slot.session) {
-            match session.backlog.receive_inbound(packet_id, max) {
+            match session.make_backlog().receive_inbound(packet_id, max) {
                 Some(true) => {}
                 Some(false) => return Published::Again,
                 None => return Published::New(self.count(Outcome::QuotaExceeded)),
@@ -199,7 +232,7 @@ impl Broker {
         };
         if let (true, Some(session)) = (once, self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut())) {
             if !outcome.is_accepted() {
-                session.backlog.release_inbound(packet_id);
+                session.make_backlog().release_inbound(packet_id);
             } else if session.key != 0 {
                 sink.append(&Record::Inbound { key: session.key, packet_id, held: true });
             }
@@ -214,7 +247,7 @@ impl Broker {
         if let Some((id, packet_id)) = once
             && let Some(session) = self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut())
         {
-            match session.backlog.receive_inbound(packet_id, max) {
+            match session.make_backlog().receive_inbound(packet_id, max) {
                 Some(true) if session.key != 0 => {
                     sink.append(&Record::Inbound { key: session.key, packet_id, held: true });
                 }
@@ -418,19 +451,23 @@ fn forward<S: Sink>(
     }
 }
 
+fn named_in(subscribers: &Subscribers, slot: u32) -> &str {
+    subscribers.slots.get(slot as usize).map_or("", Slot::client_id)
+}
+
 fn client_info(slot: &Slot) -> Option<ClientInfo> {
     let session = slot.session.as_ref()?;
     Some(ClientInfo {
         id: slot.id,
-        client_id: session.client_id.clone(),
+        client_id: slot.access.client_id.clone().unwrap_or_default(),
         user: slot.access.user.clone(),
         connected: session.connected,
         expiry: session.expiry,
-        queued: session.backlog.queued(),
-        queued_bytes: session.backlog.queued_bytes(),
-        inflight: session.backlog.inflight(),
+        queued: session.backlog().queued(),
+        queued_bytes: session.backlog().queued_bytes(),
+        inflight: session.backlog().inflight(),
         dropped: session.dropped,
-        inbound: session.backlog.inbound(),
+        inbound: session.backlog().inbound(),
         has_will: session.will.is_some(),
         subscriptions: slot.filters.iter().map(|(filter, options)| (filter.clone(), options.qos)).collect(),
     })

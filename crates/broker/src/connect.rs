@@ -6,7 +6,7 @@ use crate::backlog::Backlog;
 use crate::broker::Broker;
 use crate::directory::{Claim, Home};
 use crate::record::Record;
-use crate::session::{Session, Will};
+use crate::session::{Due, Session, Will};
 use crate::sink::{CloseReason, DropReason, Sink, SubscriberId};
 use std::sync::Arc;
 use tidegate_message::{MessageBuilder, Outcome, Protocol};
@@ -92,7 +92,7 @@ impl Broker {
         home: Home,
         sink: &mut S,
     ) -> Connected {
-        let slot = self.by_client.get(&request.client_id).copied();
+        let slot = self.slot_of(&request.client_id);
         let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(home.epoch)) else {
             return self.open(request, claim, sink);
         };
@@ -112,7 +112,7 @@ impl Broker {
         self.subscribers.with_session((id, now), sink, |session, outlet| {
             if !acl.is_open() {
                 let may = |message: &tidegate_message::Message| acl.may_receive(&access, message.topic());
-                session.backlog.keep_allowed(outlet, may);
+                session.backlog_mut().into_iter().for_each(|backlog| backlog.keep_allowed(outlet, may));
             }
             session.pump(outlet);
         });
@@ -127,7 +127,7 @@ impl Broker {
             return;
         }
         session.connected = false;
-        session.backlog.suspend();
+        session.backlog_mut().into_iter().for_each(Backlog::suspend);
         session.expiry = leave.expiry.unwrap_or(session.expiry).min(most);
         if !leave.with_will {
             session.will = None;
@@ -135,8 +135,8 @@ impl Broker {
         let expiry = session.expiry;
         let after = |seconds: u32| now.saturating_add(u64::from(seconds) * 1_000);
         // MQTT-3.1.2-8: the will goes when its delay or the session is over, whichever is first.
-        session.will_at = session.will.as_ref().map(|will| after(will.delay.min(expiry)));
-        session.ends_at = (expiry != u32::MAX).then(|| after(expiry));
+        session.will_at = session.will.as_ref().map(|will| after(will.delay.min(expiry))).into();
+        session.ends_at = (expiry != u32::MAX).then(|| after(expiry)).into();
         self.subscribers.stats.connected -= 1;
         self.subscribers.stats.disconnected += 1;
         self.mark_members(id.slot, false, sink);
@@ -147,8 +147,8 @@ impl Broker {
     /// Ends a client's session and its connection: whether there was one here.
     pub fn kick<S: Sink>(&mut self, now: u64, client_id: &str, sink: &mut S) -> bool {
         // A session that is still arriving belongs to a CONNECT that is not answered yet.
-        let whole = |slot: &&u32| self.epoch(**slot).is_some_and(|epoch| !self.pending.contains_key(&epoch));
-        let Some(&slot) = self.by_client.get(client_id).filter(whole) else { return false };
+        let whole = |slot: &u32| self.epoch(*slot).is_some_and(|epoch| !self.pending.contains_key(&epoch));
+        let Some(slot) = self.slot_of(client_id).filter(whole) else { return false };
         let Some(id) = self.subscribers.slots.get(slot as usize).map(|slot| slot.id) else { return false };
         self.subscribers.settle(slot, sink);
         if self.subscribers.get(id).is_some_and(|slot| slot.is_connected()) {
@@ -163,15 +163,15 @@ impl Broker {
     }
 
     pub(crate) fn open<S: Sink>(&mut self, request: ConnectRequest, epoch: u64, sink: &mut S) -> Connected {
-        let ConnectRequest { client_id, expiry, receive_maximum, will, mut access, .. } = request;
+        let ConnectRequest { client_id, expiry, receive_maximum, will, access, .. } = request;
         let expiry = expiry.min(self.subscribers.limits.max_session_expiry);
-        access.client_id = Some(client_id.clone());
-        let mut session = Session::new(client_id.clone(), epoch);
+        let mut session = Session::new(epoch);
         session.key = if self.keeps(expiry) { epoch } else { 0 };
         (session.connected, session.expiry) = (true, expiry);
         (session.receive_maximum, session.will) = (receive_maximum, will.map(Box::new));
+        let access = access.as_client(Some(client_id));
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
-        self.by_client.insert(client_id, id.slot);
+        self.enter(id.slot);
         self.subscribers.stats.connected += 1;
         self.tell(id.slot, sink);
         Connected { id, present: false, expiry }
@@ -197,14 +197,14 @@ impl Broker {
     ) -> Connected {
         let expiry = request.expiry.min(self.subscribers.limits.max_session_expiry);
         if let Some(owner) = self.subscribers.slots.get_mut(slot as usize) {
-            owner.access = Access { client_id: Some(request.client_id.clone()), ..request.access };
+            owner.access = request.access.as_client(Some(request.client_id));
             if let Some(session) = &mut owner.session {
                 session.epoch = epoch;
                 session.connected = true;
                 session.receive_maximum = request.receive_maximum;
                 session.expiry = expiry;
                 session.will = request.will.map(Box::new);
-                (session.ends_at, session.will_at) = (None, None);
+                (session.ends_at, session.will_at) = (Due::NEVER, Due::NEVER);
             }
         }
         self.set_kept(slot, (epoch, expiry), sink);
@@ -245,7 +245,7 @@ impl Broker {
         let Some(session) = &mut owner.session else { return };
         let due = session.will.as_ref().is_some_and(|will| ends || (session.connected && will.delay == 0));
         let was_connected = std::mem::replace(&mut session.connected, false);
-        session.backlog.suspend();
+        session.backlog_mut().into_iter().for_each(Backlog::suspend);
         if was_connected {
             self.subscribers.stats.connected -= 1;
             self.subscribers.stats.disconnected += 1;
@@ -287,9 +287,8 @@ impl Broker {
         self.subscribers.settle(slot, sink);
         self.forget_filters(slot, sink);
         self.moves.forget_slot(slot);
-        let session = self.subscribers.slots.try_remove(slot as usize)?.session?;
-        self.by_client.remove(&session.client_id);
-        let backlog = session.backlog;
+        self.leave(slot);
+        let backlog = self.subscribers.slots.try_remove(slot as usize)?.session?.take_backlog();
         let stats = &mut self.subscribers.stats;
         stats.disconnected -= 1;
         stats.queued -= backlog.queued() as u64;

@@ -133,7 +133,7 @@ impl Broker {
         let StoredDelayed { user, client_id, message, due_at } = stored;
         let delayed = Delayed {
             id: self.subscribers.next_name(),
-            access: Access { user, client_id, ..Access::default() },
+            access: Access::of(user, client_id),
             message,
         };
         self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);

@@ -30,7 +30,7 @@ mod takeover;
 mod timers;
 mod tree;
 
-pub use access::{Access, Acl, Action, Rule};
+pub use access::{Access, Acl, Action, Own, Rule};
 pub use backlog::Received;
 pub use broker::{Broker, MAX_WORKERS, Origin, Published};
 pub use connect::{Connect, ConnectRequest, Connected, Leave};

@@ -1,7 +1,7 @@
 //! What of a session is kept on disk: telling it, telling all of it for a log that
 //! begins anew, and making a session of what was kept.
 
-use crate::access::Access;
+use crate::access::{Access, Own};
 use crate::backlog::Backlog;
 use crate::broker::Broker;
 use crate::record::{Record, StoredSession};
@@ -29,15 +29,16 @@ impl Broker {
 
     fn tell_head<S: Sink>(&self, (owner, session): (&Slot, &Session), sink: &mut S) {
         let Session { key, connected, expiry, ends_at, .. } = *session;
+        let ends_at = ends_at.time();
         let is_arriving = self.pending.contains_key(&session.epoch);
         let epoch = if is_arriving { 0 } else { session.epoch };
-        let (client_id, user) = (&*session.client_id, owner.access.user.as_deref());
+        let (client_id, user) = (owner.client_id(), owner.access.user.as_deref());
         sink.append(&Record::Session { key, client_id, user, epoch, expiry, ends_at, connected });
-        let (is_superuser, rules) = (owner.access.is_superuser, owner.access.rules.as_deref());
+        let (is_superuser, rules) = (owner.access.is_superuser(), owner.access.rules());
         if is_superuser || rules.is_some() {
             sink.append(&Record::Identity { key, is_superuser, rules });
         }
-        sink.append(&Record::Will { key, will: session.will.as_deref(), due_at: session.will_at });
+        sink.append(&Record::Will { key, will: session.will.as_deref(), due_at: session.will_at.time() });
     }
 
     /// Says all of the session in `slot`: whether it is one that is kept.
@@ -51,7 +52,7 @@ impl Broker {
         for (filter, options) in &owner.filters {
             sink.append(&Record::Filter { key, filter, options: *options });
         }
-        session.backlog.tell(key, &mut |record| sink.append(&record));
+        session.backlog().tell(key, &mut |record| sink.append(&record));
         true
     }
 
@@ -89,28 +90,30 @@ impl Broker {
             stored;
         let epoch = self.shared.directory.restore(&client_id, self.worker);
         let after = |seconds: u32| now.saturating_add(u64::from(seconds) * 1_000);
-        let mut session = Session::new(client_id.clone(), epoch);
+        let mut session = Session::new(epoch);
         session.key = if self.keeps(expiry) { epoch } else { 0 };
         session.expiry = expiry;
-        session.ends_at = ends_at.or((expiry != u32::MAX).then(|| after(expiry)));
+        session.ends_at = ends_at.or((expiry != u32::MAX).then(|| after(expiry))).into();
         if let Some((will, due_at)) = will {
-            session.will_at = due_at.or(Some(after(will.delay.min(expiry))));
+            session.will_at = due_at.or(Some(after(will.delay.min(expiry)))).into();
             session.will = Some(Box::new(will));
         }
-        session.backlog = Backlog::restored(deliveries, inbound, now);
+        let backlog = Backlog::restored(deliveries, inbound, now);
         let stats = &mut self.subscribers.stats;
         stats.disconnected += 1;
-        stats.queued += session.backlog.queued() as u64;
-        stats.queued_bytes += session.backlog.queued_bytes();
+        stats.queued += backlog.queued() as u64;
+        stats.queued_bytes += backlog.queued_bytes();
         // Due anew: what this process counts begins here.
-        stats.matched += session.backlog.queued() as u64;
-        let access = Access { user, client_id: Some(client_id.clone()), is_superuser, rules, until: None };
+        stats.matched += backlog.queued() as u64;
+        session.put_backlog(backlog);
+        let own = Own { is_superuser, rules, until: None };
+        let access = Access::of(user, Some(client_id)).with_own(own);
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
-        self.by_client.insert(client_id, id.slot);
+        self.enter(id.slot);
         self.tell(id.slot, sink);
         filters.iter().for_each(|(filter, options)| self.insert_filter(id.slot, filter, *options, sink));
         if let Some(session) = self.subscribers.get(id).and_then(|slot| slot.session.as_ref()) {
-            session.backlog.tell(session.key, &mut |record| sink.append(&record));
+            session.backlog().tell(session.key, &mut |record| sink.append(&record));
         }
         self.run_session(now, id.slot, sink);
     }

@@ -4,7 +4,6 @@ use crate::backlog::Backlog;
 use crate::limits::BrokerLimits;
 use crate::outlet::{Offer, Outlet};
 use crate::sink::{DropReason, Sink};
-use std::sync::Arc;
 use tidegate_message::{Message, Qos};
 
 /// A message published when its client is gone without a goodbye.
@@ -18,10 +17,36 @@ pub struct Will {
     pub delay: u32,
 }
 
-/// A client's session on the worker that holds it.
+/// A point in time that may not be set, in eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Due(u64);
+
+impl Due {
+    /// Not set.
+    pub(crate) const NEVER: Due = Due(u64::MAX);
+
+    pub(crate) fn time(self) -> Option<u64> {
+        (self != Due::NEVER).then_some(self.0)
+    }
+
+    /// Whether it is set and not after `now`.
+    pub(crate) fn is_over(self, now: u64) -> bool {
+        self.time().is_some_and(|at| at <= now)
+    }
+}
+
+impl From<Option<u64>> for Due {
+    fn from(at: Option<u64>) -> Self {
+        at.map_or(Due::NEVER, Due)
+    }
+}
+
+static NOTHING: Backlog = Backlog::new();
+
+/// A client's session on the worker that holds it. Every connected client has one: what only
+/// some need is made when they do.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) client_id: Arc<str>,
     /// Its name in the log; 0: it is not kept.
     pub(crate) key: u64,
     pub(crate) epoch: u64,
@@ -29,33 +54,56 @@ pub(crate) struct Session {
     pub(crate) receive_maximum: u16,
     /// Seconds.
     pub(crate) expiry: u32,
-    pub(crate) ends_at: Option<u64>,
+    pub(crate) ends_at: Due,
     pub(crate) will: Option<Box<Will>>,
-    pub(crate) will_at: Option<u64>,
+    pub(crate) will_at: Due,
     /// The earliest timer of this session that still runs.
-    pub(crate) timer_at: Option<u64>,
+    pub(crate) timer_at: Due,
     /// Messages for it that were dropped, since it is on this worker.
     pub(crate) dropped: u64,
-    pub(crate) backlog: Backlog,
+    /// Made with the first delivery or publish that it has to remember.
+    backlog: Option<Box<Backlog>>,
 }
 
 impl Session {
     /// Nobody is connected, nothing waits, it does not end by itself.
-    pub(crate) fn new(client_id: Arc<str>, epoch: u64) -> Self {
+    pub(crate) fn new(epoch: u64) -> Self {
         Session {
-            client_id,
             key: 0,
             epoch,
             connected: false,
             receive_maximum: u16::MAX,
             expiry: u32::MAX,
-            ends_at: None,
+            ends_at: Due::NEVER,
             will: None,
-            will_at: None,
-            timer_at: None,
+            will_at: Due::NEVER,
+            timer_at: Due::NEVER,
             dropped: 0,
-            backlog: Backlog::default(),
+            backlog: None,
         }
+    }
+
+    /// What waits and what is in flight.
+    pub(crate) fn backlog(&self) -> &Backlog {
+        self.backlog.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// The same, where there is something to change.
+    pub(crate) fn backlog_mut(&mut self) -> Option<&mut Backlog> {
+        self.backlog.as_deref_mut()
+    }
+
+    /// The same, to put something in.
+    pub(crate) fn make_backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    pub(crate) fn put_backlog(&mut self, backlog: Backlog) {
+        self.backlog = (!backlog.is_blank()).then(|| Box::new(backlog));
+    }
+
+    pub(crate) fn take_backlog(&mut self) -> Backlog {
+        self.backlog.take().map(|backlog| *backlog).unwrap_or_default()
     }
 
     /// Deliveries that may be in flight; `None` while nobody is connected.
@@ -65,14 +113,14 @@ impl Session {
 
     /// When something happens to it while nobody is connected.
     pub(crate) fn due_at(&self) -> Option<u64> {
-        self.will_at.into_iter().chain(self.ends_at).min().filter(|_| !self.connected)
+        self.will_at.time().into_iter().chain(self.ends_at.time()).min().filter(|_| !self.connected)
     }
 
     /// Takes one delivery.
     pub(crate) fn offer<S: Sink>(&mut self, offer: Offer<'_>, outlet: &mut Outlet<'_, S>) {
         let window = self.window(outlet.limits);
         if offer.qos != Qos::AtMostOnce {
-            self.backlog.offer(offer, window, outlet);
+            self.make_backlog().offer(offer, window, outlet);
         } else if self.connected {
             outlet.stats.delivered += 1;
             outlet.send(offer, 0, false);
@@ -83,8 +131,8 @@ impl Session {
 
     /// Sends what waits and fits.
     pub(crate) fn pump<S: Sink>(&mut self, outlet: &mut Outlet<'_, S>) {
-        if let Some(window) = self.window(outlet.limits) {
-            self.backlog.pump(window, outlet);
+        if let (Some(window), Some(backlog)) = (self.window(outlet.limits), self.backlog_mut()) {
+            backlog.pump(window, outlet);
         }
     }
 }

@@ -64,6 +64,11 @@ impl Slot {
         self.session.as_ref().map_or(0, |session| session.key)
     }
 
+    /// The client's identifier; empty where there is no session.
+    pub(crate) fn client_id(&self) -> &str {
+        self.access.client_id.as_deref().unwrap_or_default()
+    }
+
     /// Whether a delivery can leave at once.
     pub(crate) fn is_connected(&self) -> bool {
         self.session.as_ref().is_none_or(|session| session.connected)

@@ -19,7 +19,7 @@ use crate::connect::{ConnectRequest, Connected, Leave};
 use crate::directory::Home;
 use crate::filter::split_share;
 use crate::record::Record;
-use crate::session::Session;
+use crate::session::{Due, Session};
 use crate::sink::{DropReason, Sink};
 use crate::subscribers::{Options, Slot};
 use foldhash::fast::RandomState;
@@ -183,7 +183,7 @@ impl Broker {
             pending.waiter = Some((ask.to, ask.claim, ask.clean_start));
             return;
         }
-        let slot = self.by_client.get(&ask.client_id).copied();
+        let slot = self.slot_of(&ask.client_id);
         let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch)) else {
             return self.hand_over(&ask, None);
         };
@@ -200,7 +200,7 @@ impl Broker {
         let owner = self.subscribers.slots.get_mut(slot as usize);
         let filters = owner.map(|owner| {
             if let Some(session) = &mut owner.session {
-                (session.will, session.will_at, session.ends_at) = (None, None, None);
+                (session.will, session.will_at, session.ends_at) = (None, Due::NEVER, Due::NEVER);
             }
             owner.filters.clone()
         });
@@ -251,14 +251,14 @@ impl Broker {
     /// A session without a connection, to which filters and queue come.
     fn arrive<S: Sink>(&mut self, client_id: Arc<str>, epoch: u64, sink: &mut S) -> u32 {
         let request = self.pending.get(&epoch).map(|pending| &pending.request);
-        let access = request.map(|request| request.access.clone()).unwrap_or_default();
+        let access = request.map(|request| request.access.clone()).unwrap_or_default().as_client(Some(client_id));
         let expiry = request.map_or(0, |request| request.expiry).min(self.subscribers.limits.max_session_expiry);
-        let mut session = Session::new(client_id.clone(), epoch);
+        let mut session = Session::new(epoch);
         (session.key, session.expiry) = (if self.keeps(expiry) { epoch } else { 0 }, expiry);
-        session.backlog = Backlog::arriving();
+        session.put_backlog(Backlog::arriving());
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.subscribers.stats.disconnected += 1;
-        self.by_client.insert(client_id, id.slot);
+        self.enter(id.slot);
         self.tell(id.slot, sink);
         id.slot
     }
@@ -269,7 +269,7 @@ impl Broker {
         let stats = &mut self.subscribers.stats;
         stats.moved -= backlog.queued() as i64;
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
-        let (twice, messages) = session.map(|session| session.backlog.join(backlog, stats)).unwrap_or_default();
+        let (twice, messages) = session.map(|session| session.make_backlog().join(backlog, stats)).unwrap_or_default();
         self.tell_all(slot, sink);
         let key = self.subscribers.slots.get(slot as usize).map_or(0, Slot::key);
         for &number in twice.iter().filter(|_| key != 0) {
@@ -352,7 +352,7 @@ impl Broker {
         }
         while is_due(&self.moves.leaving, settled) {
             let Some((_, ask)) = self.moves.leaving.pop_front() else { break };
-            let slot = self.by_client.get(&ask.client_id).copied();
+            let slot = self.slot_of(&ask.client_id);
             let slot = slot.filter(|&slot| self.epoch(slot) == Some(ask.home.epoch));
             let key = slot.and_then(|slot| self.subscribers.slots.get(slot as usize)).map_or(0, Slot::key);
             if key != 0 {

@@ -1,6 +1,7 @@
 //! What happens without a packet: delayed wills and the end of sessions.
 
 use crate::broker::Broker;
+use crate::session::Due;
 use crate::sink::Sink;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -30,8 +31,8 @@ impl Broker {
     pub fn handle_timeout<S: Sink>(&mut self, now: u64, sink: &mut S) {
         while let Some((at, slot)) = self.timers.pop(now) {
             let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
-            let Some(session) = session.filter(|session| session.timer_at == Some(at)) else { continue };
-            session.timer_at = None;
+            let Some(session) = session.filter(|session| session.timer_at.time() == Some(at)) else { continue };
+            session.timer_at = Due::NEVER;
             self.run_session(now, slot, sink);
         }
         self.forget_recent(now);
@@ -42,8 +43,9 @@ impl Broker {
     pub(crate) fn run_session<S: Sink>(&mut self, now: u64, slot: u32, sink: &mut S) {
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
         let Some(session) = session.filter(|session| !session.connected) else { return };
-        let over = session.ends_at.is_some_and(|at| at <= now);
-        if session.will_at.take_if(|at| *at <= now).is_some() {
+        let over = session.ends_at.is_over(now);
+        if session.will_at.is_over(now) {
+            session.will_at = Due::NEVER;
             self.publish_will(now, slot, sink);
         }
         if over {
@@ -55,8 +57,8 @@ impl Broker {
     fn schedule(&mut self, slot: u32) {
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
         let Some((session, at)) = session.and_then(|session| session.due_at().map(|at| (session, at))) else { return };
-        if session.timer_at.is_none_or(|timer| at < timer) {
-            session.timer_at = Some(at);
+        if session.timer_at.time().is_none_or(|timer| at < timer) {
+            session.timer_at = Some(at).into();
             self.timers.heap.push(Reverse((at, slot)));
         }
     }

@@ -15,7 +15,7 @@ fn rule(user: Option<&str>, action: Action, topic: &str, allow: bool) -> Rule {
 }
 
 fn user(name: &str) -> Access {
-    Access { user: Some(name.into()), ..Access::default() }
+    Access::of(Some(name.into()), None)
 }
 
 fn publish_as(cluster: &mut Cluster, access: &Access, protocol: Protocol, topic: &str) -> Outcome {

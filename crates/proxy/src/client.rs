@@ -1,7 +1,6 @@
 //! The client's end of a stream: reads go through the worker's scratch buffer, and
 //! only what could not be used at once is kept here.
 
-use crate::ends::{ReadEnd, WriteEnd};
 use crate::metrics::ListenerCounters;
 use crate::plan::Trust;
 use crate::worker::{Connection, HEADROOM, READ_BYTES, ReadBuffer, Worker};
@@ -40,10 +39,8 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) trust: Arc<Trust>,
-    pub(crate) read: ReadEnd,
-    /// Shared with the flush task once the connection subscribes.
-    pub(crate) write: Rc<WriteEnd>,
-    pub(crate) peer: Peer,
+    /// Shared with whoever publishes and is delivered to in its name.
+    pub(crate) peer: Rc<Peer>,
     /// What its requests are counted as.
     pub(crate) protocol: Protocol,
     /// What the certificate covers that it was shown; `None`: there is no TLS.
@@ -51,7 +48,7 @@ pub(crate) struct Client {
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
     /// Where it came to, where its own end does not tell: a stream's connection does.
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) local: Option<Box<SocketAddr>>,
     /// The client has sent everything it ever will.
     pub(crate) is_at_end: bool,
     /// Its place among the admitted, held as long as it lives; a stream shares its connection's.
@@ -83,7 +80,7 @@ impl Client {
         let mut buffer = self.worker.buffers.take();
         let start = HEADROOM + self.carry.len();
         let mut read = ReadBuf::new(&mut buffer[start..]);
-        let polled = self.read.poll_read(cx, (&self.worker.buffers, &mut read));
+        let polled = self.connection.end.poll_read(cx, (&self.worker.buffers, &mut read));
         let count = read.filled().len();
         let result = match polled {
             Poll::Ready(result) => result,
@@ -106,24 +103,26 @@ impl Client {
 
     /// Waits for bytes, the deadline or a goodbye. `interruptible`: a goodbye ends the wait.
     pub(crate) async fn input(&mut self, interruptible: bool) -> Result<Input, Ended> {
-        poll_fn(|cx| {
-            self.connection.register(cx.waker());
-            if self.connection.timed_out.get() {
-                return Poll::Ready(Err(Ended::TimedOut));
+        poll_fn(|cx| self.poll_awaited(interruptible, cx)).await
+    }
+
+    /// The same, for who has other things to look at.
+    pub(crate) fn poll_awaited(&mut self, interruptible: bool, cx: &mut Context<'_>) -> Poll<Result<Input, Ended>> {
+        self.connection.register(cx.waker());
+        if self.connection.timed_out.get() {
+            return Poll::Ready(Err(Ended::TimedOut));
+        }
+        if interruptible && self.connection.is_leaving() {
+            return Poll::Ready(Err(Ended::Asked));
+        }
+        match ready!(self.poll_input(cx)) {
+            Ok(input) if self.is_at_end => {
+                self.worker.buffers.give(input.buffer);
+                Poll::Ready(Err(Ended::Closed))
             }
-            if interruptible && self.connection.is_leaving() {
-                return Poll::Ready(Err(Ended::Asked));
-            }
-            match ready!(self.poll_input(cx)) {
-                Ok(input) if self.is_at_end => {
-                    self.worker.buffers.give(input.buffer);
-                    Poll::Ready(Err(Ended::Closed))
-                }
-                Ok(input) => Poll::Ready(Ok(input)),
-                Err(_) => Poll::Ready(Err(Ended::Closed)),
-            }
-        })
-        .await
+            Ok(input) => Poll::Ready(Ok(input)),
+            Err(_) => Poll::Ready(Err(Ended::Closed)),
+        }
     }
 
     /// Takes what was carried over as input without reading.
@@ -158,13 +157,13 @@ impl Client {
     /// The client is gone.
     pub(crate) fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.write.try_write(bytes) {
+            match self.connection.end.try_write(bytes) {
                 Ok(count) => {
                     self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.write.poll_write_ready(cx)?.is_pending() {
+                    if self.connection.end.poll_write_ready(cx)?.is_pending() {
                         return Ok(0);
                     }
                 }
@@ -175,12 +174,12 @@ impl Client {
 
     /// Its address, and the one that it came to.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((self.peer.address, self.local.or_else(|| self.write.local_addr())?))
+        Some((self.peer.address, self.local.as_deref().copied().or_else(|| self.connection.end.local_addr())?))
     }
 
     /// Tells the client that nothing more comes from us.
     pub(crate) fn end(&self) {
-        self.write.end();
+        self.connection.end.end();
     }
 
     /// Writes everything, within the connection's deadline.
@@ -276,6 +275,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.connections.close(&self.connection);
+        self.connection.end.close();
         if !self.connection.is_stream.get() {
             self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
         }

@@ -242,8 +242,8 @@ pub(crate) fn publish_here(worker: &Rc<Worker>, request: Box<ApiPublish>) {
         message.properties = options
             .content_type
             .map(|kind| Box::new(Properties { content_type: Some(kind.into()), ..Properties::default() }));
-        let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let access = Access { user: Some("$gateway".into()), is_superuser: true, ..Access::default() };
+        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 0))));
+        let access = Access::superuser(Some("$gateway".into()));
         let published = match publish(&worker, &Publisher { session: None, access, peer }, message) {
             Publishing::Done(published) => published,
             Publishing::Later(later) => later.await,
@@ -260,7 +260,7 @@ pub(crate) fn subscribe_here(
 ) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        let access = Access { user: Some("$gateway".into()), is_superuser: true, ..Access::default() };
+        let access = Access::superuser(Some("$gateway".into()));
         let subscriber: SubscriberId = worker.hub.broker.borrow_mut().add_subscriber(Protocol::Internal, access);
         worker.hub.outlets.borrow_mut().insert(subscriber, Outlet::Api(id));
         let options = Options { qos: Qos::from_bits(qos).unwrap_or_default(), ..Options::default() };

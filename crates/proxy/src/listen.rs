@@ -1,7 +1,7 @@
 //! A worker's accept loop for one listener.
 
 use crate::client::Client;
-use crate::ends::{ReadEnd, WriteEnd};
+use crate::ends::End;
 use crate::plan::{ListenerDto, Trust};
 use crate::stream::serve_stream;
 use crate::worker::{Level, Worker};
@@ -58,17 +58,14 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         Ok(permit) => permit,
         Err(refusal) => return trust.counters[usize::from(worker.id)].refuse(refusal),
     };
-    let (read, write) = stream.into_split();
-    let connection = worker.connections.open(name, peer, worker.clock.read_millis());
+    let connection = worker.connections.open((name, peer), End::socket(stream), worker.clock.read_millis());
     worker.connection_event(EventKind::Opened, (name, peer));
     // Boxed, so that passing it on costs a pointer in every state of its task.
     let client = Box::new(Client {
         worker: Rc::clone(worker),
         connection,
         trust,
-        read: ReadEnd::Socket(read),
-        write: Rc::new(WriteEnd::socket(write)),
-        peer: Peer::new(peer),
+        peer: Rc::new(Peer::new(peer)),
         protocol: Protocol::Http1,
         names: None,
         carry: Vec::new(),

@@ -31,12 +31,11 @@ pub(crate) async fn not_accepted(client: Box<Client>, opening: Opening) {
 }
 
 /// Somebody who connected and said nothing, or half a word.
-pub(crate) async fn silent<T>(client: &mut Client) -> Option<T> {
+pub(crate) fn silent(client: &Client) {
     const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     if client.carry.first().is_some_and(u8::is_ascii_uppercase) {
-        let _ = client.write.try_write(TIMEOUT);
+        let _ = client.connection.end.try_write(TIMEOUT);
     }
-    None
 }
 
 async fn say(mut client: Box<Client>, words: &[u8]) {

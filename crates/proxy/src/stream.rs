@@ -1,11 +1,13 @@
 //! `serve_stream`: one connection from its first bytes to the driver of its protocol.
 
-use crate::client::{Client, Ended, Input};
+use crate::client::{Client, Ended};
 use crate::pubsub::Framing;
 use crate::{http, http2, mqtt, refusal, tls};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_broker::Access;
 use tidegate_coap::Transport;
@@ -21,11 +23,10 @@ pub(crate) async fn serve_stream(mut client: Box<Client>) {
     if proxied && !Box::pin(believe_proxy(&mut client)).await {
         return client.worker.counters.unknown.add(1);
     }
-    let Some((opening, input)) = first_bytes(&mut client).await else { return };
+    let Some(opening) = first_bytes(&mut client).await else { return };
     if opening == Opening::Tls && client.trust.tls.is_some() {
-        return Box::pin(serve_tls(client, input)).await;
+        return Box::pin(serve_tls(client)).await;
     }
-    client.stash(input);
     serve_opening(client, opening).await;
 }
 
@@ -48,13 +49,13 @@ async fn serve_opening(client: Box<Client>, opening: Opening) {
 }
 
 /// TLS: the handshake, then what stands inside. All of it within the half-open time.
-async fn serve_tls(mut client: Box<Client>, input: Input) {
+async fn serve_tls(mut client: Box<Client>) {
     if !client.trust.protocols.contains(&Protocol::Tls) {
         client.worker.counters.not_accepted.add(1);
-        client.worker.buffers.give(input.buffer);
         return refusal::not_accepted(client, Opening::Tls).await;
     }
     client.becomes(Protocol::Tls);
+    let Some(input) = client.carried() else { return };
     let Some(session) = tls::begin(&mut client, input) else { return };
     let inside = first_bytes(&mut client).await;
     if session.is_handshaking() {
@@ -63,14 +64,8 @@ async fn serve_tls(mut client: Box<Client>, input: Input) {
     tls::established(&mut client, &session);
     match inside {
         // One layer is enough.
-        Some((Opening::Tls, input)) => {
-            client.worker.buffers.give(input.buffer);
-            client.worker.counters.unknown.add(1);
-        }
-        Some((opening, input)) => {
-            client.stash(input);
-            serve_opening(client, opening).await;
-        }
+        Some(Opening::Tls) => client.worker.counters.unknown.add(1),
+        Some(opening) => serve_opening(client, opening).await,
         None => {}
     }
 }
@@ -85,39 +80,57 @@ fn protocol_of(opening: Opening) -> Protocol {
     }
 }
 
-/// Reads until the opening is known. `None`: it is not, and the connection is over.
-async fn first_bytes(client: &mut Client) -> Option<(Opening, Input)> {
+/// What the first bytes say.
+enum First {
+    Known(Opening),
+    /// Nothing that the gateway knows.
+    Unknown,
+    Silent,
+    Gone,
+}
+
+/// Reads until the opening is known; the bytes are carried over. `None`: it is not, and the
+/// connection is over.
+async fn first_bytes(client: &mut Client) -> Option<Opening> {
+    match poll_fn(|cx| poll_first(client, cx)).await {
+        First::Known(opening) => return Some(opening),
+        First::Silent => {
+            client.worker.counters.half_open.add(1);
+            refusal::silent(client);
+        }
+        First::Unknown => {
+            client.worker.counters.unknown.add(1);
+            if let Some(to) = client.trust.unknown_to {
+                Box::pin(splice(client, to)).await;
+            }
+        }
+        First::Gone => {}
+    }
+    None
+}
+
+fn poll_first(client: &mut Client, cx: &mut Context<'_>) -> Poll<First> {
     let mut input = match client.carried() {
         Some(input) => Ok(input),
-        None => client.input(true).await,
+        None => ready!(client.poll_awaited(true, cx)),
     };
     loop {
-        let ready = match input {
-            Ok(ready) => ready,
-            Err(Ended::TimedOut) => {
-                client.worker.counters.half_open.add(1);
-                return refusal::silent(client).await;
-            }
-            Err(_) => return None,
+        let bytes = match input {
+            Ok(bytes) => bytes,
+            Err(Ended::TimedOut) => return Poll::Ready(First::Silent),
+            Err(_) => return Poll::Ready(First::Gone),
         };
-        match detect(ready.bytes()) {
-            Detection::Unknown if client.trust.unknown_to.is_none() && resembles_http1(ready.bytes()) => {
-                return Some((Opening::Http1, ready));
-            }
+        let detection = detect(bytes.bytes());
+        let is_http1 = client.trust.unknown_to.is_none() && resembles_http1(bytes.bytes());
+        client.stash(bytes);
+        match detection {
+            Detection::Unknown if is_http1 => return Poll::Ready(First::Known(Opening::Http1)),
             // A PROXY header from somebody who is not trusted opens nothing.
-            Detection::Known(Opening::Proxy) | Detection::Unknown => {
-                client.worker.counters.unknown.add(1);
-                if let Some(to) = client.trust.unknown_to {
-                    Box::pin(splice(client, ready, to)).await;
-                } else {
-                    client.worker.buffers.give(ready.buffer);
-                }
-                return None;
-            }
-            Detection::Known(opening) => return Some((opening, ready)),
-            Detection::NeedMore => client.stash(ready),
+            Detection::Known(Opening::Proxy) | Detection::Unknown => return Poll::Ready(First::Unknown),
+            Detection::Known(opening) => return Poll::Ready(First::Known(opening)),
+            Detection::NeedMore => {}
         }
-        input = client.input(true).await;
+        input = ready!(client.poll_awaited(true, cx));
     }
 }
 
@@ -127,7 +140,7 @@ async fn believe_proxy(client: &mut Client) -> bool {
         match parse_proxy_header(input.bytes()) {
             Ok(Some(header)) => {
                 if let Some(source) = header.source {
-                    client.peer.address = source;
+                    Rc::make_mut(&mut client.peer).address = source;
                     client.connection.peer.set(source);
                 }
                 input.start += header.len;
@@ -145,9 +158,8 @@ async fn believe_proxy(client: &mut Client) -> bool {
 }
 
 /// Hands a connection that nothing knows to the listener's TCP upstream, bytes as they are.
-async fn splice(client: &mut Client, first: Input, to: SocketAddr) {
+async fn splice(client: &mut Client, to: SocketAddr) {
     const CONNECT: Duration = Duration::from_secs(5);
-    client.stash(first);
     client.worker.connections.set_deadline(&client.connection, 0);
     let Ok(mut upstream) = tidegate_upstream::connect(to, CONNECT).await else { return };
     let opening = std::mem::take(&mut client.carry);
@@ -155,7 +167,7 @@ async fn splice(client: &mut Client, first: Input, to: SocketAddr) {
         return;
     }
     let (mut from, mut into) = upstream.split();
-    let write = Rc::clone(&client.write);
+    let connection = Rc::clone(&client.connection);
     let up = async {
         while let Ok(input) = client.input(true).await {
             let sent = into.write_all(input.bytes()).await;
@@ -171,10 +183,10 @@ async fn splice(client: &mut Client, first: Input, to: SocketAddr) {
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             let mut sent = 0;
             while sent < count {
-                match write.try_write(&buffer[sent..count]) {
+                match connection.end.try_write(&buffer[sent..count]) {
                     Ok(more) => sent += more,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if write.writable().await.is_err() {
+                        if connection.end.writable().await.is_err() {
                             return;
                         }
                     }

@@ -2,7 +2,7 @@
 //! and detection begins again within it.
 
 use crate::client::{Client, Input};
-use crate::ends::{ReadEnd, Tls};
+use crate::ends::Tls;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_message::Protocol;
@@ -17,15 +17,7 @@ pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
         return None;
     };
     let tls = Rc::new(Tls::new(session));
-    client.read = match std::mem::replace(&mut client.read, ReadEnd::Gone) {
-        ReadEnd::Socket(half) => ReadEnd::Tls(half, Rc::clone(&tls)),
-        other => other,
-    };
-    client.write.encrypt_by(Rc::clone(&tls));
-    let begun = match &client.read {
-        ReadEnd::Tls(half, tls) => tls.begin(half.as_ref(), input.bytes()),
-        _ => Ok(()),
-    };
+    let begun = client.connection.end.encrypt_by(Rc::clone(&tls), input.bytes());
     client.worker.buffers.give(input.buffer);
     if begun.is_err() {
         failed(client);
@@ -37,13 +29,14 @@ pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
 /// What the handshake brought: who the client is, and as whom we were shown.
 pub(crate) fn established(client: &mut Client, tls: &Tls) {
     client.worker.counters.handshakes.add(1);
+    let peer = Rc::make_mut(&mut client.peer);
     tls.with_session(|session| {
-        client.peer.sni = session.server_name().map(String::into_boxed_str);
-        client.peer.certificate = session.client_certificate().map(Arc::new);
+        peer.sni = session.server_name().map(String::into_boxed_str);
+        peer.certificate = session.client_certificate().map(Arc::new);
     });
     let user_from = client.trust.tls.as_ref().and_then(|terms| terms.user_from);
-    if let (Some(from), Some(certificate)) = (user_from, &client.peer.certificate) {
-        client.peer.user = from.user(certificate).map(Box::from);
+    if let (Some(from), Some(certificate)) = (user_from, &peer.certificate) {
+        peer.user = from.user(certificate).map(Box::from);
     }
     client.names = tls.names();
 }

@@ -3,7 +3,7 @@
 use crate::plan::Plan;
 use serde_json::Value;
 use std::sync::Arc;
-use tidegate_broker::{Access, Action, Rule};
+use tidegate_broker::{Access, Action, Own, Rule};
 
 /// Rules that one identity brings at most.
 const RULES_MAX: usize = 256;
@@ -21,7 +21,8 @@ pub(crate) struct Claimed {
 impl Claimed {
     pub(crate) fn access(self, plan: &Plan) -> Access {
         let is_superuser = self.is_superuser || plan.superusers.contains(&*self.user);
-        Access { user: Some(self.user), client_id: None, is_superuser, rules: self.rules, until: self.until }
+        let own = Own { is_superuser, rules: self.rules, until: self.until };
+        Access::of(Some(self.user), None).with_own(own)
     }
 
     /// Rules as `auth.acl` has them: `[{ "allow": "publish", "topic": "a/#" }, { "deny": "all", ... }]`.

@@ -38,7 +38,7 @@ enum Woken {
 
 /// Serves a connection, from what it carries on, as the user it has logged in as.
 pub(crate) async fn serve_stream(client: Box<Client>, (transport, access): (Transport, Access)) {
-    client.limit_to(access.until);
+    client.limit_to(access.until());
     let streams = client.worker.coap.streams.of(&client);
     let (peer, line) = streams.open(&client, transport, access);
     let bounds = client.worker.plan().plan.bounds;

@@ -96,7 +96,7 @@ impl Server {
             return self.answer(&ticket, Code::CONTENT, document.as_bytes());
         };
         // Whoever may ask the directory may be told of it.
-        let access = Access { is_superuser: true, ..Access::default() };
+        let access = Access::superuser(None);
         match self.subscribe(id, access, DIRECTORY_TOPIC) {
             Ok((place, after)) => {
                 if let Some(observation) = self.observations.get(place) {

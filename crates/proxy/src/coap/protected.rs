@@ -139,7 +139,7 @@ fn settles(datagram: &[u8]) -> Option<u16> {
 impl Server {
     /// Who the peer of a context is counts for topics.
     fn admit(&mut self, name: SocketAddr, user: Arc<str>) {
-        self.log_in(name, tidegate_broker::Access { user: Some(user), ..Default::default() });
+        self.log_in(name, tidegate_broker::Access::of(Some(user), None));
     }
 
     /// Takes a request that is known to be new, whatever its message id was used for.

@@ -216,7 +216,7 @@ impl Server {
     fn open_secured(&mut self, name: SocketAddr, identity: Option<Arc<str>>) {
         self.worker.counters.dtls_handshakes.add(1);
         if identity.is_some() {
-            self.log_in(name, Access { user: identity, ..Access::default() });
+            self.log_in(name, Access::of(identity, None));
         }
     }
 

@@ -293,7 +293,7 @@ impl Server {
 
     pub(super) fn publisher(&self, ticket: &Ticket) -> Publisher {
         let peer = ticket.exchange.peer;
-        Publisher { session: None, access: self.access(peer), peer: Peer::new(peer) }
+        Publisher { session: None, access: self.access(peer), peer: Rc::new(Peer::new(peer)) }
     }
 }
 

@@ -11,22 +11,11 @@ use std::task::{Context, Poll, ready};
 use tidegate_tls::{Names, Session};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 
 /// A socket that is read raw.
 pub(crate) trait Raw {
     fn poll_raw(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
     fn socket(&self) -> &TcpStream;
-}
-
-impl Raw for OwnedReadHalf {
-    fn poll_raw(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_read(cx, read)
-    }
-
-    fn socket(&self) -> &TcpStream {
-        self.as_ref()
-    }
 }
 
 impl Raw for TcpStream {

@@ -125,14 +125,14 @@ pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> 
 
 /// Writes what the socket takes now.
 pub(crate) fn write(client: &Client, mut out: Vec<u8>, keep: bool) -> Next {
-    let sent = client.write.try_write(&out).unwrap_or(0);
+    let sent = client.connection.end.try_write(&out).unwrap_or(0);
     client.connection.bytes_out.set(client.connection.bytes_out.get() + sent as u64);
     if sent == out.len() {
         client.worker.buffers.give_write(out);
         return Next::Written(keep);
     }
     out.drain(..sent);
-    Next::Flush(out, keep)
+    Next::Flush(Box::new((out, keep)))
 }
 
 /// Counts an answer of ours and writes its access record.

@@ -31,11 +31,13 @@ pub(crate) enum Next {
     /// Answered; whether the connection goes on.
     Written(bool),
     /// The client does not take the whole answer yet: the rest, and whether the connection goes on.
-    Flush(Vec<u8>, bool),
+    Flush(Box<(Vec<u8>, bool)>),
     /// A policy in TypeScript or a password decides; then the request is dispatched again from there.
-    Ask(Box<Awaited>, Box<Resume>),
+    Ask(Box<(Awaited, Box<Resume>)>),
     /// A topic, an upgrade to MQTT or JSON frames, a handler.
     Local(Box<Local>),
+    /// The head has not come whole yet.
+    Part,
 }
 
 /// Where a request goes on after a decision.
@@ -81,7 +83,7 @@ fn read(
     };
     let mut host_buffer = [0; 256];
     let behind = client.trust.client_behind(client.peer.address.ip(), &head);
-    let peer = behind.map(|address| Peer { address: (address, 0).into(), ..client.peer.clone() });
+    let peer = behind.map(|address| Peer { address: (address, 0).into(), ..(*client.peer).clone() });
     let request = Request {
         view: HttpView {
             head: &head,

@@ -22,7 +22,7 @@ pub(crate) struct Subscribed {
     worker: Rc<crate::worker::Worker>,
     pub(crate) id: SubscriberId,
     pub(crate) queue: Rc<StreamQueue>,
-    peer: Peer,
+    peer: Rc<Peer>,
     access: Access,
 }
 
@@ -43,7 +43,7 @@ impl Subscribed {
     pub(crate) async fn subscribe(&self, filter: &str, qos: Qos) -> Result<(), Outcome> {
         let mut wanted = Subscription { filter: filter.into(), qos };
         if self.worker.plan.borrow().plan.hooks.on_subscribe() {
-            let who = (self.queue.protocol, &self.peer, &self.access);
+            let who = (self.queue.protocol, &*self.peer, &self.access);
             wanted = hooks::subscribe(&self.worker, who, wanted).await.map_err(|refusal| refusal.outcome())?;
         }
         let options = Options { qos: wanted.qos, ..Options::default() };
@@ -65,7 +65,7 @@ impl Drop for Subscribed {
 
 /// Streams a filter until one side ends it.
 pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (String, ReplyTo, Access)) {
-    client.limit_to(access.until);
+    client.limit_to(access.until());
     let subscribed = Subscribed::new(&client, access, client.protocol);
     if let Err(outcome) = subscribed.subscribe(&filter, Qos::AtLeastOnce).await {
         drop(subscribed);

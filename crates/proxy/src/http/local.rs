@@ -215,7 +215,7 @@ async fn identify(client: &mut Client, credentials: Credentials<'_>) -> Option<A
             .with("password", credentials.password);
         match hooks::authenticate(&worker, &plan, &view).await {
             Ok(Some((access, tenant))) => {
-                client.peer.tenant = tenant;
+                Rc::make_mut(&mut client.peer).tenant = tenant;
                 return Some(access);
             }
             Ok(None) => {}

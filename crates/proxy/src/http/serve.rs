@@ -6,36 +6,28 @@ use super::exchange::Done;
 use super::tunnel;
 use crate::client::{Client, Ended, Input};
 use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
 use tidegate_http::HeadScan;
 use tidegate_kit::DecodeError;
 
 /// Serves a connection, from what it carries on, until one side closes it. What lives across a
 /// wait is part of its task: nothing that needs room does.
 pub(crate) async fn serve(mut client: Box<Client>) {
-    let mut resume: Option<Box<Resume>> = None;
+    let (mut resume, mut is_whole) = (None::<Box<Resume>>, false);
     loop {
-        let next = match resume.take() {
-            Some(resume) => match client.carried() {
-                Some(head) => turn(&mut client, head, Some(resume)),
-                None => return,
-            },
-            None => match next_head(&mut client).await {
-                Some(head) => turn(&mut client, head, None),
-                None => return client.close().await,
-            },
-        };
-        let keep = match next {
+        if resume.is_none() && client.carry.is_empty() {
+            client.connection.is_active.set(false);
+            client.deadline(client.worker.clock.read_millis(), client.worker.plan().plan.limits.idle_timeout_ms);
+        }
+        let keep = match poll_fn(|cx| poll_next(&mut client, (&mut resume, &mut is_whole), cx)).await {
             Next::Exchange(mut exchange) => match poll_fn(|cx| exchange.poll(&mut client, cx)).await {
                 Done::Over(keep) => keep,
                 Done::Upgraded(behind) => return Box::pin(tunnel::run(client, exchange, behind)).await,
             },
             Next::Written(keep) => keep,
-            Next::Flush(rest, keep) => {
-                let stall = client.worker.plan().plan.limits.stall_timeout_ms;
-                client.deadline(client.worker.clock.millis(), stall);
-                Box::pin(client.write_all(&rest)).await.is_ok() && keep
-            }
-            Next::Ask(asking, mut waiting) => {
+            Next::Flush(rest) => Box::pin(flush(&mut client, *rest)).await,
+            Next::Ask(asked) => {
+                let (asking, mut waiting) = *asked;
                 waiting.ruling = Box::pin(asking.ruling()).await;
                 resume = Some(waiting);
                 true
@@ -47,11 +39,51 @@ pub(crate) async fn serve(mut client: Box<Client>) {
                 }
                 None => return,
             },
+            Next::Part => {
+                is_whole = Box::pin(rest_of_head(&mut client)).await;
+                is_whole
+            }
         };
         if !keep {
             return client.close().await;
         }
     }
+}
+
+/// Waits for a request's head, carried over or new, and dispatches the request, or goes on with
+/// the one that a decision was due for. `is_whole`: the head that is carried over is.
+fn poll_next(
+    client: &mut Client,
+    (resume, is_whole): (&mut Option<Box<Resume>>, &mut bool),
+    cx: &mut Context<'_>,
+) -> Poll<Next> {
+    let input = match client.carried() {
+        Some(input) => input,
+        // What waited for the decision is gone, and that never happens.
+        None if resume.is_some() => return Poll::Ready(Next::Written(false)),
+        None => match ready!(client.poll_awaited(true, cx)) {
+            Ok(input) => input,
+            Err(_) => return Poll::Ready(Next::Written(false)),
+        },
+    };
+    client.connection.is_active.set(true);
+    let bytes = input.bytes();
+    // Without a body behind it, a head is the end of what was read.
+    let goes_on = std::mem::take(is_whole)
+        || resume.is_some()
+        || bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some();
+    if goes_on {
+        return Poll::Ready(turn(client, input, resume.take()));
+    }
+    client.stash(input);
+    Poll::Ready(Next::Part)
+}
+
+/// Writes what the client did not take at once; whether the connection goes on.
+async fn flush(client: &mut Client, (rest, keep): (Vec<u8>, bool)) -> bool {
+    let stall = client.worker.plan().plan.limits.stall_timeout_ms;
+    client.deadline(client.worker.clock.millis(), stall);
+    client.write_all(&rest).await.is_ok() && keep
 }
 
 /// Dispatches the request that `input` begins with; what stands behind its head is carried over.
@@ -61,38 +93,21 @@ fn turn(client: &mut Client, mut input: Input, resume: Option<Box<Resume>>) -> N
     next
 }
 
-/// Waits for a whole head, carried over or new. `None`: the connection ends; what there was
-/// to say has been said.
-async fn next_head(client: &mut Client) -> Option<Input> {
-    let input = match client.carried() {
-        Some(input) => input,
-        None => {
-            let now = client.worker.clock.read_millis();
-            client.connection.is_active.set(false);
-            client.deadline(now, client.worker.plan().plan.limits.idle_timeout_ms);
-            let input = client.input(true).await.ok()?;
-            client.connection.is_active.set(true);
-            input
-        }
-    };
-    let bytes = input.bytes();
-    // Without a body behind it, a head is the end of what was read.
-    if bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some() {
-        return Some(input);
-    }
-    Box::pin(rest_of_head(client, input)).await
-}
-
-/// The head came in part: scans what arrives, within its own deadline.
-async fn rest_of_head(client: &mut Client, first: Input) -> Option<Input> {
+/// The head came in part: scans what arrives, within its own deadline, and carries it over.
+/// `false`: the connection ends; what there was to say has been said.
+async fn rest_of_head(client: &mut Client) -> bool {
     let plan = client.worker.plan();
     let mut scan = HeadScan::default();
     client.deadline(client.worker.clock.millis(), plan.plan.limits.header_timeout_ms);
-    let mut input = first;
+    let Some(mut input) = client.carried() else { return false };
     loop {
         match scan.advance(input.bytes(), &plan.plan.bounds) {
-            Ok(true) => return Some(input),
-            Ok(false) => client.stash(input),
+            Ok(is_whole) => {
+                client.stash(input);
+                if is_whole {
+                    return true;
+                }
+            }
             Err(error) => {
                 client.worker.buffers.give(input.buffer);
                 return refuse(client, &error).await;
@@ -101,18 +116,18 @@ async fn rest_of_head(client: &mut Client, first: Input) -> Option<Input> {
         input = match client.input(false).await {
             Ok(input) => input,
             Err(Ended::TimedOut) => return refuse(client, &SLOW_HEAD).await,
-            Err(_) => return None,
+            Err(_) => return false,
         };
     }
 }
 
-async fn refuse(client: &mut Client, error: &DecodeError) -> Option<Input> {
+async fn refuse(client: &mut Client, error: &DecodeError) -> bool {
     let now = client.worker.clock.micros();
     client.deadline(now / 1_000, client.worker.plan().plan.limits.stall_timeout_ms);
-    if let Next::Flush(rest, _) = refused(client, now, error) {
-        let _ = client.write_all(&rest).await;
+    if let Next::Flush(rest) = refused(client, now, error) {
+        let _ = client.write_all(&rest.0).await;
     }
-    None
+    false
 }
 
 const SLOW_HEAD: DecodeError =

@@ -98,7 +98,8 @@ pub(super) const AFTER_STEPS: usize = usize::MAX;
 /// The request waits for a ruling and goes on at `step`.
 pub(super) fn wait_for(request: &Request<'_>, (awaited, step): (Awaited, usize)) -> (Next, usize) {
     let (plan, started_us, edits) = (Rc::clone(request.plan), request.started_us, request.edits.take());
-    (Next::Ask(Box::new(awaited), Box::new(Resume { plan, started_us, step, edits, ruling: Ruling::Continue })), 0)
+    let resume = Box::new(Resume { plan, started_us, step, edits, ruling: Ruling::Continue });
+    (Next::Ask(Box::new((awaited, resume))), 0)
 }
 
 /// Runs the route's steps from one on, until one has the last word or has to ask.

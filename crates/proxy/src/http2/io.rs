@@ -49,7 +49,7 @@ impl AsyncRead for ClientIo {
         let client = &mut this.client;
         let before = read.filled().len();
         if client.carry.is_empty() {
-            ready!(client.read.poll_read(cx, (&client.worker.buffers, read)))?;
+            ready!(client.connection.end.poll_read(cx, (&client.worker.buffers, read)))?;
         } else {
             let fits = client.carry.len().min(read.remaining());
             read.put_slice(&client.carry[..fits]);

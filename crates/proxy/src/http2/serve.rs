@@ -38,7 +38,7 @@ pub(crate) async fn serve(client: Box<Client>) {
         connection: Rc::clone(&client.connection),
         trust: Arc::clone(&client.trust),
         peer: client.peer.clone(),
-        local: client.write.local_addr(),
+        local: client.connection.end.local_addr(),
         names: client.names.clone(),
         verdict: Rc::clone(&verdict),
         looks: Looks::default(),

@@ -8,7 +8,7 @@ use super::io::Verdict;
 use super::looks::Looks;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
-use crate::ends::{ReadEnd, WriteEnd};
+use crate::ends::End;
 use crate::plan::Trust;
 use crate::worker::{Connection, Goodbye, Worker};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub(super) struct Parent {
     pub(super) worker: Rc<Worker>,
     pub(super) connection: Rc<Connection>,
     pub(super) trust: Arc<Trust>,
-    pub(super) peer: Peer,
+    pub(super) peer: Rc<Peer>,
     /// Where it came to.
     pub(super) local: Option<SocketAddr>,
     pub(super) names: Option<Arc<Names>>,
@@ -199,19 +199,21 @@ impl Future for Stream {
 fn client_of(parent: &Parent, end: &Rc<StreamEnd>) -> Box<Client> {
     let worker = &parent.worker;
     let listener = &parent.connection.listener;
-    let connection = worker.connections.open(listener, parent.peer.address, worker.clock.read_millis());
+    let connection = worker.connections.open(
+        (listener, parent.peer.address),
+        End::stream(Rc::clone(end)),
+        worker.clock.read_millis(),
+    );
     connection.is_stream.set(true);
     Box::new(Client {
         worker: Rc::clone(worker),
         connection,
         trust: Arc::clone(&parent.trust),
-        read: ReadEnd::Stream(Rc::clone(end)),
-        write: Rc::new(WriteEnd::stream(Rc::clone(end))),
-        peer: parent.peer.clone(),
+        peer: Rc::clone(&parent.peer),
         protocol: Protocol::Http2,
         names: parent.names.clone(),
         carry: Vec::new(),
-        local: parent.local,
+        local: parent.local.map(Box::new),
         is_at_end: false,
         _permit: None,
     })

@@ -98,7 +98,7 @@ impl Connecting {
             self.client_id = Some((&*client_id).into());
         }
         self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
-        connection.client.peer.tenant = terms.tenant.take();
+        Rc::make_mut(&mut connection.client.peer).tenant = terms.tenant.take();
         let access = match self.identity(connection, &plan).await {
             Ok(access) => access,
             Err(refusal) => return refuse_because(connection, &refusal),
@@ -119,17 +119,16 @@ impl Connecting {
         }
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
-        let access = Access { client_id: Some(Arc::clone(&client_id)), ..access };
-        if let Some(user) = access.user.as_deref().filter(|user| plan.plan.users.contains_key(*user)) {
-            *connection.client.connection.user.borrow_mut() = Some(user.into());
+        let access = access.as_client(Some(Arc::clone(&client_id)));
+        if let Some(user) = access.user.as_ref().filter(|user| plan.plan.users.contains_key(&***user)) {
+            // A connection has one CONNECT: what is set here is set once.
+            let _ = connection.client.connection.user.set(Arc::clone(user));
         }
         connection.publisher.access = access.clone();
-        connection.client.peer.user = access.user.as_deref().map(Box::from);
-        connection.publisher.peer = connection.client.peer.clone();
-        if !plan.plan.hooks.deliver.is_empty() {
-            // A connection has one CONNECT.
-            let _ = connection.link.peer.set(Box::new(connection.client.peer.clone()));
-        }
+        Rc::make_mut(&mut connection.client.peer).user = access.user.as_deref().map(Box::from);
+        connection.publisher.peer = Rc::clone(&connection.client.peer);
+        // Policies for deliveries may come with a later plan.
+        let _ = connection.link.peer.set(Rc::clone(&connection.client.peer));
         let request = ConnectRequest {
             client_id: Arc::clone(&client_id),
             clean_start: self.clean_start,
@@ -164,7 +163,7 @@ impl Connecting {
             response_information: information.as_deref(),
         };
         accept(connection, &connected, &accepted);
-        *connection.client.connection.client_id.borrow_mut() = Some(Box::from(&*client_id));
+        let _ = connection.client.connection.client_id.set(client_id);
         true
     }
 }
@@ -187,14 +186,17 @@ impl Connecting {
             session.refuse(reason::SERVER_UNAVAILABLE, &mut connection.link.out.borrow_mut());
             return false;
         };
-        *connection.client.connection.client_id.borrow_mut() = self.client_id.as_deref().map(Box::from);
-        connection.publisher.access = Access { client_id: self.client_id, ..access };
-        // Policies for deliveries may come with a later plan. A connection has one CONNECT.
-        let _ = connection.link.peer.set(Box::new(peer.clone()));
+        if let Some(client_id) = &self.client_id {
+            let _ = connection.client.connection.client_id.set(Arc::clone(client_id));
+        }
+        connection.publisher.access = access.as_client(self.client_id);
+        // Policies for deliveries may come with a later plan.
+        let peer = Rc::new(peer);
+        let _ = connection.link.peer.set(Rc::clone(&peer));
         connection.publisher.peer = peer;
         connection.relay = Some(Box::new(relay));
         connection.link.session.borrow_mut().relay();
-        connection.client.limit_to(connection.publisher.access.until);
+        connection.client.limit_to(connection.publisher.access.until());
         // Its broker watches the keep-alive.
         connection.client.worker.connections.set_deadline(&connection.client.connection, 0);
         true
@@ -225,7 +227,8 @@ impl Connecting {
         if self.proven.is_none() && !plan.plan.hooks.authenticate.is_empty() {
             let view = self.view(&connection.client.peer, "authenticate");
             if let Some((access, tenant)) = hooks::authenticate(&worker, plan, &view).await? {
-                connection.client.peer.tenant = tenant.or(connection.client.peer.tenant.take());
+                let peer = Rc::make_mut(&mut connection.client.peer);
+                peer.tenant = tenant.or(peer.tenant.take());
                 return Ok(access);
             }
         }
@@ -291,7 +294,7 @@ fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepte
     connection.link.need(worker.hub.keeper.appended());
     worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
     connection.link.session.borrow_mut().connack(accepted, &mut connection.link.out.borrow_mut());
-    connection.limit_to(connection.publisher.access.until);
+    connection.limit_to(connection.publisher.access.until());
     worker.with_broker(|broker, sink| broker.resume(now, connected.id, sink));
     connection.mark();
 }

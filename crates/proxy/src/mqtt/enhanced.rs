@@ -125,8 +125,8 @@ impl Connection {
         if self.publisher.access.user != access.user {
             return self.refuse_enhanced(reason::NOT_AUTHORIZED);
         }
-        let access = Access { client_id: self.publisher.access.client_id.clone(), ..access };
-        self.limit_to(access.until);
+        let access = access.as_client(self.publisher.access.client_id.clone());
+        self.limit_to(access.until());
         if let Some(id) = self.seat.id {
             let renewed = access.clone();
             self.client.worker.with_broker(|broker, sink| broker.renew_access(id, renewed, sink));

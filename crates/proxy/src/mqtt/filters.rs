@@ -41,7 +41,7 @@ impl Connection {
         let mut grants = Grants::default();
         for (filter, options) in wanted {
             let worker = Rc::clone(&self.client.worker);
-            let who = (Protocol::Mqtt, &self.publisher.peer, &self.publisher.access);
+            let who = (Protocol::Mqtt, &*self.publisher.peer, &self.publisher.access);
             match hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos }).await {
                 Ok(Subscription { filter, qos }) => self.grant(&filter, Options { qos, ..options }, &mut grants),
                 Err(refusal) => {

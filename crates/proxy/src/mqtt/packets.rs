@@ -89,7 +89,7 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
             let worker = &connection.client.worker;
             if let Some(id) = connection.link.client_id() {
                 let text = format!("{}: {}", error.rule, error.what);
-                worker.shared.faults.put(&id, text, worker.clock.epoch_ms() + now);
+                worker.shared.faults.put(id, text, worker.clock.epoch_ms() + now);
             }
             Handled::End
         }
@@ -100,7 +100,7 @@ impl Connection {
     /// Tells whoever watches what came.
     fn trace(&self, event: &Event<'_>) {
         let own = self.link.client_id();
-        let mut line = Line { direction: "in", client_id: own.as_deref(), ..Line::default() };
+        let mut line = Line { direction: "in", client_id: own, ..Line::default() };
         match event {
             Event::Connect(connect) => (line.packet, line.client_id) = ("connect", Some(connect.client_id)),
             Event::Publish(publish) => {
@@ -166,7 +166,7 @@ impl Connection {
     fn is_relayed(&self, connect: &Connect<'_>) -> bool {
         let topic = connect.will.as_ref().map(|will| will.topic);
         let said = connect.user_name.map(Box::from);
-        let peer = Peer { user: said, ..self.client.peer.clone() };
+        let peer = Peer { user: said, ..(*self.client.peer).clone() };
         let wanted = Wanted { client_id: connect.client_id, peer: &peer, topic };
         self.broker_of(&wanted).is_some()
     }

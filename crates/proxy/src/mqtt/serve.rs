@@ -9,7 +9,7 @@ use crate::pubsub::{Framing, MqttLink};
 use crate::worker::{Goodbye, Worker};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use tidegate_broker::{CloseReason, Leave, SubscriberId};
 use tidegate_message::Protocol;
 use tidegate_mqtt::reason;
@@ -30,6 +30,14 @@ enum Woken {
     Lost(bool),
     /// The gateway itself has something for the upstream's broker.
     Answers,
+}
+
+/// How a connection goes on.
+enum Turn {
+    GoesOn,
+    Over,
+    /// What was taken needs time.
+    Waits(Box<Taken>),
 }
 
 /// One connection while it is served.
@@ -83,10 +91,10 @@ impl Connection {
         let now = worker.clock.millis();
         client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
         let settings = worker.hub.settings.borrow().clone();
-        let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.write), Rc::clone(&client.connection)));
+        let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.connection)));
         let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
         let publisher =
-            crate::pubsub::Publisher { session: None, access: Default::default(), peer: client.peer.clone() };
+            crate::pubsub::Publisher { session: None, access: Default::default(), peer: Rc::clone(&client.peer) };
         Box::new(Connection {
             client,
             link: Rc::new(link),
@@ -101,85 +109,115 @@ impl Connection {
     }
 
     async fn run(&mut self) {
-        let mut woken = match self.client.carried() {
-            Some(input) => Woken::Input(input),
-            None => self.wait().await,
+        let mut turn = match self.client.carried() {
+            Some(input) => self.turn(Woken::Input(input)),
+            None => Turn::GoesOn,
         };
         loop {
-            match woken {
-                Woken::Input(input) => {
-                    let mut taken = self.take(input);
-                    while let Taken::Later(later, rest) = taken {
-                        let alive = Box::pin(later.run(self)).await;
-                        self.mark();
-                        taken = if alive { self.go_on(rest) } else { Taken::Over };
-                    }
-                    let sent = self.flush_relay().await;
-                    if !sent || matches!(taken, Taken::Over) {
+            match turn {
+                Turn::GoesOn => {}
+                Turn::Over => return,
+                // Boxed: a connection pays for it only while it has to wait.
+                Turn::Waits(taken) => {
+                    if !Box::pin(self.wait_for(*taken)).await {
                         return;
                     }
                 }
-                Woken::Gone | Woken::Lost(false) => return,
-                Woken::Answers => {
-                    if !self.flush_relay().await {
-                        return;
-                    }
-                }
-                // Not for good: the client may come again, and meets another endpoint.
-                Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
-                Woken::Late if self.client.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
-                Woken::Late if !self.is_late() => {}
-                Woken::Late => {
-                    self.ended = "keep-alive";
-                    return;
-                }
-                Woken::Asked => return self.leave("asked", self.leaving_code()),
-                Woken::Closing(CloseReason::TakenOver) => return self.leave("taken-over", reason::SESSION_TAKEN_OVER),
-                Woken::Closing(CloseReason::Administrative) => {
-                    return self.leave("kicked", reason::ADMINISTRATIVE_ACTION);
-                }
             }
-            if self.client.worker.hub.links.is_congested() {
-                Box::pin(self.client.worker.hub.links.uncongested()).await;
-            }
-            woken = self.wait().await;
+            turn = poll_fn(|cx| self.poll_turns(cx)).await;
         }
     }
 
+    /// Takes whatever comes, until the connection ends or has to wait for something else.
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            let woken = ready!(self.poll_woken(cx));
+            match self.turn(woken) {
+                Turn::GoesOn => {}
+                turn => return Poll::Ready(turn),
+            }
+        }
+    }
+
+    fn turn(&mut self, woken: Woken) -> Turn {
+        let taken = match woken {
+            Woken::Input(input) => self.take(input),
+            Woken::Answers => Taken::All,
+            Woken::Gone | Woken::Lost(false) => return Turn::Over,
+            // Not for good: the client may come again, and meets another endpoint.
+            Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
+            Woken::Late if self.client.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
+            Woken::Late if !self.is_late() => return self.unless_congested(),
+            Woken::Late => {
+                self.ended = "keep-alive";
+                return Turn::Over;
+            }
+            Woken::Asked => return self.leave("asked", self.leaving_code()),
+            Woken::Closing(CloseReason::TakenOver) => return self.leave("taken-over", reason::SESSION_TAKEN_OVER),
+            Woken::Closing(CloseReason::Administrative) => return self.leave("kicked", reason::ADMINISTRATIVE_ACTION),
+        };
+        match (taken, self.relay.as_mut().map_or(Some(true), |relay| relay.flush_now())) {
+            (_, Some(false)) | (Taken::Over, Some(true)) => Turn::Over,
+            (Taken::All, Some(true)) => self.unless_congested(),
+            (taken, _) => Turn::Waits(Box::new(taken)),
+        }
+    }
+
+    fn unless_congested(&self) -> Turn {
+        match self.client.worker.hub.links.is_congested() {
+            true => Turn::Waits(Box::new(Taken::All)),
+            false => Turn::GoesOn,
+        }
+    }
+
+    /// Waits for what packets need, for the upstream's broker and for the other workers. `false`:
+    /// the connection ends.
+    async fn wait_for(&mut self, mut taken: Taken) -> bool {
+        while let Taken::Later(later, rest) = taken {
+            let alive = later.run(self).await;
+            self.mark();
+            taken = if alive { self.go_on(rest) } else { Taken::Over };
+        }
+        if !self.flush_relay().await || matches!(taken, Taken::Over) {
+            return false;
+        }
+        if self.client.worker.hub.links.is_congested() {
+            self.client.worker.hub.links.uncongested().await;
+        }
+        true
+    }
+
     /// Waits for whatever comes first.
-    async fn wait(&mut self) -> Woken {
+    fn poll_woken(&mut self, cx: &mut Context<'_>) -> Poll<Woken> {
         let (client, link, relay) = (&mut self.client, &self.link, self.relay.as_deref());
-        poll_fn(|cx| {
-            client.connection.register(cx.waker());
-            if link.is_broken.get() {
-                return Poll::Ready(Woken::Gone);
+        client.connection.register(cx.waker());
+        if link.is_broken.get() {
+            return Poll::Ready(Woken::Gone);
+        }
+        if let Some(is_untold) = link.relay_ended.get() {
+            return Poll::Ready(Woken::Lost(is_untold));
+        }
+        if let Some(reason) = link.closing.get() {
+            return Poll::Ready(Woken::Closing(reason));
+        }
+        if client.connection.is_leaving() {
+            return Poll::Ready(Woken::Asked);
+        }
+        if client.connection.timed_out.get() {
+            return Poll::Ready(Woken::Late);
+        }
+        if relay.is_some_and(Relay::has_gathered) {
+            return Poll::Ready(Woken::Answers);
+        }
+        link.poll_unblock(&client.worker, cx);
+        match ready!(client.poll_input(cx)) {
+            Ok(input) if client.is_at_end => {
+                client.worker.buffers.give(input.buffer);
+                Poll::Ready(Woken::Gone)
             }
-            if let Some(is_untold) = link.relay_ended.get() {
-                return Poll::Ready(Woken::Lost(is_untold));
-            }
-            if let Some(reason) = link.closing.get() {
-                return Poll::Ready(Woken::Closing(reason));
-            }
-            if client.connection.is_leaving() {
-                return Poll::Ready(Woken::Asked);
-            }
-            if client.connection.timed_out.get() {
-                return Poll::Ready(Woken::Late);
-            }
-            if relay.is_some_and(Relay::has_gathered) {
-                return Poll::Ready(Woken::Answers);
-            }
-            link.poll_unblock(&client.worker, cx);
-            match ready!(client.poll_input(cx)) {
-                Ok(input) if client.is_at_end => {
-                    client.worker.buffers.give(input.buffer);
-                    Poll::Ready(Woken::Gone)
-                }
-                Ok(input) => Poll::Ready(Woken::Input(input)),
-                Err(_) => Poll::Ready(Woken::Gone),
-            }
-        })
-        .await
+            Ok(input) => Poll::Ready(Woken::Input(input)),
+            Err(_) => Poll::Ready(Woken::Gone),
+        }
     }
 
     /// Whether the client has really been silent too long; otherwise a new deadline is set.
@@ -204,7 +242,7 @@ impl Connection {
             return sent;
         }
         let timeout_ms = self.client.worker.plan.borrow().plan.limits.stall_timeout_ms;
-        Box::pin(relay.flush(timeout_ms)).await
+        relay.flush(timeout_ms).await
     }
 
     /// Lets the flush task write what is in the link.
@@ -227,9 +265,10 @@ impl Connection {
     }
 
     /// Says goodbye; `ended` is what policies hear.
-    fn leave(&mut self, ended: &'static str, code: u8) {
+    fn leave(&mut self, ended: &'static str, code: u8) -> Turn {
         self.ended = ended;
         self.say_goodbye(code);
+        Turn::Over
     }
 
     /// Tells `onDisconnect` of a client that had come in.

@@ -27,7 +27,7 @@ impl Worker {
             self.dropped(message.protocol, "expired");
         } else {
             // Nobody waits on a connection for it any more.
-            let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+            let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 0))));
             let publisher = Publisher { session: None, access: access.clone(), peer };
             if let Publishing::Later(publishing) = publish(self, &publisher, builder(message)) {
                 // Only when it was published it is forgotten: a crash in between repeats it.

@@ -1,7 +1,6 @@
 //! The writing end of an MQTT connection: what the session and the broker put out
 //! gathers here until the flush task writes it.
 
-use crate::ends::WriteEnd;
 use crate::worker::{Connection, Level, Worker};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -25,22 +24,28 @@ pub(crate) enum Framing {
 /// Most that one connection may take of a turn, bytes.
 const TURN_BYTES: usize = 64 << 10;
 
-/// One connection's session and output.
+/// Framed bytes that could not leave at once.
+struct Wire {
+    bytes: Vec<u8>,
+    /// How many of them the socket has.
+    sent: usize,
+    /// What must be kept before they leave.
+    needs: u64,
+}
+
+/// One connection's session and output. Every connected client has one: what only some need
+/// stands in boxes.
 pub(crate) struct MqttLink {
     pub(crate) session: RefCell<Session>,
     /// Packets that are not on the wire yet.
     pub(crate) out: RefCell<Vec<u8>>,
-    /// Framed bytes that the socket did not take, and how many of them it has.
-    wire: RefCell<Vec<u8>>,
-    sent: Cell<usize>,
-    /// What must be kept before `out` leaves, and before `wire` does.
+    /// What must be kept before `out` leaves.
     out_needs: Cell<u64>,
-    wire_needs: Cell<u64>,
-    framing: Framing,
-    write: Rc<WriteEnd>,
+    wire: RefCell<Option<Box<Wire>>>,
     pub(crate) connection: Rc<Connection>,
-    /// Who it is, where policies for deliveries may ask.
-    pub(crate) peer: OnceCell<Box<Peer>>,
+    /// Who it is, once its CONNECT was accepted.
+    pub(crate) peer: OnceCell<Rc<Peer>>,
+    framing: Framing,
     /// It reads too slowly, and that was said.
     pub(crate) is_slow: Cell<bool>,
     pub(crate) is_marked: Cell<bool>,
@@ -54,22 +59,15 @@ pub(crate) struct MqttLink {
 }
 
 impl MqttLink {
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        now: u64,
-        (framing, write, connection): (Framing, Rc<WriteEnd>, Rc<Connection>),
-    ) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, now: u64, (framing, connection): (Framing, Rc<Connection>)) -> Self {
         MqttLink {
             session: RefCell::new(Session::new(settings, now)),
             out: RefCell::default(),
-            wire: RefCell::default(),
-            sent: Cell::new(0),
             out_needs: Cell::new(0),
-            wire_needs: Cell::new(0),
-            framing,
-            write,
+            wire: RefCell::default(),
             connection,
             peer: OnceCell::new(),
+            framing,
             is_slow: Cell::new(false),
             is_marked: Cell::new(false),
             is_blocked: Cell::new(false),
@@ -80,13 +78,14 @@ impl MqttLink {
     }
 
     /// Whose connection it is, once that is known.
-    pub(crate) fn client_id(&self) -> Option<Box<str>> {
-        self.connection.client_id.borrow().clone()
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.connection.client_id.get().map(|id| &**id)
     }
 
     /// Bytes that wait for the client.
     pub(crate) fn waiting(&self) -> usize {
-        self.out.borrow().len() + self.wire.borrow().len() - self.sent.get()
+        let wire = self.wire.borrow();
+        self.out.borrow().len() + wire.as_ref().map_or(0, |wire| wire.bytes.len() - wire.sent)
     }
 
     /// What stands in the output depends on what the call with that number appended.
@@ -96,8 +95,9 @@ impl MqttLink {
 
     /// Puts bytes on the wire as they are: WebSocket control frames.
     pub(crate) fn put_frame(&self, frame: &[u8]) {
-        self.frame_output();
-        self.wire.borrow_mut().extend_from_slice(frame);
+        let mut wire = self.framed(self.wire.take().map(|wire| *wire));
+        wire.bytes.extend_from_slice(frame);
+        self.wire.replace(Some(Box::new(wire)));
     }
 
     /// Asks the connection's task to close for that reason.
@@ -112,22 +112,22 @@ impl MqttLink {
         self.connection.wake();
     }
 
-    fn frame_output(&self) {
-        let (mut out, mut wire) = (self.out.borrow_mut(), self.wire.borrow_mut());
-        self.wire_needs.set(self.wire_needs.get().max(self.out_needs.take()));
+    /// `wire` with the output behind it.
+    fn framed(&self, wire: Option<Wire>) -> Wire {
+        let (mut out, out_needs) = (self.out.borrow_mut(), self.out_needs.take());
+        let Wire { mut bytes, sent, needs } = wire.unwrap_or(Wire { bytes: Vec::new(), sent: 0, needs: 0 });
         match self.framing {
             _ if out.is_empty() => {}
-            Framing::Raw if wire.is_empty() => std::mem::swap(&mut *out, &mut *wire),
-            Framing::Raw => {
-                wire.extend_from_slice(&out);
-                out.clear();
-            }
-            Framing::WebSocket => {
-                encode_head(&mut wire, Opcode::Binary, out.len());
-                wire.extend_from_slice(&out);
+            Framing::Raw if bytes.is_empty() => std::mem::swap(&mut *out, &mut bytes),
+            framing => {
+                if framing == Framing::WebSocket {
+                    encode_head(&mut bytes, Opcode::Binary, out.len());
+                }
+                bytes.extend_from_slice(&out);
                 out.clear();
             }
         }
+        Wire { bytes, sent, needs: needs.max(out_needs) }
     }
 
     /// Writes what gathered, as far as the socket takes it.
@@ -135,20 +135,17 @@ impl MqttLink {
         if self.is_blocked.get() || self.is_broken.get() {
             return;
         }
-        if self.wire.borrow().is_empty() {
-            self.frame_output();
-        }
-        if self.wire_needs.get() > worker.hub.keeper.kept.get() {
+        let mut wire = self.wire.take().map_or_else(|| self.framed(None), |wire| *wire);
+        if wire.needs > worker.hub.keeper.kept.get() {
+            self.wire.replace(Some(Box::new(wire)));
             return worker.hub.keeper.hold(self);
         }
-        let mut wire = self.wire.borrow_mut();
-        let from = self.sent.get();
-        let until = wire.len().min(from + TURN_BYTES);
-        match self.write.try_write(&wire[from..until]) {
+        let until = wire.bytes.len().min(wire.sent + TURN_BYTES);
+        match self.connection.end.try_write(&wire.bytes[wire.sent..until]) {
             Ok(count) => {
                 self.connection.bytes_out.set(self.connection.bytes_out.get() + count as u64);
-                self.sent.set(from + count);
-                if from + count < until {
+                wire.sent += count;
+                if wire.sent < until {
                     self.block();
                 }
             }
@@ -156,18 +153,17 @@ impl MqttLink {
             Err(_) => {
                 self.is_broken.set(true);
                 self.connection.wake();
-                return;
             }
         }
-        if self.sent.get() == wire.len() {
-            self.sent.set(0);
+        if wire.sent < wire.bytes.len() {
+            self.wire.replace(Some(Box::new(wire)));
+        } else {
             if self.is_slow.replace(false) {
                 worker.counters.slow.sub(1);
             }
-            worker.buffers.give_write(std::mem::take(&mut *wire));
+            worker.buffers.give_write(wire.bytes);
         }
-        drop(wire);
-        if !self.is_blocked.get() && self.waiting() > 0 {
+        if !self.is_blocked.get() && !self.is_broken.get() && self.waiting() > 0 {
             worker.hub.flusher.mark(self);
         }
     }
@@ -180,7 +176,7 @@ impl MqttLink {
     /// For the connection's task: asks to be woken when a full socket has room, and
     /// marks the link once it has.
     pub(crate) fn poll_unblock(self: &Rc<Self>, worker: &Worker, cx: &mut Context<'_>) {
-        if self.is_blocked.get() && self.write.poll_write_ready(cx).is_ready() {
+        if self.is_blocked.get() && self.connection.end.poll_write_ready(cx).is_ready() {
             self.is_blocked.set(false);
             worker.hub.flusher.mark(self);
         }

@@ -25,7 +25,7 @@ pub(crate) struct Publisher {
     /// An MQTT session with its packet identifier, or a subscriber of another kind.
     pub(crate) session: Option<(SubscriberId, u16)>,
     pub(crate) access: Access,
-    pub(crate) peer: Peer,
+    pub(crate) peer: Rc<Peer>,
 }
 
 /// What became of a publish.

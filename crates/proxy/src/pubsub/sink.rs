@@ -155,7 +155,7 @@ impl<'w> HubSink<'w> {
             self.worker.trace(&Line {
                 direction,
                 packet: "publish",
-                client_id: id.as_deref(),
+                client_id: id,
                 topic: Some(message.topic()),
                 qos: Some(delivery.qos as u8),
                 packet_id: Some(delivery.packet_id).filter(|id| *id != 0),
@@ -242,7 +242,7 @@ impl Sink for HubSink<'_> {
                 let line = Line {
                     direction: "dropped",
                     packet: "publish",
-                    client_id: id.as_deref(),
+                    client_id: id,
                     reason,
                     ..Line::default()
                 };

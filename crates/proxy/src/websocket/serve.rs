@@ -31,7 +31,7 @@ struct Connection {
 /// Serves the frames of a client that has been upgraded.
 pub(crate) async fn serve(client: Box<Client>, access: Access) {
     let plan = client.worker.plan();
-    client.limit_to(access.until);
+    client.limit_to(access.until());
     let subscribed = Subscribed::new(&client, access.clone(), Protocol::WebSocket);
     let ends_at = match plan.plan.limits.websocket_lifetime_ms {
         0 => u64::MAX,

@@ -2,10 +2,12 @@
 //! has. A lazy wheel: moving a deadline later costs one store; only when its old
 //! slot comes round is it looked at again.
 
+use crate::ends::End;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use tidegate_message::Protocol;
 
@@ -30,9 +32,12 @@ pub(crate) struct Connection {
     pub(crate) listener: Rc<str>,
     pub(crate) peer: Cell<SocketAddr>,
     pub(crate) protocol: Cell<Option<Protocol>>,
-    pub(crate) client_id: RefCell<Option<Box<str>>>,
+    /// The client's socket or stream; its driver reads it, and the flush task writes.
+    pub(crate) end: End,
+    /// Of MQTT; there is one CONNECT.
+    pub(crate) client_id: OnceCell<Arc<str>>,
     /// The user of the plan that it came in as.
-    pub(crate) user: RefCell<Option<Box<str>>>,
+    pub(crate) user: OnceCell<Arc<str>>,
     pub(crate) is_active: Cell<bool>,
     pub(crate) created_at: u64,
     pub(crate) last_activity: Cell<u64>,
@@ -48,24 +53,21 @@ pub(crate) struct Connection {
     ends_at: Cell<u64>,
     deadline: Cell<u64>,
     scheduled: Cell<u64>,
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Connection {
     /// Remembers who to wake: called with each poll, clones only when it changes.
     pub(crate) fn register(&self, waker: &Waker) {
-        let mut registered = self.waker.borrow_mut();
-        match registered.as_mut() {
-            Some(known) if known.will_wake(waker) => {}
-            Some(known) => known.clone_from(waker),
-            None => *registered = Some(waker.clone()),
-        }
+        let known = self.waker.take().filter(|known| known.will_wake(waker));
+        self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
     /// Wakes its task.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.waker.borrow().as_ref() {
+        if let Some(waker) = self.waker.take() {
             waker.wake_by_ref();
+            self.waker.set(Some(waker));
         }
     }
 
@@ -132,7 +134,7 @@ impl Connections {
     }
 
     /// Enters a connection.
-    pub(crate) fn open(&self, listener: &Rc<str>, peer: SocketAddr, now: u64) -> Rc<Connection> {
+    pub(crate) fn open(&self, (listener, peer): (&Rc<str>, SocketAddr), end: End, now: u64) -> Rc<Connection> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let mut table = self.table.borrow_mut();
@@ -143,8 +145,9 @@ impl Connections {
             listener: Rc::clone(listener),
             peer: Cell::new(peer),
             protocol: Cell::new(None),
-            client_id: RefCell::new(None),
-            user: RefCell::new(None),
+            end,
+            client_id: OnceCell::new(),
+            user: OnceCell::new(),
             is_active: Cell::new(true),
             created_at: now,
             last_activity: Cell::new(now),
@@ -157,7 +160,7 @@ impl Connections {
             ends_at: Cell::new(u64::MAX),
             deadline: Cell::new(0),
             scheduled: Cell::new(0),
-            waker: RefCell::new(None),
+            waker: Cell::new(None),
         });
         entry.insert(Rc::clone(&connection));
         connection
@@ -191,7 +194,7 @@ impl Connections {
             protocol: connection.protocol.get().map_or("detecting", Protocol::label),
             listener: connection.listener.to_string(),
             peer: connection.peer.get().to_string(),
-            client_id: connection.client_id.borrow().as_deref().map(str::to_owned),
+            client_id: connection.client_id.get().map(|id| id.to_string()),
             state: connection.state(),
             created_at: epoch + connection.created_at,
             last_activity_at: epoch + connection.last_activity.get(),
@@ -278,7 +281,7 @@ mod tests {
     fn table() -> (Connections, Rc<Connection>) {
         let table = Connections::new(0);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let connection = table.open(&Rc::from("tcp://test"), peer, 0);
+        let connection = table.open((&Rc::from("tcp://test"), peer), End::nowhere(), 0);
         (table, connection)
     }
 
@@ -339,7 +342,7 @@ mod tests {
         let (table, old) = table();
         table.set_deadline(&old, 500);
         table.close(&old);
-        let new = table.open(&Rc::from("tcp://test"), old.peer.get(), 0);
+        let new = table.open((&Rc::from("tcp://test"), old.peer.get()), End::nowhere(), 0);
         assert_eq!(new.slot, old.slot);
         table.turn(2_000);
         assert!(!new.timed_out.get() && table.find(old.slot, old.generation).is_none());

@@ -206,7 +206,7 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     WorkerPlan::prune(worker);
     // Who is no user any more has nothing to do here.
     for connection in worker.connections.all() {
-        let is_gone = connection.user.borrow().as_deref().is_some_and(|user| !plan.plan.users.contains_key(user));
+        let is_gone = connection.user.get().is_some_and(|user| !plan.plan.users.contains_key(&**user));
         if is_gone {
             connection.goodbye.set(Some(Goodbye::Kick));
             connection.wake();

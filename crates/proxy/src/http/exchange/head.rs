@@ -194,7 +194,7 @@ impl Exchange {
             self.request.sent = 0;
         }
         let edits = self.facts.response_edits();
-        if let Some(stream) = client.write.as_stream() {
+        if let Some(stream) = client.connection.end.as_stream() {
             let begun = stream.begin(head, (body, &edits));
             return if begun.is_ok() { Onward::Begun } else { Onward::Gone };
         }

@@ -89,7 +89,7 @@ impl Exchange {
         if client.is_at_end || client.carry.len() >= PIPELINED_MAX {
             return true;
         }
-        if client.read.poll_read_ready(cx).is_pending() {
+        if client.connection.end.poll_read_ready(cx).is_pending() {
             return true;
         }
         match client.poll_input(cx) {

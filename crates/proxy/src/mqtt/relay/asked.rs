@@ -85,7 +85,7 @@ impl Connection {
         let (mut codes, mut filters) = (Vec::new(), FilterList::default());
         for wanted in subscribe.filters.iter() {
             let worker = Rc::clone(&self.client.worker);
-            let who = (Protocol::Mqtt, &self.publisher.peer, &self.publisher.access);
+            let who = (Protocol::Mqtt, &*self.publisher.peer, &self.publisher.access);
             let asked = Subscription { filter: wanted.filter.into(), qos: wanted.options.qos };
             match hooks::subscribe(&worker, who, asked).await {
                 Ok(Subscription { filter, qos }) => {
