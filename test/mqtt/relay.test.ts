@@ -3,7 +3,7 @@ import anyTest, { type TestFn } from "ava"
 import mqtt from "mqtt"
 import { definePolicy } from "../../src/index.ts"
 import { hasMosquitto, mosquitto } from "./mosquitto.ts"
-import { RawClient, start } from "./raw.ts"
+import { counted, RawClient, start } from "./raw.ts"
 
 const test = (hasMosquitto || process.env.CI ? anyTest : anyTest.skip) as TestFn
 
@@ -95,6 +95,43 @@ test("what the rules forbid is answered here and never arrives there", async (t)
   for (const end = Date.now() + 3_000; Date.now() < end && arrived.length === 0; ) await client.settle()
   t.deepEqual(arrived, ["fleet-1/a"])
   await direct.endAsync()
+})
+
+test("what the rules forbid of what its broker sends does not reach the client, and the broker hears that it is done", async (t) => {
+  const { port: behind } = await mosquitto(t, ["max_inflight_messages 2"])
+  const config = (acl: object[]) => ({
+    workers: 2,
+    admin: false,
+    dataDir: false,
+    listeners: [{ address: "tcp://127.0.0.1:0", protocols: "detect" }],
+    upstreams: { brokers: { protocol: "mqtt", endpoints: [`127.0.0.1:${behind}`] } },
+    routes: ROUTES,
+    auth: { acl },
+  })
+  const target = await start(t, config([{ allow: "all", topic: "#" }]))
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${target.port}`, { clientId: "fleet-1" })
+  const got: string[] = []
+  client.on("message", (topic, payload) => got.push(`${topic} ${payload}`))
+  await client.subscribeAsync("#", { qos: 2 })
+  const direct = await mqtt.connectAsync(`mqtt://127.0.0.1:${behind}`)
+  const send = async (text: string, arrive: number) => {
+    for (const topic of ["secret/a", "secret/b", "open"])
+      for (const qos of [0, 1, 2] as const) await direct.publishAsync(topic, `${text}${qos}`, { qos })
+    for (const end = Date.now() + 5_000; Date.now() < end && got.length < arrive; )
+      await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  await send("before", 9)
+  t.is(got.length, 9)
+  await target.gateway.reload(
+    config([
+      { deny: "subscribe", topic: "secret/#" },
+      { allow: "all", topic: "#" },
+    ]),
+  )
+  await send("after", 12)
+  t.deepEqual(got.slice(9).toSorted(), ["open after0", "open after1", "open after2"])
+  t.is(counted(target, "tidegate_dropped_total", { protocol: "mqtt", reason: "forbidden" }), 6)
+  await Promise.all([client.endAsync(), direct.endAsync()])
 })
 
 test("no broker: 0x88; a broker that is lost: 0x9C, and the next CONNECT finds another", async (t) => {

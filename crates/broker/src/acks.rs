@@ -79,9 +79,11 @@ impl Broker {
         sink: &mut S,
         act: impl FnOnce(&mut Session, &mut Outlet<'_, S>) -> T,
     ) -> Option<T> {
-        self.subscribers.with_session((id, now), sink, |session, outlet: &mut Outlet<'_, S>| {
+        self.refresh_acl();
+        let Broker { subscribers, acl, .. } = self;
+        subscribers.with_session((id, now), sink, |session, outlet: &mut Outlet<'_, S>| {
             let result = act(session, outlet);
-            session.pump(outlet);
+            session.pump(acl, outlet);
             result
         })
     }

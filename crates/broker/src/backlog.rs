@@ -1,6 +1,7 @@
 //! What waits for a session's client and what is in flight to it: the queue, packet
 //! identifiers, both phases of QoS 2, and the QoS 2 identifiers that it has sent.
 
+use crate::access::Acl;
 use crate::outlet::{Ids, Offer, Outlet};
 use crate::record::{Record, StoredDelivery};
 use crate::sink::{DropReason, Sink};
@@ -193,8 +194,8 @@ impl Backlog {
     }
 
     /// Sends what the window has room for: first again what an earlier connection left,
-    /// then the queue.
-    pub(crate) fn pump<S: Sink>(&mut self, window: usize, outlet: &mut Outlet<'_, S>) {
+    /// then the queue. A right may have been taken away while something waited.
+    pub(crate) fn pump<S: Sink>(&mut self, (window, acl): (usize, &Acl), outlet: &mut Outlet<'_, S>) {
         while self.sent < window {
             if let Some(again) = self.inflight.get(self.sent) {
                 self.sent += 1;
@@ -207,13 +208,18 @@ impl Backlog {
             }
             let Some(queued) = self.unqueue(outlet.stats) else { return };
             let oldest = outlet.limits.max_queued_age_ms;
-            let too_old = oldest != 0 && outlet.now.saturating_sub(queued.since) > oldest;
-            if too_old || queued.message.is_expired(outlet.now) {
-                outlet.append(|key| Record::Done { key, number: queued.number });
-                outlet.drop(if too_old { DropReason::TooOld } else { DropReason::Expired }, 1);
+            let reason = if oldest != 0 && outlet.now.saturating_sub(queued.since) > oldest {
+                DropReason::TooOld
+            } else if queued.message.is_expired(outlet.now) {
+                DropReason::Expired
+            } else if !outlet.may_receive(acl, &queued.message) {
+                DropReason::Forbidden
             } else {
                 self.launch(queued, true, outlet);
-            }
+                continue;
+            };
+            outlet.append(|key| Record::Done { key, number: queued.number });
+            outlet.drop(reason, 1);
         }
     }
 
@@ -323,9 +329,9 @@ impl Backlog {
     }
 
     /// Drops what the access rules do not allow any more.
-    pub(crate) fn keep_allowed<S: Sink>(&mut self, outlet: &mut Outlet<'_, S>, may: impl Fn(&Message) -> bool) {
+    pub(crate) fn keep_allowed<S: Sink>(&mut self, acl: &Acl, outlet: &mut Outlet<'_, S>) {
         self.inflight.retain(|inflight| match inflight {
-            Inflight::Published(_, queued) if !may(&queued.message) => {
+            Inflight::Published(_, queued) if !outlet.may_receive(acl, &queued.message) => {
                 outlet.append(|key| Record::Done { key, number: queued.number });
                 false
             }
@@ -334,7 +340,7 @@ impl Backlog {
         let before = self.queue.len();
         for _ in 0..before {
             let Some(queued) = self.unqueue(outlet.stats) else { break };
-            if may(&queued.message) {
+            if outlet.may_receive(acl, &queued.message) {
                 self.enqueue(queued, outlet.stats);
             } else {
                 outlet.append(|key| Record::Done { key, number: queued.number });

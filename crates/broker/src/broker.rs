@@ -289,6 +289,12 @@ impl Broker {
         }
     }
 
+    /// The access rules as they are.
+    pub fn rules(&mut self) -> &Arc<Acl> {
+        self.refresh_acl();
+        &self.acl
+    }
+
     /// Whether a session that is kept on disk gets messages of `topic`, on any worker.
     fn is_kept(&mut self, topic: &str) -> bool {
         let Broker { tree, routes, acl, subscribers, groups, .. } = self;

@@ -107,14 +107,12 @@ impl Broker {
     /// Sends again what an earlier connection left in flight, then the queue. Call it
     /// once, behind the CONNACK.
     pub fn resume<S: Sink>(&mut self, now: u64, id: SubscriberId, sink: &mut S) {
-        let (acl, Some(slot)) = (self.acl.clone(), self.subscribers.get(id)) else { return };
-        let access = slot.access.clone();
-        self.subscribers.with_session((id, now), sink, |session, outlet| {
-            if !acl.is_open() {
-                let may = |message: &tidegate_message::Message| acl.may_receive(&access, message.topic());
-                session.backlog_mut().into_iter().for_each(|backlog| backlog.keep_allowed(outlet, may));
-            }
-            session.pump(outlet);
+        self.refresh_acl();
+        let Broker { subscribers, acl, .. } = self;
+        subscribers.with_session((id, now), sink, |session, outlet| {
+            // In flight, too: what was not acknowledged is not sent again.
+            session.backlog_mut().into_iter().for_each(|backlog| backlog.keep_allowed(acl, outlet));
+            session.pump(acl, outlet);
         });
     }
 

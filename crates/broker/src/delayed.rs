@@ -131,11 +131,7 @@ impl Broker {
     /// Takes up a delayed publish that was kept.
     pub fn restore_delayed<S: Sink>(&mut self, stored: StoredDelayed, sink: &mut S) {
         let StoredDelayed { user, client_id, message, due_at } = stored;
-        let delayed = Delayed {
-            id: self.subscribers.next_name(),
-            access: Access::of(user, client_id),
-            message,
-        };
+        let delayed = Delayed { id: self.subscribers.next_name(), access: Access::of(user, client_id), message };
         self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);
     }
 

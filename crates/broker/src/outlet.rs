@@ -1,5 +1,6 @@
 //! One delivery on its way out, and where it goes.
 
+use crate::access::{Access, Acl};
 use crate::limits::BrokerLimits;
 use crate::record::Record;
 use crate::sink::{Delivery, DropReason, Sink, SubscriberId};
@@ -26,6 +27,8 @@ pub(crate) struct Offer<'a> {
 pub(crate) struct Outlet<'a, S> {
     pub(crate) id: SubscriberId,
     pub(crate) protocol: Protocol,
+    /// Who the subscriber is.
+    pub(crate) access: &'a Access,
     /// The session's name in the log; 0: it is not kept.
     pub(crate) key: u64,
     pub(crate) now: u64,
@@ -37,6 +40,11 @@ pub(crate) struct Outlet<'a, S> {
 }
 
 impl<S: Sink> Outlet<'_, S> {
+    /// Whether the rules still let the subscriber receive what waited for it.
+    pub(crate) fn may_receive(&self, acl: &Acl, message: &Message) -> bool {
+        acl.is_open() || acl.may_receive(self.access, message.topic())
+    }
+
     pub(crate) fn drop(&mut self, reason: DropReason, count: usize) {
         if count > 0 {
             self.stats.dropped[reason as usize] += count as u64;

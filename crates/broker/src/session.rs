@@ -1,5 +1,6 @@
 //! What of an MQTT client outlives its connection.
 
+use crate::access::Acl;
 use crate::backlog::Backlog;
 use crate::limits::BrokerLimits;
 use crate::outlet::{Offer, Outlet};
@@ -130,9 +131,9 @@ impl Session {
     }
 
     /// Sends what waits and fits.
-    pub(crate) fn pump<S: Sink>(&mut self, outlet: &mut Outlet<'_, S>) {
+    pub(crate) fn pump<S: Sink>(&mut self, acl: &Acl, outlet: &mut Outlet<'_, S>) {
         if let (Some(window), Some(backlog)) = (self.window(outlet.limits), self.backlog_mut()) {
-            backlog.pump(window, outlet);
+            backlog.pump((window, acl), outlet);
         }
     }
 }

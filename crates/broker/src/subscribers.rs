@@ -149,9 +149,10 @@ impl Subscribers {
     ) -> Option<T> {
         let Subscribers { slots, limits, stats, .. } = self;
         let slot = slots.get_mut(id.slot as usize).filter(|slot| slot.id == id)?;
-        let protocol = slot.protocol;
-        let session = slot.session.as_mut()?;
-        let mut outlet = Outlet { id, protocol, key: session.key, now, limits, stats, dropped: 0, sink };
+        let Slot { protocol, access, session, .. } = slot;
+        let session = session.as_mut()?;
+        let (protocol, key) = (*protocol, session.key);
+        let mut outlet = Outlet { id, protocol, access, key, now, limits, stats, dropped: 0, sink };
         let result = act(session, &mut outlet);
         session.dropped += outlet.dropped;
         Some(result)
@@ -185,10 +186,10 @@ impl Subscribers {
     pub(crate) fn hand<S: Sink>(&mut self, now: u64, slot: u32, offer: Offer<'_>, sink: &mut S) {
         let Subscribers { slots, limits, stats, .. } = self;
         let Some(slot) = slots.get_mut(slot as usize) else { return };
-        let (id, protocol) = (slot.id, slot.protocol);
-        let key = slot.key();
-        let mut outlet = Outlet { id, protocol, key, now, limits, stats, dropped: 0, sink };
-        match &mut slot.session {
+        let (id, protocol, key) = (slot.id, slot.protocol, slot.key());
+        let Slot { access, session, .. } = slot;
+        let mut outlet = Outlet { id, protocol, access, key, now, limits, stats, dropped: 0, sink };
+        match session {
             Some(session) => {
                 session.offer(offer, &mut outlet);
                 session.dropped += outlet.dropped;

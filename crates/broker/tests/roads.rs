@@ -4,6 +4,7 @@
 mod cluster;
 
 use cluster::{Cluster, request};
+use std::sync::Arc;
 use tidegate_broker::*;
 use tidegate_message::{Message, MessageBuilder, Outcome, Protocol, Qos};
 
@@ -67,6 +68,76 @@ fn a_wide_subscription_delivers_only_what_the_rules_allow_at_that_time() {
     assert_eq!(cluster.clients[0].seen.len(), 1);
     assert_eq!(cluster.brokers[0].stats().dropped_by(DropReason::Forbidden), 1);
     cluster.assert_nothing_is_lost();
+}
+
+fn none_of(topics: &str) -> Acl {
+    Acl::new(vec![rule(None, Action::Subscribe, topics, false), rule(None, Action::All, "#", true)])
+}
+
+#[test]
+fn a_right_that_is_taken_away_holds_for_what_waits_for_the_window_too() {
+    let mut cluster = Cluster::new(1, 1, BrokerLimits::default());
+    cluster.acknowledges = false;
+    cluster.connect(0, 0, ConnectRequest { receive_maximum: 1, ..request(0, false, 60) });
+    assert_eq!(cluster.subscribe(0, "#", QOS_1), Ok(()));
+    for topic in ["secret/a", "secret/b", "c"] {
+        cluster.publish(0, (topic, b"x"), Qos::AtLeastOnce, false);
+    }
+    cluster.brokers[0].shared().set_acl(none_of("secret/#"));
+    let id = cluster.clients[0].id.expect("connected");
+    assert!(cluster.brokers[0].puback(0, (id, 1), &mut cluster.drivers[0]));
+    cluster.publish(0, ("secret/z", b"x"), Qos::AtLeastOnce, false);
+    let topics: Vec<&str> = cluster.clients[0].seen.iter().map(|seen| &*seen.topic).collect();
+    assert_eq!(topics, ["secret/a", "c"]);
+    assert_eq!(cluster.brokers[0].stats().dropped_by(DropReason::Forbidden), 1);
+}
+
+#[test]
+fn a_right_that_is_taken_away_holds_for_what_moves_with_its_session() {
+    let mut cluster = Cluster::new(2, 1, BrokerLimits::default());
+    cluster.acknowledges = false;
+    cluster.connect(0, 0, request(0, false, 60));
+    assert_eq!(cluster.subscribe(0, "#", QOS_1), Ok(()));
+    cluster.publish(0, ("secret/in-flight", b"x"), Qos::AtLeastOnce, false);
+    cluster.disconnect(0, Leave::LOST);
+    for topic in ["secret/a", "b"] {
+        cluster.publish(0, (topic, b"x"), Qos::AtLeastOnce, false);
+    }
+    cluster.connect(0, 1, request(0, false, 60));
+    // While the session is on its way.
+    cluster.brokers[0].shared().set_acl(none_of("secret/#"));
+    cluster.settle();
+    let topics: Vec<&str> = cluster.clients[0].seen.iter().map(|seen| &*seen.topic).collect();
+    assert_eq!(topics, ["secret/in-flight", "b"], "what was sent before is not sent again");
+}
+
+#[test]
+fn what_a_restart_brings_back_obeys_the_rules_of_now() {
+    let mut cluster = Cluster::new(1, 1, BrokerLimits::default());
+    let delivery = |topic: &str, packet_id| {
+        let mut message = MessageBuilder::new(Protocol::Mqtt, topic, b"x");
+        message.qos = Qos::AtLeastOnce;
+        let message = Some(Arc::new(message.build().expect("a short topic")));
+        StoredDelivery { message, qos: Qos::AtLeastOnce, retain: false, ids: Vec::new(), packet_id, id: 1 }
+    };
+    let stored = StoredSession {
+        client_id: "client-0".into(),
+        user: None,
+        is_superuser: false,
+        rules: None,
+        expiry: 60,
+        ends_at: None,
+        will: None,
+        filters: vec![("#".into(), QOS_1)],
+        deliveries: vec![delivery("secret/a", 7), delivery("b", 8), delivery("secret/c", 0), delivery("d", 0)],
+        inbound: Vec::new(),
+    };
+    cluster.brokers[0].restore(0, stored, &mut cluster.drivers[0]);
+    cluster.brokers[0].shared().set_acl(none_of("secret/#"));
+    cluster.connect(0, 0, request(0, false, 60));
+    let seen: Vec<(&str, bool)> = cluster.clients[0].seen.iter().map(|seen| (&*seen.topic, seen.dup)).collect();
+    assert_eq!(seen, [("b", true), ("d", false)]);
+    assert_eq!(cluster.brokers[0].stats().dropped_by(DropReason::Forbidden), 1);
 }
 
 #[test]

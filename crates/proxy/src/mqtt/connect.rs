@@ -98,7 +98,9 @@ impl Connecting {
             self.client_id = Some((&*client_id).into());
         }
         self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
-        Rc::make_mut(&mut connection.client.peer).tenant = terms.tenant.take();
+        if let Some(tenant) = terms.tenant.take() {
+            Rc::make_mut(&mut connection.client.peer).tenant = Some(tenant);
+        }
         let access = match self.identity(connection, &plan).await {
             Ok(access) => access,
             Err(refusal) => return refuse_because(connection, &refusal),
@@ -125,7 +127,9 @@ impl Connecting {
             let _ = connection.client.connection.user.set(Arc::clone(user));
         }
         connection.publisher.access = access.clone();
-        Rc::make_mut(&mut connection.client.peer).user = access.user.as_deref().map(Box::from);
+        if connection.client.peer.user.as_deref() != access.user.as_deref() {
+            Rc::make_mut(&mut connection.client.peer).user = access.user.as_deref().map(Box::from);
+        }
         connection.publisher.peer = Rc::clone(&connection.client.peer);
         // Policies for deliveries may come with a later plan.
         let _ = connection.link.peer.set(Rc::clone(&connection.client.peer));
@@ -180,7 +184,9 @@ impl Connecting {
     async fn hand_over(self, connection: &mut Connection, to: (usize, usize), (access, peer): (Access, Peer)) -> bool {
         let id = self.client_id.as_deref().unwrap_or_default();
         let wanted = Wanted { client_id: id, peer: &peer, topic: self.will_topic.as_deref() };
-        let opening = Opening { wanted, version: self.version, connect: &self.packet, takes: self.takes };
+        let access = access.as_client(self.client_id.clone());
+        let (version, takes) = (self.version, self.takes);
+        let opening = Opening { wanted, version, connect: &self.packet, takes, access: &access };
         let Some(relay) = relay::open(connection, to, opening).await else {
             let mut session = connection.link.session.borrow_mut();
             session.refuse(reason::SERVER_UNAVAILABLE, &mut connection.link.out.borrow_mut());
@@ -189,7 +195,7 @@ impl Connecting {
         if let Some(client_id) = &self.client_id {
             let _ = connection.client.connection.client_id.set(Arc::clone(client_id));
         }
-        connection.publisher.access = access.as_client(self.client_id);
+        connection.publisher.access = access;
         // Policies for deliveries may come with a later plan.
         let peer = Rc::new(peer);
         let _ = connection.link.peer.set(Rc::clone(&peer));

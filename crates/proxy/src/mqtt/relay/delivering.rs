@@ -1,6 +1,6 @@
-//! `onDeliver` of a proxied client: each publish of its broker waits for its verdict, and what comes behind it
-//! waits too. What is withheld is acknowledged in the client's place; what is changed keeps identifier, flags and
-//! every property that no policy changed.
+//! The access rules and `onDeliver` of a proxied client: each publish of its broker that is not forbidden waits for
+//! its verdict, and what comes behind it waits too. What is withheld is acknowledged in the client's place; what is
+//! changed keeps identifier, flags and every property that no policy changed.
 
 use super::reader::Reader;
 use crate::hooks;
@@ -83,6 +83,9 @@ impl Reader {
     /// What policies make of a publish.
     async fn verdict(&self, publish: &Publish<'_>, topic: &str) -> Option<Verdict> {
         let (plan, came) = (self.worker.plan(), self.worker.clock.millis());
+        if !self.worker.hub.broker.borrow_mut().rules().may_receive(&self.access, topic) {
+            return Some(Verdict::Withheld("forbidden"));
+        }
         let builder = publish.message(topic, came);
         let first = hooks::first_to_deliver(&self.worker, &plan, (&self.link, &builder));
         let Some(first) = first else { return Some(Verdict::AsItCame) };

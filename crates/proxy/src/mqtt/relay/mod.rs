@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tidegate_balance::{InFlight, PickRequest, Tried};
+use tidegate_broker::Access;
 use tidegate_message::{FieldId, Limits, Peer, Protocol, View};
 use tidegate_mqtt::{Connect, MqttCodec, Version};
 use tidegate_policy::KeyInput;
@@ -73,6 +74,8 @@ pub(crate) struct Opening<'w> {
     /// Its bytes.
     pub(crate) connect: &'w [u8],
     pub(crate) takes: Takes,
+    /// For the access rules.
+    pub(crate) access: &'w Access,
 }
 
 /// What a client takes, as its CONNECT says.
@@ -129,7 +132,7 @@ fn codec(plan: &Plan, version: Version) -> MqttCodec {
 pub(crate) async fn open(
     connection: &Connection,
     (route, upstream): (usize, usize),
-    Opening { wanted, version, connect, takes }: Opening<'_>,
+    Opening { wanted, version, connect, takes, access }: Opening<'_>,
 ) -> Option<Relay> {
     let worker = &connection.client.worker;
     let plan = worker.plan();
@@ -172,6 +175,7 @@ pub(crate) async fn open(
             acks: Rc::clone(&acks),
             gathered: Rc::clone(&gathered),
             room: takes.packet,
+            access: access.clone(),
             has_said_goodbye: false,
         };
         let reading = tokio::task::spawn_local(reader.run(read)).abort_handle();

@@ -1,5 +1,5 @@
-//! From the broker to its client. Without a policy for deliveries packets are looked at, counted and handed on as
-//! they are; `delivering.rs` does what policies, and what they left behind, ask for.
+//! From the broker to its client. Without rules and a policy for deliveries packets are looked at, counted and handed
+//! on as they are; `delivering.rs` does what these, and what they left behind, ask for.
 
 use super::acks::Acks;
 use super::aliases::Aliases;
@@ -9,6 +9,7 @@ use crate::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
+use tidegate_broker::Access;
 use tidegate_kit::Codec;
 use tidegate_message::Protocol;
 use tidegate_mqtt::{MqttCodec, Packet, Property, Publish, Version};
@@ -34,6 +35,8 @@ pub(super) struct Reader {
     pub(super) gathered: Rc<RefCell<Vec<u8>>>,
     /// Largest packet that the client takes, bytes.
     pub(super) room: u32,
+    /// Who the client is, for the access rules.
+    pub(super) access: Access,
     pub(super) has_said_goodbye: bool,
 }
 
@@ -56,9 +59,13 @@ impl Reader {
         self.link.end_relay(!self.has_said_goodbye);
     }
 
-    /// Whether packets pass as they are: no policy is to be asked, and none left anything behind.
+    /// Whether packets pass as they are: no rule holds for the client, no policy is to be asked, and none left
+    /// anything behind.
     fn passes_all(&self) -> bool {
-        let passes = !self.worker.hub.held.is_on.get() && self.aliases.are_there() && self.acks.borrow().is_idle();
+        let passes = !self.worker.hub.held.is_on.get()
+            && self.worker.hub.broker.borrow_mut().rules().spares(&self.access)
+            && self.aliases.are_there()
+            && self.acks.borrow().is_idle();
         if passes {
             self.acks.borrow_mut().rest();
         }
