@@ -30,7 +30,26 @@ pub(crate) enum Claim {
     Full,
 }
 
-type Shard = Mutex<HashMap<Arc<str>, Home, RandomState>>;
+/// A home in eight bytes: one of each session stands in the tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packed(u64);
+
+/// Bits of an epoch: three thousand years of a thousand CONNECTs in a second.
+const EPOCH_BITS: u32 = 48;
+
+impl From<Home> for Packed {
+    fn from(home: Home) -> Self {
+        Packed(u64::from(home.worker) << EPOCH_BITS | home.epoch)
+    }
+}
+
+impl From<Packed> for Home {
+    fn from(Packed(bits): Packed) -> Self {
+        Home { worker: (bits >> EPOCH_BITS) as u16, epoch: bits & ((1 << EPOCH_BITS) - 1) }
+    }
+}
+
+type Shard = Mutex<HashMap<Arc<str>, Packed, RandomState>>;
 
 /// Client identifier to session, over all workers.
 pub(crate) struct Directory {
@@ -67,12 +86,12 @@ impl Directory {
     /// Makes `worker` the home of the client's session.
     pub(crate) fn claim(&self, client_id: &Arc<str>, worker: u16) -> Claim {
         let mut shard = self.shard(client_id).lock();
-        let known = shard.get(&**client_id).copied();
+        let known = shard.get(&**client_id).copied().map(Home::from);
         if known.is_none() && self.count() >= self.max.load(Ordering::Relaxed) {
             return Claim::Full;
         }
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        shard.insert(client_id.clone(), Home { worker, epoch });
+        shard.insert(client_id.clone(), Home { worker, epoch }.into());
         match known {
             Some(home) => Claim::Moved(epoch, home),
             None => {
@@ -85,7 +104,7 @@ impl Directory {
     /// The place of a session that was kept on disk, whatever the bound: its epoch.
     pub(crate) fn restore(&self, client_id: &Arc<str>, worker: u16) -> u64 {
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.shard(client_id).lock().insert(client_id.clone(), Home { worker, epoch }).is_none() {
+        if self.shard(client_id).lock().insert(client_id.clone(), Home { worker, epoch }.into()).is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
         epoch
@@ -94,14 +113,14 @@ impl Directory {
     /// Forgets the session unless somebody claimed it since.
     pub(crate) fn release(&self, client_id: &str, home: Home) {
         let mut shard = self.shard(client_id).lock();
-        if shard.get(client_id) == Some(&home) {
+        if shard.get(client_id) == Some(&home.into()) {
             shard.remove(client_id);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn find(&self, client_id: &str) -> Option<Home> {
-        self.shard(client_id).lock().get(client_id).copied()
+        self.shard(client_id).lock().get(client_id).copied().map(Home::from)
     }
 }
 

@@ -185,6 +185,10 @@ impl Broker {
         match owner.filters.iter_mut().find(|(known, _)| known == filter) {
             Some((_, known)) => *known = options,
             None => {
+                // Most subscribers have one filter.
+                if owner.filters.is_empty() {
+                    owner.filters.reserve_exact(1);
+                }
                 owner.filters.push((filter.clone(), options));
                 self.subscribers.stats.subscriptions += 1;
             }

@@ -1,9 +1,12 @@
 //! The topic tree: filters of local subscribers, of shared subscriptions and of other
-//! workers. One hash lookup for each level of a topic; nodes that nobody needs go.
+//! workers. One hash lookup for each level of a topic, in one table for all levels; nodes that
+//! nobody needs go.
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use slab::Slab;
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 use tidegate_message::Qos;
 
 /// A local subscription as deliveries need it.
@@ -59,14 +62,16 @@ impl Matched {
     }
 }
 
-const ROOT: usize = 0;
+const ROOT: u32 = 0;
 
+/// A level of filters. A fleet has as many as devices: each byte counts.
 #[derive(Default)]
 struct Node {
     name: Box<str>,
-    parent: usize,
-    children: HashMap<Box<str>, usize, RandomState>,
-    plus: Option<usize>,
+    parent: u32,
+    /// How many nodes are below it by name.
+    children: u32,
+    plus: Option<NonZeroU32>,
     /// Whose filter ends here.
     here: Matched,
     /// Whose filter ends here with `#`.
@@ -75,20 +80,23 @@ struct Node {
 
 impl Node {
     fn is_empty(&self) -> bool {
-        self.here.is_empty() && self.below.is_none() && self.plus.is_none() && self.children.is_empty()
+        self.here.is_empty() && self.below.is_none() && self.plus.is_none() && self.children == 0
     }
 }
 
 /// Where a filter ends: the node, and whether by `#`.
 #[derive(Clone, Copy)]
 struct Place {
-    node: usize,
+    node: u32,
     below: bool,
 }
 
 /// Filters to subscribers.
 pub(crate) struct Tree {
     nodes: Slab<Node>,
+    /// Nodes by parent and name, which stand in the node.
+    names: HashTable<u32>,
+    seed: RandomState,
     /// Goes up with each change: what was matched before is out of date.
     pub(crate) generation: u64,
 }
@@ -97,7 +105,7 @@ impl Tree {
     pub(crate) fn new() -> Self {
         let mut nodes = Slab::new();
         nodes.insert(Node::default());
-        Tree { nodes, generation: 1 }
+        Tree { nodes, names: HashTable::new(), seed: RandomState::default(), generation: 1 }
     }
 
     /// Adds or replaces the subscription of `entry.slot`: what the filter has now, if
@@ -107,7 +115,13 @@ impl Tree {
         let before = leaf.presence();
         match leaf.entries.iter_mut().find(|old| old.slot == entry.slot) {
             Some(old) => *old = entry,
-            None => leaf.entries.push(entry),
+            None => {
+                // Most filters have one subscriber.
+                if leaf.entries.is_empty() {
+                    leaf.entries.reserve_exact(1);
+                }
+                leaf.entries.push(entry);
+            }
         }
         Some(leaf.presence()).filter(|after| *after != before)
     }
@@ -126,7 +140,7 @@ impl Tree {
     /// What the filter has locally.
     pub(crate) fn presence(&self, filter: &str) -> Presence {
         let Some(Place { node, below }) = self.place(filter) else { return (false, false) };
-        let node = &self.nodes[node];
+        let node = self.node(node);
         if below { node.below.as_ref().map_or((false, false), |below| below.presence()) } else { node.here.presence() }
     }
 
@@ -158,15 +172,15 @@ impl Tree {
         // MQTT-4.7.2-1: a leading wildcard does not match `$` topics.
         if topic.starts_with('$') {
             let (level, rest) = split(topic);
-            self.nodes[ROOT].children.get(level).map_or(0, |&child| self.walk(child, rest, into))
+            self.named(ROOT, level).map_or(0, |child| self.walk(child, rest, into))
         } else {
             self.walk(ROOT, Some(topic), into)
         }
     }
 
     /// Depth is bounded by the levels of a topic, which are bounded where it came in.
-    fn walk(&self, node: usize, rest: Option<&str>, into: &mut Matched) -> usize {
-        let node = &self.nodes[node];
+    fn walk(&self, at: u32, rest: Option<&str>, into: &mut Matched) -> usize {
+        let node = self.node(at);
         if let Some(below) = &node.below {
             into.add(below);
         }
@@ -175,8 +189,9 @@ impl Tree {
             return 1;
         };
         let (level, rest) = split(rest);
-        let child = node.children.get(level).map_or(0, |&child| self.walk(child, rest, into));
-        1 + child + node.plus.map_or(0, |plus| self.walk(plus, rest, into))
+        let child = if node.children == 0 { None } else { self.named(at, level) };
+        let child = child.map_or(0, |child| self.walk(child, rest, into));
+        1 + child + node.plus.map_or(0, |plus| self.walk(plus.get(), rest, into))
     }
 
     fn leaf(&mut self, filter: &str) -> &mut Matched {
@@ -189,36 +204,59 @@ impl Tree {
                 name => place.node = self.child(place.node, name),
             }
         }
-        let node = &mut self.nodes[place.node];
+        let node = self.node_mut(place.node);
         if place.below { node.below.get_or_insert_default() } else { &mut node.here }
     }
 
-    fn plus(&mut self, parent: usize) -> usize {
-        if let Some(plus) = self.nodes[parent].plus {
-            return plus;
+    fn node(&self, at: u32) -> &Node {
+        &self.nodes[at as usize]
+    }
+
+    fn node_mut(&mut self, at: u32) -> &mut Node {
+        &mut self.nodes[at as usize]
+    }
+
+    /// The node below `parent` of that name.
+    fn named(&self, parent: u32, name: &str) -> Option<u32> {
+        let is_it = |&at: &u32| {
+            let node = self.node(at);
+            node.parent == parent && &*node.name == name
+        };
+        self.names.find(self.seed.hash_one((parent, name)), is_it).copied()
+    }
+
+    fn plus(&mut self, parent: u32) -> u32 {
+        if let Some(plus) = self.node(parent).plus {
+            return plus.get();
         }
-        let plus = self.nodes.insert(Node { parent, name: "+".into(), ..Node::default() });
-        self.nodes[parent].plus = Some(plus);
+        let plus = self.nodes.insert(Node { parent, name: "+".into(), ..Node::default() }) as u32;
+        // The root is nobody's child.
+        self.node_mut(parent).plus = NonZeroU32::new(plus);
         plus
     }
 
-    fn child(&mut self, parent: usize, name: &str) -> usize {
-        if let Some(&child) = self.nodes[parent].children.get(name) {
+    fn child(&mut self, parent: u32, name: &str) -> u32 {
+        if let Some(child) = self.named(parent, name) {
             return child;
         }
-        let child = self.nodes.insert(Node { parent, name: name.into(), ..Node::default() });
-        self.nodes[parent].children.insert(name.into(), child);
+        let child = self.nodes.insert(Node { parent, name: name.into(), ..Node::default() }) as u32;
+        let Tree { nodes, names, seed, .. } = self;
+        let hash = |&at: &u32| {
+            let node = &nodes[at as usize];
+            seed.hash_one((node.parent, &*node.name))
+        };
+        names.insert_unique(hash(&child), child, hash);
+        self.node_mut(parent).children += 1;
         child
     }
 
     fn place(&self, filter: &str) -> Option<Place> {
         let mut place = Place { node: ROOT, below: false };
         for level in filter.split('/') {
-            let node = &self.nodes[place.node];
             match level {
                 "#" => place.below = true,
-                "+" => place.node = node.plus?,
-                name => place.node = *node.children.get(name)?,
+                "+" => place.node = self.node(place.node).plus?.get(),
+                name => place.node = self.named(place.node, name)?,
             }
         }
         Some(place)
@@ -228,7 +266,7 @@ impl Tree {
     fn shrink(&mut self, filter: &str, change: impl FnOnce(&mut Matched)) {
         let Some(place) = self.place(filter) else { return };
         self.generation += 1;
-        let node = &mut self.nodes[place.node];
+        let node = self.node_mut(place.node);
         if !place.below {
             change(&mut node.here);
         } else if let Some(below) = &mut node.below {
@@ -240,16 +278,20 @@ impl Tree {
         self.prune(place.node);
     }
 
-    fn prune(&mut self, mut index: usize) {
-        while index != ROOT && self.nodes[index].is_empty() {
-            let Node { parent, name, .. } = self.nodes.remove(index);
-            let above = &mut self.nodes[parent];
-            if above.plus == Some(index) {
-                above.plus = None;
+    fn prune(&mut self, mut at: u32) {
+        while at != ROOT && self.node(at).is_empty() {
+            let parent = self.node(at).parent;
+            if self.node(parent).plus.is_some_and(|plus| plus.get() == at) {
+                self.node_mut(parent).plus = None;
             } else {
-                above.children.remove(&name);
+                let hash = self.seed.hash_one((parent, &*self.node(at).name));
+                if let Ok(named) = self.names.find_entry(hash, |&other| other == at) {
+                    named.remove();
+                }
+                self.node_mut(parent).children -= 1;
             }
-            index = parent;
+            self.nodes.remove(at as usize);
+            at = parent;
         }
     }
 

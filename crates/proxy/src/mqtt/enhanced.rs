@@ -44,7 +44,7 @@ pub(crate) enum Enhanced {
     #[default]
     No,
     /// The client's last message is due; with the CONNECT that waits for it.
-    Asked(Box<Exchange>, Option<Box<Connecting>>),
+    Asked(Box<(Exchange, Option<Box<Connecting>>)>),
     /// Done; it may be done again.
     Done(Method),
 }
@@ -72,7 +72,7 @@ impl Connection {
         }
         match self.ask(data) {
             Some(exchange) => {
-                self.enhanced = Enhanced::Asked(exchange, Some(connecting));
+                self.enhanced = Enhanced::Asked(Box::new((exchange, Some(connecting))));
                 Handled::Used(used)
             }
             None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
@@ -85,7 +85,8 @@ impl Connection {
         let named = auth.method().and_then(method);
         let data = auth.data().unwrap_or_default();
         match (std::mem::take(&mut self.enhanced), named, auth.reason) {
-            (Enhanced::Asked(exchange, connecting), Some(Method::Scram), reason::CONTINUE_AUTHENTICATION) => {
+            (Enhanced::Asked(asked), Some(Method::Scram), reason::CONTINUE_AUTHENTICATION) => {
+                let (exchange, connecting) = *asked;
                 let Some((user, proof)) = exchange.finish(data) else {
                     return self.refuse_enhanced(reason::NOT_AUTHORIZED);
                 };
@@ -102,7 +103,7 @@ impl Connection {
             }
             (Enhanced::Done(Method::Scram), Some(Method::Scram), reason::REAUTHENTICATE) => match self.ask(data) {
                 Some(exchange) => {
-                    self.enhanced = Enhanced::Asked(exchange, None);
+                    self.enhanced = Enhanced::Asked(Box::new((exchange, None)));
                     Handled::Used(used)
                 }
                 // MQTT-4.12.1-2
@@ -160,7 +161,7 @@ impl Connection {
     }
 
     /// Answers the client's first message.
-    fn ask(&self, data: &[u8]) -> Option<Box<Exchange>> {
+    fn ask(&self, data: &[u8]) -> Option<Exchange> {
         let worker = &self.client.worker;
         let plan = worker.plan();
         let mut nonce = [0; 18];
@@ -169,7 +170,7 @@ impl Connection {
         let secret = &worker.shared.secret;
         let (exchange, answer) = Exchange::begin(data, find, (secret, &STANDARD_NO_PAD.encode(nonce)))?;
         self.put_auth((Method::Scram, reason::CONTINUE_AUTHENTICATION), &answer);
-        Some(Box::new(exchange))
+        Some(exchange)
     }
 
     fn put_auth(&self, (method, reason): (Method, u8), data: &str) {
