@@ -178,6 +178,17 @@ impl Session {
         dead
     }
 
+    /// A PINGREQ that was read ahead of packets whose turn has not come: it is answered.
+    pub fn ping(&mut self, now: u64, out: &mut Vec<u8>) {
+        self.heard(now);
+        Packet::PingResp.encode(self.version(), out);
+    }
+
+    /// The client counts as heard: nobody listened to it for a while.
+    pub fn heard(&mut self, now: u64) {
+        self.heard_at = now;
+    }
+
     /// Reads one packet from the front of `input`: its event and how many bytes it took;
     /// `None`: more bytes are needed.
     ///

@@ -247,7 +247,8 @@ fn changed(worker: &Rc<Worker>) {
         text: "",
     });
     let access = Access::superuser(None);
-    let publisher = Publisher { session: None, access, peer: Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)))) };
+    let publisher =
+        Publisher { session: None, access, peer: Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 0)))) };
     let revision = worker.shared.directory.lock().revision().to_string();
     // At most once: the next change tells as well.
     publish(worker, &publisher, MessageBuilder::new(Protocol::Internal, TOPIC, revision.as_bytes()));

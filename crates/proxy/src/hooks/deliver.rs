@@ -82,9 +82,7 @@ fn seek(
 ) -> Option<Standing> {
     let unknown = unknown();
     let (protocol, client_id, peer) = match &outlet {
-        Some(Outlet::Mqtt(link)) => {
-            (Protocol::Mqtt, link.client_id(), link.peer.get().map_or(&unknown, |peer| peer))
-        }
+        Some(Outlet::Mqtt(link)) => (Protocol::Mqtt, link.client_id(), link.peer.get().map_or(&unknown, |peer| peer)),
         Some(Outlet::Stream(queue)) => (queue.protocol, None, &unknown),
         Some(Outlet::Coap(_)) => (Protocol::Coap, None, &unknown),
         Some(Outlet::Api(_)) => (Protocol::Internal, None, &unknown),

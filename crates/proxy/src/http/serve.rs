@@ -71,7 +71,8 @@ fn poll_next(
     // Without a body behind it, a head is the end of what was read.
     let goes_on = std::mem::take(is_whole)
         || resume.is_some()
-        || bytes.ends_with(b"\r\n\r\n") || memchr::memmem::find(bytes, b"\r\n\r\n").is_some();
+        || bytes.ends_with(b"\r\n\r\n")
+        || memchr::memmem::find(bytes, b"\r\n\r\n").is_some();
     if goes_on {
         return Poll::Ready(turn(client, input, resume.take()));
     }

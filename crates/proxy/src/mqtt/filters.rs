@@ -3,6 +3,7 @@
 
 use super::packets::{Handled, Later};
 use super::serve::Connection;
+use super::taking::Rest;
 use crate::hooks::{self, Subscription};
 use std::rc::Rc;
 use tidegate_broker::{Granted, Options, Replay};
@@ -37,12 +38,14 @@ impl Connection {
     }
 
     /// Asks the hooks about each filter.
-    pub(super) async fn ask_about(&mut self, wanted: Vec<(Box<str>, Options)>) -> Grants {
+    pub(super) async fn ask_about(&mut self, wanted: Vec<(Box<str>, Options)>, rest: &mut Rest) -> Grants {
         let mut grants = Grants::default();
         for (filter, options) in wanted {
             let worker = Rc::clone(&self.client.worker);
-            let who = (Protocol::Mqtt, &*self.publisher.peer, &self.publisher.access);
-            match hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos }).await {
+            let (peer, access) = (Rc::clone(&self.publisher.peer), self.publisher.access.clone());
+            let who = (Protocol::Mqtt, &*peer, &access);
+            let asked = hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos });
+            match self.answering(asked, rest).await {
                 Ok(Subscription { filter, qos }) => self.grant(&filter, Options { qos, ..options }, &mut grants),
                 Err(refusal) => {
                     worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");

@@ -5,6 +5,7 @@ mod enhanced;
 mod filters;
 mod pace;
 mod packets;
+mod pings;
 mod relay;
 mod serve;
 mod taking;

@@ -5,7 +5,8 @@ use super::connect::Connecting;
 use super::enhanced;
 use super::filters::Grants;
 use super::relay::{Asked, Wanted};
-use super::serve::Connection;
+use super::serve::{Connection, Ending};
+use super::taking::Rest;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
 use std::pin::Pin;
@@ -39,12 +40,12 @@ pub(crate) enum Later {
 }
 
 impl Later {
-    /// Waits, then answers. `false`: the connection ends.
-    pub(crate) async fn run(self, connection: &mut Connection) -> bool {
+    /// Waits, then answers; `rest`: where what comes meanwhile is kept. `false`: the connection ends.
+    pub(super) async fn run(self, connection: &mut Connection, rest: &mut Rest) -> bool {
         match self {
             Later::Connect(connecting) => connecting.run(connection).await,
             Later::Publish(publishing, packet_id, qos) => {
-                let published = publishing.await;
+                let published = connection.answering(publishing, rest).await;
                 connection.published((packet_id, qos), published)
             }
             Later::Subscribe(packet_id, grants) => {
@@ -52,7 +53,7 @@ impl Later {
                 true
             }
             Later::Asked(packet_id, wanted) => {
-                let grants = connection.ask_about(wanted).await;
+                let grants = connection.ask_about(wanted, rest).await;
                 connection.settle(packet_id, grants).await;
                 true
             }
@@ -85,7 +86,7 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
         }
         // What the client may be told stands in the output already.
         Err(error) => {
-            connection.ended = "protocol-error";
+            connection.ended = Ending::ProtocolError;
             let worker = &connection.client.worker;
             if let Some(id) = connection.link.client_id() {
                 let text = format!("{}: {}", error.rule, error.what);
@@ -155,7 +156,7 @@ impl Connection {
             Event::Ping => Handled::Used(used),
             Event::Disconnect { with_will, session_expiry } => {
                 self.seat.leave = Leave { with_will, expiry: session_expiry };
-                self.ended = "client";
+                self.ended = Ending::Client;
                 Handled::End
             }
             Event::Auth(auth) => self.auth(&auth, used),

@@ -32,6 +32,37 @@ enum Woken {
     Answers,
 }
 
+/// How a connection ended, as policies hear it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The client closed without a word, or its network did.
+    Lost,
+    Client,
+    ProtocolError,
+    UpstreamLost,
+    Expired,
+    KeepAlive,
+    Asked,
+    TakenOver,
+    Kicked,
+}
+
+impl Ending {
+    const fn label(self) -> &'static str {
+        match self {
+            Ending::Lost => "lost",
+            Ending::Client => "client",
+            Ending::ProtocolError => "protocol-error",
+            Ending::UpstreamLost => "upstream-lost",
+            Ending::Expired => "expired",
+            Ending::KeepAlive => "keep-alive",
+            Ending::Asked => "asked",
+            Ending::TakenOver => "taken-over",
+            Ending::Kicked => "kicked",
+        }
+    }
+}
+
 /// How a connection goes on.
 enum Turn {
     GoesOn,
@@ -42,7 +73,7 @@ enum Turn {
 
 /// One connection while it is served.
 pub(crate) struct Connection {
-    pub(crate) client: Box<Client>,
+    pub(crate) client: Client,
     pub(crate) link: Rc<MqttLink>,
     pub(crate) seat: Seat,
     pub(crate) publisher: crate::pubsub::Publisher,
@@ -50,7 +81,7 @@ pub(crate) struct Connection {
     /// Its way to a broker of an upstream, where its route leads to one.
     pub(crate) relay: Option<Box<Relay>>,
     /// How it ended, as policies hear it.
-    pub(crate) ended: &'static str,
+    pub(crate) ended: Ending,
     pub(super) frames: Option<Box<Decoder>>,
     /// Bytes of packets that came in pieces: over WebSocket, and those that a read
     /// buffer does not hold.
@@ -79,13 +110,13 @@ impl Drop for Seat {
 /// Serves a connection, from what it carries on. What lives across a wait is part of its
 /// task: all that the connection is stands beside it, in a box.
 pub(crate) async fn serve(client: Box<Client>, framing: Framing) {
-    let mut connection = Connection::new(client, framing);
+    let mut connection = Connection::new(*client, framing);
     connection.run().await;
     Box::pin(connection.finish()).await;
 }
 
 impl Connection {
-    fn new(client: Box<Client>, framing: Framing) -> Box<Self> {
+    fn new(client: Client, framing: Framing) -> Box<Self> {
         let worker = Rc::clone(&client.worker);
         let plan = worker.plan();
         let now = worker.clock.millis();
@@ -102,7 +133,7 @@ impl Connection {
             publisher,
             enhanced: Enhanced::No,
             relay: None,
-            ended: "lost",
+            ended: Ending::Lost,
             frames: (framing == Framing::WebSocket).then(decoder),
             inbox: Vec::new(),
         })
@@ -145,16 +176,20 @@ impl Connection {
             Woken::Answers => Taken::All,
             Woken::Gone | Woken::Lost(false) => return Turn::Over,
             // Not for good: the client may come again, and meets another endpoint.
-            Woken::Lost(true) => return self.leave("upstream-lost", reason::USE_ANOTHER_SERVER),
-            Woken::Late if self.client.has_expired() => return self.leave("expired", reason::MAXIMUM_CONNECT_TIME),
+            Woken::Lost(true) => return self.leave(Ending::UpstreamLost, reason::USE_ANOTHER_SERVER),
+            Woken::Late if self.client.has_expired() => {
+                return self.leave(Ending::Expired, reason::MAXIMUM_CONNECT_TIME);
+            }
             Woken::Late if !self.is_late() => return self.unless_congested(),
             Woken::Late => {
-                self.ended = "keep-alive";
+                self.ended = Ending::KeepAlive;
                 return Turn::Over;
             }
-            Woken::Asked => return self.leave("asked", self.leaving_code()),
-            Woken::Closing(CloseReason::TakenOver) => return self.leave("taken-over", reason::SESSION_TAKEN_OVER),
-            Woken::Closing(CloseReason::Administrative) => return self.leave("kicked", reason::ADMINISTRATIVE_ACTION),
+            Woken::Asked => return self.leave(Ending::Asked, self.leaving_code()),
+            Woken::Closing(CloseReason::TakenOver) => return self.leave(Ending::TakenOver, reason::SESSION_TAKEN_OVER),
+            Woken::Closing(CloseReason::Administrative) => {
+                return self.leave(Ending::Kicked, reason::ADMINISTRATIVE_ACTION);
+            }
         };
         match (taken, self.relay.as_mut().map_or(Some(true), |relay| relay.flush_now())) {
             (_, Some(false)) | (Taken::Over, Some(true)) => Turn::Over,
@@ -173,8 +208,9 @@ impl Connection {
     /// Waits for what packets need, for the upstream's broker and for the other workers. `false`:
     /// the connection ends.
     async fn wait_for(&mut self, mut taken: Taken) -> bool {
-        while let Taken::Later(later, rest) = taken {
-            let alive = later.run(self).await;
+        while let Taken::Later(later, mut rest) = taken {
+            let alive = later.run(self, &mut rest).await;
+            self.listen_again();
             self.mark();
             taken = if alive { self.go_on(rest) } else { Taken::Over };
         }
@@ -183,8 +219,14 @@ impl Connection {
         }
         if self.client.worker.hub.links.is_congested() {
             self.client.worker.hub.links.uncongested().await;
+            self.listen_again();
         }
         true
+    }
+
+    /// Nobody listened to the client for a while: that was not its silence.
+    fn listen_again(&mut self) {
+        self.link.session.borrow_mut().heard(self.client.worker.clock.millis());
     }
 
     /// Waits for whatever comes first.
@@ -265,7 +307,7 @@ impl Connection {
     }
 
     /// Says goodbye; `ended` is what policies hear.
-    fn leave(&mut self, ended: &'static str, code: u8) -> Turn {
+    fn leave(&mut self, ended: Ending, code: u8) -> Turn {
         self.ended = ended;
         self.say_goodbye(code);
         Turn::Over
@@ -281,7 +323,7 @@ impl Connection {
         let client_id = self.publisher.access.client_id.as_deref();
         let view = HookView::new(Protocol::Mqtt, &self.publisher.peer, client_id)
             .with("hook", &b"disconnect"[..])
-            .with("reason", self.ended.as_bytes());
+            .with("reason", self.ended.label().as_bytes());
         hooks::disconnected(worker, &plan, &view);
     }
 
@@ -331,6 +373,6 @@ impl Connection {
             Poll::Pending
         })
         .await;
-        self.client.close().await;
+        Box::new(self.client).close().await;
     }
 }

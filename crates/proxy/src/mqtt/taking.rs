@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Moves payloads of WebSocket messages to the inbox. `false`: the client closes or broke a rule.
-    fn unframe(&mut self, decoder: &mut Decoder, input: &mut Input) -> bool {
+    pub(super) fn unframe(&mut self, decoder: &mut Decoder, input: &mut Input) -> bool {
         loop {
             let (start, end) = (input.start, input.end);
             let decoded = decoder.decode(&mut input.buffer[start..end]);

@@ -239,13 +239,7 @@ impl Sink for HubSink<'_> {
             if self.worker.hub.traces.is_on() {
                 let id = link.client_id();
                 let reason = Some(reason.label());
-                let line = Line {
-                    direction: "dropped",
-                    packet: "publish",
-                    client_id: id,
-                    reason,
-                    ..Line::default()
-                };
+                let line = Line { direction: "dropped", packet: "publish", client_id: id, reason, ..Line::default() };
                 self.worker.trace(&line);
             }
         }

@@ -2,7 +2,7 @@
 //! what a policy or a step of the route has to be asked about waits.
 
 use super::super::packets::{Handled, Later};
-use super::super::serve::Connection;
+use super::super::serve::{Connection, Ending};
 use super::{Asked, Relay};
 use crate::hooks;
 use crate::plan::Route;
@@ -78,7 +78,7 @@ impl Connection {
             _ => relay.gather(&bytes[..used]),
         }
         if let Packet::Disconnect(_) = packet {
-            self.ended = "client";
+            self.ended = Ending::Client;
             return Handled::End;
         }
         Handled::Used(used)
@@ -86,7 +86,7 @@ impl Connection {
 
     /// Ends the connection with a code.
     fn say(&mut self, code: u8) -> Handled {
-        self.ended = "protocol-error";
+        self.ended = Ending::ProtocolError;
         self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
         Handled::End
     }
