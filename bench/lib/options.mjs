@@ -7,6 +7,7 @@ const HELP = `node bench/<name>.mjs [options]
   --seconds S        length of a round (default 4)
   --only a,b         only these peers
   --shapes a,b       only these shapes (http-proxy.mjs, mqtt.mjs)
+  --observers N      coap.mjs: of one resource (default 10000)
   --connections N    memory.mjs: how many are held (default 4000)`
 
 /** Reads the options, or prints the help and exits. */
@@ -19,6 +20,7 @@ export function options() {
       only: { type: "string" },
       shapes: { type: "string" },
       connections: { type: "string" },
+      observers: { type: "string" },
       help: { type: "boolean", default: false },
     },
   })
@@ -32,6 +34,7 @@ export function options() {
     rounds: whole(values.rounds, quick ? 3 : 6, 2),
     seconds: whole(values.seconds, quick ? 1 : 4, 1),
     connections: whole(values.connections, quick ? 500 : 4_000, 10),
+    observers: whole(values.observers, 10_000, 10),
     only: list(values.only),
     shapes: list(values.shapes),
   }

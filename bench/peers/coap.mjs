@@ -41,6 +41,13 @@ export const libcoap = {
   start: () => serve("coap-server-notls", (port) => ["-A", "127.0.0.1", "-p", port, "-d", "10"]),
 }
 
+/** The same, with four of five notifications not confirmable. */
+export const libcoapNon = {
+  ...libcoap,
+  name: "libcoap -N",
+  start: () => serve("coap-server-notls", (port) => ["-A", "127.0.0.1", "-p", port, "-d", "10", "-N"]),
+}
+
 function ofCalifornium(name, deduplicator) {
   const fetched = `mvn -f test/e2e/californium dependency:copy-dependencies -DoutputDirectory=${JARS}`
   return {

@@ -63,7 +63,8 @@ export const tidegateCoap = {
   start: async () => {
     const udp = await freePort()
     const listeners = [{ address: "tcp://127.0.0.1:0" }, { address: `udp://127.0.0.1:${udp}`, protocols: ["coap"] }]
-    const config = { workers: 1, admin: false, dataDir: false, listeners }
+    const coap = { maxObservers: 100_000 }
+    const config = { workers: 1, admin: false, dataDir: false, listeners, coap }
     const folder = scratch()
     const file = join(folder, "tidegate.config.yaml")
     writeFileSync(file, stringify(config))

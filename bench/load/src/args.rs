@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-const FLAGS: [&str; 3] = ["gate", "kept", "subscribe"];
+const FLAGS: [&str; 4] = ["gate", "non", "kept", "subscribe"];
 
 /// What was asked for.
 pub struct Args {

@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod coap;
+mod coap_observe;
 mod fleet;
 mod http_idle;
 mod idle;
@@ -26,7 +27,8 @@ const HELP: &str = "tidegate-load <command> --port P [--host 127.0.0.1] [--gate]
   mqtt-idle        --connections 1000 [--subscribe]     holds them until a line on stdin
   http-idle        --connections 1000 [--path /]        holds them until a line on stdin
   connect-storm    --connections 10000 --parallel 64
-  coap-get         --clients 16 --seconds 5             of /t/bench, one in flight each";
+  coap-get         --clients 16 --seconds 5             of /t/bench, one in flight each
+  coap-observe     --connections 10000 --writes 20 [--non]   observers of /t/bench and its changes; holds them until a line on stdin";
 
 fn main() -> ExitCode {
     let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| run(&args));
@@ -52,6 +54,7 @@ fn run(args: &Args) -> Result<String, String> {
         "http-idle" => http_idle::run(args),
         "connect-storm" => storm::run(args),
         "coap-get" => coap::run(args),
+        "coap-observe" => coap_observe::run(args),
         _ => Err(HELP.to_owned()),
     }
 }
