@@ -45,6 +45,8 @@ struct Delivery {
 struct Session {
     /// Where messages for it go.
     worker: u16,
+    /// That is another worker than the one whose log this is.
+    has_left: bool,
     client_id: Arc<str>,
     user: Option<Arc<str>>,
     is_superuser: bool,
@@ -197,16 +199,21 @@ impl Fold {
     pub(crate) fn finish(mut self) -> Recovered {
         self.go_on_spreading();
         let mut live: HashMap<Arc<str>, Session> = HashMap::new();
-        let mut arriving = Vec::new();
-        for session in std::mem::take(&mut self.sessions).into_values() {
+        let mut arriving = BTreeMap::new();
+        for ((worker, key), session) in std::mem::take(&mut self.sessions) {
             let highest = self.epochs.get(&session.client_id).copied().unwrap_or(0);
             if session.epoch == 0 {
-                arriving.push(session);
+                // Keys grow from claim to claim, over all workers.
+                arriving.insert((key, worker), session);
             } else if session.epoch == highest {
                 live.insert(session.client_id.clone(), session);
             }
         }
-        for session in arriving {
+        // Until a session leaves its old place, all of its messages come there: what was on its way to it is older
+        // than what came to the new one alone, and stands before it.
+        let outgoing = self.outgoing();
+        self.deliver_plain(&outgoing, live.values_mut().filter(|session| !session.has_left));
+        for session in arriving.into_values() {
             let ended = self.epochs.get(&session.client_id).is_some_and(|epoch| *epoch > 0);
             match live.get_mut(&session.client_id) {
                 Some(known) => known.join(session),
@@ -214,7 +221,8 @@ impl Fold {
                 None => drop(live.insert(session.client_id.clone(), session)),
             }
         }
-        self.deliver_outgoing(&mut live);
+        self.deliver_plain(&outgoing, live.values_mut());
+        self.deliver_to_groups(&outgoing, &mut live);
         let mut ids = HashMap::new();
         let mut sessions: Vec<StoredSession> =
             live.into_values().map(|session| session.stored(&self.bodies, &mut ids)).collect();
@@ -238,24 +246,43 @@ impl Fold {
         }
     }
 
-    /// Messages that were acknowledged on one worker and had not reached another's log.
-    fn deliver_outgoing(&mut self, live: &mut HashMap<Arc<str>, Session>) {
-        let mut outgoing: Vec<Outgoing> = std::mem::take(&mut self.outgoing).into_values().flatten().collect();
-        outgoing.sort_by_key(|outgoing| outgoing.id);
-        for Outgoing { id, to, plain, groups } in outgoing {
-            let Some(message) = self.bodies.get(&id).filter(|_| !self.taken.contains(&(to, id))) else { continue };
-            let there = || |session: &&mut Session| session.worker == to;
-            if plain {
-                live.values_mut().filter(there()).for_each(|session| session.match_message(id, message));
-            }
+    /// Messages that were acknowledged on one worker and had not reached another's log, the oldest first.
+    fn outgoing(&mut self) -> Vec<(Outgoing, Arc<Message>)> {
+        let outgoing = std::mem::take(&mut self.outgoing).into_values().flatten();
+        let untaken = outgoing.filter(|outgoing| !self.taken.contains(&(outgoing.to, outgoing.id)));
+        let mut untaken = Vec::from_iter(untaken.filter_map(|outgoing| {
+            let message = Arc::clone(self.bodies.get(&outgoing.id)?);
+            Some((outgoing, message))
+        }));
+        untaken.sort_by_key(|(outgoing, _)| outgoing.id);
+        untaken
+    }
+
+    /// To the subscriptions of sessions where they went.
+    fn deliver_plain<'s>(
+        &self,
+        outgoing: &[(Outgoing, Arc<Message>)],
+        sessions: impl Iterator<Item = &'s mut Session>,
+    ) {
+        for session in sessions {
+            let worker = session.worker;
+            let due = outgoing.iter().filter(|(outgoing, _)| outgoing.plain && outgoing.to == worker);
+            due.for_each(|(outgoing, message)| session.match_message(outgoing.id, message));
+        }
+    }
+
+    /// To one member of each group.
+    fn deliver_to_groups(&self, outgoing: &[(Outgoing, Arc<Message>)], live: &mut HashMap<Arc<str>, Session>) {
+        for (Outgoing { id, to, groups, .. }, message) in outgoing {
             for group in groups {
-                let is_member = |session: &&mut Session| session.filters.iter().any(|(filter, _)| **filter == *group);
-                let place = live.values_mut().filter(there()).find(is_member).map(|session| session.client_id.clone());
+                let is_member = |session: &&mut Session| session.filters.iter().any(|(filter, _)| **filter == **group);
+                let there = |session: &&mut Session| session.worker == *to;
+                let place = live.values_mut().filter(there).find(is_member).map(|session| session.client_id.clone());
                 // Its members there went elsewhere.
                 let client_id =
                     place.or_else(|| live.values_mut().find(is_member).map(|session| session.client_id.clone()));
                 if let Some(session) = client_id.and_then(|client_id| live.get_mut(&client_id)) {
-                    session.deliver(id, message, |filter| *filter == *group);
+                    session.deliver(*id, message, |filter| *filter == **group);
                 }
             }
         }
@@ -279,7 +306,7 @@ impl Session {
                     None => self.filters.push((filter.into(), options)),
                 }
             }
-            Entry::Left { to, .. } => self.worker = to,
+            Entry::Left { to, .. } => (self.worker, self.has_left) = (to, true),
             Entry::Unfilter { filter, .. } => self.filters.retain(|(known, _)| **known != *filter),
             Entry::Queue { number, id, qos, retain, ids, packet_id, .. } => {
                 let qos = crate::stored::qos(qos)?;

@@ -359,3 +359,42 @@ fn what_comes_to_the_new_worker_of_a_session_that_left_is_its_own() {
     generation.commit().expect("a folder of ours");
     assert_eq!(payloads(&reopen(&folder).sessions[0]), ["one", "three"]);
 }
+
+#[test]
+fn what_was_on_its_way_to_the_old_worker_comes_before_what_came_to_the_new_one() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut logs: Vec<Log> = (0..2).map(|worker| generation.worker_log(worker)).collect();
+    session(&mut logs[0], (1, 1), "reader");
+    queue(&mut logs[0], (1, 1, 1), &message("t/1", b"one"));
+    // The publisher is on the new worker: both places are interested, and the old one is late.
+    session(&mut logs[1], (2, 0), "reader");
+    for (id, text) in [(2, "two"), (3, "three")] {
+        let message = message("t/1", text.as_bytes());
+        if id == 3 {
+            queue(&mut logs[1], (2, 1 << 32, id), &message);
+        }
+        logs[1].outgoing(Pending { id, worker: 0, plain: true, groups: Vec::new(), message });
+    }
+    logs[1].seal();
+    logs.iter_mut().for_each(|log| log.flush().expect("room"));
+    generation.commit().expect("a folder of ours");
+    assert_eq!(payloads(&reopen(&folder).sessions[0]), ["one", "two", "three"]);
+}
+
+#[test]
+fn parts_of_a_session_that_moved_on_before_it_was_whole_are_in_the_order_of_its_claims() {
+    for keys in [[2, 9], [9, 2]] {
+        let folder = Folder::new();
+        let (generation, _) = folder.open();
+        let mut logs: Vec<Log> = (0..3).map(|worker| generation.worker_log(worker)).collect();
+        session(&mut logs[0], (1, 1), "reader");
+        for (log, key) in logs[1..].iter_mut().zip(keys) {
+            session(log, (key, 0), "reader");
+            queue(log, (key, 1 << 32, key), &message("t/1", format!("{key}").as_bytes()));
+        }
+        logs.iter_mut().for_each(|log| log.flush().expect("room"));
+        generation.commit().expect("a folder of ours");
+        assert_eq!(payloads(&reopen(&folder).sessions[0]), ["2", "9"]);
+    }
+}

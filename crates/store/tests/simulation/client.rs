@@ -48,6 +48,11 @@ pub(crate) struct Client {
     stored: BTreeMap<u16, u64>,
     /// How often each message came.
     pub(crate) seen: BTreeMap<u64, u32>,
+    /// The numbers that came, and the highest of each publisher.
+    met: BTreeSet<u64>,
+    highest: BTreeMap<usize, u64>,
+    /// What came for the first time behind a later one of its publisher (section 4.6).
+    pub(crate) late: Vec<(u64, u64)>,
 }
 
 impl Client {
@@ -70,6 +75,15 @@ impl Client {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.unacknowledged.is_empty()
+    }
+
+    /// Notes the order in which messages come for the first time.
+    pub(crate) fn meet(&mut self, publisher: usize, number: u64) {
+        let highest = self.highest.entry(publisher).or_default();
+        if self.met.insert(number) && number < *highest {
+            self.late.push((number, *highest));
+        }
+        *highest = number.max(*highest);
     }
 
     /// Takes a packet: its answers.

@@ -51,7 +51,8 @@ pub(crate) struct World {
     connections: Vec<Connection>,
     pub(crate) clients: Vec<Client>,
     now: u64,
-    next: u64,
+    /// Who published each number.
+    publishers: Vec<usize>,
     /// A worker that seldom gets its turn.
     pub(crate) slow: usize,
     /// Deliveries of a publish that are made at once.
@@ -73,7 +74,7 @@ impl World {
             connections: Vec::new(),
             clients,
             now: 1,
-            next: 0,
+            publishers: Vec::new(),
             slow: 0,
             slice: [usize::MAX, 1, 0][(seed / 3 % 3) as usize],
         };
@@ -202,11 +203,9 @@ impl World {
     }
 
     pub(crate) fn publish(&mut self, client: usize) {
-        let (Some(packet), Some(index)) = (self.clients[client].publish(self.next), self.clients[client].connection)
-        else {
-            return;
-        };
-        self.next += 1;
+        let (next, connection) = (self.publishers.len() as u64, self.clients[client].connection);
+        let (Some(packet), Some(index)) = (self.clients[client].publish(next), connection) else { return };
+        self.publishers.push(client);
         self.connections[index].up.push_back(packet);
     }
 
@@ -220,6 +219,9 @@ impl World {
         if connection.down.front().is_some_and(|(number, _)| *number <= kept)
             && let Some((_, packet)) = connection.down.pop_front()
         {
+            if let ToClient::Publish { number, .. } = packet {
+                self.clients[client].meet(self.publishers[number as usize], number);
+            }
             let answers = self.clients[client].take(packet);
             self.connections[index].up.extend(answers);
             return true;
