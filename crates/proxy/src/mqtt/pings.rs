@@ -32,7 +32,9 @@ impl Connection {
     /// Reads on as far as there is room; what is no ping stays for later.
     fn read_ahead(&mut self, rest: &mut Rest, cx: &mut Context<'_>) {
         self.client.connection.register(cx.waker());
-        while !self.client.is_at_end && self.ahead(rest).len() < AHEAD_BYTES {
+        let is_full = |out: &[u8]| out.len() >= AHEAD_BYTES;
+        // Who pings and does not read what it gets is not read from either.
+        while !self.client.is_at_end && !is_full(self.ahead(rest)) && !is_full(&self.link.out.borrow()) {
             let Poll::Ready(Ok(mut input)) = self.client.poll_input(cx) else { return };
             match (self.frames.take(), &mut *rest) {
                 (Some(mut decoder), Rest::Inbox { is_last }) => {
@@ -78,19 +80,23 @@ impl Connection {
 /// Takes whole PINGREQs out of packets that wait: how many there were. Nothing behind a
 /// DISCONNECT, nor behind what is no packet, is looked at.
 fn take_pings(bytes: &mut Vec<u8>) -> usize {
-    let (mut at, mut pings) = (0, 0);
-    while let Some(len) = whole(&bytes[at..]) {
-        match bytes[at] {
-            0xc0 if len == 2 => {
-                bytes.drain(at..at + 2);
-                pings += 1;
-            }
-            0xe0 => break,
-            _ => at += len,
+    // What stays moves to the front as it is met: a buffer full of pings is gone through once.
+    let (mut at, mut kept, mut pings) = (0, 0, 0);
+    while let Some(len) = whole(&bytes[at..]).filter(|_| bytes[at] != DISCONNECT) {
+        if bytes[at] == PINGREQ && len == 2 {
+            pings += 1;
+        } else {
+            bytes.copy_within(at..at + len, kept);
+            kept += len;
         }
+        at += len;
     }
+    bytes.drain(kept..at);
     pings
 }
+
+const PINGREQ: u8 = 0xc0;
+const DISCONNECT: u8 = 0xe0;
 
 /// The length of the packet at the front, if it is there as a whole.
 fn whole(bytes: &[u8]) -> Option<usize> {
