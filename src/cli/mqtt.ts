@@ -106,11 +106,12 @@ function list(command: Command, columns: Columns, toPath: (argument: string) => 
     const client = await AdminClient.open(options)
     const path = toPath(String(given[0]))
     const items: Row[] = []
-    for (let cursor: string | null | undefined = ""; cursor !== null && cursor !== undefined; ) {
-      const page = (await client.call(cursor === "" ? path : `${path}&cursor=${encodeURIComponent(cursor)}`)) as Page
+    let cursor: string | null | undefined
+    do {
+      const page = (await client.call(cursor ? `${path}&cursor=${encodeURIComponent(cursor)}` : path)) as Page
       items.push(...page.items)
       cursor = page.nextCursor
-    }
+    } while (cursor)
     if (options.json) return printJson({ items })
     const rows = items.map((item) => Object.values(columns).map((cell) => cell(item)))
     print(items.length === 0 ? "none" : formatTable(Object.keys(columns), rows))

@@ -10,12 +10,13 @@ import { killAgainAndAgain } from "./kill.mjs"
 
 const kills = Number(process.env.TIDEGATE_KILLS ?? 20)
 
-test("20 kills under load lose nothing that was acknowledged and bring no QoS 2 message twice", async (t) => {
+test("20 kills under load lose nothing that was acknowledged, bring no QoS 2 message twice and keep the order", async (t) => {
   t.timeout(120_000 + kills * 3_000)
   const result = await killAgainAndAgain({ kills })
   t.log(result)
   t.true(result.acknowledged > kills, "there was load")
-  t.deepEqual({ lost: result.lost, qos2Duplicates: result.qos2Duplicates }, { lost: 0, qos2Duplicates: 0 })
+  const { lost, qos2Duplicates, reordered } = result
+  t.deepEqual({ lost, qos2Duplicates, reordered }, { lost: 0, qos2Duplicates: 0, reordered: 0 })
 })
 
 test("with durability power the same holds, and acknowledgements come", async (t) => {

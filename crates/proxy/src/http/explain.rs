@@ -128,8 +128,6 @@ pub(super) fn explain_here(request: &Request<'_>, found: Option<(usize, &Capture
     }
     let mut explanation = explanation(Moment { plan, now_us: request.started_us }, &request.view, found);
     explanation.candidates.truncate(HEADER_CANDIDATES);
-    // The outcome says which one it was.
-    (explanation.endpoint, explanation.score) = (None, None);
     explanation.endpoints.truncate(HEADER_CANDIDATES);
     request.edits.borrow_mut().set_response_header(EXPLAIN, &to_header(&explanation));
 }
@@ -163,9 +161,20 @@ pub(super) fn explain_outcome(edits: &mut Edits, (upstream, endpoint): (&str, &s
 }
 
 fn answer<V: View>(moment: Moment<'_>, view: &V, found: Option<(usize, &Captures)>) -> Result<String, String> {
-    serde_json::to_string(&explanation(moment, view, found)).map_err(|error| error.to_string())
+    let mut explanation = explanation(moment, view, found);
+    let picked = found.and_then(|(index, _)| {
+        let route = &moment.plan.routes[index];
+        let upstream = first_upstream(moment.plan, &route.target)?;
+        Some((upstream, pick(moment, view, (upstream, &route.name))?))
+    });
+    if let Some((upstream, endpoint)) = picked {
+        explanation.endpoint = Some(&endpoint.id);
+        explanation.score = Some(upstream.balance.score(endpoint, moment.now_us / 1_000));
+    }
+    serde_json::to_string(&explanation).map_err(|error| error.to_string())
 }
 
+/// All but the endpoint: on the data path the outcome says which one it was.
 fn explanation<'p, V: View>(moment: Moment<'p>, view: &V, found: Option<(usize, &Captures)>) -> Explanation<'p> {
     let plan = moment.plan;
     let name = |index: usize| &*plan.routes[index].name;
@@ -179,12 +188,8 @@ fn explanation<'p, V: View>(moment: Moment<'p>, view: &V, found: Option<(usize, 
         })
         .collect();
     let route = found.map(|(index, _)| &plan.routes[index]);
-    let (mut edits, mut policies) = (Edits::new(), Vec::new());
-    if let Some((index, captures)) = found {
-        policies = explain_policies(moment, view, (&plan.routes[index], captures, &mut edits));
-    }
+    let policies = found.map(|(index, captures)| explain_policies(moment, view, (&plan.routes[index], captures)));
     let upstream = route.and_then(|route| first_upstream(plan, &route.target));
-    let picked = upstream.and_then(|upstream| pick(moment, view, (upstream, name(found?.0), &edits)));
     let row = |endpoint: &'p Endpoint| EndpointRow {
         endpoint: &endpoint.id,
         score: upstream.map_or(0.0, |upstream| upstream.balance.score(endpoint, moment.now_us / 1_000)),
@@ -193,8 +198,8 @@ fn explanation<'p, V: View>(moment: Moment<'p>, view: &V, found: Option<(usize, 
     Explanation {
         route: found.map(|(index, _)| name(index)),
         target: route.map_or(serde_json::Value::Null, |route| target(plan, &route.target)),
-        endpoint: picked.map(|endpoint| &*endpoint.id),
-        score: picked.map(|endpoint| row(endpoint).score),
+        endpoint: None,
+        score: None,
         endpoints: upstream
             .into_iter()
             .flat_map(|upstream| upstream.endpoints.iter())
@@ -202,17 +207,18 @@ fn explanation<'p, V: View>(moment: Moment<'p>, view: &V, found: Option<(usize, 
             .map(row)
             .collect(),
         candidates,
-        policies,
+        policies: policies.unwrap_or_default(),
     }
 }
 
 fn explain_policies<'p, V: View>(
     Moment { plan, now_us }: Moment<'p>,
     view: &V,
-    (route, captures, edits): (&'p Route, &Captures, &mut Edits),
+    (route, captures): (&'p Route, &Captures),
 ) -> Vec<PolicyRow<'p>> {
-    let (now_ns, mut scratch) = (now_us * 1_000, Vec::new());
-    let mut context = Context { route: &route.name, captures, edits, scratch: &mut scratch, now_ns, ran: 0 };
+    let (mut edits, mut scratch, now_ns) = (Edits::new(), Vec::new(), now_us * 1_000);
+    let (edits, scratch) = (&mut edits, &mut scratch);
+    let mut context = Context { route: &route.name, captures, edits, scratch, now_ns, ran: 0 };
     let explained = route.steps.explain(view, &mut context).into_iter();
     let mut rows = Vec::from_iter(explained.filter_map(|policy| match policy {
         Explained::Compiled(name, verdict) => Some(PolicyRow { name, verdict: verdict.into() }),
@@ -247,10 +253,11 @@ fn first_upstream<'p>(plan: &'p Plan, target: &Target) -> Option<&'p Upstream> {
 fn pick<'p, V: View>(
     Moment { now_us, .. }: Moment<'_>,
     view: &V,
-    (upstream, route, edits): (&'p Upstream, &str, &Edits),
+    (upstream, route): (&'p Upstream, &str),
 ) -> Option<&'p Endpoint> {
     let mut bytes = Vec::new();
-    let input = KeyInput { route, hash_key: edits.hash_key() };
+    // Only a policy in TypeScript sets a key of its own, and none is asked.
+    let input = KeyInput { route, hash_key: None };
     let key = upstream.key.as_ref().is_some_and(|key| key.write(view, &input, &mut bytes)).then_some(&bytes[..]);
     let zoned = upstream.endpoints.iter().any(|endpoint| !endpoint.near);
     let wanted =
