@@ -649,11 +649,17 @@ export interface LimitsPlan {
   readonly shedCpuPercent: number
   /** New connections of one address in a second; 0: as they come. */
   readonly maxConnectsPerSourcePerS: number
-  /** Streams at the same time on one HTTP/2 connection. */
+  /** While the event loop is so late, nobody waits for it; 0: never. */
   readonly shedLoopLagMs: number
   readonly cacheBytes: number
   readonly cacheEntries: number
   readonly cacheEntryBytes: number
+  /** Copies for mirrors under way on one worker. */
+  readonly mirrorCopies: number
+  readonly mirrorCopyBytes: number
+  readonly mirrorTotalBytes: number
+  readonly mirrorTimeoutMs: number
+  /** Streams at the same time on one HTTP/2 connection. */
   readonly http2Streams: number
   readonly http2ResetsPerSecond: number
   /** PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames. */

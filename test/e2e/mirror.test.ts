@@ -43,12 +43,15 @@ async function service(t: ExecutionContext, answer: Buffer | string = "ok") {
   return { address, seen, begun: () => begun }
 }
 
-async function gatewayOf(t: ExecutionContext, [to, mirror]: [string, string]): Promise<Running> {
-  const gateway = await runGateway({
-    workers: 1,
-    upstreams: { to: { endpoints: [to] }, mirror: { endpoints: [mirror], outlier: false } },
-    routes: [{ when: { path: "/**" }, to: "to", mirror: "mirror" }],
-  })
+const configOf = ([to, mirror]: [string, string], limits: object) => ({
+  workers: 1,
+  upstreams: { to: { endpoints: [to] }, mirror: { endpoints: [mirror], outlier: false } },
+  routes: [{ when: { path: "/**" }, to: "to", mirror: "mirror" }],
+  limits,
+})
+
+async function gatewayOf(t: ExecutionContext, upstreams: [string, string], limits = {}): Promise<Running> {
+  const gateway = await runGateway(configOf(upstreams, limits))
   t.teardown(() => gateway.stop())
   return gateway
 }
@@ -96,15 +99,24 @@ test("requests of any length are copied whole, whatever the framing and the clie
   for (const reason of ["mirror-overflow", "mirror-too-slow", "mirror-cut-off"]) t.is(await dropped(gateway, reason), 0)
 })
 
-test("a mirror that takes nothing loses its copy, and the request does not wait for it", async (t) => {
-  const own = await service(t)
+/** A mirror that takes connections and reads nothing of them. */
+async function idleMirror(t: ExecutionContext) {
   const sockets: Socket[] = []
   const idle = createServer((socket) => {
     sockets.push(socket.on("error", () => undefined).pause())
   }).listen(0, "127.0.0.1")
   await once(idle, "listening")
-  t.teardown(() => idle.close())
-  const gateway = await gatewayOf(t, [own.address, `127.0.0.1:${(idle.address() as AddressInfo).port}`])
+  t.teardown(() => {
+    idle.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { sockets, address: `127.0.0.1:${(idle.address() as AddressInfo).port}` }
+}
+
+test("a mirror that takes nothing loses its copy, and the request does not wait for it", async (t) => {
+  const own = await service(t)
+  const { sockets, address } = await idleMirror(t)
+  const gateway = await gatewayOf(t, [own.address, address])
   const long = randomBytes(48 << 20)
   t.is(await send(gateway, "PUT", long), "ok")
   t.is(own.seen[0]?.hash, createHash("sha256").update(long).digest("hex"))
@@ -122,7 +134,50 @@ test("a mirror that takes nothing loses its copy, and the request does not wait 
   sockets.length = 0
   t.is(await send(gateway, "PUT", randomBytes(100)), "ok")
   await until(() => sockets.length === 1, "the mirror got no other copy")
-  for (const socket of sockets) socket.destroy()
+})
+
+test("how many copies are under way is limits.mirrorCopies, also of a configuration that is applied later", async (t) => {
+  const own = await service(t)
+  const { sockets, address } = await idleMirror(t)
+  const gateway = await gatewayOf(t, [own.address, address], { mirrorCopies: 1 })
+  t.is(await send(gateway, "GET", Buffer.alloc(0)), "ok")
+  await until(() => sockets.length === 1, "the mirror got no copy")
+  t.is(await send(gateway, "GET", Buffer.alloc(0)), "ok")
+  t.is(await dropped(gateway, "mirror-overflow"), 1)
+  gateway.configure(configOf([own.address, address], { mirrorCopies: 2 }))
+  const version = async () =>
+    /^tidegate_config_version (\d+)/m.exec(await (await fetch(`${gateway.admin}/metrics`)).text())
+  await until(async () => Number((await version())?.[1]) === 2, "the configuration was not applied")
+  t.is(await send(gateway, "GET", Buffer.alloc(0)), "ok")
+  await until(() => sockets.length === 2, "the mirror got no second copy")
+  t.is(await dropped(gateway, "mirror-overflow"), 1)
+})
+
+test("what may wait for a mirror, and how long its answer may take, are limits, too", async (t) => {
+  const own = await service(t)
+  const long = randomBytes(24 << 20)
+  const patient = await idleMirror(t)
+  const roomy = await gatewayOf(t, [own.address, patient.address], {
+    mirrorCopyBytes: 64 << 20,
+    mirrorTotalBytes: 64 << 20,
+    mirrorTimeoutMs: 500,
+  })
+  t.is(await send(roomy, "PUT", long), "ok")
+  for (const reason of ["mirror-overflow", "mirror-too-slow"]) t.is(await dropped(roomy, reason), 0)
+  await until(() => patient.sockets.length === 1, "the mirror got no copy")
+  // Nothing answers: the copy ends by its time, well before the 15 s that it has by default.
+  const begun = Date.now()
+  const [socket] = patient.sockets
+  if (socket === undefined) throw new Error("the mirror was not asked")
+  socket.resume()
+  await once(socket, "close")
+  t.true(Date.now() - begun < 12_000)
+
+  const tight = await idleMirror(t)
+  const small = await gatewayOf(t, [own.address, tight.address], { mirrorTotalBytes: 256 << 10 })
+  t.is(await send(small, "PUT", long), "ok")
+  t.is(await dropped(small, "mirror-overflow"), 1)
+  t.is(await dropped(small, "mirror-too-slow"), 0)
 })
 
 test("of a request that is broken off the mirror gets no end either", async (t) => {

@@ -30,6 +30,10 @@ export const LIMITS = {
   cacheBytes: [64 * MIB, 0, 1_024 * 1_024 * MIB, "answers that are kept (`cache`), all together"],
   cacheEntries: [10_000, 0, 100_000_000, "answers that are kept, all together"],
   cacheEntryBytes: [MIB, 0, 256 * MIB, "the body of one answer that is kept; longer ones pass"],
+  mirrorCopies: [256, 1, 65_536, "copies for mirrors that are under way on one worker"],
+  mirrorCopyBytes: [MIB, 256 * KIB, 256 * MIB, "bytes of one copy that wait for its mirror"],
+  mirrorTotalBytes: [16 * MIB, 256 * KIB, 65_536 * MIB, "bytes of all copies of a worker that wait"],
+  mirrorTimeoutMs: [15_000, 100, 3_600_000, "from the end of a copy to the end of its answer, which nobody reads"],
   http2Streams: [128, 1, 100_000, "streams at the same time on one HTTP/2 connection"],
   http2ResetsPerSecond: [100, 1, 1_000_000, "streams that an HTTP/2 client takes back"],
   http2ControlPerSecond: [

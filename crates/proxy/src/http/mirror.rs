@@ -14,14 +14,6 @@ use std::time::Duration;
 use tidegate_message::Protocol;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Copies that are under way on one worker; more are not made.
-const COPIES_MAX: usize = 256;
-/// Bytes of one copy, of all copies of a worker, that may wait for their mirror.
-const COPY_BYTES: usize = 1 << 20;
-const ALL_BYTES: usize = 16 << 20;
-/// From the end of a copy until its answer, which nobody reads, must be there.
-const TIMEOUT_MS: u64 = 15_000;
-
 thread_local! {
     static COPIES: Cell<usize> = const { Cell::new(0) };
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -46,14 +38,14 @@ impl Mirror {
             Mirror::Wanted(upstream) => return begin(client, (plan, upstream), (part, seen)).map(Mirror::Flowing),
             Mirror::Flowing(flow) => flow,
         };
-        flow.pass_on(&client.worker, part).then_some(Mirror::Flowing(flow))
+        flow.pass_on((&client.worker, plan), part).then_some(Mirror::Flowing(flow))
     }
 
     /// All of it was sent.
     pub(super) fn all_sent(self, client: &Client, (plan, request, seen): Sent<'_>) {
         let flow = match self {
             Mirror::Wanted(upstream) => begin(client, (plan, upstream), (request.out.clone(), seen)),
-            Mirror::Flowing(mut flow) => flow.pass_on(&client.worker, request.out.clone()).then_some(flow),
+            Mirror::Flowing(mut flow) => flow.pass_on((&client.worker, plan), request.out.clone()).then_some(flow),
         };
         if let Some(flow) = flow {
             flow.state.is_whole.set(true);
@@ -68,9 +60,9 @@ fn begin(
     (plan, upstream): (&Rc<WorkerPlan>, usize),
     (mut raw, seen): (Vec<u8>, Option<&Seen>),
 ) -> Option<Box<Flow>> {
-    let worker = &client.worker;
+    let (worker, limits) = (&client.worker, &plan.plan.limits);
     let state = Rc::new(State::default());
-    if COPIES.get() >= COPIES_MAX || WAITING.get() + raw.len() > ALL_BYTES {
+    if COPIES.get() >= limits.mirror_copies || WAITING.get() + raw.len() > limits.mirror_total_bytes {
         worker.dropped(Protocol::Http1, "mirror-overflow");
         return None;
     }
@@ -84,7 +76,7 @@ fn begin(
         method: method.unwrap_or("POST"),
         raw,
         source: Some(client.peer.address.ip()),
-        timeout_ms: TIMEOUT_MS,
+        timeout_ms: limits.mirror_timeout_ms,
         discards: true,
         ..Fetch::default()
     };
@@ -156,10 +148,11 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// `false`: the mirror is gone, or so far behind that it is given up.
-    fn pass_on(&mut self, worker: &Worker, part: Vec<u8>) -> bool {
+    fn pass_on(&mut self, (worker, plan): (&Worker, &WorkerPlan), part: Vec<u8>) -> bool {
+        let limits = &plan.plan.limits;
         let reason = match part.len() {
-            bytes if self.state.waiting.get() + bytes > COPY_BYTES => "mirror-too-slow",
-            bytes if WAITING.get() + bytes > ALL_BYTES => "mirror-overflow",
+            bytes if self.state.waiting.get() + bytes > limits.mirror_copy_bytes => "mirror-too-slow",
+            bytes if WAITING.get() + bytes > limits.mirror_total_bytes => "mirror-overflow",
             bytes => {
                 self.state.wait(bytes);
                 return self.parts.send(part).is_ok();

@@ -127,6 +127,10 @@ impl PlanDto {
                 cache_bytes: 0,
                 cache_entries: 0,
                 cache_entry_bytes: 0,
+                mirror_copies: 256,
+                mirror_copy_bytes: 1 << 20,
+                mirror_total_bytes: 16 << 20,
+                mirror_timeout_ms: 15_000,
                 http2_streams: 128,
                 http2_resets_per_second: 100,
                 http2_control_per_second: 1_000,
@@ -471,6 +475,13 @@ pub(crate) struct LimitsDto {
     pub(crate) cache_entries: usize,
     #[serde(default)]
     pub(crate) cache_entry_bytes: usize,
+    /// Copies for mirrors that are under way on one worker.
+    pub(crate) mirror_copies: usize,
+    /// Bytes of one copy, of all copies of a worker, that may wait for their mirror.
+    pub(crate) mirror_copy_bytes: usize,
+    pub(crate) mirror_total_bytes: usize,
+    /// From the end of a copy until its answer, which nobody reads, must be there.
+    pub(crate) mirror_timeout_ms: u64,
     pub(crate) http2_streams: u32,
     pub(crate) http2_resets_per_second: u32,
     pub(crate) http2_control_per_second: u32,

@@ -74,6 +74,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
             "idleTimeoutMs": 75_000, "stallTimeoutMs": 10_000, "headerLineBytes": 8192, "headerTotalBytes": 32_768,
             "headerCount": 100, "bodyCollectedBytes": 1 << 20, "websocketMessageBytes": 1 << 20,
             "topicLevels": 128, "maxDecisions": 1024,
+            "mirrorCopies": 256, "mirrorCopyBytes": 1 << 20, "mirrorTotalBytes": 16 << 20, "mirrorTimeoutMs": 15_000,
             "http2Streams": 128, "http2ResetsPerSecond": 100, "http2ControlPerSecond": 1000,
         },
         "log": { "sampleEvery": 0 },
