@@ -92,6 +92,7 @@ function buildTypeScript() {
   if (changed(stamp) >= newest) return
   say("compiling TypeScript")
   run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"])
+  run(process.execPath, [join(root, "bin", "startup.mjs")])
   run(process.execPath, [join(root, "bin", "dashboard.mjs")])
   // Whoever calls the registry by gRPC makes a client of it.
   copyFileSync(join(root, "src", "admin", "grpc", "registry.proto"), join(root, "dist", "registry.proto"))

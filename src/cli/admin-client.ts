@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs"
 import { type IncomingMessage, request as plain } from "node:http"
 import { request as secure } from "node:https"
-import { formatHostPort, isLoopback, loadConfig } from "../config/index.ts"
 import { messageOf, TidegateError } from "../errors.ts"
 
 /** Options that say where the gateway is. */
@@ -45,6 +44,7 @@ export class AdminClient {
     const files = tlsFiles(options)
     if (admin !== undefined)
       return new AdminClient(/^https?:\/\//.test(admin) ? admin : `http://${admin}`, given, files)
+    const { formatHostPort, isLoopback, loadConfig } = await import("../config/index.ts")
     const { config: loaded } = await loadConfig(config)
     if (loaded.admin === null) throw new TidegateError("ADMIN_UNREACHABLE", 'the configuration says "admin: false"')
     const { host, port, tls } = loaded.admin

@@ -1,6 +1,5 @@
 /** tidegate check: every problem of a configuration, one line each. */
 import type { Command } from "commander"
-import { findConfig, loadConfig } from "../config/index.ts"
 import { ERROR_CODES, TidegateError } from "../errors.ts"
 import { complain, formatProblem, print, printJson } from "./output.ts"
 
@@ -22,6 +21,7 @@ export function addCheck(program: Command): void {
 }
 
 async function check(options: Options): Promise<number> {
+  const { findConfig, loadConfig } = await import("../config/index.ts")
   let file: string | null = null
   try {
     file = findConfig(options.config)

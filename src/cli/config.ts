@@ -1,6 +1,5 @@
 /** tidegate config: the configuration as given or resolved; history, diff and rollback of a running gateway. */
 import type { Command } from "commander"
-import { loadConfig, redact } from "../config/index.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
 import { diffLines } from "./diff.ts"
 import { example, withAdmin } from "./options.ts"
@@ -26,6 +25,7 @@ export function addConfig(program: Command): void {
     .option("--resolved", "with every default filled in")
   example(withAdmin(command), "tidegate config --resolved", "tidegate config history", "tidegate config rollback")
   command.action(async (options: Options) => {
+    const { loadConfig, redact } = await import("../config/index.ts")
     const { config, data } = await loadConfig(options.config)
     printJson(redact(options.resolved ? config : data))
   })

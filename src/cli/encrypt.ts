@@ -1,6 +1,5 @@
 /** tidegate encrypt: a secret as it may stand in a configuration that others read. */
 import type { Command } from "commander"
-import { encrypt, newSecretKey, secretKey } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import { readHidden } from "./hidden.ts"
 import { example } from "./options.ts"
@@ -22,6 +21,7 @@ export function addEncrypt(program: Command): void {
 }
 
 async function run({ json, newKey }: Options): Promise<void> {
+  const { encrypt, newSecretKey, secretKey } = await import("../config/index.ts")
   if (newKey) {
     const key = newSecretKey()
     return json ? printJson({ key }) : print(key)

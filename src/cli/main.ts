@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { Command } from "commander"
 import { report } from "./output.ts"
 
-/** One file per command, loaded only when it is asked for: a short command should not pay for the gateway. */
+/** One file per command, loaded only when it is asked for: a short command should not pay for the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   run: async () => (await import("./run.ts")).addRun,
   init: async () => (await import("./init.ts")).addInit,

@@ -1,6 +1,5 @@
 /** tidegate services: the registry of a running gateway. */
 import type { Command } from "commander"
-import { parseHostPort } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { Instance } from "../model/service.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
@@ -75,6 +74,7 @@ async function list(service: string | undefined, options: Options): Promise<void
 }
 
 async function register(service: string, id: string, address: string, options: Options): Promise<void> {
+  const { parseHostPort } = await import("../config/index.ts")
   const parsed = parseHostPort(address)
   if (parsed === null) throw new TidegateError("ADDRESS_INVALID", `"${address}" is not HOST:PORT`)
   const { weight, ttl, zone } = options

@@ -10,6 +10,14 @@ export function formatPath(path: Path): string {
   }, "")
 }
 
+/** What stands there; undefined: nothing. */
+export function valueAt(path: Path, root: unknown): unknown {
+  return path.reduce<unknown>(
+    (value, segment) => (value as Record<string | number, unknown> | null | undefined)?.[segment],
+    root,
+  )
+}
+
 /** Segments of a JSON pointer, array positions as numbers where `root` has arrays. */
 export function parsePointer(pointer: string, root: unknown): Path {
   let value = root

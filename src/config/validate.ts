@@ -3,11 +3,12 @@
  * value seen. Where a value may have several forms, only the form it comes nearest to
  * is complained about.
  */
-import { Ajv, type ErrorObject } from "ajv"
+import type { ErrorObject } from "ajv"
 import { pieces, type Turns } from "../turns.ts"
 import { didYouMean } from "./nearest.ts"
-import { type Path, parsePointer } from "./path.ts"
+import { type Path, parsePointer, valueAt } from "./path.ts"
 import { ConfigSchema } from "./schema/index.ts"
+import { shapeCheck } from "./shape.ts"
 
 /** A fault of the shape or the meaning, before it has a line. */
 export interface Fault {
@@ -16,8 +17,7 @@ export interface Fault {
   readonly severity?: "warning"
 }
 
-const ajv = new Ajv({ allErrors: true, verbose: true, strict: false })
-const check = ajv.compile(ConfigSchema)
+const check = shapeCheck()
 
 /** Routes that are looked at together. */
 const ROUTES = 64
@@ -40,8 +40,20 @@ export function* shapeFaults(data: unknown): Turns<Fault[]> {
 
 function faultsOf(data: unknown): Fault[] {
   if (check(data)) return []
-  const faults = reduce(check.errors ?? []).map((error) => toFault(error, data))
+  const errors = (check.errors ?? []).map((error) => withContext(error, data))
+  const faults = reduce(errors).map((error) => toFault(error, data))
   return [...new Map(faults.map((fault) => [`${fault.path.join("/")} ${fault.message}`, fault])).values()]
+}
+
+/** An error with the value it complains about and the parts of the schema that do. */
+function withContext(error: ErrorObject, root: unknown): ErrorObject {
+  const around = parsePointer(decodeURIComponent(error.schemaPath), ConfigSchema)
+  return {
+    ...error,
+    data: valueAt(parsePointer(error.instancePath, root), root),
+    schema: valueAt(around, ConfigSchema),
+    parentSchema: valueAt(around.slice(0, -1), ConfigSchema) as ErrorObject["parentSchema"],
+  }
 }
 
 /** Replaces the errors of all branches of a union by those of the likeliest branch. */

@@ -1,14 +1,14 @@
 /** The registry's gRPC service: every call by the schemas of the REST calls, on the same registry. */
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect"
 import { Ajv, type ValidateFunction } from "ajv"
-import type { Static, TSchema } from "typebox"
+import type { Static, TSchema } from "#typebox"
 import type { Gateway } from "../../gateway/index.ts"
 import type { ServiceSnapshot } from "../../model/service.ts"
 import { Address, countServices, Heartbeat, Patch, Registration, Service } from "../registration.ts"
 import { toMessage, toPatch, toRegistration } from "./convert.ts"
 import type { Registry } from "./registry_pb.ts"
 
-const ajv = new Ajv({ useDefaults: true, allErrors: true })
+const ajv = new Ajv({ meta: false, validateSchema: false, useDefaults: true, allErrors: true })
 const isAddress = validator(Address)
 const isService = validator(Service)
 const isRegistration = validator(Registration)
@@ -87,10 +87,12 @@ function addressOf({ service, id }: { readonly service: string; readonly id: str
   return { service, id }
 }
 
-/** The value as the schema's type; INVALID_ARGUMENT with all that is wrong. */
+/** The value as the schema's type; INVALID_ARGUMENT with all that is wrong. Compiled by its first call: few gateways get one. */
 function validator<T extends TSchema>(schema: T): (value: unknown, at?: string) => Static<T> {
-  const isValid: ValidateFunction = ajv.compile(schema)
+  let compiled: ValidateFunction | null = null
   return (value, at = "") => {
+    compiled ??= ajv.compile(schema)
+    const isValid = compiled
     if (isValid(value)) return value as Static<T>
     const texts = (isValid.errors ?? []).map(({ instancePath, message }) => {
       const path = [at, ...instancePath.split("/").slice(1)].filter((part) => part !== "").join(".")
