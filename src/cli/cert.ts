@@ -1,7 +1,8 @@
 /** tidegate cert dev: an authority of one's own and a certificate it signs, for development. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import type { Command } from "commander"
+import { makeFolder } from "../make-folder.ts"
 import { loadNative } from "../native/index.ts"
 import { example } from "./options.ts"
 import { print, printJson } from "./output.ts"
@@ -34,7 +35,7 @@ export function addCert(program: Command): void {
 
 async function dev_(names: readonly string[], { dir, client, json }: Options): Promise<void> {
   const folder = resolve(dir)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder, 0o700)
   const native = loadNative()
   const ca = { cert: join(folder, "dev-ca.pem"), key: join(folder, "dev-ca.key") }
   if (!existsSync(ca.cert) || !existsSync(ca.key)) write(ca, await native.createDevAuthority("Tidegate development"))

@@ -1,8 +1,9 @@
 /** tidegate init: a first configuration that runs. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import type { Command } from "commander"
 import { TidegateError } from "../errors.ts"
+import { makeFolder } from "../make-folder.ts"
 import { example } from "./options.ts"
 import { print } from "./output.ts"
 
@@ -52,7 +53,7 @@ function init(dir: string, { yaml }: Options): void {
   const folder = resolve(dir)
   const file = join(folder, yaml ? "tidegate.config.yaml" : "tidegate.config.ts")
   if (existsSync(file)) throw new TidegateError("FILE_EXISTS", `${file} already exists; nothing was written`)
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeFileSync(file, yaml ? YAML : TYPESCRIPT, { flag: "wx" })
   print(`${file} is written; next: ${dir === "." ? "" : `cd ${dir} && `}tidegate run`)
 }

@@ -2,9 +2,10 @@
  * The data directory: private to its owner, locked by one process, with a version of
  * its format. Everything the gateway writes stands in it.
  */
-import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { accessSync, constants, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { messageOf, TidegateError } from "../errors.ts"
+import { makeFolder } from "../make-folder.ts"
 
 /** Goes up when an older version could not read what a newer one wrote. */
 const FORMAT = 1
@@ -37,7 +38,7 @@ export class DataDir {
 
   #create(): void {
     try {
-      mkdirSync(this.path, { recursive: true, mode: 0o700 })
+      makeFolder(this.path, 0o700)
       accessSync(this.path, constants.W_OK)
     } catch (error) {
       throw new TidegateError("DATA_DIR_UNWRITABLE", `${this.path}: ${messageOf(error)}`, {

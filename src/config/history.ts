@@ -4,8 +4,9 @@
  * given, which is why the directory is private.
  */
 import { createHash } from "node:crypto"
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs"
+import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
+import { makeFolder } from "../make-folder.ts"
 import { jsonTurns, type Turns } from "../turns.ts"
 import type { ConfigData } from "./schema/index.ts"
 
@@ -74,7 +75,7 @@ export class ConfigHistory {
 
   *#write({ data: _, ...version }: ConfigVersion, data: Buffer): Turns<void> {
     if (this.#folder === null) return
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+    makeFolder(this.#folder, 0o700)
     const file = fileOf(this.#folder, version.version)
     const out = openSync(`${file}.tmp`, "w", 0o600)
     try {

@@ -114,6 +114,8 @@ test("a data directory that cannot be written is an error of the environment", (
   writeFileSync(file, "")
   const error = t.throws(() => new DataDir(join(file, "data")), { code: "DATA_DIR_UNWRITABLE" })
   t.is((error as { exitCode?: number } | undefined)?.exitCode, 2)
+  // A folder that exists and takes nothing, not even from root.
+  if (process.platform === "linux") t.throws(() => new DataDir("/proc/tidegate/data"), { code: "DATA_DIR_UNWRITABLE" })
 })
 
 test("what is put may keep a command that the file names, not bring one", async (t) => {
