@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 const FOLDERS = [
   "errors.ts",
   "turns.ts",
+  "make-folder.ts",
   "remote",
   "model",
   "native",
