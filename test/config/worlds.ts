@@ -1,16 +1,16 @@
 /**
- * Servers that keep a configuration. Real are SQLite, etcd, PostgreSQL and NATS; Consul and Kubernetes are
- * small servers of the parts of their HTTP APIs that are used, written from their documentation.
+ * Servers that keep a configuration. Real are SQLite, etcd, PostgreSQL and NATS; Consul and
+ * Kubernetes are those of `small-servers.ts`.
  */
 import { mkdtempSync, rmSync } from "node:fs"
-import type { ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Kvm } from "@nats-io/kv"
 import { connect } from "@nats-io/transport-node"
 import Database from "libsql"
 import pg from "pg"
-import { etcdPut, etcdServer, natsServer, postgresServer, Web } from "../registry/servers.ts"
+import { etcdPut, etcdServer, natsServer, postgresServer } from "../registry/servers.ts"
+import { consul, kubernetes } from "../registry/small-servers.ts"
 
 /** A server of one document that can be told what it has, and that it is away. */
 export interface World {
@@ -85,73 +85,38 @@ export async function natsWorld(): Promise<World> {
   }
 }
 
-/** `/v1/kv/<key>` with blocking queries. */
+/** `/v1/kv/<key>`. */
 export async function consulWorld(): Promise<World> {
-  let [document, index] = ["", 1]
-  const waiting = new Set<() => void>()
-  const answer = (response: ServerResponse): void => {
-    response.writeHead(200, { "x-consul-index": String(index), "content-type": "application/json" })
-    response.end(JSON.stringify([{ Key: "edge/config", Value: Buffer.from(document).toString("base64") }]))
-  }
-  const web = await Web.open((request, response) => {
-    const url = new URL(request.url ?? "", "http://consul")
-    if (url.pathname !== "/v1/kv/edge/config" || request.headers["x-consul-token"] !== "secret")
-      return response.writeHead(403).end()
-    if (url.searchParams.get("index") !== String(index)) return answer(response)
-    const tell = (): void => answer(response)
-    waiting.add(tell)
-    response.on("close", () => waiting.delete(tell))
-    return undefined
-  })
+  let document = ""
+  const server = await consul(
+    ({ pathname }) => pathname === "/v1/kv/edge/config",
+    () => [{ Key: "edge/config", Value: Buffer.from(document).toString("base64") }],
+  )
   return {
-    source: { consul: { url: web.url, key: "edge/config", token: "secret" } },
+    ...server,
+    source: { consul: { url: server.url, key: "edge/config", token: "secret" } },
     set: (next) => {
       document = next
-      index++
-      for (const tell of [...waiting]) tell()
-      waiting.clear()
+      server.changed()
     },
-    fail: () => web.fail(),
-    mend: () => web.mend(),
-    close: () => web.fail(),
   }
 }
 
-/** One ConfigMap: list and watch. */
+/** One ConfigMap. */
 export async function kubernetesWorld(): Promise<World> {
-  let [document, version] = ["", 1]
-  const watchers = new Set<ServerResponse>()
-  const map = () => ({
-    metadata: { name: "gateway", resourceVersion: String(version) },
-    data: { "tidegate.config.yaml": document },
-  })
-  const tell = (watcher: ServerResponse): void => {
-    watcher.write(`${JSON.stringify({ type: "MODIFIED", object: map() })}\n`)
-  }
-  const web = await Web.open((request, response) => {
-    const url = new URL(request.url ?? "", "http://kubernetes")
-    const isRight =
-      url.pathname === "/api/v1/namespaces/shop/configmaps" &&
-      url.searchParams.get("fieldSelector") === "metadata.name=gateway"
-    if (!isRight || request.headers.authorization !== "Bearer secret") return response.writeHead(403).end()
-    response.writeHead(200, { "content-type": "application/json" })
-    if (url.searchParams.get("watch") !== "1")
-      return response.end(JSON.stringify({ metadata: { resourceVersion: String(version) }, items: [map()] }))
-    response.flushHeaders()
-    if (url.searchParams.get("resourceVersion") !== String(version)) tell(response)
-    watchers.add(response)
-    response.on("close", () => watchers.delete(response))
-    return undefined
-  })
+  let document = ""
+  const server = await kubernetes(
+    ({ pathname, searchParams }) =>
+      pathname === "/api/v1/namespaces/shop/configmaps" &&
+      searchParams.get("fieldSelector") === "metadata.name=gateway",
+    () => ({ data: { "tidegate.config.yaml": document } }),
+  )
   return {
-    source: { kubernetes: { url: web.url, token: "secret", namespace: "shop", configMap: "gateway" } },
+    ...server,
+    source: { kubernetes: { url: server.url, token: "secret", namespace: "shop", configMap: "gateway" } },
     set: (next) => {
       document = next
-      version++
-      for (const watcher of watchers) tell(watcher)
+      server.changed()
     },
-    fail: () => web.fail(),
-    mend: () => web.mend(),
-    close: () => web.fail(),
   }
 }

@@ -1,16 +1,15 @@
 /**
  * Servers that the sources of services ask. Real are the file, HTTP, DNS over UDP and etcd;
- * Consul and Kubernetes are small servers of the parts of their HTTP APIs that are used,
- * written from their documentation.
+ * Consul and Kubernetes are those of `small-servers.ts`.
  */
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs"
-import type { IncomingMessage, ServerResponse } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { RegistryInstance } from "../../src/index.ts"
 import { etcdPut, etcdServer, Web } from "./servers.ts"
+import { consul, kubernetes } from "./small-servers.ts"
 
 /** A server of instances that can be told what it has, and that it is away. */
 export interface World {
@@ -148,88 +147,54 @@ function addressOf(ip: string): Buffer {
   return Buffer.from(ip.split(".").map(Number))
 }
 
-/** `/v1/health/service/<name>` with blocking queries. */
+/** `/v1/health/service/<name>`. */
 export async function consulWorld(): Promise<World> {
-  let [instances, index]: [readonly RegistryInstance[], number] = [[], 1]
-  const waiting = new Set<() => void>()
-  const answer = (response: ServerResponse): void => {
-    const body = instances.map(({ id, host, port, weight, zone, version }) => ({
-      Node: { Address: "192.0.2.99", Datacenter: "dc1" },
-      Service: { ID: id, Address: host, Port: port, Weights: { Passing: weight ?? 1 }, Meta: { zone, version } },
-    }))
-    response.writeHead(200, { "x-consul-index": String(index), "content-type": "application/json" })
-    response.end(JSON.stringify(body))
-  }
-  const web = await Web.open((request, response) => {
-    const url = new URL(request.url ?? "", "http://consul")
-    const isRight = url.pathname === "/v1/health/service/api" && url.searchParams.get("passing") === "1"
-    if (!isRight || request.headers["x-consul-token"] !== "secret") return response.writeHead(403).end()
-    if (url.searchParams.get("index") !== String(index)) return answer(response)
-    const tell = (): void => answer(response)
-    waiting.add(tell)
-    response.on("close", () => waiting.delete(tell))
-    return undefined
-  })
+  let instances: readonly RegistryInstance[] = []
+  const server = await consul(
+    ({ pathname, searchParams }) => pathname === "/v1/health/service/api" && searchParams.get("passing") === "1",
+    () =>
+      instances.map(({ id, host, port, weight, zone, version }) => ({
+        Node: { Address: "192.0.2.99", Datacenter: "dc1" },
+        Service: { ID: id, Address: host, Port: port, Weights: { Passing: weight ?? 1 }, Meta: { zone, version } },
+      })),
+  )
   return {
-    source: { consul: { url: web.url, token: "secret" } },
+    ...server,
+    source: { consul: { url: server.url, token: "secret" } },
     set: (next) => {
       instances = next
-      index++
-      for (const tell of [...waiting]) tell()
-      waiting.clear()
+      server.changed()
     },
-    fail: () => web.fail(),
-    mend: () => web.mend(),
-    close: () => web.fail(),
   }
 }
 
-/** EndpointSlices of one service: list and watch. */
+/** The EndpointSlice of one service. */
 export async function kubernetesWorld(): Promise<World> {
-  let [instances, version]: [readonly RegistryInstance[], number] = [[], 1]
-  const watchers = new Set<ServerResponse>()
-  const slice = () => ({
-    metadata: { name: "api-abc", resourceVersion: String(version) },
-    ports: [{ name: "metrics", port: 1 }].concat({ name: "http", port: instances[0]?.port ?? 0 }),
-    endpoints: [
-      ...instances.map(({ id, host, zone }) => ({
-        addresses: [host],
-        conditions: { ready: true },
-        zone,
-        targetRef: { kind: "Pod", name: id },
-      })),
-      { addresses: ["192.0.2.77"], conditions: { ready: false } },
-    ],
-  })
-  const tell = (watcher: ServerResponse): void => {
-    watcher.write(`${JSON.stringify({ type: "MODIFIED", object: slice() })}\n`)
-  }
-  const web = await Web.open((request: IncomingMessage, response: ServerResponse) => {
-    const url = new URL(request.url ?? "", "http://kubernetes")
-    const isRight =
-      url.pathname === "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices" &&
-      url.searchParams.get("labelSelector") === "kubernetes.io/service-name=api"
-    if (!isRight || request.headers.authorization !== "Bearer secret") return response.writeHead(403).end()
-    response.writeHead(200, { "content-type": "application/json" })
-    if (url.searchParams.get("watch") !== "1")
-      return response.end(JSON.stringify({ metadata: { resourceVersion: String(version) }, items: [slice()] }))
-    response.flushHeaders()
-    // What is newer than the list is told at once.
-    if (url.searchParams.get("resourceVersion") !== String(version)) tell(response)
-    watchers.add(response)
-    response.on("close", () => watchers.delete(response))
-    return undefined
-  })
+  let instances: readonly RegistryInstance[] = []
+  const server = await kubernetes(
+    ({ pathname, searchParams }) =>
+      pathname === "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices" &&
+      searchParams.get("labelSelector") === "kubernetes.io/service-name=api",
+    () => ({
+      ports: [{ name: "metrics", port: 1 }].concat({ name: "http", port: instances[0]?.port ?? 0 }),
+      endpoints: [
+        ...instances.map(({ id, host, zone }) => ({
+          addresses: [host],
+          conditions: { ready: true },
+          zone,
+          targetRef: { kind: "Pod", name: id },
+        })),
+        { addresses: ["192.0.2.77"], conditions: { ready: false } },
+      ],
+    }),
+  )
   return {
-    source: { kubernetes: { url: web.url, token: "secret", namespace: "shop", port: "http" } },
+    ...server,
+    source: { kubernetes: { url: server.url, token: "secret", namespace: "shop", port: "http" } },
     set: (next) => {
       instances = next
-      version++
-      for (const watcher of watchers) tell(watcher)
+      server.changed()
     },
-    fail: () => web.fail(),
-    mend: () => web.mend(),
-    close: () => web.fail(),
   }
 }
 
