@@ -41,6 +41,7 @@ export class AuditLog {
   readonly #file: string | null
   readonly #complain: (text: string) => void
   #records: AuditRecord[]
+  #lines = ""
 
   /** `file` null: in memory only. */
   constructor(file: string | null, complain: (text: string) => void) {
@@ -56,11 +57,20 @@ export class AuditLog {
 
   add(record: AuditRecord): void {
     this.#records.push(record)
-    if (this.#records.length > KEPT) this.#records = this.#records.slice(-KEPT)
+    if (this.#records.length > 2 * KEPT) this.#records = this.#records.slice(-KEPT)
     if (this.#file === null) return
+    if (this.#lines === "") setImmediate(() => this.flush())
+    this.#lines += `${JSON.stringify(record)}\n`
+  }
+
+  /** Writes what waits: one write for all that came in a turn of the event loop. */
+  flush(): void {
+    const lines = this.#lines
+    if (this.#file === null || lines === "") return
+    this.#lines = ""
     try {
       if (existsSync(this.#file) && statSync(this.#file).size > FILE_BYTES) renameSync(this.#file, `${this.#file}.1`)
-      appendFileSync(this.#file, `${JSON.stringify(record)}\n`, { mode: 0o600 })
+      appendFileSync(this.#file, lines, { mode: 0o600 })
     } catch (error) {
       this.#complain(`the audit log cannot be written: ${messageOf(error)}`)
     }
@@ -82,12 +92,13 @@ export function record({ gateway, audit }: AdminContext, call: AuditedCall): voi
     method,
     path,
     status,
-    version: gateway.stats().version,
+    version: gateway.plan?.version ?? 0,
   })
   gateway.tell({ type: "audit", time: at.getTime(), caller: name, method, path, status })
 }
 
 export function addAudit(app: FastifyInstance, context: AdminContext): void {
+  app.addHook("onClose", async () => context.audit.flush())
   app.addHook("onResponse", async ({ method, url, caller, ip: address }, { statusCode: status }) => {
     const [path = ""] = url.split("?")
     if (READS.has(method) || IS_HEARTBEAT.test(path)) return
