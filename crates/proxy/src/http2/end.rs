@@ -92,9 +92,7 @@ impl StreamEnd {
         if self.is_polled.get() || matches!(self.outward.borrow().stage(), Stage::Idle | Stage::Blocked) {
             return;
         }
-        if let Some(waker) = self.stream.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
+        self.wake();
     }
 }
 
@@ -114,6 +112,7 @@ impl StreamEnd {
     /// The stream is looked at: sends what found the window closed. `false`: the client took it back.
     pub(super) fn enter(&self, cx: &mut Context<'_>) -> bool {
         register(&self.stream, cx);
+        self.inward.borrow_mut().pull(cx);
         self.is_polled.set(true);
         let mut outward = self.outward.borrow_mut();
         if outward.poll_reset(cx) {
@@ -141,6 +140,18 @@ impl StreamEnd {
     pub(super) fn break_off(&self) {
         self.is_broken.set(true);
         self.writer.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The stream must be looked at.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.stream.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the request broke a rule behind its head.
+    pub(super) fn is_malformed(&self) -> bool {
+        self.inward.borrow().is_malformed
     }
 
     /// The way out, for its last words.

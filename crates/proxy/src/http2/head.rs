@@ -36,7 +36,7 @@ pub(super) struct Translated {
 /// The stream's error: the head says two things at once, or what HTTP/1.1 cannot say.
 pub(super) fn translate(
     parts: &Parts,
-    (ends, has_fragment): (bool, bool),
+    (ends, is_refused): (bool, bool),
     mut head: Vec<u8>,
 ) -> Result<Translated, Reason> {
     let tunnel = parts.extensions.get::<Protocol>();
@@ -46,8 +46,9 @@ pub(super) fn translate(
         _ => parts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
     };
     let method = if tunnel.is_some() { "GET" } else { parts.method.as_str() };
-    // The rules of HTTP/1.1 refuse it: a fragment is the client's own.
-    let fragment: &[u8] = if has_fragment { b"#" } else { b"" };
+    // The rules of HTTP/1.1 refuse a fragment, which is the client's own; a scheme that is not of
+    // HTTP they would refuse by its absolute form.
+    let fragment: &[u8] = if is_refused { b"#" } else { b"" };
     put(&mut head, &[method.as_bytes(), b" ", target, fragment, b" HTTP/1.1\r\n"]);
     // Without one the rules of HTTP/1.1 refuse it: 400.
     if let Some(host) = host {
@@ -93,6 +94,9 @@ fn one_host(parts: &Parts) -> Result<Option<&[u8]>, Reason> {
 
 fn put_fields(head: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Reason> {
     for (name, value) in fields {
+        if is_padded(value) {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
         match *name {
             header::HOST | header::COOKIE => continue,
             // RFC 9113 section 8.2.2: these are a connection's own.
@@ -110,6 +114,11 @@ fn put_fields(head: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Reason> {
         head.extend_from_slice(b"\r\n");
     }
     Ok(())
+}
+
+/// RFC 9113 section 8.2.1: a value has no space at its ends. HTTP/1.1 would not see it.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 /// RFC 8441 section 5: there is no key; the HTTP/1.1 hop needs one.

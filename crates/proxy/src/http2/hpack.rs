@@ -1,9 +1,11 @@
 //! What `h2` does not tell of a head: whether a `#` stands in its `:path`, since its parser
-//! cuts off what follows. HPACK (RFC 7541) is followed as far as that needs: an entry of the
-//! table is known by its size and by what of it matters here.
+//! cuts off what follows; whether there is a `:path` at all; a `:scheme` that is not of HTTP;
+//! pseudo-header fields in trailers, which it drops. HPACK (RFC 7541) is followed as far as that
+//! needs: an entry of the table is known by its size and by what of it matters here.
 
 use super::huffman::decode;
 use std::collections::VecDeque;
+use std::ops::BitOr;
 
 /// What a peer's table may hold: SETTINGS_HEADER_TABLE_SIZE as it is by default.
 const TABLE_MAX: usize = 4_096;
@@ -18,24 +20,89 @@ const STATIC_NAMES: [u8; 61] = [
     4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3, 16,
 ];
 
+/// What is known of a field, or of the fields of a whole head.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Marks(u8);
+
+impl Marks {
+    /// A name that begins with a colon.
+    pub(super) const PSEUDO: Marks = Marks(1);
+    pub(super) const PATH: Marks = Marks(1 | 2);
+    pub(super) const SCHEME: Marks = Marks(1 | 4);
+    /// A `#` in a path.
+    pub(super) const FRAGMENT: Marks = Marks(8);
+    /// A scheme that is neither `http` nor `https`.
+    pub(super) const FOREIGN: Marks = Marks(16);
+
+    pub(super) const fn has(self, all: Marks) -> bool {
+        self.0 & all.0 == all.0
+    }
+
+    /// What a field is by its name alone.
+    const fn of_name(self) -> Marks {
+        Marks(self.0 & (Marks::PATH.0 | Marks::SCHEME.0))
+    }
+
+    fn with_value(self, value: &Text) -> Marks {
+        match self {
+            Marks::PATH if value.has_hash => self | Marks::FRAGMENT,
+            Marks::SCHEME if !value.is(b"http") && !value.is(b"https") => self | Marks::FOREIGN,
+            name => name,
+        }
+    }
+}
+
+impl BitOr for Marks {
+    type Output = Marks;
+
+    fn bitor(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+}
+
+/// Octets of a text that are kept: as many as `:scheme` has.
+const TEXT_HEAD: usize = 7;
+
 /// A name or a value, as far as it matters.
 #[derive(Clone, Copy, Default)]
 struct Text {
     len: usize,
     has_hash: bool,
-    is_path: bool,
+    head: [u8; TEXT_HEAD],
+}
+
+impl Text {
+    fn take(&mut self, octet: u8) {
+        if let Some(place) = self.head.get_mut(self.len) {
+            *place = octet;
+        }
+        self.len += 1;
+        self.has_hash |= octet == b'#';
+    }
+
+    fn is(&self, known: &[u8]) -> bool {
+        self.head.get(..self.len).is_some_and(|head| head.eq_ignore_ascii_case(known))
+    }
+
+    fn as_name(&self) -> Marks {
+        match self.head {
+            _ if self.is(b":path") => Marks::PATH,
+            _ if self.is(b":scheme") => Marks::SCHEME,
+            [b':', ..] => Marks::PSEUDO,
+            _ => Marks::default(),
+        }
+    }
 }
 
 /// An entry of the dynamic table.
 struct Entry {
     name: usize,
     value: usize,
-    is_path: bool,
-    has_hash: bool,
+    marks: Marks,
 }
 
 /// One peer's table.
-pub(super) struct PathWatch {
+pub(super) struct HeadWatch {
     entries: VecDeque<Entry>,
     size: usize,
     max: usize,
@@ -43,30 +110,30 @@ pub(super) struct PathWatch {
     is_lost: bool,
 }
 
-impl PathWatch {
+impl HeadWatch {
     pub(super) const fn new() -> Self {
-        PathWatch { entries: VecDeque::new(), size: 0, max: TABLE_MAX, is_lost: false }
+        HeadWatch { entries: VecDeque::new(), size: 0, max: TABLE_MAX, is_lost: false }
     }
 
-    /// Follows a header block; whether a `#` stands in its path.
-    pub(super) fn block(&mut self, block: &[u8]) -> bool {
+    /// Follows a header block; what its fields are.
+    pub(super) fn block(&mut self, block: &[u8]) -> Marks {
         if self.is_lost {
-            return false;
+            return Marks::default();
         }
         let found = self.follow(block);
         self.is_lost = found.is_none();
-        found.unwrap_or(false)
+        found.unwrap_or_default()
     }
 
     /// `None`: it breaks a rule.
-    fn follow(&mut self, mut block: &[u8]) -> Option<bool> {
-        let mut found = false;
+    fn follow(&mut self, mut block: &[u8]) -> Option<Marks> {
+        let mut found = Marks::default();
         while let Some(&first) = block.first() {
             match first {
                 // Section 6.1: an entry.
                 0x80.. => {
                     let index = integer(&mut block, 7)?;
-                    found |= self.entry(index)?.2;
+                    found = found | self.entry(index)?.1;
                 }
                 // Section 6.3: another size.
                 0x20..0x40 => {
@@ -77,14 +144,15 @@ impl PathWatch {
                 _ => {
                     let is_kept = first >= 0x40;
                     let index = integer(&mut block, if is_kept { 6 } else { 4 })?;
-                    let (name, is_path) = match index {
-                        0 => text(&mut block, true).map(|name| (name.len, name.is_path))?,
-                        index => self.entry(index).map(|(name, is_path, _)| (name, is_path))?,
+                    let (name, marks) = match index {
+                        0 => text(&mut block, true).map(|name| (name.len, name.as_name()))?,
+                        index => self.entry(index).map(|(name, marks)| (name, marks.of_name()))?,
                     };
-                    let value = text(&mut block, is_kept || is_path)?;
-                    found |= is_path && value.has_hash;
+                    let value = text(&mut block, is_kept || marks.has(Marks::PSEUDO))?;
+                    let marks = marks.with_value(&value);
+                    found = found | marks;
                     if is_kept {
-                        self.keep(Entry { name, value: value.len, is_path, has_hash: value.has_hash });
+                        self.keep(Entry { name, value: value.len, marks });
                     }
                 }
             }
@@ -92,13 +160,19 @@ impl PathWatch {
         Some(found)
     }
 
-    /// Length of a name, whether it is `:path`, and whether that has a `#`.
-    fn entry(&self, index: usize) -> Option<(usize, bool, bool)> {
+    /// Length of an entry's name, and what it is.
+    fn entry(&self, index: usize) -> Option<(usize, Marks)> {
         if let Some(name) = STATIC_NAMES.get(index.checked_sub(1)?) {
-            return Some((usize::from(*name), matches!(index, 4 | 5), false));
+            let marks = match index {
+                4 | 5 => Marks::PATH,
+                6 | 7 => Marks::SCHEME,
+                1..=14 => Marks::PSEUDO,
+                _ => Marks::default(),
+            };
+            return Some((usize::from(*name), marks));
         }
         let entry = self.entries.get(index - 1 - STATIC_NAMES.len())?;
-        Some((entry.name, entry.is_path, entry.is_path && entry.has_hash))
+        Some((entry.name, entry.marks))
     }
 
     fn keep(&mut self, entry: Entry) {
@@ -152,19 +226,13 @@ fn text(block: &mut &[u8], matters: bool) -> Option<Text> {
     if !matters {
         return Some(Text::default());
     }
-    if !is_coded {
-        return Some(Text { len, has_hash: memchr::memchr(b'#', bytes).is_some(), is_path: bytes == b":path" });
-    }
     let mut found = Text::default();
-    let mut head = [0; 6];
-    decode(bytes, |octet| {
-        if let Some(place) = head.get_mut(found.len) {
-            *place = octet;
-        }
-        found.len += 1;
-        found.has_hash |= octet == b'#';
-    })?;
-    found.is_path = found.len == 5 && head.starts_with(b":path");
+    if is_coded {
+        decode(bytes, |octet| found.take(octet))?;
+    } else {
+        bytes.iter().take(TEXT_HEAD).for_each(|octet| found.take(*octet));
+        (found.len, found.has_hash) = (len, memchr::memchr(b'#', bytes).is_some());
+    }
     Some(found)
 }
 
@@ -185,33 +253,39 @@ mod tests {
         [&[if kept { 0x44 } else { 0x04 }, value.len() as u8], value.as_bytes()].concat()
     }
 
+    impl HeadWatch {
+        fn finds_fragment(&mut self, block: &[u8]) -> bool {
+            self.block(block).has(Marks::FRAGMENT)
+        }
+    }
+
     #[test]
     fn a_fragment_is_found_in_whatever_form_the_path_comes() {
-        let mut watch = PathWatch::new();
+        let mut watch = HeadWatch::new();
         // Section C.4.1 to C.4.3: three requests that build on each other.
-        assert!(!watch.block(&hex("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff")));
-        assert!(!watch.block(&hex("8286 84be 5886 a8eb 1064 9cbf")));
-        assert!(!watch.block(&hex("8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf")));
+        assert!(!watch.finds_fragment(&hex("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff")));
+        assert!(!watch.finds_fragment(&hex("8286 84be 5886 a8eb 1064 9cbf")));
+        assert!(!watch.finds_fragment(&hex("8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf")));
         assert_eq!((watch.entries.len(), watch.size), (3, 164), "as the appendix says");
-        assert!(watch.block(&path("/a#b", false)) && !watch.block(&path("/a", true)));
-        assert!(watch.block(&path("/a#b", true)));
-        assert!(watch.block(&[0xbe]), "by its place in the table");
-        assert!(!watch.block(&[0xbf]), "the one before has none");
+        assert!(watch.finds_fragment(&path("/a#b", false)) && !watch.finds_fragment(&path("/a", true)));
+        assert!(watch.finds_fragment(&path("/a#b", true)));
+        assert!(watch.finds_fragment(&[0xbe]), "by its place in the table");
+        assert!(!watch.finds_fragment(&[0xbf]), "the one before has none");
         // ":path" by name, and a `#` in another field.
-        assert!(watch.block(&[&[0x00, 5][..], b":path", &[2], b"/#"].concat()));
-        assert!(!watch.block(&[&[0x00, 3][..], b"x-a", &[2], b"a#"].concat()));
+        assert!(watch.finds_fragment(&[&[0x00, 5][..], b":path", &[2], b"/#"].concat()));
+        assert!(!watch.finds_fragment(&[&[0x00, 3][..], b"x-a", &[2], b"a#"].concat()));
         // "/#" in Huffman's code: 011000 111111111010 and padding.
-        assert!(watch.block(&[0x04, 0x83, 0b0110_0011, 0b1111_1110, 0b1011_1111]));
+        assert!(watch.finds_fragment(&[0x04, 0x83, 0b0110_0011, 0b1111_1110, 0b1011_1111]));
     }
 
     #[test]
     fn a_small_table_forgets_and_broken_blocks_end_it() {
-        let mut watch = PathWatch::new();
+        let mut watch = HeadWatch::new();
         // At most 40 octets: one entry of that name.
         watch.block(&[0x3f, 0x09]);
-        assert!(watch.block(&path("/a#", true)) && watch.block(&[0xbe]));
+        assert!(watch.finds_fragment(&path("/a#", true)) && watch.finds_fragment(&[0xbe]));
         watch.block(&path("/bb", true));
-        assert!(!watch.block(&[0xbe]) && watch.entries.len() == 1);
+        assert!(!watch.finds_fragment(&[0xbe]) && watch.entries.len() == 1);
         for broken in [
             &[0x80_u8][..],
             &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
@@ -219,8 +293,32 @@ mod tests {
             &[0xfe],
             &[0x3f, 0xff, 0xff, 0x7f],
         ] {
-            let mut watch = PathWatch::new();
-            assert!(!watch.block(broken) && watch.is_lost, "{broken:?}");
+            let mut watch = HeadWatch::new();
+            assert!(!watch.finds_fragment(broken) && watch.is_lost, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn schemes_and_pseudo_header_fields_are_known_in_whatever_form_they_come() {
+        let literal = |prefix: &[u8], value: &str| [prefix, &[value.len() as u8], value.as_bytes()].concat();
+        let mut watch = HeadWatch::new();
+        // GET, http, "/"; GET, https, no path.
+        assert_eq!(watch.block(&[0x82, 0x86, 0x84]), Marks::PATH | Marks::SCHEME);
+        assert_eq!(watch.block(&[0x82, 0x87]), Marks::SCHEME);
+        assert_eq!(watch.block(&[0x58, 1, b'a']), Marks::default(), "cache-control");
+        for known in ["http", "https", "HTTP"] {
+            assert_eq!(watch.block(&literal(&[0x06], known)), Marks::SCHEME, "{known}");
+        }
+        for foreign in ["ftp", "httpx", "httpss", "http+unix", ""] {
+            assert!(watch.block(&literal(&[0x06], foreign)).has(Marks::FOREIGN), "{foreign}");
+        }
+        // Kept, then by its place; by its place with another value; by its whole name.
+        assert!(watch.block(&literal(&[0x46], "ftp")).has(Marks::FOREIGN) && watch.block(&[0xbe]).has(Marks::FOREIGN));
+        assert_eq!(watch.block(&literal(&[0x0f, 0x2f], "http")), Marks::SCHEME);
+        assert!(watch.block(&literal(b"\0\x07:scheme", "ftp")).has(Marks::FOREIGN));
+        // "ftp" in Huffman's code: 100101 01001 101011, padding.
+        assert!(watch.block(&[0x06, 0x83, 0b1001_0101, 0b0011_0101, 0b1111_1111]).has(Marks::FOREIGN));
+        assert_eq!(watch.block(&literal(b"\0\x05:what", "x")), Marks::PSEUDO);
+        assert_eq!(watch.block(&[0x88]), Marks::PSEUDO, ":status");
     }
 }

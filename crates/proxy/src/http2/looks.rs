@@ -20,6 +20,11 @@ impl Looks {
         self.left.set(LOOKS_A_TURN);
     }
 
+    /// Whether nobody was turned away in this turn.
+    pub(super) fn are_left(&self) -> bool {
+        self.left.get() > 0
+    }
+
     /// Whether there is a look left; else whoever asked is woken for the next turn.
     pub(super) fn take(&self, cx: &Context<'_>) -> bool {
         let left = self.left.get();

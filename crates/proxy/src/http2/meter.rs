@@ -3,7 +3,7 @@
 //! A client that reads what it is sent opens windows and measures its path by PINGs, so
 //! that our own frames earn it some: a download is no flood, however fast.
 
-use super::hpack::PathWatch;
+use super::hpack::{HeadWatch, Marks};
 
 /// Bytes of the client's connection preface.
 const PREFACE: usize = 24;
@@ -51,8 +51,30 @@ const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
-/// Streams with a `#` that are told of at once; they are refused, so that more are a bad joke.
-const FRAGMENTS_MAX: usize = 1_024;
+/// Flaws that are told of at once; more are a bad joke.
+pub(super) const FLAWS_MAX: usize = 1_024;
+/// A DATA frame below that is dearer to keep than what it brings; `h2` reckons so.
+const SMALL: usize = 256;
+
+/// What is wrong with a head that `h2` lets pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flaw {
+    /// A request that is answered with 400: a `#` in its path, or a scheme that the gateway does not speak.
+    Refused,
+    /// A request without `:path` (RFC 9113 section 8.3.1).
+    Malformed,
+    /// Trailers with a pseudo-header field (section 8.1).
+    Trailers,
+}
+
+impl Flaw {
+    fn of_request(marks: Marks) -> Option<Flaw> {
+        if marks.has(Marks::SCHEME) && !marks.has(Marks::PATH) {
+            return Some(Flaw::Malformed);
+        }
+        (marks.has(Marks::FRAGMENT) || marks.has(Marks::FOREIGN)).then_some(Flaw::Refused)
+    }
+}
 
 /// The field block in the payload of a HEADERS frame (RFC 9113 section 6.2); what is broken is `h2`'s to refuse.
 fn fragment_of(payload: &[u8], flags: u8) -> &[u8] {
@@ -78,12 +100,16 @@ pub(crate) struct Meter {
     earned: u32,
     first_resets: u32,
     continuations: u32,
-    watch: PathWatch,
+    watch: HeadWatch,
+    /// The last stream that was opened: heads of it and of those before are trailers.
+    last: u32,
+    /// Small DATA frames, since the last look.
+    small: u32,
     /// The payload that is passed over belongs to a head, and is kept in `block`.
     is_head: bool,
     block: Vec<u8>,
-    /// Streams whose `:path` has a `#`.
-    fragments: Vec<u32>,
+    /// Streams with a flaw in a head.
+    flaws: Vec<(u32, Flaw)>,
 }
 
 impl Meter {
@@ -99,16 +125,23 @@ impl Meter {
             earned: 0,
             first_resets: 0,
             continuations: 0,
-            watch: PathWatch::new(),
+            watch: HeadWatch::new(),
+            last: 0,
+            small: 0,
             is_head: false,
             block: Vec::new(),
-            fragments: Vec::new(),
+            flaws: Vec::new(),
         }
     }
 
-    /// Streams whose `:path` has a `#`, since the last look.
-    pub(crate) fn take_fragments(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.fragments)
+    /// Streams with a flaw in a head, since the last look.
+    pub(super) fn take_flaws(&mut self) -> Vec<(u32, Flaw)> {
+        std::mem::take(&mut self.flaws)
+    }
+
+    /// DATA frames that are small, since the last look.
+    pub(super) const fn take_small(&mut self) -> u32 {
+        std::mem::replace(&mut self.small, 0)
     }
 
     /// HEADERS and DATA frames that the client was sent.
@@ -177,8 +210,17 @@ impl Meter {
 
     fn follow(&mut self, block: &[u8]) {
         let [.., a, b, c, d] = self.header;
-        if self.watch.block(block) && self.fragments.len() < FRAGMENTS_MAX {
-            self.fragments.push(u32::from_be_bytes([a & 0x7f, b, c, d]));
+        let stream = u32::from_be_bytes([a & 0x7f, b, c, d]);
+        let marks = self.watch.block(block);
+        let flaw = match stream > self.last {
+            true => Flaw::of_request(marks),
+            false => marks.has(Marks::PSEUDO).then_some(Flaw::Trailers),
+        };
+        self.last = self.last.max(stream);
+        if let Some(flaw) = flaw.filter(|_| self.flaws.len() < FLAWS_MAX) {
+            // What makes us reset a stream costs what a reset of the client's own does.
+            self.resets += u32::from(flaw != Flaw::Refused);
+            self.flaws.push((stream, flaw));
         }
     }
 
@@ -195,6 +237,7 @@ impl Meter {
             }
             0x2 | 0x4 | 0x6 | 0x8 => self.control(),
             0x0 if length == 0 && !ends_stream => self.control(),
+            0x0 => self.small += u32::from(length < SMALL),
             _ => {}
         }
         if self.continuations > CONTINUATIONS {
@@ -277,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_is_told_with_its_stream_however_the_head_is_cut() {
+    fn a_flaw_is_told_with_its_stream_however_the_head_is_cut() {
         // GET, http, a literal path: "/#".
         let head = [0x82, 0x86, 0x04, 2, b'/', b'#'];
         let frame = |kind: u8, flags: u8, payload: &[u8]| {
@@ -297,8 +340,33 @@ mod tests {
                 let bytes = [&[b'P'; PREFACE][..], &form, &frame(0, 1, b"a#b")].concat();
                 let mut meter = Meter::new(ALLOWED);
                 bytes.chunks(step).for_each(|piece| assert_eq!(meter.take(piece, (5, true)), None));
-                assert_eq!(meter.take_fragments(), [7], "{form:?} by {step}");
+                assert_eq!(meter.take_flaws(), [(7, Flaw::Refused)], "{form:?} by {step}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_request_may_be_trailers_may_not() {
+        let head = |stream: u8, block: &[u8]| {
+            let mut frame = vec![0, 0, block.len() as u8, HEADERS, END_HEADERS, 0, 0, 0, stream];
+            frame.extend_from_slice(block);
+            frame
+        };
+        let mut meter = Meter::new(ALLOWED);
+        meter.take(&[b'P'; PREFACE], (0, true));
+        // GET, http, "/", then trailers: an ordinary field, a path, a status.
+        let frames = [
+            head(1, &[0x82, 0x86, 0x84]),
+            head(1, &[0x58, 1, b'a']),
+            head(1, &[0x84]),
+            head(3, &[0x82, 0x86]),
+            head(5, &[0x82, 0x06, 3, b'f', b't', b'p', 0x84]),
+            head(7, &[0x82, 0x86, 0x84]),
+            head(5, &[0x88]),
+        ];
+        frames.iter().for_each(|frame| assert_eq!(meter.take(frame, (0, true)), None));
+        let flaws = [(1, Flaw::Trailers), (3, Flaw::Malformed), (5, Flaw::Refused), (5, Flaw::Trailers)];
+        assert_eq!(meter.take_flaws(), flaws);
+        assert_eq!(meter.resets, 3, "they count as resets");
     }
 }

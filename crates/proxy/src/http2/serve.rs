@@ -23,6 +23,9 @@ use tidegate_message::Protocol;
 /// Bytes of a request body that may be on their way: for one stream, for all of them.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What `h2` may keep besides of DATA frames that bring next to nothing, by its own reckoning. Streams
+/// take theirs in every turn, and what a turn reads of them is bounded.
+const SMALL_DATA: usize = 1 << 20;
 /// Bytes of an answer that wait for the socket.
 const SEND_BYTES: usize = 64 << 10;
 /// How long a flooded connection has to read why it ends.
@@ -54,6 +57,7 @@ pub(crate) async fn serve(client: Box<Client>) {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BYTES)
+        .data_frame_budget(SMALL_DATA)
         .enable_connect_protocol();
     let io = ClientIo { client, meter: Meter::new(allowed), verdict };
     // The half-open deadline still holds until the client's settings are there.
@@ -113,13 +117,29 @@ impl Driver {
                     known.worker.connections.set_deadline(&known.connection, 0);
                     self.streams.extend(Stream::open(&known, opened));
                 }
-                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Ready(ended) => {
+                    self.count_excess(ended.and_then(Result::err));
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
+                    for id in known.verdict.take_cut() {
+                        self.streams.iter_mut().filter(|stream| stream.id == id).for_each(Stream::refuse);
+                    }
                     self.poll_streams(cx);
+                    if known.looks.are_left() {
+                        known.verdict.all_looked_at(cx);
+                    }
                     self.rest();
                     return Poll::Pending;
                 }
             }
+        }
+    }
+
+    /// Counts a connection that `h2` itself ended for what it was made to do; it has said so already.
+    fn count_excess(&self, error: Option<h2::Error>) {
+        if error.is_some_and(|error| error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)) {
+            self.parent.worker.dropped(Protocol::Http2, "frame-flood");
         }
     }
 

@@ -6,6 +6,7 @@ use super::head::{Shape, translate};
 use super::inward::Inward;
 use super::io::Verdict;
 use super::looks::Looks;
+use super::meter::Flaw;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
 use crate::ends::End;
@@ -46,6 +47,9 @@ const MIN_RATE: u64 = 512;
 
 /// See the module. Ready when the stream is over.
 pub(super) struct Stream {
+    pub(super) id: u32,
+    /// Its trailers are malformed.
+    is_refused: bool,
     driver: Option<Pin<Box<dyn Future<Output = ()>>>>,
     end: Rc<StreamEnd>,
     connection: Rc<Connection>,
@@ -64,15 +68,18 @@ impl Stream {
         (request, mut respond): (Request<RecvStream>, SendResponse<Bytes>),
     ) -> Option<Stream> {
         let (parts, body) = request.into_parts();
-        let has_fragment = parent.verdict.takes_fragment(respond.stream_id().as_u32());
-        let translated =
-            match translate(&parts, (body.is_end_stream(), has_fragment), parent.worker.buffers.take_write()) {
-                Ok(translated) => translated,
-                Err(reason) => {
-                    respond.send_reset(reason);
-                    return None;
-                }
-            };
+        let id = respond.stream_id().as_u32();
+        let translated = match parent.verdict.take_flaw(id) {
+            Some(Flaw::Malformed) => Err(Reason::PROTOCOL_ERROR),
+            flaw => translate(&parts, (body.is_end_stream(), flaw.is_some()), parent.worker.buffers.take_write()),
+        };
+        let translated = match translated {
+            Ok(translated) => translated,
+            Err(reason) => {
+                respond.send_reset(reason);
+                return None;
+            }
+        };
         let (is_tunnel, to_head) = (translated.shape == Shape::Tunnel, translated.to_head);
         let shape = AnswerShape { is_tunnel, to_head, is_grpc: translated.is_grpc };
         let outward = Outward::new(respond, Rc::clone(parent), shape);
@@ -81,6 +88,8 @@ impl Stream {
         let connection = Rc::clone(&client.connection);
         client.carry = translated.head;
         Some(Stream {
+            id,
+            is_refused: false,
             driver: Some(Box::pin(crate::http::serve(client))),
             end,
             connection,
@@ -95,6 +104,12 @@ impl Stream {
     pub(super) fn part(&self, goodbye: Option<Goodbye>) {
         self.connection.goodbye.set(goodbye);
         self.connection.wake();
+    }
+
+    /// Its trailers are malformed: the request does not come to its end.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
+        self.end.wake();
     }
 
     /// Its client is gone: told once more, the driver counts and lets go of what it holds.
@@ -113,12 +128,18 @@ impl Stream {
     }
 
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_refused {
+            return self.break_up(cx);
+        }
         if self.is_lingering {
             return self.linger(cx);
         }
         if !self.end.enter(cx) {
             self.abandon(cx);
             return Poll::Ready(());
+        }
+        if self.end.is_malformed() {
+            return self.break_up(cx);
         }
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             self.end.with_outward(Outward::deadline_exceeded);
@@ -142,6 +163,13 @@ impl Stream {
             }
             Stage::Blocked => Poll::Pending,
         }
+    }
+
+    /// The request is malformed behind its head: first the client is told, then the driver.
+    fn break_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.reset(Reason::PROTOCOL_ERROR);
+        self.abandon(cx);
+        over
     }
 
     fn reset(&self, reason: Reason) -> Poll<()> {

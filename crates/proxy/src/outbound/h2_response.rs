@@ -36,6 +36,8 @@ pub(super) struct Answer {
     body: RecvStream,
     framing: Framing,
     is_done: bool,
+    /// Bytes that were taken, and that the window is still closed by.
+    held: usize,
 }
 
 impl Answer {
@@ -83,19 +85,34 @@ impl Answer {
             }
         };
         out.extend_from_slice(b"\r\n");
-        Answer { body, framing, is_done: ends && framing != Framing::Tunnel }
+        Answer { body, framing, is_done: ends && framing != Framing::Tunnel, held: 0 }
     }
 
-    /// Puts more of it into the empty `out`; nothing where it has ended.
+    /// What was taken has been read: the window opens again.
+    pub(super) fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if held > 0 {
+            // The stream may be over by now: then there is no window to open.
+            let _ = self.body.flow_control().release_capacity(held);
+        }
+    }
+
+    /// Puts more of it into `out`, until that is `enough`; nothing where it has ended.
     pub(super) fn poll(
         &mut self,
         (cx, web): (&mut Context<'_>, Option<&Web>),
-        out: &mut Vec<u8>,
+        (out, enough): (&mut Vec<u8>, usize),
     ) -> Poll<io::Result<()>> {
-        while !self.is_done && out.is_empty() {
-            match std::task::ready!(self.body.poll_data(cx)) {
+        let before = out.len();
+        while !self.is_done && out.len() < enough {
+            let data = match self.body.poll_data(cx) {
+                Poll::Pending if out.len() > before => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(data) => data,
+            };
+            match data {
                 Some(Ok(data)) => {
-                    let _ = self.body.flow_control().release_capacity(data.len());
+                    self.held += data.len();
                     match (self.framing, web) {
                         (Framing::Chunked, _) if data.is_empty() => {}
                         (Framing::Chunked, Some(web)) => put_chunk(out, &web.response(&data)),
@@ -103,9 +120,14 @@ impl Answer {
                         (Framing::Length | Framing::Tunnel, _) => out.extend_from_slice(&data),
                     }
                 }
+                // What came before it goes first.
+                Some(Err(_)) if out.len() > before => return Poll::Ready(Ok(())),
                 Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
                 None => {
-                    let trailers = std::task::ready!(self.body.poll_trailers(cx)).map_err(|error| broken(&error))?;
+                    let trailers = match self.body.poll_trailers(cx) {
+                        Poll::Pending if out.len() > before => return Poll::Ready(Ok(())),
+                        trailers => std::task::ready!(trailers).map_err(|error| broken(&error))?,
+                    };
                     self.is_done = true;
                     if self.framing == Framing::Chunked {
                         self.end(trailers.unwrap_or_default(), web, out);

@@ -23,6 +23,9 @@ use tokio::io::ReadBuf;
 /// Bytes of the request that wait for the upstream's window.
 const PENDING_BYTES: usize = 64 << 10;
 
+/// Bytes of the answer that are taken for one read.
+const READ_BYTES: usize = 32 << 10;
+
 /// Bytes of a head, which our own policies may have made longer than a client's.
 const HEAD_BYTES: usize = 1 << 20;
 
@@ -104,7 +107,11 @@ impl H2Stream {
         self.push(cx)?;
         if self.read == self.incoming.len() {
             self.incoming.clear();
+            self.incoming.shrink_to(2 * READ_BYTES);
             self.read = 0;
+            if let Some(answer) = &mut self.answer {
+                answer.release();
+            }
             ready!(self.poll_answer(cx))?;
         }
         let bytes = &self.incoming[self.read..];
@@ -112,6 +119,15 @@ impl H2Stream {
         read.put_slice(&bytes[..fits]);
         self.read += fits;
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is there while nobody reads it: `h2` keeps each frame by itself, however
+    /// little it brings. Bounded by the stream's window, which opens only with a read.
+    pub(super) fn absorb(&mut self, cx: &mut Context<'_>) {
+        if let Some(answer) = &mut self.answer {
+            // An error is met again by who reads.
+            let _ = answer.poll((cx, self.web.as_ref()), (&mut self.incoming, usize::MAX));
+        }
     }
 
     /// The client sends no more.
@@ -137,7 +153,7 @@ impl H2Stream {
             return Poll::Ready(Ok(()));
         }
         match &mut self.answer {
-            Some(answer) => answer.poll((cx, self.web.as_ref()), &mut self.incoming),
+            Some(answer) => answer.poll((cx, self.web.as_ref()), (&mut self.incoming, READ_BYTES)),
             // The request is not out yet; sending it wakes the task.
             None => Poll::Pending,
         }

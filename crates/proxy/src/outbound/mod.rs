@@ -90,6 +90,15 @@ impl AsyncWrite for TlsSocket {
     }
 }
 
+impl Outbound {
+    /// Whoever reads it has to wait: what comes meanwhile is kept together.
+    pub(crate) fn absorb(&mut self, cx: &mut Context<'_>) {
+        if let Outbound::H2(stream) = self {
+            stream.absorb(cx);
+        }
+    }
+}
+
 impl AsyncRead for Outbound {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

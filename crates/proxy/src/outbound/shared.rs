@@ -15,7 +15,11 @@ use tidegate_upstream::Place;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The largest that RFC 9113 section 6.9.1 knows.
+const CONNECTION_WINDOW_MAX: usize = (1 << 31) - 1;
+/// What `h2` may keep of DATA frames that bring next to nothing, by its own reckoning. An exchange
+/// takes its own as they come, whether its client reads or not; a tunnel leaves as many as its window has.
+const SMALL_DATA: usize = 64 << 20;
 const SEND_BYTES: usize = 64 << 10;
 /// Bytes of fields in an answer's head.
 const HEAD_BYTES: u32 = 32 << 10;
@@ -80,11 +84,14 @@ pub(super) async fn open(
     (shared, max, scheme): (&RefCell<Vec<SharedH2>>, usize, &'static str),
 ) -> io::Result<Outbound> {
     let broken = |error: h2::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    // Room for every stream's window: a client that does not read holds up its own answer alone.
+    let window = max.saturating_mul(STREAM_WINDOW as usize).min(CONNECTION_WINDOW_MAX) as u32;
     let mut builder = Builder::new();
     builder
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(window)
+        .data_frame_budget(SMALL_DATA)
         .max_header_list_size(HEAD_BYTES)
         .max_send_buffer_size(SEND_BYTES);
     let (io, is_heard) = Heard::new(io);
