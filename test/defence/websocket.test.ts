@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto"
 import { once } from "node:events"
 import { connect, type Socket } from "node:net"
 import ava from "ava"
-import { type Running, runGateway } from "../e2e/run-gateway.ts"
+import { exchange, type Running, runGateway } from "../e2e/run-gateway.ts"
 
 let gateway: Running
 
@@ -78,6 +78,21 @@ for (const [name, bytes, code] of BROKEN) {
     t.is(await closeCode(bytes), code)
   })
 }
+
+ava("25: a handshake has one key of 16 octets, and version 13", async (t) => {
+  const handshake = (...fields: string[]): Promise<string> =>
+    exchange(
+      gateway.port,
+      `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\n${fields.join("\r\n")}\r\n\r\n`,
+      /\r\n\r\n/,
+    )
+  const [key, version] = ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+  t.regex(await handshake(key, version), /^HTTP\/1.1 101 /)
+  t.regex(await handshake(key, key, version), /^HTTP\/1.1 400 /)
+  t.regex(await handshake("Sec-WebSocket-Key: c2hvcnQ=", version), /^HTTP\/1.1 400 /)
+  t.regex(await handshake(version), /^HTTP\/1.1 400 /)
+  t.regex(await handshake(key, "Sec-WebSocket-Version: 8"), /^HTTP\/1.1 426 [\s\S]*sec-websocket-version: 13/)
+})
 
 ava("25: empty fragments without end are bounded", async (t) => {
   const socket = await open()

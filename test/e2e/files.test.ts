@@ -123,6 +123,11 @@ test("ranges: from either end, several, too far, of another state", async (t) =>
   const far = await range("bytes=10-")
   t.deepEqual([far.status, far.fields["content-range"]], [416, "bytes */10"])
   t.is((await range("lines=1-2")).status, 200)
+  t.is((await range("bytes=")).status, 200)
+  t.is((await range("Bytes=2-4")).body.toString(), "234", "RFC 9110 section 14.1: units have no case")
+  // Section 14.2: only GET knows ranges.
+  const asked = await fetchFile("/assets/ten.txt", { range: "bytes=2-4" }, "HEAD")
+  t.deepEqual([asked.status, asked.fields["content-length"], asked.fields["content-range"]], [200, "10", undefined])
   t.is((await range("bytes=0-5,3-7")).status, 200)
   t.is((await range("bytes=0-1", { "if-range": '"other"' })).status, 200)
   const { status, fields, body } = await range("bytes=0-1,8-9")

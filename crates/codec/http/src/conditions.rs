@@ -76,6 +76,12 @@ impl Conditions {
         if known { Condition::NotModified } else { Condition::Holds }
     }
 
+    /// Only GET knows ranges (section 14.2): with any other method the field means nothing.
+    #[must_use]
+    pub fn without_range(self) -> Conditions {
+        Conditions { range: None, ..self }
+    }
+
     /// Whether a range is asked for.
     pub const fn has_range(&self) -> bool {
         self.range.is_some()

@@ -17,11 +17,16 @@ pub enum Ranges {
 /// Reads a `Range` field for `size` bytes. Ranges that overlap are an attempt to be sent
 /// the same bytes many times (section 14.2): the field is ignored.
 pub fn parse_ranges(value: &[u8], size: u64) -> Ranges {
-    let Some(list) = std::str::from_utf8(value).ok().and_then(|text| text.trim().strip_prefix("bytes=")) else {
+    let unit_and_list = std::str::from_utf8(value).ok().and_then(|text| text.trim().split_once('='));
+    let Some((_, list)) = unit_and_list.filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes")) else {
         return Ranges::Ignored;
     };
+    let specs = || list.split(',').map(str::trim).filter(|spec| !spec.is_empty());
+    if specs().next().is_none() {
+        return Ranges::Ignored;
+    }
     let mut parts = Vec::new();
-    for (count, spec) in list.split(',').map(str::trim).filter(|spec| !spec.is_empty()).enumerate() {
+    for (count, spec) in specs().enumerate() {
         match parse_spec(spec, size) {
             None => return Ranges::Ignored,
             Some(_) if count >= RANGES_MAX => return Ranges::Ignored,
@@ -65,6 +70,7 @@ mod tests {
     fn reads_ranges_from_either_end() {
         let parts = |text: &str| parse_ranges(text.as_bytes(), 100);
         assert_eq!(parts("bytes=0-0"), Ranges::Parts(vec![(0, 1)]));
+        assert_eq!(parts("Bytes=0-0"), Ranges::Parts(vec![(0, 1)]), "section 14.1: units have no case");
         assert_eq!(parts("bytes=90-"), Ranges::Parts(vec![(90, 10)]));
         assert_eq!(parts("bytes=-10"), Ranges::Parts(vec![(90, 10)]));
         assert_eq!(parts("bytes=-1000"), Ranges::Parts(vec![(0, 100)]));
@@ -79,7 +85,17 @@ mod tests {
             assert_eq!(parse_ranges(text.as_bytes(), 100), Ranges::Unsatisfiable, "{text}");
         }
         assert_eq!(parse_ranges(b"bytes=0-", 0), Ranges::Unsatisfiable);
-        for text in ["lines=0-1", "bytes=5-4", "bytes=a-b", "bytes=+1-2", "bytes=0-10,5-20", "bytes 0-1", "bytes=1"] {
+        for text in [
+            "lines=0-1",
+            "bytes=5-4",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "bytes=0-10,5-20",
+            "bytes 0-1",
+            "bytes=1",
+            "bytes=",
+            "bytes=,",
+        ] {
             assert_eq!(parse_ranges(text.as_bytes(), 100), Ranges::Ignored, "{text}");
         }
         let many =

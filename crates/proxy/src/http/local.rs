@@ -113,12 +113,13 @@ pub(crate) fn to_directory(
     if let Some(query) = head.target.get(head.path().len()..) {
         redirect.extend_from_slice(query);
     }
+    let conditions = Conditions::of(head.headers);
     let file = FileRequest {
         root: Arc::clone(root),
         wants_index: path.ends_with(b"/") || request.view.path.ends_with(b"/"),
         path: relative,
         redirect,
-        conditions: Conditions::of(head.headers),
+        conditions: if head.method == "GET" { conditions } else { conditions.without_range() },
         accept_encoding: head.header("accept-encoding").unwrap_or_default().to_vec(),
     };
     local(client, request, (Some(index), What::File(file)))
@@ -174,7 +175,9 @@ fn comes_from_here(client: &Client, head: &RequestHead<'_, '_>) -> bool {
 fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
     let head = request.head;
     let version = head.header("sec-websocket-version");
-    let key = head.header("sec-websocket-key").filter(|key| is_valid_key(key));
+    let mut keys = head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("sec-websocket-key"));
+    // RFC 6455 section 11.3.1: there is one.
+    let key = keys.next().map(|header| header.value).filter(|key| is_valid_key(key) && keys.next().is_none());
     let Some(key) = key.filter(|_| version == Some(b"13")) else {
         let (status, fields): (u16, &[u8]) = match version {
             // RFC 9110 section 15.5.22, RFC 6455 section 4.4.
