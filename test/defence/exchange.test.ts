@@ -80,6 +80,13 @@ test("18: a body that stops coming is cut, and the upstream connection with it",
   t.true(closed)
 })
 
+test("18: a body that drips is cut, whoever would take it", async (t) => {
+  behave = () => {}
+  const { answer, tookMs } = await drip("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", "x", 50)
+  t.regex(answer, /^HTTP\/1.1 408 /)
+  t.true(tookMs < 4_900, `${tookMs} ms`)
+})
+
 test("18: a reader that takes nothing is cut after the stall limit and costs no other", async (t) => {
   behave = (socket, data) => {
     if (!data.includes("/large")) return ok(socket)
@@ -145,6 +152,20 @@ for (const [name, answer] of [
   ["space before colon", "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"],
   ["NUL in a value", "HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 2\r\n\r\nok"],
   ["no HTTP", "SSH-2.0-x\r\n\r\n"],
+  ["an empty line in front", "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+  ["a first chunk without size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n"],
+  ["a chunk size and a space", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n"],
+  ["a bare LF behind a size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\r\n0\r\n\r\n"],
+  ["a size of 17 digits", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\nok"],
+  ["a malformed second chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n+2\r\nok\r\n"],
+  ["a trailer that is none", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nno trailer\r\n\r\n"],
+  ["chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+  ["lengths in a list", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok"],
+  ["two codings", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+  [
+    "a head beyond the limit",
+    `HTTP/1.1 200 OK\r\n${`A: ${"b".repeat(1_000)}\r\n`.repeat(40)}Content-Length: 2\r\n\r\nok`,
+  ],
 ] as const) {
   test(`14: an answer with ${name} is a 502, and its socket is closed`, async (t) => {
     let closed = false
@@ -157,6 +178,31 @@ for (const [name, answer] of [
     t.true(closed)
   })
 }
+
+test("14: chunks that go wrong behind a head that is out end the connection without a last chunk", async (t) => {
+  let goOn = (): void => {}
+  behave = (socket) => {
+    socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+    goOn = () => socket.write("zz\r\nno\r\n0\r\n\r\n")
+  }
+  const socket = connect(gateway.port, "127.0.0.1", () => socket.write(GET))
+  const first = await collect(socket, /ok\r\n$/)
+  goOn()
+  const whole = first + (await collect(socket))
+  t.regex(whole, /^HTTP\/1.1 200 OK\r\n[\s\S]*\r\n\r\n2\r\nok\r\n$/)
+})
+
+test("14: a malformed answer counts as one, for its upstream's metrics", async (t) => {
+  const count = async (): Promise<number> => {
+    const text = await (await fetch(`${gateway.admin}/metrics`)).text()
+    return Number(/tidegate_upstream_failures_total\{reason="UPE",upstream="origin"\} (\d+)/.exec(text)?.[1] ?? 0)
+  }
+  const before = await count()
+  behave = (socket) => socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+  const answer = await exchange(gateway.port, GET, /\n$/)
+  t.regex(answer, /proxy-status: tidegate; error=http_protocol_error/)
+  t.is(await count(), before + 1)
+})
 
 test("14: bytes behind a whole answer reach nobody", async (t) => {
   behave = (socket) =>

@@ -72,6 +72,44 @@ test("tries without an answer are counted by their response flag", async (t) => 
   t.is(broken("closes"), 0)
 })
 
+test("a client that owes its body is told so, and the breaker does not hear of it", async (t) => {
+  const behind = await upstream((request, response) => {
+    request.resume().on("end", () => response.end("ok"))
+  })
+  t.teardown(() => behind.server.close())
+  const gateway = await runGateway({
+    workers: 1,
+    upstreams: { to: { endpoints: [behind.address], outlier: { consecutive5xx: 2 } } },
+    routes: [{ when: { path: "/**" }, to: "to", use: [{ timeout: { ms: 300 } }, { breaker: { failures: 2 } }] }],
+  })
+  t.teardown(() => gateway.stop())
+  for (let count = 0; count < 4; count++) {
+    const socket = connect(gateway.port, "127.0.0.1")
+    socket.write("POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc")
+    t.regex(await collect(socket), /^HTTP\/1.1 408 [\s\S]*details="CT"/)
+  }
+  t.is((await fetch(`http://127.0.0.1:${gateway.port}/x`)).status, 200)
+  const value = await metrics(gateway)
+  t.is(value(/tidegate_upstream_failures_total\{[^}]*\}/), 0)
+  t.is(value(/tidegate_breaker_state\{upstream="to"\}/), 0)
+})
+
+test("each failure counts once for the breaker, an answer that is no HTTP too", async (t) => {
+  const silent = await raw(t, (socket) => socket.on("error", () => undefined).resume())
+  const babbles = await raw(t, (socket) => socket.once("data", () => socket.end("HELLO\r\n\r\n")))
+  const use = [{ timeout: { ms: 300 } }, { breaker: { failures: 2, openMs: 60_000 } }]
+  const gateway = await runGateway({
+    workers: 1,
+    upstreams: { silent: { endpoints: [silent], outlier: false }, babbles: { endpoints: [babbles], outlier: false } },
+    routes: ["silent", "babbles"].map((name) => ({ when: { path: `/${name}` }, to: name, use })),
+  })
+  t.teardown(() => gateway.stop())
+  const status = async (path: string): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${gateway.port}${path}`)).status
+  t.deepEqual([await status("/silent"), await status("/silent"), await status("/silent")], [504, 504, 503])
+  t.deepEqual([await status("/babbles"), await status("/babbles"), await status("/babbles")], [502, 502, 503])
+})
+
 const MORE_THAN_SOCKETS_HOLD = 64 * 1024 * 1024
 
 test("a client that sends and reads slowly does not make its upstream slow", async (t) => {

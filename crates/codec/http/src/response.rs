@@ -44,6 +44,10 @@ pub fn parse_response<'h, 'b>(
     to_head: bool,
     headers: &'h mut [MaybeUninit<Header<'b>>],
 ) -> Result<Option<ResponseHead<'h, 'b>>, DecodeError> {
+    // RFC 9112 section 2.2: empty lines are passed over before requests. Ours would go on in front of the answer.
+    if matches!(input.first(), Some(b'\r' | b'\n')) {
+        return Err(MALFORMED);
+    }
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, input, headers);
     let len = match parsed {

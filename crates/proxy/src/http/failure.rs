@@ -26,6 +26,8 @@ pub(crate) enum Flag {
     NoRoute,
     /// DC: the client went away.
     ClientGone,
+    /// CT: the client made no progress, with the body that it announced or with the answer.
+    SlowClient,
     /// RL: a rate limit refused it.
     RateLimited,
     /// UAEX: a policy did not decide, and its fallback refuses.
@@ -57,6 +59,7 @@ impl Flag {
             Flag::NoHealthy => "UH",
             Flag::NoRoute => "NR",
             Flag::ClientGone => "DC",
+            Flag::SlowClient => "CT",
             Flag::RateLimited => "RL",
             Flag::NoDecision => "UAEX",
             Flag::Unfit => "UR",
@@ -92,6 +95,7 @@ impl Flag {
             Flag::Timeout | Flag::Stalled | Flag::TotalTimeout => 504,
             Flag::NoRoute => 404,
             Flag::ClientGone => 499,
+            Flag::SlowClient => 408,
             Flag::RateLimited => 429,
             Flag::Unfit => 400,
             Flag::TooLarge => 413,
@@ -111,6 +115,7 @@ impl Flag {
             Flag::NoHealthy => "destination_unavailable",
             Flag::NoRoute => "destination_not_found",
             Flag::ClientGone => "connection_read_timeout",
+            Flag::SlowClient => "http_request_error",
             Flag::RateLimited | Flag::Unfit | Flag::TooLarge => "http_request_denied",
             Flag::NoDecision | Flag::Shed => "proxy_internal_error",
             Flag::Broken => "proxy_configuration_error",
@@ -131,6 +136,7 @@ impl Flag {
             Flag::NoHealthy => "the upstream has no endpoint that can take the request",
             Flag::NoRoute => "no route matches the request",
             Flag::ClientGone => "the client went away",
+            Flag::SlowClient => "the request's body did not come in time",
             Flag::RateLimited => "too many requests",
             Flag::NoDecision => "a policy did not decide in time",
             Flag::Unfit => "a value of the request does not fit the route's rewrite",

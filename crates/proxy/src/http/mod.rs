@@ -19,6 +19,7 @@ mod local;
 mod login;
 mod mirror;
 mod outward;
+mod pace;
 mod reply;
 mod request;
 mod respond;

@@ -2,6 +2,7 @@
 //! login, a file. What an answer needs to know of its request is kept here, since the
 //! head is gone by then.
 
+use super::pace::Pace;
 use super::respond::{Answer, Length, respond};
 use crate::access::{Ending, Seen};
 use crate::client::{Client, Ended, Input};
@@ -44,6 +45,7 @@ pub(super) async fn collect(client: &mut Client, reply: &ReplyTo, limit: usize) 
     }
     let mut input: Option<Input> = client.carried();
     let mut asked = !reply.expects_continue;
+    let mut pace = Pace::default();
     loop {
         if let Some(mut ready) = input.take() {
             let done = fill(&mut reader, &mut ready, (&mut body, limit));
@@ -57,8 +59,14 @@ pub(super) async fn collect(client: &mut Client, reply: &ReplyTo, limit: usize) 
         if !std::mem::replace(&mut asked, true) {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| 0_u16)?;
         }
-        input = Some(client.input(false).await.map_err(|ended| if ended == Ended::TimedOut { 408 } else { 0_u16 })?);
-        client.deadline(client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
+        let ready = client.input(false).await.map_err(|ended| if ended == Ended::TimedOut { 408 } else { 0_u16 })?;
+        let (now, stall_ms) = (client.worker.clock.millis(), reply.plan.limits.stall_timeout_ms);
+        if !pace.is_kept((now, stall_ms), ready.bytes().len()) {
+            client.worker.buffers.give(ready.buffer);
+            return Err(408);
+        }
+        input = Some(ready);
+        client.deadline(now, stall_ms);
     }
 }
 

@@ -11,7 +11,8 @@ use crate::worker::{HEADROOM, ReadBuffer};
 use std::mem::MaybeUninit;
 use std::task::Context;
 use tidegate_http::{
-    Body, BodyReader, HEADERS_MAX, ResponseContext, ResponseHead, Version, forward_response, parse_response, tokens,
+    Body, BodyReader, HEADERS_MAX, Piece, ResponseContext, ResponseHead, Version, forward_response, parse_response,
+    tokens,
 };
 use tidegate_resilience::Failure as RetryFailure;
 
@@ -41,6 +42,7 @@ impl Exchange {
             };
             let len = head.len;
             if head.status < 200 && head.status != 101 {
+                self.request.is_invited |= head.status == 100;
                 // RFC 9110 section 15.2: interim answers go to clients that can read them.
                 if self.facts.version == Version::Http11 {
                     let mut anew = Vec::new();
@@ -62,6 +64,11 @@ impl Exchange {
             }
             if head.status == 101 {
                 return Some(self.upgraded(client, &head, &buffer[start + len..end]));
+            }
+            // Nothing has been sent to the client yet: it can still be told. What is found wrong
+            // behind the head later can only end its connection, or its stream.
+            if is_malformed(head.body, bounds.chunk_extensions, &buffer[start + len..end]) {
+                return Some(Step::Failed(Failure::Flag(Flag::Protocol)));
             }
             if self.is_racing() && self.is_worth_a_retry(head.status) {
                 self.end_try(client, TryEnd::of(head.status, None));
@@ -217,6 +224,21 @@ enum Onward {
     Begun,
     /// There is nobody to take it.
     Gone,
+}
+
+/// Whether the chunks that came with a head break a rule (RFC 9112 section 7.1).
+fn is_malformed(body: Body, extensions: usize, mut bytes: &[u8]) -> bool {
+    if body != Body::Chunked {
+        return false;
+    }
+    let mut reader = BodyReader::new(body, extensions);
+    loop {
+        match reader.next(bytes) {
+            Ok((Piece::Data(_), used)) => bytes = &bytes[used..],
+            Ok(_) => return false,
+            Err(_) => return true,
+        }
+    }
 }
 
 /// What `Keep-Alive: timeout=5` says, less a second: a request must not be on its way

@@ -144,8 +144,13 @@ impl Exchange {
         }
     }
 
-    /// Which of the times is over.
+    /// Which of the times is over. Whom the client keeps waiting is not to blame for it: else whoever
+    /// announces bodies and does not send them opens the breakers of others' upstreams.
     fn timed_out(&self, now: u64) -> Flag {
+        let owes_body = self.response.body.is_none() && self.request.is_due();
+        if owes_body || self.response.pending_at < self.response.pending.len() {
+            return Flag::SlowClient;
+        }
         let Facts { total_ms, started_us, .. } = self.facts;
         if total_ms > 0 && now >= started_us / 1_000 + total_ms {
             return Flag::TotalTimeout;

@@ -5,6 +5,7 @@ use super::{Exchange, Failure};
 use crate::client::{Client, Input};
 use crate::http::failure::Flag;
 use crate::http::forward::{Facts, Link};
+use crate::http::pace::Pace;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -25,6 +26,10 @@ pub(crate) struct RequestSide {
     pub(crate) is_replayable: bool,
     /// Bytes that may still come.
     pub(crate) room: u64,
+    /// The client does not wait for a 100 before it sends.
+    pub(crate) is_invited: bool,
+    /// How fast the client sends while nothing else is waited for.
+    pub(crate) pace: Pace,
 }
 
 impl Exchange {
@@ -43,7 +48,10 @@ impl Exchange {
                         self.facts.mirror = None;
                     }
                     Poll::Ready(Err(_)) => return Err(Failure::Flag(Flag::Terminated)),
-                    Poll::Pending => return Ok(()),
+                    Poll::Pending => {
+                        request.pace = Pace::default();
+                        return Ok(());
+                    }
                 }
             }
             if request.is_complete {
@@ -80,6 +88,12 @@ impl Exchange {
             }
             let now_us = client.worker.clock.micros();
             let now = now_us / 1_000;
+            let window_ms = self.plan.plan.limits.stall_timeout_ms;
+            // What has no length may come as it likes: who streams has nothing to send at times.
+            if request.has_length() && !request.pace.is_kept((now, window_ms), input.bytes().len()) {
+                client.worker.buffers.give(input.buffer);
+                return Err(Failure::Flag(Flag::SlowClient));
+            }
             let Facts { timeout_ms, idle_ms, total_ms, .. } = self.facts;
             match self.response.body {
                 None => {
@@ -90,12 +104,22 @@ impl Exchange {
                 Some(_) if idle_ms > 0 && total_ms == 0 => client.deadline(now, idle_ms),
                 Some(_) => {}
             }
+            request.is_invited = true;
             request.feed(client, input).map_err(Failure::Body)?;
         }
     }
 }
 
 impl RequestSide {
+    const fn has_length(&self) -> bool {
+        matches!(self.body, BodyReader::Length(_))
+    }
+
+    /// Whether all that came was sent, and more of what was announced is due.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_invited && !self.is_complete && self.sent == self.out.len() && self.has_length()
+    }
+
     /// What was not sent yet.
     pub(crate) fn take_rest(&mut self) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.out);

@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
+use crate::http::forward::retry::is_unasked;
 use crate::plan::Upstream;
 use crate::worker::Level;
 use std::rc::Rc;
@@ -71,7 +72,8 @@ pub(crate) fn failed(exchange: &mut Exchange, client: &Client, flag: Option<Flag
     if exchange.facts.retries > 0 {
         upstream.counters[usize::from(client.worker.id)].retries[1].add(1);
     }
-    if matches!(flag, Flag::Timeout | Flag::TotalTimeout) {
+    // What may be tried again was reported where that was decided.
+    if matches!(flag, Flag::Protocol | Flag::TotalTimeout) && !is_unasked(exchange, flag) {
         report(exchange, client, false);
     }
 }

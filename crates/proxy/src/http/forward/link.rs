@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::http::exchange::Exchange;
 use crate::http::failure::Flag;
+use crate::http::pace::Pace;
 use crate::outbound::{Outbound, Towards};
 use crate::worker::WorkerPlan;
 use std::future::Future;
@@ -70,7 +71,7 @@ impl Link {
 
 /// Takes a pooled connection or opens one.
 pub(super) fn open(exchange: &mut Exchange, client: &Client, wait_ms: u64) {
-    exchange.request.sent = 0;
+    (exchange.request.sent, exchange.request.pace) = (0, Pace::default());
     exchange.tried.add(exchange.endpoint);
     // After a failure a connection of unknown age would only fail again.
     let way = Way { wait_ms, may_reuse: exchange.facts.retries == 0 };

@@ -18,6 +18,7 @@ use link::open;
 use super::edits::RequestEdits;
 use super::exchange::{Exchange, RequestSide, ResponseSide};
 use super::failure::Flag;
+use super::pace::Pace;
 use super::request::Request;
 use crate::access::{Parent, Seen};
 use crate::client::Client;
@@ -100,6 +101,8 @@ pub(crate) fn start(
         is_complete: body == Body::None,
         is_replayable: true,
         room: facts.body_limit,
+        is_invited: !request.head.expects_continue,
+        pace: Pace::default(),
     };
     let used = match side.is_complete {
         true => 0,

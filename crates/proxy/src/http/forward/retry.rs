@@ -28,7 +28,9 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
     let is_reused = matches!(exchange.link, Link::Open { is_reused: true, .. });
     let is_over = matches!(
         failure,
-        Failure::Body(_) | Failure::Stored(..) | Failure::Flag(Flag::ClientGone | Flag::TotalTimeout)
+        Failure::Body(_)
+            | Failure::Stored(..)
+            | Failure::Flag(Flag::ClientGone | Flag::SlowClient | Flag::TotalTimeout)
     );
     if let Failure::Flag(flag) = failure {
         faulted(exchange, client, flag);
@@ -53,7 +55,9 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
                 Flag::Timeout => RetryFailure::Timeout,
                 _ => return Err(failure),
             };
-            report(exchange, client, false);
+            if !is_unasked(exchange, flag) {
+                report(exchange, client, false);
+            }
             let is_race = kind == RetryFailure::Reset && is_reused && exchange.request.is_replayable;
             if is_race && (exchange.facts.is_idempotent || exchange.request.sent == 0) {
                 // The keep-alive race: the endpoint closed while the request was on its way.
@@ -78,6 +82,11 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
     open(exchange, client, again.wait_ms);
     set_deadline(exchange, client, now + again.wait_ms);
     Ok(())
+}
+
+/// Whether an upstream was late with the answer to a request that had not come to its end: that says nothing of it.
+pub(super) fn is_unasked(exchange: &Exchange, flag: Flag) -> bool {
+    matches!(flag, Flag::Timeout | Flag::TotalTimeout) && !exchange.request.is_complete
 }
 
 /// What a failed exchange ended with, for its answer.
