@@ -150,6 +150,10 @@ impl Answer {
     }
 }
 
+/// A stream that `h2` itself had to reset: the answer breaks a rule (RFC 9113 section 8.1.1). All else is an end
+/// that came too early; of a connection that others broke, too.
 pub(super) fn broken(error: &h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, error.to_string())
+    let is_malformed = error.is_library() && error.is_reset();
+    let kind = if is_malformed { io::ErrorKind::InvalidData } else { io::ErrorKind::ConnectionReset };
+    io::Error::new(kind, error.to_string())
 }

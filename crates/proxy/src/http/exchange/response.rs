@@ -7,6 +7,7 @@ use crate::http::cached::Copying;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
 use crate::worker::{HEADROOM, ReadBuffer};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -69,6 +70,9 @@ impl Exchange {
             let end = start + read.filled().len();
             let step = match polled {
                 Poll::Pending => Some(Step::Pending),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    Some(self.failed(Flag::Protocol))
+                }
                 Poll::Ready(Err(_)) => Some(self.failed(Flag::Terminated)),
                 Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),
                 Poll::Ready(Ok(())) => {

@@ -58,7 +58,9 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
             if !is_unasked(exchange, flag) {
                 report(exchange, client, false);
             }
-            let is_race = kind == RetryFailure::Reset && is_reused && exchange.request.is_replayable;
+            // Once: over a shared connection of HTTP/2 each try finds one that was open already.
+            let is_first = exchange.facts.retries == 0;
+            let is_race = kind == RetryFailure::Reset && is_reused && is_first && exchange.request.is_replayable;
             if is_race && (exchange.facts.is_idempotent || exchange.request.sent == 0) {
                 // The keep-alive race: the endpoint closed while the request was on its way.
                 Some(Again { endpoint: exchange.endpoint, wait_ms: 0, permit: None })
