@@ -29,7 +29,11 @@ ava.before(async () => {
     const { messageId, token } = request
     if (answer) origin.send(generate({ ack: true, messageId, token, ...answer }), port, "127.0.0.1")
   })
-  web = await upstream((_, response) => response.end("web"))
+  web = await upstream(({ url }, response) => {
+    if (url === "/web/new") return response.writeHead(201, { location: "/web/a%20b?x=1" }).end()
+    const type = url === "/web/text" ? "text/html" : "application/json; charset=utf-8"
+    return response.writeHead(200, url === "/web" ? {} : { "content-type": type }).end("web")
+  })
   const address = `127.0.0.1:${(origin.address() as AddressInfo).port}`
   gateway = await runGateway({
     coap: { ackTimeoutMs: 100, maxRetransmit: 1, nstart: 16 },
@@ -40,7 +44,8 @@ ava.before(async () => {
     upstreams: { origin: { protocol: "coap", endpoints: [address] }, web: { endpoints: [web.address] } },
     routes: [
       { when: { path: "/o/**" }, to: "origin" },
-      { when: { path: "/web" }, to: "web" },
+      { when: { path: "/web/**" }, to: "web" },
+      { when: { path: "/said" }, to: { respond: { status: 200, body: "said" } } },
     ],
   })
 })
@@ -140,4 +145,31 @@ test("a response is as fresh as its origin said, less the time it was kept: RFC7
   const first = said(await one.ask({ code: "0.01", options: path("o/zero") }))
   t.not(said(await one.ask({ code: "0.01", options: path("o/zero") })), first)
   one.socket.close()
+})
+
+test("what is there in another format only is 4.06, whoever has it: RFC7252-5.10.4-1", async (t) => {
+  const get = async (where: string, accept?: number[]): Promise<string> => {
+    const wanted = accept ? [option("Accept", accept)] : []
+    return said(await ask({ code: "0.01", options: [...path(where), ...wanted] }))
+  }
+  const other = "4.06 there is another Content-Format only"
+  t.deepEqual(
+    [await get("web/json", [50]), await get("web/json", [60]), await get("web/json")],
+    ["2.05 web", other, "2.05 web"],
+  )
+  t.deepEqual(
+    [await get("web/text", []), await get("web/text"), await get("web", [60])],
+    [other, "2.05 web", "2.05 web"],
+  )
+  t.deepEqual([await get("said", []), await get("said", [50])], ["2.05 said", other])
+})
+
+test("a type with its charset has its number, and what HTTP has created is named", async (t) => {
+  t.deepEqual(values(await ask({ code: "0.01", options: path("web/json") }), "Content-Format"), ["32"])
+  const created = await ask({ code: "0.02", options: path("web/new"), payload: Buffer.from("x") })
+  const text = (hex: string): string => String(Buffer.from(hex, "hex"))
+  t.deepEqual(
+    [created?.code, values(created, "Location-Path").map(text), values(created, "Location-Query").map(text)],
+    ["2.01", ["web", "a b"], ["x=1"]],
+  )
 })

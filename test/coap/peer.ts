@@ -19,10 +19,16 @@ export const said = (answer: ParsedPacket | null): string => `${answer?.code} ${
 
 export interface Peer {
   readonly socket: Socket
+  /** Whom it talks to. */
+  readonly port: number
+  readonly to: string
   /** Sends a request; its answer, or null where none comes in time. */
   ask(packet: object, timeoutMs?: number): Promise<ParsedPacket | null>
   receive(timeoutMs?: number): Promise<ParsedPacket | null>
 }
+
+/** Longer than any that a gateway takes. */
+const PACKET_MAX = 4_096
 
 let messageId = 100
 
@@ -42,10 +48,10 @@ export async function peer(port: number, to = "127.0.0.1"): Promise<Peer> {
   }
   const ask = (packet: object, timeoutMs?: number): Promise<ParsedPacket | null> => {
     messageId += 1
-    socket.send(generate({ confirmable: true, messageId, token: Buffer.from("tk"), ...packet }), port, to)
+    socket.send(generate({ confirmable: true, messageId, token: Buffer.from("tk"), ...packet }, PACKET_MAX), port, to)
     return receive(timeoutMs)
   }
-  return { socket, ask, receive }
+  return { socket, port, to, ask, receive }
 }
 
 /** The answer to one packet of a peer that nobody knows. */

@@ -3,7 +3,7 @@ import { once } from "node:events"
 import { connect } from "node:net"
 import ava from "ava"
 import { WebSocket } from "ws"
-import { has, type Running, run, runGateway, start } from "./run-gateway.ts"
+import { has, type Running, run, runGateway, start, upstream } from "./run-gateway.ts"
 
 const test = ava.serial
 let gateway: Running
@@ -99,4 +99,23 @@ test("a gateway that leaves releases its peers", async (t) => {
   t.true(data.includes(Buffer.from([0x00, 0xe4])), data.toString("hex"))
   await ended
   t.is(await stopped, 0)
+})
+
+// RFC8323-5.5-2
+test("who releases the connection gets what was asked before", async (t) => {
+  const slow = await upstream((_, response) => setTimeout(() => response.end("late"), 300))
+  const other = await runGateway({
+    upstreams: { slow: { endpoints: [slow.address] } },
+    routes: [{ when: { path: "/slow" }, to: "slow" }],
+  })
+  const socket = connect(other.port, "127.0.0.1")
+  let seen = ""
+  socket.on("data", (data) => {
+    seen += data.toString("latin1")
+  })
+  socket.write(Buffer.concat([CSM, get("slow", true), Buffer.from([0x00, 0xe4])]))
+  await once(socket, "end")
+  t.regex(seen, /late$/)
+  await other.stop()
+  slow.server.close()
 })

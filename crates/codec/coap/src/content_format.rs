@@ -36,15 +36,19 @@ const TABLE: &[(u16, &str)] = &[
 ];
 
 /// The number of a media type; spaces and case do not count, nor does a charset of
-/// UTF-8 for text. `None`: CoAP has no number for it.
+/// UTF-8, which all types here that are text have. `None`: CoAP has no number for it.
 pub fn content_format(media_type: &str) -> Option<u16> {
-    let same = |own: &str| {
-        let fold = |text: &str| {
-            text.bytes().filter(|byte| *byte != b' ').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
-        };
-        own.eq_ignore_ascii_case(media_type) || fold(own) == fold(media_type)
-    };
-    TABLE.iter().find(|(_, own)| same(own)).map(|(number, _)| *number)
+    let find = |wanted: &str| TABLE.iter().find(|(_, own)| fold(own) == wanted).map(|(number, _)| *number);
+    let exactly = TABLE.iter().find(|(_, own)| own.eq_ignore_ascii_case(media_type));
+    exactly.map(|(number, _)| *number).or_else(|| {
+        let folded = fold(media_type);
+        let bare = [";charset=utf-8", ";charset=\"utf-8\""].iter().find_map(|charset| folded.strip_suffix(charset));
+        find(bare.unwrap_or(&folded))
+    })
+}
+
+fn fold(text: &str) -> String {
+    text.chars().filter(|letter| *letter != ' ').map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 /// The media type of a number; `None`: unknown to us.
@@ -61,5 +65,10 @@ mod tests {
         assert_eq!((content_format("Application/JSON"), media_type(50)), (Some(50), Some("application/json")));
         assert_eq!((content_format("text/plain; charset=UTF-8"), media_type(0)), (Some(0), Some("text/plain")));
         assert_eq!((content_format("text/html"), media_type(9_999)), (None, None));
+        for kind in ["application/json; charset=utf-8", "Application/JSON;charset=\"UTF-8\""] {
+            assert_eq!(content_format(kind), Some(50), "{kind}");
+        }
+        assert_eq!(content_format("application/json; charset=latin1"), None);
+        assert_eq!(content_format("application/cose; cose-type=\"cose-encrypt0\""), Some(16));
     }
 }

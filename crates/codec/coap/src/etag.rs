@@ -22,27 +22,30 @@ pub fn etag(content_format: Option<u16>, payload: &[u8]) -> Etag {
     [a, b, c, d]
 }
 
-/// The representations that a peer has already, of those that can be ours.
+/// Longest tag, bytes (section 5.10.6).
+const TAG_MAX: usize = 8;
+
+/// The representations that a peer has already.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Etags {
-    tags: [Etag; TAGS_MAX],
-    len: u8,
+    /// Length and bytes of each; an empty one is none.
+    tags: [(u8, [u8; TAG_MAX]); TAGS_MAX],
 }
 
 impl Etags {
     pub(crate) fn of(message: &Message<'_>) -> Self {
         let mut own = Etags::default();
         let options = message.options().filter(|option| option.number == OptionNumber::ETAG);
-        let tags = options.filter_map(|option| Etag::try_from(option.value).ok());
-        for (place, tag) in own.tags.iter_mut().zip(tags) {
-            *place = tag;
-            own.len += 1;
+        let tags = options.filter(|option| (1..=TAG_MAX).contains(&option.value.len()));
+        for ((len, tag), option) in own.tags.iter_mut().zip(tags) {
+            *len = option.value.len() as u8;
+            tag[..option.value.len()].copy_from_slice(option.value);
         }
         own
     }
 
-    pub(crate) fn contain(&self, tag: Etag) -> bool {
-        self.tags[..usize::from(self.len)].contains(&tag)
+    pub(crate) fn contain(&self, wanted: &[u8]) -> bool {
+        self.tags.iter().any(|(len, tag)| *len > 0 && tag[..usize::from(*len)] == *wanted)
     }
 }
 

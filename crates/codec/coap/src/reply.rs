@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use crate::peers::{Confirmable, Pushed};
 use crate::stream::StreamPeer;
 use crate::{
-    Block, Code, Endpoint, Etag, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Transport, Type,
-    encode, encode_empty, encode_frame, etag,
+    Block, Code, Endpoint, Exchange, GoneReason, Head, ObserverId, OptionList, OptionNumber, Transport, Type, encode,
+    encode_empty, encode_frame, etag,
 };
 
 /// Peers with confirmable messages in flight; beyond, and where an address is not
@@ -85,17 +85,21 @@ impl Endpoint {
         self.send(now_ms, exchange, (&slice, &OptionList::new()));
     }
 
-    /// Gives a representation its tag; whether the peer has it already.
+    /// Gives a representation a tag, where it has none; whether the peer has it already.
     fn is_known(&mut self, exchange: &Exchange, reply: &Reply<'_>) -> bool {
         if reply.code != Code::CONTENT {
             return false;
         }
-        let tag = self.add_etag(reply.options, reply.payload);
+        self.add_etag(reply.options, reply.payload);
+        let tag = reply.options.get(OptionNumber::ETAG).or(self.added.get(OptionNumber::ETAG));
         tag.is_some_and(|tag| exchange.etags.contain(tag))
     }
 
     /// 2.03 (RFC 7252 section 5.9.1.3): the peer's representation is still fresh, and for how long.
     fn valid<'a>(&mut self, reply: &Reply<'_>) -> Slice<'a> {
+        if let Some(tag) = reply.options.get(OptionNumber::ETAG) {
+            self.added.push(OptionNumber::ETAG, tag);
+        }
         if let Some(seconds) = reply.options.uint(OptionNumber::MAX_AGE) {
             self.added.push_uint(OptionNumber::MAX_AGE, seconds);
         }
@@ -134,18 +138,20 @@ impl Endpoint {
         if room < 16 && !reply.payload.is_empty() {
             return match exchange.transport {
                 Transport::Datagram => self.challenge(now_ms, exchange, reply.observer),
-                Transport::Tcp | Transport::WebSocket => self.instead(Code::INTERNAL_SERVER_ERROR, b""),
+                Transport::Tcp | Transport::WebSocket => {
+                    self.instead(reply.observer, (Code::INTERNAL_SERVER_ERROR, b""))
+                }
             };
         }
         if offset > 0 && offset >= reply.payload.len() {
-            return self.instead(Code::BAD_REQUEST, b"no such block");
+            return self.instead(reply.observer, (Code::BAD_REQUEST, b"no such block"));
         }
         if offset == 0 && reply.payload.len() <= cut.whole {
             return whole;
         }
         let is_able = |stream: &StreamPeer| stream.is_blockwise || exchange.block2.is_some();
         if !self.streams.get(&exchange.peer).is_none_or(is_able) {
-            return self.instead(Code::INTERNAL_SERVER_ERROR, b"longer than Max-Message-Size");
+            return self.instead(reply.observer, (Code::INTERNAL_SERVER_ERROR, b"longer than Max-Message-Size"));
         }
         let end = (offset + cut.bytes).min(reply.payload.len());
         let block = Block { num: 0, more: end < reply.payload.len(), szx: cut.szx };
@@ -163,30 +169,28 @@ impl Endpoint {
 
     /// 4.01 with Echo (RFC 9175 section 2.3): come again with this.
     fn challenge<'a>(&mut self, now_ms: u64, exchange: &Exchange, observer: Option<ObserverId>) -> Slice<'a> {
-        let slice = self.instead(Code::UNAUTHORIZED, b"");
+        let slice = self.instead(observer, (Code::UNAUTHORIZED, b""));
         let value = self.echo.value(now_ms, exchange.peer);
         self.added.push(OptionNumber::ECHO, &value);
-        if let Some(observer) = observer {
-            self.end(observer, GoneReason::Error);
-        }
         slice
     }
 
-    fn instead<'a>(&mut self, code: Code, payload: &'a [u8]) -> Slice<'a> {
+    /// An error in place of an answer, which ends the observation that it would have begun.
+    fn instead<'a>(&mut self, observer: Option<ObserverId>, (code, payload): (Code, &'a [u8])) -> Slice<'a> {
         self.added.clear();
+        if let Some(observer) = observer {
+            self.end(observer, GoneReason::Error);
+        }
         Slice { code, payload, keeps_options: false }
     }
 
     /// Names a representation, so that a change between its blocks is noticed and what a
-    /// peer has already need not be sent again. The tag, where it is one of ours.
-    pub(crate) fn add_etag(&mut self, options: &OptionList, payload: &[u8]) -> Option<Etag> {
-        if options.contains(OptionNumber::ETAG) {
-            return None;
+    /// peer has already need not be sent again; one that has a name keeps it.
+    pub(crate) fn add_etag(&mut self, options: &OptionList, payload: &[u8]) {
+        if !options.contains(OptionNumber::ETAG) {
+            let format = options.uint(OptionNumber::CONTENT_FORMAT).and_then(|format| u16::try_from(format).ok());
+            self.added.push(OptionNumber::ETAG, &etag(format, payload));
         }
-        let format = options.uint(OptionNumber::CONTENT_FORMAT).and_then(|format| u16::try_from(format).ok());
-        let tag = etag(format, payload);
-        self.added.push(OptionNumber::ETAG, &tag);
-        Some(tag)
     }
 
     fn send(&mut self, now_ms: u64, exchange: &Exchange, (slice, options): (&Slice<'_>, &OptionList)) {

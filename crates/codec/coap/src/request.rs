@@ -76,6 +76,9 @@ impl Endpoint {
     /// What a request is refused with.
     pub(crate) fn check_request(&self, exchange: &mut Exchange, message: &Message<'_>, len: usize) -> Option<Refusal> {
         if exchange.transport == Transport::Datagram && len > self.config.limits.coap_message {
+            // RFC 7959 section 2.9.3: the size of the blocks in which it would be taken.
+            let hint = Block { num: 0, more: false, szx: Block::szx_for(self.config.max_block) };
+            exchange.block1 = message.block(OptionNumber::BLOCK1).flatten().or(Some(hint));
             return Some(Code::REQUEST_ENTITY_TOO_LARGE.into());
         }
         if message.code.method().is_none() {

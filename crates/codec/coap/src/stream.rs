@@ -177,7 +177,13 @@ impl Endpoint {
                 Event::Handled(Handled::Ping)
             }
             Code::PONG => Event::Handled(Handled::Signal),
-            Code::RELEASE | Code::ABORT => Event::Closing,
+            // Section 5.5: what it has asked before is answered first.
+            Code::RELEASE => {
+                let Some(stream) = self.streams.get_mut(&peer) else { return Event::Closing };
+                stream.is_leaving = true;
+                Event::Handled(Handled::Signal)
+            }
+            Code::ABORT => Event::Closing,
             _ => self.abort(peer, None, "unknown signal"),
         }
     }
@@ -208,6 +214,11 @@ impl Endpoint {
             stream.is_leaving = true;
             self.signal(peer, (Code::RELEASE, Token::default()), &OptionList::new(), b"");
         }
+    }
+
+    /// Whether a peer wants to leave, or was asked to.
+    pub fn is_leaving(&self, peer: SocketAddr) -> bool {
+        self.streams.get(&peer).is_some_and(|stream| stream.is_leaving)
     }
 
     /// A peer does not read: its notifications wait, of each observation the newest.

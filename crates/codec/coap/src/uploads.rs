@@ -51,8 +51,9 @@ impl Uploads {
     }
 
     pub(crate) fn take(&mut self, now_ms: u64, (peer, message): (SocketAddr, &Message<'_>), block: Block) -> Taken {
-        // All blocks but the last are whole; a body may also be a single one.
-        if block.more && !block.fits(message.payload.len()) {
+        // All blocks but the last are whole, and that one is not longer; a body may be a single one.
+        let is_longer = block.szx != Block::BERT && message.payload.len() > block.size();
+        if is_longer || block.more && !block.fits(message.payload.len()) {
             return Taken::Refused(Code::BAD_REQUEST);
         }
         let key = (peer, self.body_key(message));

@@ -238,7 +238,7 @@ fn an_unknown_method_is_4_05_in_the_acknowledgement() {
     }
 }
 
-// RFC7252-5.9.2-2 RFC7959-2.9-1
+// RFC7252-5.9.2-2 RFC7959-2.9-1 RFC7959-2.9-3
 #[test]
 fn what_is_too_large_is_told_how_much_may_come() {
     let block = Block { num: 0, more: true, szx: 6 }.to_uint().to_be_bytes();
@@ -250,6 +250,28 @@ fn what_is_too_large_is_told_how_much_may_come() {
         let refused = Server::refusal(&datagram).expect("an answer");
         assert_eq!(refused.code, Code::REQUEST_ENTITY_TOO_LARGE);
         assert_eq!(refused.option(OptionNumber::SIZE1), Some(&4_000_u16.to_be_bytes()[..]));
+        // RFC 7959 section 2.9.3: in blocks of that size.
+        let block = Block::decode(refused.option(OptionNumber::BLOCK1).expect("a hint"));
+        assert_eq!(block, Some(Block { num: 0, more: false, szx: 6 }));
+    }
+}
+
+// RFC7252-5.10.6-1 RFC7252-5.10.6-2
+#[test]
+fn a_tag_that_the_representation_has_stays_and_validates() {
+    let tag = b"theirs";
+    let asked = |value: &'static [u8]| {
+        let mut server = Server::new();
+        let datagram = get(1, &[(OptionNumber::ETAG, b"other"), (OptionNumber::ETAG, value)]);
+        let exchange = server.request(&datagram).exchange;
+        let mut options = OptionList::new();
+        options.push(OptionNumber::ETAG, tag);
+        server.0.reply(1_000, &exchange, &Reply::new(Code::CONTENT, &options, b"21.5"));
+        server.sent().pop().expect("an answer")
+    };
+    for (value, code) in [(&tag[..], Code::VALID), (b"their", Code::CONTENT), (b"", Code::CONTENT)] {
+        let answer = asked(value);
+        assert_eq!((answer.code, answer.option(OptionNumber::ETAG)), (code, Some(&tag[..])));
     }
 }
 

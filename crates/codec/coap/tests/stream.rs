@@ -125,9 +125,38 @@ fn signals_are_answered_or_end_the_connection() {
     // Section 3.4: empty messages are ignored, responses to nothing too.
     assert!(stream.handled(&[0, 0]) && stream.handled(&frame(Code::CONTENT, b"x", &[], b"y")));
     assert!(stream.sent().is_empty());
-    assert!(!stream.handled(&frame(Code::RELEASE, b"", &[], b"")));
     assert!(!Stream::open(1_152).handled(&frame(Code::ABORT, b"", &[], b"bye")));
     assert!(!Stream::open(1_152).handled(&frame(Code::new(7, 30), b"", &[], b"")));
+}
+
+// RFC8323-5.5-2
+#[test]
+fn who_leaves_gets_what_was_asked_before_and_nothing_new() {
+    let mut stream = Stream::open(1_152);
+    let arrival = stream.arrival();
+    let before = frame(Code::GET, b"b", &[(11, b"x")], b"");
+    let Event::Request(request) = stream.endpoint.handle_frame(&arrival, &before) else { unreachable!("no request") };
+    assert!(!stream.endpoint.is_leaving(stream.peer));
+    assert!(stream.handled(&frame(Code::RELEASE, b"", &[], b"")) && stream.endpoint.is_leaving(stream.peer));
+    assert!(stream.handled(&frame(Code::GET, b"n", &[(11, b"x")], b"")));
+    stream.endpoint.reply(1, &request.exchange, &Reply::new(Code::CONTENT, &OptionList::new(), b"21.5"));
+    let codes: Vec<Code> = stream.sent().iter().map(|sent| sent.code).collect();
+    assert_eq!(codes, [Code::SERVICE_UNAVAILABLE, Code::CONTENT]);
+}
+
+#[test]
+fn an_answer_that_is_too_long_for_its_peer_begins_no_observation() {
+    let mut stream = Stream::silent();
+    assert!(stream.handled(&frame(Code::CSM, b"", &[], b"")));
+    let arrival = stream.arrival();
+    let asked = frame(Code::GET, b"o", &[(6, b""), (11, b"x")], b"");
+    let Event::Request(request) = stream.endpoint.handle_frame(&arrival, &asked) else { unreachable!("no request") };
+    let observer = stream.endpoint.observe(1, &request.exchange, true).expect("room");
+    let (options, long) = (OptionList::new(), [7; 2_000]);
+    let reply = Reply { observer: Some(observer), ..Reply::new(Code::CONTENT, &options, &long) };
+    stream.endpoint.reply(1, &request.exchange, &reply);
+    assert_eq!(stream.sent().last().map(|sent| sent.code), Some(Code::INTERNAL_SERVER_ERROR));
+    assert_eq!(stream.endpoint.poll_gone().map(|gone| gone.reason), Some(GoneReason::Error));
 }
 
 #[test]

@@ -20,7 +20,19 @@ pub(super) fn is_accepted(ticket: &Ticket, value: &Message) -> bool {
     ticket.exchange.accept.is_none_or(|wanted| format.is_none_or(|format| format == wanted))
 }
 
+/// Whether a representation has a type, but not that which is asked for.
+pub(super) fn is_unacceptable(ticket: &Ticket, (code, content_type): (Code, Option<&[u8]>)) -> bool {
+    let Some((wanted, kind)) = ticket.exchange.accept.zip(content_type) else { return false };
+    let format = std::str::from_utf8(kind).ok().and_then(format_of);
+    code == Code::CONTENT && format != Some(wanted)
+}
+
 impl Server {
+    /// RFC 7252 section 5.10.4.
+    pub(super) fn answer_unacceptable(&mut self, ticket: &Ticket) {
+        self.answer(ticket, Code::NOT_ACCEPTABLE, b"there is another Content-Format only");
+    }
+
     /// Answers with the options that have been gathered.
     pub(super) fn answer(&mut self, ticket: &Ticket, code: Code, payload: &[u8]) {
         self.answer_observer(ticket, (code, None), payload);
@@ -42,6 +54,9 @@ impl Server {
     /// A status of HTTP with its body.
     pub(super) fn answer_status(&mut self, ticket: &Ticket, (status, content_type): (u16, Option<&[u8]>), body: &[u8]) {
         let code = Code::from_status(status, ticket.exchange.method);
+        if is_unacceptable(ticket, (code, content_type)) {
+            return self.answer_unacceptable(ticket);
+        }
         self.answer_coded(ticket, (code, content_type), body);
     }
 

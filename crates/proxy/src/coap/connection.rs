@@ -21,7 +21,7 @@ struct Stream {
     sent: usize,
     /// A ping is out: nothing has come since.
     is_asked: bool,
-    /// It was asked to leave.
+    /// It was asked to leave, or has said that it will.
     is_released: bool,
 }
 
@@ -180,6 +180,7 @@ impl Stream {
         };
         self.client.stash(input);
         self.flush();
+        self.is_released |= self.streams.server.borrow().endpoint.is_leaving(self.peer);
         alive
     }
 

@@ -275,8 +275,7 @@ impl Server {
         let plan = &ticket.plan.plan;
         let paths = (&*plan.broker.http_path, plan.coap.max_registrations > 0, &*plan.visible_paths);
         let document = discovery::document(paths, call.message());
-        self.put_content_type(Some("application/link-format"));
-        self.answer(&ticket, Code::CONTENT, document.as_str().as_bytes());
+        self.answer_status(&ticket, (200, Some(b"application/link-format")), document.as_str().as_bytes());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Requests that leave as something else: to an upstream as HTTP (RFC 8075 read from
 //! the other side), or to a handler in TypeScript.
 
+use super::answer::is_unacceptable;
 use super::dispatch::Call;
 use super::inbox::Finished;
 use super::kept::Whole;
@@ -11,8 +12,9 @@ use crate::handle::{self, HandlerFailure, HandlerReply};
 use crate::http::{Fetch, Fetched, Flag, choose, fetch};
 use crate::outbound::Wire;
 use crate::outbound::coap::{
-    ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT, OPTIONS_FIELD, read_options, write_options,
+    ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT, OPTIONS_FIELD, location_of, read_options, write_options,
 };
+use std::fmt::Write;
 use std::rc::Rc;
 use tidegate_coap::{Code, Message, Observe, ObserverId, OptionNumber, OptionRef};
 use tidegate_message::Protocol;
@@ -20,8 +22,9 @@ use tidegate_policy::{Edits, KeyInput};
 
 impl Server {
     pub(super) fn forward(&mut self, ticket: Ticket, call: &Call<'_>, (index, edits): (usize, &Edits)) {
-        if let Some((code, text)) = barred(call.message()) {
-            return self.answer(&ticket, code, text);
+        // RFC 8768 section 3.
+        if call.message().uint(OptionNumber::HOP_LIMIT) == Some(1) {
+            return self.answer(&ticket, Code::HOP_LIMIT_REACHED, NAME);
         }
         let Some(ticket) = self.unless_kept(ticket, call) else { return };
         let plan = Rc::clone(&ticket.plan);
@@ -39,6 +42,10 @@ impl Server {
         }
         if wire != Wire::Coap && self.is_strange(&ticket, call) {
             return;
+        }
+        // A tag is what we called the answer of HTTP, which knows nothing of it.
+        if wire != Wire::Coap && !tags(call.message()).is_empty() {
+            return self.answer(&ticket, Code::BAD_OPTION, b"If-Match with a tag does not cross to HTTP");
         }
         let mut key = Vec::new();
         let input = KeyInput { route: &route.name, hash_key: edits.hash_key() };
@@ -95,6 +102,10 @@ impl Server {
 
     pub(super) fn answer_whole(&mut self, ticket: &Ticket, answer: &Whole, observer: Option<ObserverId>) {
         let code = answer.code(ticket.exchange.method);
+        // An upstream of CoAP has judged it by itself.
+        if answer.code.is_none() && is_unacceptable(ticket, (code, answer.content_type.as_deref())) {
+            return self.answer_unacceptable(ticket);
+        }
         self.put_whole_options(code, answer);
         self.answer_observer(ticket, (code, observer), &answer.body);
     }
@@ -158,7 +169,10 @@ impl Whole {
         let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         let code = code.map(Code);
         let (max_age, content_type) = (max_age(&fetched), fetched.field("content-type").map(Box::from));
-        let passed_on = fetched.field(OPTIONS_FIELD).map(read_options).unwrap_or_default();
+        let mut passed_on = fetched.field(OPTIONS_FIELD).map(read_options).unwrap_or_default();
+        if fetched.status == 201 && code.is_none() {
+            passed_on = fetched.field("location").map(location_of).unwrap_or_default();
+        }
         // RFC 8768 section 4: whoever asked finds the way to the loop.
         let body = match code {
             Some(Code::HOP_LIMIT_REACHED) => [NAME, b" ", &fetched.body].concat(),
@@ -168,15 +182,26 @@ impl Whole {
     }
 }
 
-/// Why a request may not leave: its hops are used up (RFC 8768 section 3), or it depends on
-/// an entity tag, which is ours and means nothing to an upstream.
-fn barred(request: &Message<'_>) -> Option<(Code, &'static [u8])> {
-    if request.uint(OptionNumber::HOP_LIMIT) == Some(1) {
-        return Some((Code::HOP_LIMIT_REACHED, NAME));
-    }
+/// The tags of If-Match as a field has them, for an upstream that has given them.
+fn tags(request: &Message<'_>) -> String {
     let tagged = |option: &OptionRef<'_>| option.number == OptionNumber::IF_MATCH && !option.value.is_empty();
-    let is_tagged = request.options().any(|option| tagged(&option));
-    is_tagged.then_some((Code::BAD_OPTION, b"If-Match with a tag does not cross to HTTP"))
+    let mut out = String::new();
+    for option in request.options().filter(tagged) {
+        out.push_str(if out.is_empty() { "\"" } else { ",\"" });
+        for byte in option.value {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{byte:02x}");
+        }
+        out.push('"');
+    }
+    out
+}
+
+/// What If-Match says; one that is empty fits whatever there is.
+fn if_match(request: &Message<'_>) -> Option<String> {
+    let mut wanted = request.options().filter(|option| option.number == OptionNumber::IF_MATCH).peekable();
+    wanted.peek()?;
+    Some(if wanted.any(|option| option.value.is_empty()) { "*".to_owned() } else { tags(request) })
 }
 
 /// RFC 8132 section 5: iPATCH is PATCH that may be repeated; the others keep their names.
@@ -218,11 +243,11 @@ fn fields((call, if_none_match): (&Call<'_>, bool), edits: &Edits, (wire, hop_li
         }
     };
     let peer = call.view.peer.address.ip().to_canonical().to_string();
-    let has = |number| call.message().option(number).map(|_| &b"*"[..]);
+    let if_match = if_match(call.message());
     let own: [(&str, Option<&[u8]>); 8] = [
         ("Content-Type", call.view.content_type().map(str::as_bytes)),
         ("Accept", call.view.accept().map(str::as_bytes)),
-        ("If-Match", has(OptionNumber::IF_MATCH)),
+        ("If-Match", if_match.as_deref().map(str::as_bytes)),
         ("If-None-Match", if_none_match.then_some(&b"*"[..])),
         ("traceparent", call.view.trace()),
         ("X-Forwarded-For", Some(peer.as_bytes())),

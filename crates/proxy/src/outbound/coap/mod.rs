@@ -13,7 +13,9 @@ pub(crate) use cache::Changes;
 pub(crate) use clients::CoapClients;
 pub(crate) use observing::{Observation, key_of};
 pub(crate) use passing::{OPTIONS_FIELD, passed_on, read_options, write_options};
-pub(crate) use to_coap::{ASKED_BY_COAP, HOST_FIELD, NO_HOP_LIMIT, OBSERVE_FIELD, host_and_port, links_of};
+pub(crate) use to_coap::{
+    ASKED_BY_COAP, HOST_FIELD, NO_HOP_LIMIT, OBSERVE_FIELD, host_and_port, links_of, location_of,
+};
 pub(crate) use to_http::CODE_FIELD;
 
 use crate::worker::Worker;

@@ -7,11 +7,11 @@ use tidegate_coap::{OptionList, OptionNumber};
 /// Their field, of requests and of answers; no client and no server of HTTP can set it.
 pub(crate) const OPTIONS_FIELD: &str = "X-Tidegate-Coap-Options";
 
-/// Those of an answer that are passed on: what is not known, and where something was created.
+/// Those of an answer that are passed on: what is not known, what the representation is called
+/// there, so that If-Match means the same, and where something was created.
 pub(crate) fn passed_on(options: &OptionList) -> impl Iterator<Item = (u16, &[u8])> {
-    let crosses = |number: u16| {
-        !OptionNumber::is_known(number) || matches!(number, OptionNumber::LOCATION_PATH | OptionNumber::LOCATION_QUERY)
-    };
+    const KEPT: [u16; 3] = [OptionNumber::ETAG, OptionNumber::LOCATION_PATH, OptionNumber::LOCATION_QUERY];
+    let crosses = |number: u16| !OptionNumber::is_known(number) || KEPT.contains(&number);
     options.iter().filter(move |(number, _)| crosses(*number))
 }
 

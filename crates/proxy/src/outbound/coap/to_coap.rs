@@ -58,7 +58,7 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
         _ => return Err(NOT_IMPLEMENTED),
     };
     let mut options = OptionList::new();
-    put_target(&mut options, head.target)?;
+    put_target(&mut options, head.target, (OptionNumber::URI_PATH, OptionNumber::URI_QUERY))?;
     let text = |name| head.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
     if let Some(kind) = text("content-type").filter(|_| !body.is_empty()) {
         options.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(loose_format(kind)));
@@ -112,8 +112,25 @@ pub(crate) fn host_and_port(text: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// A `Location` of HTTP on the host that was asked, as options (section 5.10.7); none for one
+/// that is elsewhere or that options cannot say.
+pub(crate) fn location_of(value: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let target = value.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let mut options = OptionList::new();
+    let numbers = (OptionNumber::LOCATION_PATH, OptionNumber::LOCATION_QUERY);
+    let is_here = target.starts_with(b"/") && !target.starts_with(b"//");
+    if !is_here || put_target(&mut options, target, numbers).is_err() {
+        return Vec::new();
+    }
+    let is_dots = |(number, value): (u16, &[u8])| number == numbers.0 && matches!(value, b"." | b"..");
+    match options.iter().any(is_dots) {
+        true => Vec::new(),
+        false => options.iter().map(|(number, value)| (number, value.to_vec())).collect(),
+    }
+}
+
 /// RFC 7252 section 6.4: segments and parameters, each without its escapes.
-fn put_target(options: &mut OptionList, target: &[u8]) -> Result<(), &'static [u8]> {
+fn put_target(options: &mut OptionList, target: &[u8], (in_path, in_query): (u16, u16)) -> Result<(), &'static [u8]> {
     let mut parts = target.splitn(2, |byte| *byte == b'?');
     let path = parts.next().unwrap_or_default();
     let mut put = |number, part: &[u8]| {
@@ -126,10 +143,10 @@ fn put_target(options: &mut OptionList, target: &[u8]) -> Result<(), &'static [u
     };
     let path = path.strip_prefix(b"/").unwrap_or(path);
     if !path.is_empty() {
-        path.split(|byte| *byte == b'/').try_for_each(|segment| put(OptionNumber::URI_PATH, segment))?;
+        path.split(|byte| *byte == b'/').try_for_each(|segment| put(in_path, segment))?;
     }
     match parts.next().filter(|query| !query.is_empty()) {
-        Some(query) => query.split(|byte| *byte == b'&').try_for_each(|part| put(OptionNumber::URI_QUERY, part)),
+        Some(query) => query.split(|byte| *byte == b'&').try_for_each(|part| put(in_query, part)),
         None => Ok(()),
     }
 }
@@ -228,6 +245,17 @@ mod tests {
         ];
         assert_eq!(options(&outgoing), expected);
         assert!(options(&of("GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"").expect("translated")).is_empty());
+    }
+
+    #[test]
+    fn a_location_on_the_same_host_becomes_options() {
+        let of = |value: &str| location_of(value.as_bytes());
+        let expected = vec![(8, b"a b".to_vec()), (8, b"1".to_vec()), (20, b"x=1".to_vec()), (20, b"y".to_vec())];
+        assert_eq!(of("/a%20b/1?x=1&y#part"), expected);
+        let long = format!("/{}", "x".repeat(256));
+        for elsewhere in ["http://h/a", "//h/a", "a", "", "/a/../b", "/a/%2e%2e/b", "/%zz", &long] {
+            assert!(of(elsewhere).is_empty(), "{elsewhere}");
+        }
     }
 
     #[test]
