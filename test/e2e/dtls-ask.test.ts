@@ -23,6 +23,7 @@ const known = definePolicy({
       await sleep(700)
       return { psk: "secret" }
     }
+    if (clientId.startsWith("fragments")) return { psk: "secret" }
     if (clientId === "seen") {
       return { psk: [message.attribute("hook"), protocol, source].join(" ") }
     }
@@ -152,5 +153,17 @@ if (has("coap-client-openssl", "libcoap3-bin")) {
     t.regex((await enter("asked 1")).out, /4\.04/)
     t.is(await calls("known", "cached"), before + 1)
     t.notRegex((await enter("asked 2")).out, /4\.04/)
+  })
+}
+
+if (has("openssl", "openssl")) {
+  test("an identity that openssl has to send in fragments is asked about", async (t) => {
+    if (!isBuilt) return t.pass("this build has no DTLS")
+    // Its ClientKeyExchange is longer than the datagrams that it is let.
+    const identity = `fragments-${"x".repeat(240)}`
+    const to = ["s_client", "-dtls1_2", "-connect", `127.0.0.1:${gateway.udpPort}`, "-mtu", "256"]
+    const key = ["-cipher", "PSK-AES128-CCM8", "-psk_identity", identity, "-psk", Buffer.from("secret").toString("hex")]
+    const { out } = await run("timeout", ["4", "openssl", ...to, ...key])
+    t.regex(out, /Cipher is PSK-AES128-CCM8/)
   })
 }

@@ -22,6 +22,10 @@ impl Context {
         Err(DtlsError::NotBuilt)
     }
 
+    pub(crate) const fn asks_for_key(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) const fn lacks_key(&self, _: &[u8]) -> bool {
         match *self {}
     }

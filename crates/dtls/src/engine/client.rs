@@ -46,6 +46,12 @@ impl Client {
         }
     }
 
+    /// Makes its datagrams no longer than that from now on: messages go in fragments.
+    pub(crate) fn limit_datagrams(&mut self, bytes: u16) {
+        // SAFETY: the client is set up.
+        unsafe { mbed::mbedtls_ssl_set_mtu(&raw mut *self.ssl, bytes) };
+    }
+
     pub(crate) fn take_output(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.io.outbound.borrow_mut())
     }

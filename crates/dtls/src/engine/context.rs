@@ -180,6 +180,11 @@ impl Context {
         Ok(())
     }
 
+    /// Whether somebody knows keys that are not in the table.
+    pub(crate) const fn asks_for_key(&self) -> bool {
+        self.asks_for_key
+    }
+
     /// Whether somebody has to be asked for the key of an identity.
     pub(crate) fn lacks_key(&self, identity: &[u8]) -> bool {
         self.asks_for_key && self.prover.keys.find(identity).is_none()

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::{Entry, Event, Handled, Sessions};
-use crate::key_exchange::claimed_identity;
+use crate::key_exchange::{Claim, claimed_identity};
 use crate::names::slot;
 
 /// Datagrams of a flight that are held; what comes beyond, the client sends again.
@@ -15,6 +15,8 @@ const HELD_BYTES_MAX: usize = 2_048;
 
 /// What became of the question.
 pub(super) enum Asking {
+    /// Nobody knows yet whom it is about: part of the identity has come. The library has it, too.
+    Claiming(Claim),
     /// It is on its way.
     Waiting { identity: Box<[u8]>, held: Vec<Box<[u8]>> },
     /// The session has what there was.
@@ -32,17 +34,31 @@ impl Entry {
                 fits.then(|| held.push(datagram.into()));
                 Some(if fits { Handled::Taken } else { Handled::Dropped("dtls-held-full") })
             }
-            None => {
-                let identity = claimed_identity(datagram).filter(|own| self.session.context().lacks_key(own))?;
+            None | Some(Asking::Claiming(_)) => {
+                let identity = self.claimed(datagram)?;
                 if datagram.len() > HELD_BYTES_MAX {
                     return Some(Handled::Dropped("dtls-held-full"));
                 }
+                deliver(Event::Claimed { name: self.name, identity: &identity });
                 let held = vec![datagram.into()];
-                self.asking = Some(Box::new(Asking::Waiting { identity: identity.into(), held }));
-                deliver(Event::Claimed { name: self.name, identity });
+                self.asking = Some(Box::new(Asking::Waiting { identity, held }));
                 Some(Handled::Taken)
             }
         }
+    }
+
+    /// The identity whose key has to be asked for; with this datagram all of it has come.
+    fn claimed(&mut self, datagram: &[u8]) -> Option<Box<[u8]>> {
+        if !self.session.context().asks_for_key() {
+            return None;
+        }
+        let mut claim = match self.asking.take().map(|asking| *asking) {
+            Some(Asking::Claiming(claim)) => Some(claim),
+            _ => None,
+        };
+        let identity = claimed_identity(&mut claim, datagram);
+        self.asking = claim.map(|claim| Box::new(Asking::Claiming(claim)));
+        identity.filter(|own| self.session.context().lacks_key(own))
     }
 }
 
@@ -58,7 +74,9 @@ impl Sessions {
         let Some(place) = slot(&name) else { return };
         // It may have ended meanwhile, and another one have its place.
         let Some(entry) = self.table.get_mut(place).filter(|entry| entry.name == name) else { return };
-        let Some(asking) = entry.asking.as_deref_mut() else { return };
+        let Some(asking) = entry.asking.as_deref_mut().filter(|asking| matches!(asking, Asking::Waiting { .. })) else {
+            return;
+        };
         let Asking::Waiting { identity, held } = std::mem::replace(asking, Asking::Over) else { return };
         if let (Some(session), Some(key)) = (entry.session.live(), key) {
             session.give_key(identity, key);
