@@ -4,7 +4,7 @@
  */
 import ava from "ava"
 import { hasAiocoap, python } from "./aiocoap/python.ts"
-import { createNat, type Nat } from "./nat.ts"
+import { createNat, lossy, type Nat } from "./nat.ts"
 import { has, type Running, run, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
@@ -14,13 +14,7 @@ let nat: Nat
 
 ava.before(async () => {
   gateway = await runGateway()
-  let random = 7
-  nat = await createNat(gateway.udpPort, () => {
-    random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0
-    const tenth = Math.floor((random / 2 ** 32) * 10)
-    if (tenth === 0) return []
-    return tenth === 1 ? [0, 5] : [tenth === 2 ? 10 : 0]
-  })
+  nat = await createNat(gateway.udpPort, lossy())
 })
 ava.after.always(async () => {
   nat?.close()

@@ -2,16 +2,15 @@
  * Secured devices that sleep behind a NAT and come back from another address: aiocoap with OSCORE,
  * Californium with DTLS and a connection id. What was published meanwhile reaches their observations.
  */
-import { spawn, spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
 import ava, { type ExecutionContext } from "ava"
 import { hasAiocoap, python } from "./aiocoap/python.ts"
+import { californium, hasCalifornium } from "./californium/program.ts"
 import { createNat } from "./nat.ts"
-import { type Running, run, runGateway } from "./run-gateway.ts"
+import { type Running, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
 const folder = mkdtempSync(join(tmpdir(), "tidegate-sleep-"))
@@ -84,10 +83,7 @@ if (hasAiocoap()) {
   })
 }
 
-if (["java", "mvn"].every((program) => spawnSync("which", [program]).status === 0)) {
-  const home = fileURLToPath(new URL("californium", import.meta.url))
-  const jars = fileURLToPath(new URL("../../node_modules/.cache/californium", import.meta.url))
-
+if (hasCalifornium()) {
   test("Californium with DTLS and a connection id", async (t) => {
     let gateway: Running
     try {
@@ -99,22 +95,9 @@ if (["java", "mvn"].every((program) => spawnSync("which", [program]).status === 
       return t.pass("this build has no DTLS")
     }
     t.teardown(() => gateway.stop())
-    if (!existsSync(jars)) {
-      await run("mvn", ["-q", "-f", home, "dependency:copy-dependencies", `-DoutputDirectory=${jars}`], 100_000)
-    }
     return sleepsAndWakes(t, gateway, async (port) => {
-      const to = `coaps://127.0.0.1:${port}`
-      const child = spawn("java", ["-cp", `${jars}/*`, join(home, "Client.java"), to, "lock-1", "secret"])
-      let out = ""
-      child.stdout.on("data", (data) => {
-        out += data
-      })
-      const tell = async (line: string, answer: RegExp): Promise<boolean> => {
-        if (line !== "") child.stdin.write(`${line}\n`)
-        for (const end = Date.now() + 20_000; Date.now() < end && !answer.test(out); ) await sleep(20)
-        return answer.test(out)
-      }
-      return { contact: "put /t/lock awake", out: () => out, tell, stop: () => child.kill() }
+      const client = await californium(`coaps://127.0.0.1:${port}`, "lock-1", "secret")
+      return { ...client, contact: "put /t/lock awake" }
     })
   })
 }

@@ -1,12 +1,12 @@
 /** CoAP over DTLS: libcoap with OpenSSL and GnuTLS, openssl, and Californium with a connection id behind a NAT. */
-import { spawn, spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
 import ava from "ava"
 import { createAuthority } from "./authority.ts"
+import { californium, hasCalifornium } from "./californium/program.ts"
 import { createNat } from "./nat.ts"
 import { type Observable, observable } from "./observable.ts"
 import { has, type Running, run, runGateway } from "./run-gateway.ts"
@@ -166,32 +166,19 @@ if (has("openssl", "openssl")) {
   })
 }
 
-const java = ["java", "mvn"].every((program) => spawnSync("which", [program]).status === 0)
-if (java) {
-  const home = fileURLToPath(new URL("californium", import.meta.url))
-  const jars = fileURLToPath(new URL("../../node_modules/.cache/californium", import.meta.url))
-
+if (hasCalifornium()) {
   test("Californium goes on behind a NAT that changes, and its observation too", async (t) => {
     if (!isBuilt) return t.pass("this build has no DTLS")
-    if (!existsSync(jars)) {
-      await run("mvn", ["-q", "-f", home, "dependency:copy-dependencies", `-DoutputDirectory=${jars}`], 100_000)
-    }
     // Every fifth datagram comes twice, some late.
     const nat = await createNat(gateway.udpPort, (index) => (index % 5 === 0 ? [0, 3] : index % 7 === 0 ? [5] : [0]))
-    const to = `coaps://127.0.0.1:${nat.port}`
-    const client = spawn("java", ["-cp", `${jars}/*`, join(home, "Client.java"), to, "plant-9", "secret"])
+    const client = await californium(`coaps://127.0.0.1:${nat.port}`, "plant-9", "secret")
     t.teardown(() => {
-      client.kill()
+      client.stop()
       nat.close()
     })
-    let out = ""
-    client.stdout.on("data", (data) => {
-      out += data
-    })
     const tell = async (line: string, answer: RegExp): Promise<void> => {
-      client.stdin.write(`${line}\n`)
-      for (const end = Date.now() + 20_000; Date.now() < end && !answer.test(out); ) await sleep(20)
-      t.regex(out, answer, line)
+      await client.tell(line, answer)
+      t.regex(client.out(), answer, line)
     }
     const handshakes = async (): Promise<string | undefined> =>
       /tidegate_dtls_handshakes_total (\d+)/.exec(await (await fetch(`${gateway.admin}/metrics`)).text())?.[1]

@@ -14,6 +14,17 @@ export interface Nat {
 /** What becomes of a datagram: its copies, each after so many milliseconds. */
 export type Fate = (index: number) => readonly number[]
 
+/** A tenth is lost, a tenth comes twice, a tenth late: the same ones each time. */
+export function lossy(): Fate {
+  let random = 7
+  return () => {
+    random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0
+    const tenth = Math.floor((random / 2 ** 32) * 10)
+    if (tenth === 0) return []
+    return tenth === 1 ? [0, 5] : [tenth === 2 ? 10 : 0]
+  }
+}
+
 /** Each client has a port of its own outside, as behind a real one. */
 export async function createNat(target: number, fate: Fate = () => [0]): Promise<Nat> {
   const inside = createSocket("udp4").bind(0, "127.0.0.1")
