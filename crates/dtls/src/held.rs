@@ -38,6 +38,22 @@ impl Held {
         }
     }
 
+    /// The session that `frozen` has said before. `None`: it fits this context no more.
+    pub(crate) fn thaw(context: &Rc<Context>, frozen: &[u8]) -> Option<Self> {
+        // Tried out: what cannot be thawed is to be known now.
+        Session::thaw(context, frozen).ok()?;
+        Some(Held { context: Rc::clone(context), state: State::Frozen(frozen.into()) })
+    }
+
+    /// What it is, frozen. `None`: it cannot be now.
+    pub(crate) fn frozen(&mut self) -> Option<&[u8]> {
+        self.freeze();
+        match &self.state {
+            State::Live(_) => None,
+            State::Frozen(bytes) => Some(bytes),
+        }
+    }
+
     /// Gives its buffers back, where it can be.
     pub(crate) fn freeze(&mut self) {
         if let State::Live(session) = &mut self.state

@@ -17,6 +17,7 @@ mod names;
 mod plan;
 mod psk;
 mod record;
+mod seal;
 mod sessions;
 mod terms;
 #[cfg(all(test, feature = "mbedtls"))]

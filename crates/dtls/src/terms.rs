@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::cookie::CookieKey;
 use crate::engine;
 use crate::psk::PskTable;
-use crate::{ClientAuthMode, DtlsError, DtlsPlan};
+use crate::{ClientAuthMode, DtlsError, DtlsPlan, PskPlan};
 
 /// Loaded terms.
 pub struct Terms {
@@ -69,6 +71,31 @@ impl Terms {
         }
         engine::check(&terms)?;
         Ok(Arc::new(terms))
+    }
+
+    /// What nobody has who has not all of this listener's secrets, and what changes with whom
+    /// it believes. `None`: it has none of its own.
+    pub(crate) fn secret(&self) -> Option<[u8; 32]> {
+        if self.plan.psk.is_empty() && self.certificate.is_none() {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        for PskPlan { identity, key_hex, derived } in &self.plan.psk {
+            add(identity.as_bytes());
+            add(key_hex.as_bytes());
+            add(&[u8::from(*derived)]);
+        }
+        add(b"files");
+        let pair = self.certificate.iter().flat_map(|(chain, key)| [chain, key]);
+        pair.chain(&self.authorities).for_each(|file| add(file));
+        add(b"revoked");
+        self.revocations.iter().for_each(|file| add(file));
+        add(format!("{:?} {}", self.client_auth, self.plan.connection_id).as_bytes());
+        Some(hash.finalize().into())
     }
 
     /// Whether clients may come with a pre-shared key.

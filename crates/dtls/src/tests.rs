@@ -323,6 +323,69 @@ fn a_session_with_nothing_to_do_is_frozen_and_goes_on_as_if_it_had_not_been() {
     assert_eq!(net.data.len(), 5, "no replay was taken");
 }
 
+#[test]
+fn sessions_go_on_after_a_restart_and_what_came_before_is_known() {
+    let mut net = Net::new();
+    let (mut one, mut other) = (client(), client());
+    net.connect(at(1), &mut one).expect("connected");
+    net.connect(at(2), &mut other).expect("connected");
+    let replayed = one.write(b"before");
+    net.give(at(1), &replayed);
+    let record = other.write(b"x");
+    net.give(at(2), &record);
+    let saved = net.server.save(net.now);
+    assert!(net.server.is_empty() && net.take().is_empty(), "nobody is told");
+    let mut after = Net::new();
+    let restore = |net: &mut Net, away_ms, saved: &[u8]| {
+        let opened = &mut net.opened;
+        net.server.restore((net.now, away_ms), saved, &mut |event| {
+            let Event::Opened { name, identity } = event else { unreachable!("no data yet") };
+            opened.push((name, identity));
+        })
+    };
+    assert_eq!(restore(&mut after, 5_000, &saved), 2);
+    assert!(after.opened.iter().all(|(_, identity)| identity.as_deref() == Some("plant-7")));
+    let name = after.opened[0].0;
+    after.give(at(1), &replayed);
+    assert!(after.data.is_empty(), "a replay");
+    let record = one.write(b"after");
+    after.give(at(9), &record);
+    assert_eq!(after.data, [(name, b"after".to_vec())]);
+    assert!(after.server.seal(after.now, name, b"answer"));
+    let (to, record) = after.take().pop().expect("a record");
+    assert_eq!((to, one.read(&record)), (at(9), Some(b"answer".to_vec())));
+    // Away for longer than silence may last; other keys; another worker; a broken file.
+    assert_eq!(restore(&mut Net::new(), BOUNDS.idle_ms + 1, &saved), 0);
+    let mut plan = terms(true).plan.clone();
+    plan.psk[0].key_hex = "00".into();
+    assert_eq!(restore(&mut Net::of(&Terms::load(&plan, None).expect("terms")), 0, &saved), 0);
+    let mut stranger = Net::new();
+    stranger.server = Sessions::new(&terms(true), (4, BOUNDS)).expect("sessions");
+    assert_eq!(restore(&mut stranger, 0, &saved), 0);
+    for len in [0, 31, 32, 36, 40, saved.len() / 2] {
+        assert!(restore(&mut Net::new(), 0, &saved[..len]) < 2, "{len} bytes");
+    }
+    for at in 0..saved.len() {
+        let mut broken = saved.clone();
+        broken[at] ^= 1;
+        assert!(restore(&mut Net::new(), 0, &broken) < 2, "byte {at}");
+    }
+}
+
+#[test]
+fn a_session_in_its_handshake_and_one_whose_key_was_asked_for_are_not_saved() {
+    let mut net = Net::asking();
+    let mut asked = Client::new(("other-7", b"its own"), true);
+    assert!(net.connect(at(1), &mut asked).is_err(), "nothing answers yet");
+    let name = net.claimed.last().expect("asked").0;
+    net.answer(name, Some(b"its own"));
+    let mut begun = client();
+    begun.shake_hands(&[]).expect("begun");
+    net.give(at(2), &begun.take_output()[0]);
+    assert!(net.server.save(net.now).is_empty());
+    assert_eq!(net.server.len(), 1);
+}
+
 /// What a session costs (F8): `cargo test -p tidegate-dtls --profile ci --features mbedtls -- --ignored --nocapture`.
 #[test]
 #[ignore = "a figure, not a promise"]

@@ -4,6 +4,7 @@
 
 mod asking;
 mod opening;
+mod saving;
 mod timing;
 
 use std::collections::{HashMap, VecDeque};
@@ -91,6 +92,10 @@ struct Entry {
     has_connection_id: bool,
     /// What became of the question for its key, until it is open.
     asking: Option<Box<Asking>>,
+    /// Its key was not in the table.
+    was_asked: bool,
+    /// What it has proven, once it is open.
+    identity: Option<Arc<str>>,
 }
 
 /// The sessions of one socket.
@@ -237,10 +242,11 @@ impl Sessions {
         let mut progress = session.feed(now_ms, datagram, &mut read);
         if progress.established {
             entry.is_open = true;
-            entry.asking = None;
+            entry.was_asked = matches!(entry.asking.take().as_deref(), Some(Asking::Over));
             entry.has_connection_id = session.has_connection_id();
             let identity = session.take_identity().and_then(|bytes| String::from_utf8(bytes.into_vec()).ok());
-            deliver(Event::Opened { name, identity: identity.map(Arc::from) });
+            entry.identity = identity.map(Arc::from);
+            deliver(Event::Opened { name, identity: entry.identity.clone() });
             // Data may stand behind the end of the handshake.
             let mut read = |plaintext: &[u8]| deliver(Event::Data { name, plaintext });
             progress = session.read(&mut read);

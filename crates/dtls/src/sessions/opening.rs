@@ -90,6 +90,8 @@ impl Sessions {
             is_open: false,
             has_connection_id: false,
             asking: None,
+            was_asked: false,
+            identity: None,
         };
         self.table.insert(entry);
         self.by_address.insert(from, slot);

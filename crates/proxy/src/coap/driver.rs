@@ -94,6 +94,7 @@ impl Driver {
         let is_leaving = self.server.inbox.is_leaving();
         self.server.adopt();
         self.secure.adopt();
+        self.secure.restore(&mut self.server);
         self.protected.adopt(&mut self.server);
         let has_more = self.receive(cx);
         while let Some((from, datagram)) = self.secure.poll_stray(cx) {
@@ -112,6 +113,10 @@ impl Driver {
         self.server.worker.coap.set_waiting(self.number, self.server.load());
         self.flush();
         if self.server.is_done() {
+            // A listener that leaves alone does not come back.
+            if self.server.worker.is_draining.get() {
+                self.secure.save(self.server.now_ms);
+            }
             self.secure.leave();
             self.flush();
             return Poll::Ready(());

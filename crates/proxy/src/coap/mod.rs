@@ -19,6 +19,7 @@ mod proxied;
 mod relay;
 mod relays;
 mod resource;
+mod saved;
 mod secure;
 mod server;
 mod sockets;

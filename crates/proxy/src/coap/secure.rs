@@ -4,6 +4,7 @@
 //! address, and the peer's is a new one.
 
 use super::keys::{KeyAnswer, Keys};
+use super::saved::SavedSessions;
 use super::server::Server;
 use crate::plan::ListenerDto;
 use crate::worker::{Level, Worker};
@@ -50,6 +51,8 @@ pub(super) struct Secure {
     version: u64,
     /// Sessions, as the counters know them.
     told: u64,
+    /// It has not looked yet for those of before the start.
+    is_new: bool,
 }
 
 impl Secure {
@@ -59,7 +62,7 @@ impl Secure {
         let (worker, listener) = (Rc::clone(worker), listener.name.clone());
         let keys = Keys::new(&worker);
         let (sessions, terms, version, told) = (None, None, u64::MAX, 0);
-        let mut secure = Secure { worker, listener, sessions, terms, strays, keys, version, told };
+        let mut secure = Secure { worker, listener, sessions, terms, strays, keys, version, told, is_new: true };
         secure.adopt();
         secure
     }
@@ -82,6 +85,45 @@ impl Secure {
         };
         if let Err(cause) = adopted {
             self.worker.log(Level::Error, &format!("{}: dtls stays as it was: {cause}", self.listener));
+        }
+    }
+
+    fn saved(&self) -> Option<SavedSessions> {
+        let folder = self.worker.shared.saved_sessions.as_ref()?;
+        Some(SavedSessions::of(folder, (&self.listener, self.worker.id)))
+    }
+
+    /// Takes the sessions back that the process before has saved.
+    pub(super) fn restore(&mut self, server: &mut Server) {
+        let Some(saved) = self.saved().filter(|_| self.is_new && self.sessions.is_some()) else { return };
+        self.is_new = false;
+        let epoch_ms = self.worker.clock.epoch_ms() + server.now_ms;
+        let (away_ms, bytes) = match saved.take(epoch_ms) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return,
+            Err(cause) => {
+                return self.worker.log(Level::Warn, &format!("{}: no saved DTLS sessions: {cause}", self.listener));
+            }
+        };
+        if let Some(sessions) = &mut self.sessions {
+            sessions.restore((server.now_ms, away_ms), &bytes, &mut |event| {
+                if let Event::Opened { name, identity } = event {
+                    server.reopen_secured(name, identity);
+                }
+            });
+        }
+    }
+
+    /// Writes down the sessions that the next process can go on with: the last that is done
+    /// with them.
+    pub(super) fn save(&mut self, now_ms: u64) {
+        let Some((saved, sessions)) = self.saved().zip(self.sessions.as_mut()) else { return };
+        let bytes = sessions.save(now_ms);
+        if bytes.is_empty() {
+            return;
+        }
+        if let Err(cause) = saved.write(self.worker.clock.epoch_ms() + now_ms, &bytes) {
+            self.worker.log(Level::Warn, &format!("{}: DTLS sessions are not saved: {cause}", self.listener));
         }
     }
 
@@ -215,6 +257,10 @@ impl Server {
     /// A handshake has ended well: who it is counts for topics.
     fn open_secured(&mut self, name: SocketAddr, identity: Option<Arc<str>>) {
         self.worker.counters.dtls_handshakes.add(1);
+        self.reopen_secured(name, identity);
+    }
+
+    fn reopen_secured(&mut self, name: SocketAddr, identity: Option<Arc<str>>) {
         if identity.is_some() {
             self.log_in(name, Access::of(identity, None));
         }

@@ -107,6 +107,7 @@ impl Gateway {
             }
             None => tidegate_oscore::Shared::new(None, [0; 8]),
         });
+        let saved_sessions = data_dir.as_ref().map(|folder| folder.with_file_name("dtls"));
         let opened = data_dir.map(|folder| recover::open(&folder, (&clock, workers), &broker)).transpose()?;
         let shared = Arc::new(Shared {
             clock,
@@ -123,6 +124,7 @@ impl Gateway {
             pace: Default::default(),
             faults: Default::default(),
             strays: Default::default(),
+            saved_sessions,
             coap_changes: Default::default(),
             directory: Default::default(),
             oscore,

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) faults: crate::pubsub::Faults,
     /// DTLS records on their way to the worker that has their session.
     pub(crate) strays: crate::coap::Strays,
+    /// Where DTLS sessions wait for the next start; `None`: nowhere.
+    pub(crate) saved_sessions: Option<std::path::PathBuf>,
     /// Security contexts of CoAP, and their sequence numbers.
     pub(crate) oscore: Arc<tidegate_oscore::Shared>,
     /// What was changed at upstreams of CoAP.
