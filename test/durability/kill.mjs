@@ -25,13 +25,20 @@ const PUBLISHERS = 4
 const WINDOW = 16
 const SUBSCRIBERS = 3
 
+/** A free port below those that the system gives to connections: it stays ours while the gateway is away. */
 async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address()
-  server.close()
-  await once(server, "close")
-  return port
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const server = createServer().listen(port, "127.0.0.1")
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    )
+    if (!isFree) continue
+    server.close()
+    await once(server, "close")
+    return port
+  }
 }
 
 /** One publisher: keeps a window of messages in flight, remembers what was acknowledged. */

@@ -21,6 +21,7 @@ export class Web {
 
   static async open(answer: RequestListener): Promise<Web> {
     const web = new Web(answer)
+    web.#port = await freePort()
     await web.mend()
     return web
   }
@@ -189,11 +190,18 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   }
 }
 
+/** A free port below those that the system gives to connections: it stays the server's while that is away. */
 export async function freePort(): Promise<number> {
-  const server = createTcp().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const server = createTcp().listen(port, "127.0.0.1")
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    )
+    if (!isFree) continue
+    server.close()
+    await once(server, "close")
+    return port
+  }
 }
