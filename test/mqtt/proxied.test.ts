@@ -239,3 +239,42 @@ test("the steps of its route limit each publish: size, rate, and what a policy s
     ["in/a", "in/b", "in/c", "in/e"],
   )
 })
+
+test("pings of a proxied client pass what waits for a verdict, and its broker answers them", async (t) => {
+  const behind = await mosquitto(t)
+  const seen = await watch(t, behind)
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const waits = definePolicy({
+    name: "waits",
+    deadlineMs: 20_000,
+    fallback: "reject",
+    decide: async () => {
+      await opened
+      return undefined
+    },
+  })
+  const target = await start(t, {
+    upstreams: { brokers: upstream(behind) },
+    routes: ROUTES,
+    broker: { hooks: { onPublish: [waits()], onSubscribe: [waits()] } },
+  })
+  const { client } = await connack(target, { clientId: "pings" })
+  const { client: subscriber } = await connack(target, { clientId: "waits" })
+  client.send({ cmd: "publish", topic: "a", payload: "1", qos: 1, messageId: 1, dup: false, retain: false })
+  subscriber.send({ cmd: "subscribe", messageId: 2, subscriptions: [{ topic: "b", qos: 0 }] })
+  for (const waiting of [client, subscriber]) {
+    waiting.send({ cmd: "pingreq" })
+    t.is((await waiting.next())?.cmd, "pingresp")
+  }
+  client.send({ cmd: "publish", topic: "a", payload: "2", qos: 1, messageId: 3, dup: false, retain: false })
+  client.send({ cmd: "pingreq" })
+  t.is((await client.next())?.cmd, "pingresp")
+  t.deepEqual(seen, [])
+  open()
+  for (const messageId of [1, 3]) t.like(await client.next(), { cmd: "puback", messageId })
+  t.like(await subscriber.next(), { cmd: "suback", messageId: 2 })
+  t.deepEqual(seen, ["a 1", "a 2"])
+})

@@ -57,11 +57,11 @@ fn answer(session: &mut Session, event: Event<'_>, out: &mut Vec<u8>) {
         Event::Ack(ack) => session.pubrel(ack.packet_id, false, out),
         Event::Subscribe(packet) => {
             let codes: Vec<u8> = packet.filters.iter().map(|filter| filter.options.qos as u8).collect();
-            session.suback(packet.packet_id, &codes, out);
+            let _ = session.suback(packet.packet_id, &codes, out);
         }
         Event::Unsubscribe(packet) => {
             let codes: Vec<u8> = packet.filters.iter().map(|_| 0).collect();
-            session.unsuback(packet.packet_id, &codes, out);
+            let _ = session.unsuback(packet.packet_id, &codes, out);
         }
         _ => {}
     }

@@ -22,6 +22,9 @@ impl Session {
         let mut properties = PropertiesBuf::new();
         if version.is_v5() {
             self.put_terms(accepted, &mut properties);
+            self.put_extras(accepted, &mut properties);
+            self.keep_alive = self.granted_keep_alive(accepted);
+            self.ends_with_connection = accepted.session_expiry.map_or(self.ends_with_connection, |expiry| expiry == 0);
         }
         // MQTT 3.1 has no session present flag: its byte is reserved.
         let session_present = accepted.session_present && version != Version::V31;
@@ -29,17 +32,30 @@ impl Session {
         self.state = State::Connected;
     }
 
-    fn put_terms(&mut self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
-        let settings = &*self.settings;
-        let both = [settings.server_keep_alive, accepted.keep_alive];
+    /// Whether the client takes a CONNACK with these terms (MQTT-3.1.2-24). Ask before it has a session.
+    pub fn takes_connack(&self, accepted: &Accepted<'_>) -> bool {
+        if self.room == u32::MAX {
+            return true;
+        }
+        let mut properties = PropertiesBuf::new();
+        self.put_terms(accepted, &mut properties);
+        goodbye::fits(self.room, &properties)
+    }
+
+    /// MQTT-3.1.2-21: what the client asked for, or less.
+    fn granted_keep_alive(&self, accepted: &Accepted<'_>) -> u16 {
+        let both = [self.settings.server_keep_alive, accepted.keep_alive];
         let longest = both.into_iter().filter(|seconds| *seconds != 0).min().unwrap_or(0);
-        if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) {
-            // MQTT-3.1.2-21
-            self.keep_alive = longest;
-            properties.push(Property::ServerKeepAlive(longest));
+        if longest != 0 && (self.keep_alive == 0 || self.keep_alive > longest) { longest } else { self.keep_alive }
+    }
+
+    fn put_terms(&self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
+        let settings = &*self.settings;
+        let keep_alive = self.granted_keep_alive(accepted);
+        if keep_alive != self.keep_alive {
+            properties.push(Property::ServerKeepAlive(keep_alive));
         }
         if let Some(expiry) = accepted.session_expiry {
-            self.ends_with_connection = expiry == 0;
             properties.push(Property::SessionExpiry(expiry));
         }
         if let Some((method, data)) = accepted.auth {
@@ -47,12 +63,6 @@ impl Session {
             if !data.is_empty() {
                 properties.push(Property::AuthData(data));
             }
-        }
-        if let Some(information) = accepted.response_information {
-            properties.push(Property::ResponseInfo(information));
-        }
-        for (name, value) in accepted.user_properties {
-            properties.push(Property::User(name, value));
         }
         if let Some(id) = accepted.assigned_client_id {
             properties.push(Property::AssignedClientId(id));
@@ -70,37 +80,37 @@ impl Session {
             .push(Property::TopicAliasMaximum(settings.topic_alias_maximum));
     }
 
-    /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
-    pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
-        goodbye::refuse(self.codec.refusal(), code, None, out);
-        self.state = State::Closed;
+    /// What the client can do without, as far as there is room (MQTT-3.2.2-20).
+    fn put_extras(&self, accepted: &Accepted<'_>, properties: &mut PropertiesBuf) {
+        let information = accepted.response_information.map(Property::ResponseInfo);
+        let user = accepted.user_properties.iter().map(|(name, value)| Property::User(name, value));
+        for extra in information.into_iter().chain(user) {
+            let without = properties.clone();
+            if !goodbye::fits(self.room, properties.push(extra)) {
+                *properties = without;
+            }
+        }
     }
 
-    /// The same with a text for the client, where it takes one of that length.
+    /// Refuses the CONNECT with a reason code of version 5, translated for older clients.
+    pub fn refuse(&mut self, code: u8, out: &mut Vec<u8>) {
+        self.refuse_with(code, None, out);
+    }
+
+    /// The same with a text for the client (MQTT-3.2.2-19).
     pub fn refuse_because(&mut self, code: u8, why: &str, out: &mut Vec<u8>) {
-        let version = self.codec.refusal();
-        let mut properties = PropertiesBuf::new();
-        // MQTT-3.2.2-19
-        if version.is_v5() && !why.is_empty() && why.len() + 16 <= self.room as usize {
-            properties.push(Property::ReasonString(why));
-        }
         let code = if reason::in_connack(code) { code } else { reason::NOT_AUTHORIZED };
-        let code = if version.is_v5() { code } else { reason::to_return_code(code) };
-        Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
-        self.state = State::Closed;
+        self.refuse_with(code, Some(why).filter(|why| !why.is_empty()).map(Property::ReasonString), out);
     }
 
     /// Refuses the CONNECT for now: the client may come again in so many seconds, which a
     /// user property `retry-after` tells it.
     pub fn refuse_for(&mut self, code: u8, seconds: u64, out: &mut Vec<u8>) {
-        let version = self.codec.refusal();
-        let mut properties = PropertiesBuf::new();
-        let seconds = seconds.to_string();
-        if version.is_v5() {
-            properties.push(Property::User("retry-after", &seconds));
-        }
-        let code = if version.is_v5() { code } else { reason::to_return_code(code) };
-        Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
+        self.refuse_with(code, Some(Property::User("retry-after", &seconds.to_string())), out);
+    }
+
+    fn refuse_with(&mut self, code: u8, more: Option<Property<'_>>, out: &mut Vec<u8>) {
+        goodbye::refuse((self.codec.refusal(), self.room), code, more, out);
         self.state = State::Closed;
     }
 
@@ -110,7 +120,7 @@ impl Session {
         if self.state == State::Connected && self.version().is_v5() {
             goodbye::disconnect(code, (None, Some(reference)), self.room, out);
         } else if self.state != State::Connected {
-            goodbye::refuse(self.codec.refusal(), code, Some(reference), out);
+            return self.refuse_with(code, Some(Property::ServerReference(reference)), out);
         }
         self.state = State::Closed;
     }
@@ -158,14 +168,30 @@ impl Session {
         put_ack(out, (self.version(), AckKind::PubRel), packet_id, code);
     }
 
-    /// Answers a SUBSCRIBE: granted QoS or reason code, in the order of the filters.
-    pub fn suback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+    /// Answers a SUBSCRIBE: granted QoS or reason code, in the order of the filters. `false`: the client
+    /// does not take an answer of that size (MQTT-3.1.2-24), and the connection must close.
+    #[must_use]
+    pub fn suback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) -> bool {
+        let at = out.len();
         Suback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+        self.keep_if_taken(at, out)
     }
 
-    /// Answers an UNSUBSCRIBE.
-    pub fn unsuback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) {
+    /// Answers an UNSUBSCRIBE; the answer is `suback`'s.
+    #[must_use]
+    pub fn unsuback(&mut self, packet_id: u16, codes: &[u8], out: &mut Vec<u8>) -> bool {
+        let at = out.len();
         Unsuback { packet_id, properties: Properties::NONE, codes }.encode(self.version(), out);
+        self.keep_if_taken(at, out)
+    }
+
+    fn keep_if_taken(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
+        let fits = out.len() - at <= self.room as usize;
+        if !fits {
+            out.truncate(at);
+            self.disconnect(reason::PACKET_TOO_LARGE, out);
+        }
+        fits
     }
 
     /// Continues enhanced authentication.

@@ -3,7 +3,7 @@
 use crate::fixed::framed;
 use crate::properties::{Context, Properties, Property};
 use crate::reason;
-use crate::rules::{coded, ensure, malformed, protocol, short};
+use crate::rules::{coded, ensure, malformed, short};
 use crate::text::{check_topic, string};
 use tidegate_kit::{DecodeError, Reader, put_prefixed, put_u16};
 use tidegate_message::{Limits, Qos};
@@ -241,7 +241,8 @@ fn read_will<'a>(
     check_topic(topic, limits.topic_levels)?;
     let payload = reader.prefixed().map_err(short)?;
     let text = properties.find(|property| if let Property::PayloadFormat(text) = property { Some(text) } else { None });
-    let invalid = protocol("MQTT5 section 3.1.3.2.3", "the will's payload is not the UTF-8 it says");
+    let what = "the will's payload is not the UTF-8 it says";
+    let invalid = coded(reason::PAYLOAD_FORMAT_INVALID, "MQTT5 section 3.1.3.2.3", what);
     ensure(text != Some(true) || std::str::from_utf8(payload).is_ok(), invalid)?;
     Ok(Will { qos, retain: flags.has(0x20), topic, payload, properties })
 }

@@ -3,17 +3,29 @@
 use crate::connack::Connack;
 use crate::connect::Version;
 use crate::disconnect::Disconnect;
-use crate::properties::{PropertiesBuf, Property};
+use crate::fixed::varint_len;
+use crate::properties::{Properties, PropertiesBuf, Property};
+use crate::publish::properties_len;
 use crate::reason;
 
-/// A CONNACK that refuses.
-pub(crate) fn refuse(version: Version, code: u8, reference: Option<&str>, out: &mut Vec<u8>) {
-    let mut properties = PropertiesBuf::new();
-    if let Some(reference) = reference {
-        properties.push(Property::ServerReference(reference));
+/// Whether a client that takes packets of `room` bytes takes a CONNACK with these properties.
+pub(crate) fn fits(room: u32, properties: &PropertiesBuf) -> bool {
+    let body = 2 + properties_len(properties.properties().len());
+    1 + varint_len(body) + body <= room as usize
+}
+
+/// A CONNACK that refuses; `more` where there is room for it. A client that takes no packet of that size
+/// is told nothing (MQTT-3.1.2-24).
+pub(crate) fn refuse((version, room): (Version, u32), code: u8, more: Option<Property<'_>>, out: &mut Vec<u8>) {
+    if !version.is_v5() {
+        let code = reason::to_return_code(code);
+        return Connack { session_present: false, code, properties: Properties::NONE }.encode(version, out);
     }
-    let code = if version.is_v5() { code } else { reason::to_return_code(code) };
-    Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
+    let properties = PropertiesBuf::from_iter(more);
+    let found = [properties, PropertiesBuf::new()].into_iter().find(|properties| fits(room, properties));
+    if let Some(properties) = found {
+        Connack { session_present: false, code, properties: properties.properties() }.encode(version, out);
+    }
 }
 
 /// A DISCONNECT of the server, which only version 5 has. `why` is the diagnostic; it is

@@ -183,6 +183,10 @@ impl Codec for MqttCodec {
         let fits = total <= self.packet as usize;
         ensure(fits, coded(reason::PACKET_TOO_LARGE, "limits.mqttPacket", "a packet is larger than the limit"))?;
         let Some(body) = rest.get(width..width + len) else { return Ok(None) };
-        Ok(Some((self.body(first, body)?, total)))
+        let packet = self.body(first, body)?;
+        // MQTT-1.5.5-1: the minimum number of bytes, which no version before 5 asks for.
+        let padded = width > 1 && rest[width - 1] == 0 && self.version.is_some_and(Version::is_v5);
+        ensure(!padded, malformed("MQTT-1.5.5-1", "the remaining length is padded"))?;
+        Ok(Some((packet, total)))
     }
 }

@@ -302,8 +302,8 @@ impl Session {
         let named = self.codec.version().is_some() || code == reason::UNSUPPORTED_VERSION;
         match self.state {
             // MQTT5 section 4.13.1: an answer is only owed to what looked like a CONNECT.
-            State::AwaitingConnect if named => goodbye::refuse(self.codec.refusal(), code, None, out),
-            State::Deciding => goodbye::refuse(self.codec.refusal(), code, None, out),
+            State::AwaitingConnect if named => goodbye::refuse((self.codec.refusal(), self.room), code, None, out),
+            State::Deciding => goodbye::refuse((self.codec.refusal(), self.room), code, None, out),
             State::Connected if self.version().is_v5() => {
                 goodbye::disconnect(code, (self.explains.then_some(error.what), None), self.room, out);
             }

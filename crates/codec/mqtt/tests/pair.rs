@@ -63,9 +63,9 @@ impl Pair {
             Event::Ack(ack) => self.seen.push(format!("{:?} {}", ack.kind, ack.packet_id)),
             Event::Subscribe(subscribe) => {
                 let codes: Vec<u8> = subscribe.filters.iter().map(|filter| filter.options.qos as u8).collect();
-                self.server.suback(subscribe.packet_id, &codes, out);
+                assert!(self.server.suback(subscribe.packet_id, &codes, out));
             }
-            Event::Unsubscribe(packet) => self.server.unsuback(packet.packet_id, &[0], out),
+            Event::Unsubscribe(packet) => assert!(self.server.unsuback(packet.packet_id, &[0], out)),
             Event::Disconnect { with_will, .. } => self.seen.push(format!("disconnect {with_will}")),
             Event::Ping | Event::Auth(_) => {}
         }

@@ -133,6 +133,21 @@ impl Connecting {
         connection.publisher.peer = Rc::clone(&connection.client.peer);
         // Policies for deliveries may come with a later plan.
         let _ = connection.link.peer.set(Rc::clone(&connection.client.peer));
+        let information = plan.plan.mqtt.response_information.as_deref().filter(|_| self.wants_response_information);
+        let information = information.map(|information| information.replace("%c", &client_id));
+        let longest = plan.plan.mqtt.max_session_expiry_s;
+        let mut accepted = Accepted {
+            session_present: false,
+            assigned_client_id: assigned.then_some(&*client_id),
+            session_expiry: (self.expiry > longest).then_some(longest),
+            auth: self.proven.as_ref().map(|proven| (proven.method, proven.proof.as_bytes())),
+            keep_alive: terms.keep_alive_s.unwrap_or(0),
+            user_properties: &terms.user_properties,
+            response_information: information.as_deref(),
+        };
+        if !connection.link.session.borrow().takes_connack(&accepted) {
+            return refuse(connection, reason::PACKET_TOO_LARGE);
+        }
         let request = ConnectRequest {
             client_id: Arc::clone(&client_id),
             clean_start: self.clean_start,
@@ -155,17 +170,8 @@ impl Connecting {
             Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
         };
         let asked = if self.version.is_v5() { self.expiry } else { connected.expiry };
-        let information = plan.plan.mqtt.response_information.as_deref().filter(|_| self.wants_response_information);
-        let information = information.map(|information| information.replace("%c", &client_id));
-        let accepted = Accepted {
-            session_present: connected.present,
-            assigned_client_id: assigned.then_some(&*client_id),
-            session_expiry: (connected.expiry != asked).then_some(connected.expiry),
-            auth: self.proven.as_ref().map(|proven| (proven.method, proven.proof.as_bytes())),
-            keep_alive: terms.keep_alive_s.unwrap_or(0),
-            user_properties: &terms.user_properties,
-            response_information: information.as_deref(),
-        };
+        accepted.session_present = connected.present;
+        accepted.session_expiry = (connected.expiry != asked).then_some(connected.expiry);
         accept(connection, &connected, &accepted);
         let _ = connection.client.connection.client_id.set(client_id);
         true

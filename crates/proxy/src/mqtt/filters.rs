@@ -33,8 +33,7 @@ impl Connection {
         if self.client.worker.hub.broker.borrow().settled() < grants.after {
             return Handled::Later(Later::Subscribe(subscribe.packet_id, grants), used);
         }
-        self.suback(subscribe.packet_id, &grants);
-        Handled::Used(used)
+        if self.suback(subscribe.packet_id, &grants) { Handled::Used(used) } else { Handled::End }
     }
 
     /// Asks the hooks about each filter.
@@ -76,16 +75,16 @@ impl Connection {
         }
     }
 
-    /// Answers when every worker knows.
-    pub(super) async fn settle(&mut self, packet_id: u16, grants: Grants) {
+    /// Answers when every worker knows. `false`: the connection ends.
+    pub(super) async fn settle(&mut self, packet_id: u16, grants: Grants) -> bool {
         self.client.worker.settled(grants.after).await;
-        self.suback(packet_id, &grants);
+        self.suback(packet_id, &grants)
     }
 
-    /// SUBACK, then the retained messages.
-    fn suback(&mut self, packet_id: u16, grants: &Grants) {
-        self.link.session.borrow_mut().suback(packet_id, &grants.codes, &mut self.link.out.borrow_mut());
-        let Some(id) = self.seat.id else { return };
+    /// SUBACK, then the retained messages. `false`: the connection ends.
+    fn suback(&mut self, packet_id: u16, grants: &Grants) -> bool {
+        let is_said = self.link.session.borrow_mut().suback(packet_id, &grants.codes, &mut self.link.out.borrow_mut());
+        let Some(id) = self.seat.id.filter(|_| is_said) else { return false };
         let worker = &self.client.worker;
         self.link.need(worker.hub.keeper.appended());
         let now = worker.clock.millis();
@@ -93,6 +92,7 @@ impl Connection {
             worker.with_broker(|broker, sink| broker.replay(now, id, grant, sink));
         }
         self.mark();
+        true
     }
 }
 

@@ -48,16 +48,12 @@ impl Later {
                 let published = connection.answering(publishing, rest).await;
                 connection.published((packet_id, qos), published)
             }
-            Later::Subscribe(packet_id, grants) => {
-                connection.settle(packet_id, grants).await;
-                true
-            }
+            Later::Subscribe(packet_id, grants) => connection.settle(packet_id, grants).await,
             Later::Asked(packet_id, wanted) => {
                 let grants = connection.ask_about(wanted, rest).await;
-                connection.settle(packet_id, grants).await;
-                true
+                connection.settle(packet_id, grants).await
             }
-            Later::Passing(asked) => asked.run(connection).await,
+            Later::Passing(asked) => asked.run(connection, rest).await,
         }
     }
 }
@@ -220,7 +216,8 @@ impl Connection {
             AckKind::PubRec => {
                 let received =
                     worker.with_broker(|broker, sink| broker.pubrec(now, (id, packet_id), ack.reason < 0x80, sink));
-                if received != Received::Done {
+                // A refusal ends it, known or not: nothing is to be released.
+                if received == Received::Release || (received == Received::Unknown && ack.reason < 0x80) {
                     let known = received == Received::Release;
                     self.link.session.borrow_mut().pubrel(packet_id, known, &mut self.link.out.borrow_mut());
                 }
@@ -246,7 +243,10 @@ impl Connection {
             codes.push(if existed { reason::SUCCESS } else { reason::NO_SUBSCRIPTION_EXISTED });
         }
         self.link.need(worker.hub.keeper.appended());
-        self.link.session.borrow_mut().unsuback(unsubscribe.packet_id, &codes, &mut self.link.out.borrow_mut());
-        Handled::Used(used)
+        let mut session = self.link.session.borrow_mut();
+        match session.unsuback(unsubscribe.packet_id, &codes, &mut self.link.out.borrow_mut()) {
+            true => Handled::Used(used),
+            false => Handled::End,
+        }
     }
 }

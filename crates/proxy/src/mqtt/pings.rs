@@ -70,6 +70,9 @@ impl Connection {
         let Client { worker, connection, .. } = &self.client;
         let now = worker.clock.millis();
         connection.last_activity.set(now);
+        if let Some(relay) = &mut self.relay {
+            return relay.ping(pings);
+        }
         for _ in 0..pings {
             self.link.session.borrow_mut().ping(now, &mut self.link.out.borrow_mut());
         }

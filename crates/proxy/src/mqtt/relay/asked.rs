@@ -3,8 +3,11 @@
 
 use super::super::packets::Handled;
 use super::super::serve::Connection;
+use super::super::taking::Rest;
 use crate::hooks::{self, Fate, First, Subscription};
-use crate::pubsub::policies;
+use crate::plan::Route;
+use crate::pubsub::{Publisher, policies};
+use crate::worker::{Worker, WorkerPlan};
 use std::rc::Rc;
 use tidegate_kit::Codec;
 use tidegate_message::{Message, Outcome, Protocol, Qos};
@@ -27,21 +30,29 @@ pub(crate) enum Asked {
 
 impl Asked {
     /// Asks, then passes it on or answers. `false`: the connection ends.
-    pub(in crate::mqtt) async fn run(self, connection: &mut Connection) -> bool {
+    pub(in crate::mqtt) async fn run(self, connection: &mut Connection, rest: &mut Rest) -> bool {
         match self {
             Asked::Publish { message, first, packet_id, dup } => {
-                connection.ask_publish((message, first), packet_id, dup).await
+                connection.ask_publish((message, first), (packet_id, dup), rest).await
             }
-            Asked::Subscribe { packet, packet_id } => connection.ask_subscribe(&packet, packet_id).await,
+            Asked::Subscribe { packet, packet_id } => connection.ask_subscribe((&packet, packet_id), rest).await,
         }
     }
 }
 
 impl Connection {
-    async fn ask_publish(&mut self, asked: (Message, Option<First>), packet_id: u16, dup: bool) -> bool {
-        let (mut message, first) = asked;
+    async fn ask_publish(
+        &mut self,
+        (mut message, first): (Message, Option<First>),
+        (packet_id, dup): (u16, bool),
+        rest: &mut Rest,
+    ) -> bool {
         let qos = message.qos;
-        match self.fate(&mut message, first).await {
+        let (worker, plan) = (Rc::clone(&self.client.worker), self.client.worker.plan());
+        let publisher = self.publisher.clone();
+        let route = self.relay.as_ref().and_then(|relay| relay.route(&plan));
+        let asking = fate((&worker, &plan), (route, &publisher), (&mut message, first));
+        match self.answering(asking, rest).await {
             Fate::GoesOn => {}
             Fate::Dropped => {
                 self.client.worker.dropped(Protocol::Mqtt, "policy");
@@ -60,34 +71,19 @@ impl Connection {
         true
     }
 
-    /// What hooks, then the steps of its route make of a publish.
-    async fn fate(&mut self, message: &mut Message, first: Option<First>) -> Fate {
-        let (worker, plan) = (Rc::clone(&self.client.worker), self.client.worker.plan());
-        if let Some(first) = first {
-            match hooks::ask(&worker, &plan, (&self.publisher, message, first)).await {
-                Fate::GoesOn => {}
-                fate => return fate,
-            }
-        }
-        match self.relay.as_ref().and_then(|relay| relay.route(&plan)) {
-            Some(route) if !route.steps.is_empty() => policies(&worker, &plan, (route, &self.publisher, message)).await,
-            _ => Fate::GoesOn,
-        }
-    }
-
     fn answered(&mut self, promise: (u16, Qos), outcome: Outcome) -> bool {
         matches!(self.answer_publish(promise, outcome, 0), Handled::Used(_))
     }
 
-    async fn ask_subscribe(&mut self, packet: &[u8], packet_id: u16) -> bool {
+    async fn ask_subscribe(&mut self, (packet, packet_id): (&[u8], u16), rest: &mut Rest) -> bool {
         let Some(mut codec) = self.relay.as_ref().map(|relay| relay.codec) else { return false };
         let Ok(Some((Packet::Subscribe(subscribe), _))) = codec.decode(packet) else { return false };
         let (mut codes, mut filters) = (Vec::new(), FilterList::default());
+        let (worker, publisher) = (Rc::clone(&self.client.worker), self.publisher.clone());
         for wanted in subscribe.filters.iter() {
-            let worker = Rc::clone(&self.client.worker);
-            let who = (Protocol::Mqtt, &*self.publisher.peer, &self.publisher.access);
+            let who = (Protocol::Mqtt, &*publisher.peer, &publisher.access);
             let asked = Subscription { filter: wanted.filter.into(), qos: wanted.options.qos };
-            match hooks::subscribe(&worker, who, asked).await {
+            match self.answering(hooks::subscribe(&worker, who, asked), rest).await {
                 Ok(Subscription { filter, qos }) => {
                     codes.push(self.code_of(&filter));
                     filters.push(&filter, Options { qos, ..wanted.options });
@@ -95,12 +91,31 @@ impl Connection {
                 Err(refusal) => codes.push(refusal.code.max(reason::UNSPECIFIED)),
             }
         }
-        if self.grants(packet_id, codes)
+        let granted = self.grants(packet_id, codes);
+        if granted == Some(true)
             && let Some(relay) = &mut self.relay
         {
             let changed = Subscribe { filters: filters.subscriptions(), ..subscribe };
             relay.gather_packet(&Packet::Subscribe(changed));
         }
-        true
+        granted.is_some()
+    }
+}
+
+/// What hooks, then the steps of its route make of a publish.
+async fn fate(
+    (worker, plan): (&Rc<Worker>, &Rc<WorkerPlan>),
+    (route, publisher): (Option<&Route>, &Publisher),
+    (message, first): (&mut Message, Option<First>),
+) -> Fate {
+    if let Some(first) = first {
+        match hooks::ask(worker, plan, (publisher, message, first)).await {
+            Fate::GoesOn => {}
+            fate => return fate,
+        }
+    }
+    match route {
+        Some(route) if !route.steps.is_empty() => policies(worker, plan, (route, publisher, message)).await,
+        _ => Fate::GoesOn,
     }
 }

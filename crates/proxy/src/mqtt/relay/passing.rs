@@ -27,6 +27,13 @@ impl Relay {
         self.gathered.borrow_mut().extend_from_slice(bytes);
     }
 
+    /// Pings that came behind a packet that waits: its broker answers them, and hears that the client is there.
+    pub(in crate::mqtt) fn ping(&mut self, count: usize) {
+        (0..count).for_each(|_| self.gather_packet(&Packet::PingReq));
+        // What does not go at once, or not at all, is found out where the packet goes on.
+        let _ = self.flush_now();
+    }
+
     pub(super) fn gather_packet(&mut self, packet: &Packet<'_>) {
         packet.encode(self.version, &mut self.gathered.borrow_mut());
     }
@@ -158,10 +165,10 @@ impl Connection {
             return Handled::Later(Later::Passing(Box::new(asked)), whole.len());
         }
         let codes: Vec<u8> = subscribe.filters.iter().map(|wanted| self.code_of(wanted.filter)).collect();
-        if self.grants(subscribe.packet_id, codes)
-            && let Some(relay) = &mut self.relay
-        {
-            relay.gather(whole);
+        match (self.grants(subscribe.packet_id, codes), &mut self.relay) {
+            (Some(true), Some(relay)) => relay.gather(whole),
+            (Some(false), _) => {}
+            _ => return Handled::End,
         }
         Handled::Used(whole.len())
     }
@@ -173,10 +180,10 @@ impl Connection {
         if may { reason::SUCCESS } else { reason::NOT_AUTHORIZED }
     }
 
-    /// Whether all filters may pass; otherwise they are answered.
-    pub(super) fn grants(&mut self, packet_id: u16, mut codes: Vec<u8>) -> bool {
+    /// Whether all filters may pass; otherwise they are answered. `None`: the connection ends.
+    pub(super) fn grants(&mut self, packet_id: u16, mut codes: Vec<u8>) -> Option<bool> {
         if codes.iter().all(|code| *code == reason::SUCCESS) {
-            return true;
+            return Some(true);
         }
         self.client.worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
         let mut session = self.link.session.borrow_mut();
@@ -187,7 +194,6 @@ impl Connection {
                 code => reason::for_suback(code),
             };
         }
-        session.suback(packet_id, &codes, &mut self.link.out.borrow_mut());
-        false
+        session.suback(packet_id, &codes, &mut self.link.out.borrow_mut()).then_some(false)
     }
 }
