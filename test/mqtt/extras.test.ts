@@ -1,4 +1,5 @@
 /** What MQTT 5 leaves to the server: aliases it sets, SCRAM, redirects, delayed publishes, `$SYS`, strategies. */
+import { createHmac } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -150,6 +151,39 @@ test("a publish to $delayed waits, is retained when it is due, and outlives the 
   reader.send(subscribe("later/#"))
   const { topic, payload } = await reader.expect("publish", 4_000)
   t.deepEqual([topic, String(payload)], ["later/a", "soon"])
+})
+
+test("a publish to $delayed is judged by the rules of who published it, behind a restart too", async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), "tidegate-delayed-"))
+  t.teardown(() => rmSync(dataDir, { recursive: true, force: true }))
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url")
+  const token = (claims: object) => {
+    const signed = `${part({ alg: "HS256" })}.${part({ exp: Math.floor(Date.now() / 1_000) + 600, ...claims })}`
+    return `${signed}.${createHmac("sha256", "a secret of the tests").update(signed).digest("base64url")}`
+  }
+  const config = {
+    workers: 1,
+    admin: false as const,
+    dataDir,
+    listeners: [{ address: "tcp://127.0.0.1:0", anonymous: true }],
+    auth: { jwt: { secret: "a secret of the tests" }, acl: [{ allow: "subscribe" as const, topic: "#" }] },
+  }
+  const first = await createGateway(config)
+  await first.start()
+  for (const claims of [{ sub: "ann", acl: [{ allow: "publish", topic: "later/ann" }] }, { sub: "bo", superuser: true }]) {
+    const password = Buffer.from(token(claims))
+    const { client } = await RawClient.connect({ port: portOf(first) }, { username: claims.sub, password })
+    client.send(publish(`$delayed/2/later/${claims.sub}`, "soon", { qos: 1, messageId: 7, retain: true }))
+    t.is((await client.expect("puback")).reasonCode ?? 0, 0)
+  }
+  await first.close()
+  const second = await createGateway(config)
+  t.teardown(() => second.close())
+  await second.start()
+  const { client: reader } = await RawClient.connect({ port: portOf(second) })
+  reader.send(subscribe("later/#"))
+  const topics = [await reader.expect("publish", 5_000), await reader.expect("publish", 5_000)].map(({ topic }) => topic)
+  t.deepEqual(topics.toSorted(), ["later/ann", "later/bo"])
 })
 
 test("$SYS tells of the gateway, only to who asks, and nobody may write it", async (t) => {

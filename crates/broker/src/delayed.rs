@@ -1,7 +1,7 @@
 //! `$delayed/<seconds>/<topic>`: a publish that waits for its time. It is checked when
 //! it comes and published as if it came then; until then nobody but the log knows it.
 
-use crate::access::Access;
+use crate::access::{Access, Own, Rule};
 use crate::broker::Broker;
 use crate::record::Record;
 use crate::sink::Sink;
@@ -29,6 +29,10 @@ pub struct StoredDelayed {
     pub user: Option<Arc<str>>,
     /// See `user`.
     pub client_id: Option<Arc<str>>,
+    /// Everything was allowed to it.
+    pub is_superuser: bool,
+    /// Rules that its identity brought.
+    pub rules: Option<Arc<[Rule]>>,
     /// What is to be published.
     pub message: Arc<Message>,
     /// When, on the gateway's clock.
@@ -130,8 +134,9 @@ impl Broker {
 
     /// Takes up a delayed publish that was kept.
     pub fn restore_delayed<S: Sink>(&mut self, stored: StoredDelayed, sink: &mut S) {
-        let StoredDelayed { user, client_id, message, due_at } = stored;
-        let delayed = Delayed { id: self.subscribers.next_name(), access: Access::of(user, client_id), message };
+        let StoredDelayed { user, client_id, is_superuser, rules, message, due_at } = stored;
+        let access = Access::of(user, client_id).with_own(Own { is_superuser, rules, until: None });
+        let delayed = Delayed { id: self.subscribers.next_name(), access, message };
         self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);
     }
 
@@ -148,6 +153,10 @@ fn tell<S: Sink>(waiting: &Waiting, sink: &mut S) {
     if *is_kept {
         let (user, client_id) = (access.user.as_deref(), access.client_id.as_deref());
         sink.append(&Record::Delay { id: *id, user, client_id, message, due_at: *due_at });
+        let (is_superuser, rules) = (access.is_superuser(), access.rules());
+        if is_superuser || rules.is_some() {
+            sink.append(&Record::DelayIdentity { id: *id, is_superuser, rules });
+        }
     }
 }
 

@@ -173,6 +173,16 @@ pub enum Record<'a> {
         /// When, on the gateway's clock.
         due_at: u64,
     },
+    /// What the identity brought of who published something that waits: rules, everything allowed. Said
+    /// behind `Delay`, of those to whom it applies.
+    DelayIdentity {
+        /// Its name.
+        id: u64,
+        /// Everything is allowed to it.
+        is_superuser: bool,
+        /// Rules of its own.
+        rules: Option<&'a [Rule]>,
+    },
     /// A publish that waited was published.
     Undelay {
         /// Its name.

@@ -129,6 +129,13 @@ pub(crate) enum Entry<'a> {
     SpreadOver {
         id: u64,
     },
+    /// What the identity of a publisher brought whose publish waits for its time.
+    DelayIdentity {
+        id: u64,
+        is_superuser: bool,
+        #[serde(borrow)]
+        rules: Option<Vec<StoredRule<'a>>>,
+    },
 }
 
 /// A rule of an identity.
@@ -226,6 +233,10 @@ impl<'a> Entry<'a> {
             Record::Delay { id, user, client_id, message, due_at } => {
                 let (message, due_at) = (StoredMessage::new(message, epoch_ms), due_at.saturating_add(epoch_ms));
                 Entry::Delay { id, user, client_id, due_at, message }
+            }
+            Record::DelayIdentity { id, is_superuser, rules } => {
+                let rules = rules.map(|rules| rules.iter().map(StoredRule::new).collect());
+                Entry::DelayIdentity { id, is_superuser, rules }
             }
             Record::Undelay { id } => Entry::Undelay { id },
             Record::Retain { message, sequence } => {

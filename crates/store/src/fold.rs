@@ -134,10 +134,7 @@ impl Fold {
                 *known = epoch.max(*known);
             }
             Entry::Identity { key, is_superuser, rules } => {
-                let rules = match rules {
-                    Some(rules) => Some(rules.iter().map(StoredRule::rule).collect::<Option<_>>()?),
-                    None => None,
-                };
+                let rules = own_rules(rules).ok()?;
                 if let Some(session) = self.sessions.get_mut(&(worker, key)) {
                     (session.is_superuser, session.rules) = (is_superuser, rules);
                 }
@@ -163,7 +160,15 @@ impl Fold {
             Entry::Delay { id, user, client_id, due_at, message } => {
                 let (user, client_id) = (user.map(Into::into), client_id.map(Into::into));
                 let (message, due_at) = (Arc::new(message.message(epoch_ms)?), since(due_at, epoch_ms));
-                self.delayed.insert((worker, id), StoredDelayed { user, client_id, message, due_at });
+                let (is_superuser, rules) = (false, None);
+                let delayed = StoredDelayed { user, client_id, is_superuser, rules, message, due_at };
+                self.delayed.insert((worker, id), delayed);
+            }
+            Entry::DelayIdentity { id, is_superuser, rules } => {
+                let rules = own_rules(rules).ok()?;
+                if let Some(delayed) = self.delayed.get_mut(&(worker, id)) {
+                    (delayed.is_superuser, delayed.rules) = (is_superuser, rules);
+                }
             }
             Entry::Undelay { id } => {
                 self.delayed.remove(&(worker, id));
@@ -287,6 +292,11 @@ impl Fold {
             }
         }
     }
+}
+
+/// Rules of an identity as they were kept. `Err`: one of them makes no sense.
+fn own_rules(rules: Option<Vec<StoredRule<'_>>>) -> Result<Option<Arc<[Rule]>>, ()> {
+    rules.map(|rules| rules.iter().map(|rule| rule.rule().ok_or(())).collect()).transpose()
 }
 
 impl Session {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tidegate_broker::{Options, Record, Replay, StoredSession, Will};
+use tidegate_broker::{Action, Options, Record, Replay, Rule, StoredSession, Will};
 use tidegate_message::{Message, MessageBuilder, Properties, Protocol, Qos};
 use tidegate_store::{Generation, Log, LogOptions, Pending, Recovered};
 
@@ -144,6 +144,27 @@ fn everything_that_was_kept_comes_back_as_it_was() {
     assert_eq!(pump.inbound, [6]);
     let retained: Vec<_> = found.retained.iter().map(|(message, sequence)| (message.payload(), *sequence)).collect();
     assert_eq!(retained, [(&b"new"[..], 2)]);
+}
+
+#[test]
+fn a_delayed_publish_comes_back_with_what_its_publisher_may() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let mut log = generation.worker_log(0);
+    let rule = Rule { user: None, client_id: None, action: Action::Publish, topic: "t/#".into(), allow: true };
+    let rules = [rule];
+    for id in 1..4 {
+        let message = &message("t/1", id.to_string().as_bytes());
+        log.append(&Record::Delay { id, user: Some("ann"), client_id: None, message, due_at: 7_000 });
+    }
+    log.append(&Record::DelayIdentity { id: 1, is_superuser: true, rules: None });
+    log.append(&Record::DelayIdentity { id: 2, is_superuser: false, rules: Some(&rules) });
+    log.seal();
+    log.flush().expect("room");
+    generation.commit().expect("a folder of ours");
+    let found = reopen(&folder).delayed;
+    let kept: Vec<_> = found.iter().map(|delayed| (delayed.is_superuser, delayed.rules.as_deref())).collect();
+    assert_eq!(kept, [(true, None), (false, Some(&rules[..])), (false, None)]);
 }
 
 #[test]
