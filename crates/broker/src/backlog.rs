@@ -315,6 +315,16 @@ impl Backlog {
         self.inbound.iter().for_each(|&packet_id| append(Record::Inbound { key, packet_id, held: true }));
     }
 
+    /// What somebody else may have if nobody acknowledges it: of QoS 2 only what never left. The oldest first, and
+    /// whether it is queued.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (&Arc<Message>, bool)> {
+        let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
+            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => Some((&queued.message, false)),
+            _ => None,
+        });
+        inflight.chain(self.queue.iter().map(|queued| (&queued.message, true)))
+    }
+
     fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
         let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
             Inflight::Published(_, queued) => Some(&queued.message),

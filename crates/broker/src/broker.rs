@@ -274,6 +274,11 @@ impl Broker {
         if !is_topic(topic, self.subscribers.limits.topic_levels) {
             return Outcome::InvalidTopic;
         }
+        // MQTT5 section 3.3.2.3.2
+        let says_text = message.properties.as_ref().is_some_and(|properties| properties.utf8_payload == Some(true));
+        if says_text && std::str::from_utf8(message.payload).is_err() {
+            return Outcome::Malformed;
+        }
         // `$SYS` is the gateway's own (MQTT section 4.7.2).
         let ours = is_own(topic) && message.protocol != Protocol::Internal;
         if ours || !self.acl.may_publish(access, topic) { Outcome::Forbidden } else { Outcome::Success }
@@ -420,7 +425,7 @@ fn fill(tree: &Tree, (acl, subscribers): (&Acl, &Subscribers), topic: &str, matc
     matched.entries.sort_unstable_by_key(|entry| entry.slot);
 }
 
-fn deliver_to_member<S: Sink>(
+pub(crate) fn deliver_to_member<S: Sink>(
     (subscribers, acl): (&mut Subscribers, &Acl),
     group: &mut crate::groups::Group,
     job: Job<'_>,

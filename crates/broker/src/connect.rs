@@ -98,7 +98,7 @@ impl Broker {
         };
         self.detach(now, slot, request.clean_start, sink);
         if request.clean_start {
-            self.end(slot, sink);
+            self.end(now, slot, sink);
             return self.open(request, claim, sink);
         }
         self.reopen(slot, request, claim, sink)
@@ -108,12 +108,14 @@ impl Broker {
     /// once, behind the CONNACK.
     pub fn resume<S: Sink>(&mut self, now: u64, id: SubscriberId, sink: &mut S) {
         self.refresh_acl();
+        let legacy = self.subscribers.get(id).map(|_| self.forbidden_legacy(id.slot));
         let Broker { subscribers, acl, .. } = self;
         subscribers.with_session((id, now), sink, |session, outlet| {
             // In flight, too: what was not acknowledged is not sent again.
             session.backlog_mut().into_iter().for_each(|backlog| backlog.keep_allowed(acl, outlet));
             session.pump(acl, outlet);
         });
+        self.pass_on(now, legacy.unwrap_or_default(), sink);
     }
 
     /// The connection ended. A void id (the session was taken over) changes nothing.
@@ -155,7 +157,7 @@ impl Broker {
         self.disconnect(now, id, Leave { with_will: true, expiry: Some(0) }, sink);
         if self.subscribers.get(id).is_some() {
             self.publish_will(now, slot, sink);
-            self.end(slot, sink);
+            self.end(now, slot, sink);
         }
         true
     }
@@ -296,28 +298,33 @@ impl Broker {
     }
 
     /// Ends a detached session for good.
-    pub(crate) fn end<S: Sink>(&mut self, slot: u32, sink: &mut S) {
+    pub(crate) fn end<S: Sink>(&mut self, now: u64, slot: u32, sink: &mut S) {
         let Some(epoch) = self.epoch(slot) else { return };
         let client_id = self.subscribers.slots.get(slot as usize).and_then(|slot| slot.access.client_id.clone());
         let key = self.subscribers.slots.get(slot as usize).map_or(0, |slot| slot.key());
         if key != 0 {
             sink.append(&Record::End { key });
         }
+        let legacy = self.legacy(slot);
         if let Some(backlog) = self.take(slot, sink) {
-            self.lose_backlog(&backlog, sink);
+            let passed = self.pass_on(now, legacy, sink);
+            self.lose_backlog(&backlog, passed, sink);
         }
         if let Some(client_id) = client_id {
             self.shared.directory.release(&client_id, Home { worker: self.worker, epoch });
         }
     }
 
-    /// Counts the queue of a session that ended after it was taken out of the gauges.
-    fn lose_backlog<S: Sink>(&mut self, backlog: &Backlog, sink: &mut S) {
-        let count = backlog.queued();
-        self.subscribers.stats.moved -= count as i64;
-        self.subscribers.stats.dropped[DropReason::SessionEnded as usize] += count as u64;
-        if count > 0 {
-            sink.dropped(None, Protocol::Mqtt, DropReason::SessionEnded, u32::try_from(count).unwrap_or(u32::MAX));
+    /// Counts the queue of a session that ended after it was taken out of the gauges; other members of its
+    /// groups got `passed` of it.
+    fn lose_backlog<S: Sink>(&mut self, backlog: &Backlog, passed: usize, sink: &mut S) {
+        self.subscribers.stats.moved -= backlog.queued() as i64;
+        let lost = backlog.queued().saturating_sub(passed);
+        for (reason, count) in [(DropReason::SessionEnded, lost), (DropReason::Reassigned, passed)] {
+            self.subscribers.stats.dropped[reason as usize] += count as u64;
+            if count > 0 {
+                sink.dropped(None, Protocol::Mqtt, reason, u32::try_from(count).unwrap_or(u32::MAX));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod fan_out;
 mod filter;
 mod groups;
 mod interest;
+mod legacy;
 mod limits;
 mod outlet;
 mod record;

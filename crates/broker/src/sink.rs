@@ -96,11 +96,13 @@ pub enum DropReason {
     Duplicate,
     /// It waited longer than messages may.
     TooOld,
+    /// The session ended, and another member of its shared subscription gets it.
+    Reassigned,
 }
 
 impl DropReason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::QueueFull,
         DropReason::TotalFull,
         DropReason::Disconnected,
@@ -111,6 +113,7 @@ impl DropReason {
         DropReason::Superseded,
         DropReason::Duplicate,
         DropReason::TooOld,
+        DropReason::Reassigned,
     ];
 
     /// The `reason` label of `tidegate_dropped_total`.
@@ -125,6 +128,7 @@ impl DropReason {
             DropReason::NoMember => "no-member",
             DropReason::Superseded => "superseded",
             DropReason::Duplicate => "duplicate",
+            DropReason::Reassigned => "reassigned",
             DropReason::TooOld => "too-old",
         }
     }

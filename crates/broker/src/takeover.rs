@@ -194,7 +194,7 @@ impl Broker {
         }
         self.detach(now, slot, ask.clean_start, sink);
         if ask.clean_start {
-            self.end(slot, sink);
+            self.end(now, slot, sink);
             return self.hand_over(&ask, None);
         }
         let owner = self.subscribers.slots.get_mut(slot as usize);
@@ -292,7 +292,7 @@ impl Broker {
         let slot = slot.filter(|&slot| {
             let kept = !request.clean_start;
             if !kept {
-                self.end(slot, sink);
+                self.end(now, slot, sink);
             }
             kept
         });

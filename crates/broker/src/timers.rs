@@ -49,7 +49,7 @@ impl Broker {
             self.publish_will(now, slot, sink);
         }
         if over {
-            return self.end(slot, sink);
+            return self.end(now, slot, sink);
         }
         self.schedule(slot);
     }
