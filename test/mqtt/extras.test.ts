@@ -170,7 +170,10 @@ test("a publish to $delayed is judged by the rules of who published it, behind a
   }
   const first = await createGateway(config)
   await first.start()
-  for (const claims of [{ sub: "ann", acl: [{ allow: "publish", topic: "later/ann" }] }, { sub: "bo", superuser: true }]) {
+  for (const claims of [
+    { sub: "ann", acl: [{ allow: "publish", topic: "later/ann" }] },
+    { sub: "bo", superuser: true },
+  ]) {
     const password = Buffer.from(token(claims))
     const { client } = await RawClient.connect({ port: portOf(first) }, { username: claims.sub, password })
     client.send(publish(`$delayed/2/later/${claims.sub}`, "soon", { qos: 1, messageId: 7, retain: true }))
@@ -182,7 +185,9 @@ test("a publish to $delayed is judged by the rules of who published it, behind a
   await second.start()
   const { client: reader } = await RawClient.connect({ port: portOf(second) })
   reader.send(subscribe("later/#"))
-  const topics = [await reader.expect("publish", 5_000), await reader.expect("publish", 5_000)].map(({ topic }) => topic)
+  const topics = [await reader.expect("publish", 5_000), await reader.expect("publish", 5_000)].map(
+    ({ topic }) => topic,
+  )
   t.deepEqual(topics.toSorted(), ["later/ann", "later/bo"])
 })
 

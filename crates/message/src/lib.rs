@@ -12,6 +12,6 @@ mod view;
 pub use limits::Limits;
 pub use message::{Message, MessageBuilder, Properties, Qos, TOPIC_MAX};
 pub use outcome::{Blame, Fate, Outcome};
-pub use peer::{AlternativeName, ClientCertificate, NameKind, Peer};
+pub use peer::{AlternativeName, ClientCertificate, Known, NameKind, Peer};
 pub use protocol::{Kind, Protocol};
 pub use view::{FieldId, View};

@@ -52,18 +52,24 @@ impl NameKind {
     }
 }
 
-/// The other end: its address as believed after PROXY protocol, and what it
-/// proved about itself.
+/// The other end: its address as believed after PROXY protocol, and what is known of it. There is one of
+/// each connection, and of most nothing but the address is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Source address and port.
     pub address: SocketAddr,
+    known: Option<Box<Known>>,
+}
+
+/// What somebody proved about itself, or a policy said of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Known {
     /// The server name of the TLS ClientHello, once there is TLS.
     pub sni: Option<Box<str>>,
     /// The certificate that it showed, where one was asked for.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The user that authenticated, if one did.
-    pub user: Option<Box<str>>,
+    pub user: Option<Arc<str>>,
     /// Whose it is, where a policy said so.
     pub tenant: Option<Box<str>>,
 }
@@ -71,6 +77,37 @@ pub struct Peer {
 impl Peer {
     /// A peer of which only the address is known.
     pub const fn new(address: SocketAddr) -> Self {
-        Peer { address, sni: None, certificate: None, user: None, tenant: None }
+        Peer { address, known: None }
+    }
+
+    /// The same somewhere else.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Peer { address, known: self.known.clone() }
+    }
+
+    /// The server name of the TLS ClientHello.
+    pub fn sni(&self) -> Option<&str> {
+        self.known.as_ref()?.sni.as_deref()
+    }
+
+    /// The certificate that it showed.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.known.as_ref()?.certificate.as_deref()
+    }
+
+    /// The user that authenticated.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.known.as_ref()?.user.as_ref()
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> Option<&str> {
+        self.known.as_ref()?.tenant.as_deref()
+    }
+
+    /// What is known, to change it.
+    pub fn known_mut(&mut self) -> &mut Known {
+        self.known.get_or_insert_default()
     }
 }

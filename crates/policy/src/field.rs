@@ -80,7 +80,7 @@ impl Field {
             Field::Query(name) => FieldId::Query(name),
             Field::Header(name) => FieldId::Header(name),
             Field::Cookie(name) => FieldId::Cookie(name),
-            Field::User => return append(view.peer().user.as_deref().map(str::as_bytes), out),
+            Field::User => return append(view.peer().user().map(|user| user.as_bytes()), out),
             Field::Certificate => return append_certificate(view, out),
             Field::Protocol => return append(Some(view.protocol().label().as_bytes()), out),
             Field::Source => return append_address(view, out),
@@ -93,9 +93,9 @@ impl Field {
 fn attribute<'v, V: View>(view: &'v V, name: &'static str) -> Option<&'v [u8]> {
     let peer = view.peer();
     match name {
-        "sni" => peer.sni.as_deref().map(str::as_bytes),
-        "subject" => peer.certificate.as_ref().map(|certificate| certificate.subject.as_bytes()),
-        "tenant" => peer.tenant.as_deref().map(str::as_bytes),
+        "sni" => peer.sni().map(str::as_bytes),
+        "subject" => peer.certificate().map(|certificate| certificate.subject.as_bytes()),
+        "tenant" => peer.tenant().map(str::as_bytes),
         // It does not stand in the record: whoever wants it asks for it.
         "payload" => None,
         _ => view.field(FieldId::Attribute(name)),
@@ -108,7 +108,7 @@ fn append(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
 }
 
 fn append_certificate<V: View>(view: &V, out: &mut Vec<u8>) -> bool {
-    let Some(shown) = &view.peer().certificate else { return false };
+    let Some(shown) = view.peer().certificate() else { return false };
     out.extend_from_slice(shown.fingerprint.as_bytes());
     out.push(b'\n');
     out.extend_from_slice(shown.subject.as_bytes());

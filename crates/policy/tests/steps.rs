@@ -16,7 +16,7 @@ struct Request {
 impl Request {
     fn new() -> Self {
         let mut peer = Peer::new("10.1.2.3:4000".parse().expect("address"));
-        peer.user = Some("ann".into());
+        peer.known_mut().user = Some("ann".into());
         Request { peer, headers: HashMap::from([("x-tenant", "blue")]) }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_listener::Permit;
-use tidegate_message::{Peer, Protocol};
+use tidegate_message::{Known, Peer, Protocol};
 use tidegate_ring::EventKind;
 use tidegate_tls::Names;
 use tokio::io::ReadBuf;
@@ -99,6 +99,12 @@ impl Client {
         self.connection.bytes_in.set(self.connection.bytes_in.get() + count as u64);
         self.is_at_end |= count == 0;
         Poll::Ready(Ok(Input { buffer, start: HEADROOM, end: start + count }))
+    }
+
+    /// Something about the other end became known.
+    pub(crate) fn know(&mut self, learn: impl FnOnce(&mut Known)) {
+        learn(Rc::make_mut(&mut self.peer).known_mut());
+        self.connection.peer.replace(Rc::clone(&self.peer));
     }
 
     /// Waits for bytes, the deadline or a goodbye. `interruptible`: a goodbye ends the wait.
@@ -277,7 +283,7 @@ impl Drop for Client {
         self.worker.connections.close(&self.connection);
         self.connection.end.close();
         if !self.connection.is_stream.get() {
-            self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.peer.get()));
+            self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.address()));
         }
         if let Some(protocol) = self.connection.protocol.get() {
             self.counters().of(protocol).open.sub(1);

@@ -83,7 +83,7 @@ impl ClientRow {
         let connection = match worker.hub.outlets.borrow().get(client.id) {
             Some(Outlet::Mqtt(link)) => Some(ClientConnection {
                 id: format!("{}-{}-{}", worker.id, link.connection.slot, link.connection.generation),
-                peer: link.connection.peer.get().to_string(),
+                peer: link.connection.address().to_string(),
                 version: link.session.borrow().version() as u8,
                 created_at: worker.clock.epoch_ms() + link.connection.created_at,
                 bytes_in: link.connection.bytes_in.get(),

@@ -58,14 +58,15 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         Ok(permit) => permit,
         Err(refusal) => return trust.counters[usize::from(worker.id)].refuse(refusal),
     };
-    let connection = worker.connections.open((name, peer), End::socket(stream), worker.clock.read_millis());
+    let who = Rc::new(Peer::new(peer));
+    let connection = worker.connections.open((name, &who), End::socket(stream), worker.clock.read_millis());
     worker.connection_event(EventKind::Opened, (name, peer));
     // Boxed, so that passing it on costs a pointer in every state of its task.
     let client = Box::new(Client {
         worker: Rc::clone(worker),
         connection,
         trust,
-        peer: Rc::new(Peer::new(peer)),
+        peer: who,
         protocol: Protocol::Http1,
         names: None,
         carry: Vec::new(),

@@ -44,7 +44,8 @@ async fn serve_opening(client: Box<Client>, opening: Opening) {
         Opening::Http2 => Box::pin(http2::serve(client)).await,
         Opening::Tls => Box::pin(refusal::tls(client)).await,
         Opening::CoapTcp => Box::pin(crate::coap::serve_stream(client, (Transport::Tcp, Access::default()))).await,
-        Opening::Mqtt | Opening::Proxy => mqtt::serve(client, Framing::Raw).await,
+        // A task of its own, which is smaller than one that may speak anything: many devices are silent.
+        Opening::Mqtt | Opening::Proxy => drop(tokio::task::spawn_local(mqtt::Serving::new(*client, Framing::Raw))),
     }
 }
 
@@ -141,7 +142,7 @@ async fn believe_proxy(client: &mut Client) -> bool {
             Ok(Some(header)) => {
                 if let Some(source) = header.source {
                     Rc::make_mut(&mut client.peer).address = source;
-                    client.connection.peer.set(source);
+                    client.connection.peer.replace(Rc::clone(&client.peer));
                 }
                 input.start += header.len;
                 client.stash(input);

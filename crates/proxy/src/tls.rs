@@ -29,15 +29,16 @@ pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
 /// What the handshake brought: who the client is, and as whom we were shown.
 pub(crate) fn established(client: &mut Client, tls: &Tls) {
     client.worker.counters.handshakes.add(1);
-    let peer = Rc::make_mut(&mut client.peer);
-    tls.with_session(|session| {
-        peer.sni = session.server_name().map(String::into_boxed_str);
-        peer.certificate = session.client_certificate().map(Arc::new);
-    });
     let user_from = client.trust.tls.as_ref().and_then(|terms| terms.user_from);
-    if let (Some(from), Some(certificate)) = (user_from, &peer.certificate) {
-        peer.user = from.user(certificate).map(Box::from);
-    }
+    client.know(|known| {
+        tls.with_session(|session| {
+            known.sni = session.server_name().map(String::into_boxed_str);
+            known.certificate = session.client_certificate().map(Arc::new);
+        });
+        if let Some((from, certificate)) = user_from.zip(known.certificate.as_ref()) {
+            known.user = from.user(certificate).map(Arc::from);
+        }
+    });
     client.names = tls.names();
 }
 

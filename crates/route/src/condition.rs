@@ -143,7 +143,7 @@ impl Rest {
     }
 
     fn peer_mismatch<V: View>(&self, view: &V) -> Option<&'static str> {
-        let user = |pattern: &TextPattern| pattern.matches(view.peer().user.as_deref().map(str::as_bytes));
+        let user = |pattern: &TextPattern| pattern.matches(view.peer().user().map(|user| user.as_bytes()));
         if !self.user.as_ref().is_none_or(user) {
             return Some("user differs");
         }
@@ -152,11 +152,11 @@ impl Rest {
         if !self.source.is_empty() && !inside(&self.source, view.peer().address.ip().to_canonical()) {
             return Some("source address differs");
         }
-        let sni = |pattern: &HostPattern| view.peer().sni.as_deref().is_some_and(|sni| pattern.matches(sni.as_bytes()));
+        let sni = |pattern: &HostPattern| view.peer().sni().is_some_and(|sni| pattern.matches(sni.as_bytes()));
         if !self.sni.as_ref().is_none_or(sni) {
             return Some("server name differs");
         }
-        let shown = view.peer().certificate.as_deref();
+        let shown = view.peer().certificate();
         (!self.certificate.as_ref().is_none_or(|pattern| pattern.matches(shown)))
             .then_some("client certificate differs")
     }

@@ -135,7 +135,7 @@ fn the_source_address_and_the_protocol_are_conditions() {
     assert_eq!(find(&table, &request), Some(0));
     request.protocol = Protocol::Http1;
     assert_eq!(find(&table, &request), None);
-    request.peer.sni = Some("x.a.com".into());
+    request.peer.known_mut().sni = Some("x.a.com".into());
     assert_eq!(find(&table, &request), Some(2));
 }
 

@@ -71,8 +71,8 @@ pub(crate) fn intercept(
     true
 }
 
-fn unknown() -> Peer {
-    Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 0)))
+fn unknown() -> Rc<Peer> {
+    Rc::new(Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 0))))
 }
 
 fn seek(
@@ -80,15 +80,14 @@ fn seek(
     plan: &Rc<WorkerPlan>,
     (outlet, waiting, at): (Option<Outlet>, &Waiting, usize),
 ) -> Option<Standing> {
-    let unknown = unknown();
     let (protocol, client_id, peer) = match &outlet {
-        Some(Outlet::Mqtt(link)) => (Protocol::Mqtt, link.client_id(), link.peer.get().map_or(&unknown, |peer| peer)),
-        Some(Outlet::Stream(queue)) => (queue.protocol, None, &unknown),
-        Some(Outlet::Coap(_)) => (Protocol::Coap, None, &unknown),
-        Some(Outlet::Api(_)) => (Protocol::Internal, None, &unknown),
+        Some(Outlet::Mqtt(link)) => (Protocol::Mqtt, link.client_id(), link.connection.peer.borrow().clone()),
+        Some(Outlet::Stream(queue)) => (queue.protocol, None, unknown()),
+        Some(Outlet::Coap(_)) => (Protocol::Coap, None, unknown()),
+        Some(Outlet::Api(_)) => (Protocol::Internal, None, unknown()),
         None => return None,
     };
-    let view = HookView::new(protocol, peer, client_id)
+    let view = HookView::new(protocol, &peer, client_id)
         .with_delivery(&waiting.message, (waiting.qos as u8, waiting.retain))
         .with("hook", &b"deliver"[..]);
     look(worker, plan, (&plan.plan.hooks.deliver, at, &view))
@@ -152,9 +151,8 @@ fn look_at(
     plan: &Rc<WorkerPlan>,
     (link, shown, at): (&MqttLink, Shown<'_>, usize),
 ) -> Option<Standing> {
-    let (client_id, unknown) = (link.client_id(), unknown());
-    let peer = link.peer.get().map_or(&unknown, |peer| peer);
-    let view = HookView::new(Protocol::Mqtt, peer, client_id);
+    let peer = link.connection.peer.borrow().clone();
+    let view = HookView::new(Protocol::Mqtt, &peer, link.client_id());
     let view = match shown {
         Shown::Came(message) => view.with_message(message),
         Shown::Made(message, promise) => view.with_delivery(message, promise),

@@ -20,7 +20,6 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use tidegate_http::{HEADERS_MAX, parse_request};
 use tidegate_kit::DecodeError;
-use tidegate_message::Peer;
 use tidegate_policy::Edits;
 use tidegate_route::{Captures, canonical_path};
 
@@ -83,7 +82,7 @@ fn read(
     };
     let mut host_buffer = [0; 256];
     let behind = client.trust.client_behind(client.peer.address.ip(), &head);
-    let peer = behind.map(|address| Peer { address: (address, 0).into(), ..(*client.peer).clone() });
+    let peer = behind.map(|address| client.peer.at((address, 0).into()));
     let request = Request {
         view: HttpView {
             head: &head,
@@ -121,7 +120,7 @@ fn read(
 /// Whether the connection was made to somebody else: the host is neither the name that
 /// TLS asked for nor covered by the certificate that was shown (RFC 9110 section 15.5.20).
 fn is_misdirected(client: &Client, host: &[u8]) -> bool {
-    let (Some(names), Some(sni)) = (&client.names, &client.peer.sni) else { return false };
+    let (Some(names), Some(sni)) = (&client.names, client.peer.sni()) else { return false };
     sni.as_bytes() != host && !std::str::from_utf8(host).is_ok_and(|host| names.cover(host))
 }
 

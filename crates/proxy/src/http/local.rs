@@ -218,7 +218,7 @@ async fn identify(client: &mut Client, credentials: Credentials<'_>) -> Option<A
             .with("password", credentials.password);
         match hooks::authenticate(&worker, &plan, &view).await {
             Ok(Some((access, tenant))) => {
-                Rc::make_mut(&mut client.peer).tenant = tenant;
+                client.know(|known| known.tenant = tenant);
                 return Some(access);
             }
             Ok(None) => {}
@@ -238,9 +238,9 @@ impl Local {
             let credentials = Credentials { protocol, client_id: "", user, password, peer };
             access = identify(&mut client, credentials).await.unwrap_or_default();
         }
-        if let (None, Some(user)) = (&credentials, &client.peer.user) {
+        if let (None, Some(user)) = (&credentials, client.peer.user()) {
             // Who the handshake proved it to be, by its certificate.
-            access = Claimed { user: (&**user).into(), ..Claimed::default() }.access(&reply.plan);
+            access = Claimed { user: Arc::clone(user), ..Claimed::default() }.access(&reply.plan);
         }
         // Wrong credentials are an error even where none are needed, once there are users.
         let wrong = credentials.is_some() && reply.plan.knows_users() && access.user.is_none();
@@ -259,7 +259,7 @@ impl Local {
         match what {
             What::Mqtt(accept) => {
                 switch(&mut client, (&accept, "mqtt")).await?;
-                crate::mqtt::serve(client, Framing::WebSocket).await;
+                crate::mqtt::Serving::new(*client, Framing::WebSocket).await;
                 None
             }
             What::Coap(accept) => {

@@ -227,11 +227,8 @@ impl Future for Stream {
 fn client_of(parent: &Parent, end: &Rc<StreamEnd>) -> Box<Client> {
     let worker = &parent.worker;
     let listener = &parent.connection.listener;
-    let connection = worker.connections.open(
-        (listener, parent.peer.address),
-        End::stream(Rc::clone(end)),
-        worker.clock.read_millis(),
-    );
+    let connection =
+        worker.connections.open((listener, &parent.peer), End::stream(Rc::clone(end)), worker.clock.read_millis());
     connection.is_stream.set(true);
     Box::new(Client {
         worker: Rc::clone(worker),

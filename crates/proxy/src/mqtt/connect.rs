@@ -99,7 +99,7 @@ impl Connecting {
         }
         self.expiry = self.expiry.min(terms.session_expiry_s.unwrap_or(u32::MAX));
         if let Some(tenant) = terms.tenant.take() {
-            Rc::make_mut(&mut connection.client.peer).tenant = Some(tenant);
+            connection.client.know(|known| known.tenant = Some(tenant));
         }
         let access = match self.identity(connection, &plan).await {
             Ok(access) => access,
@@ -122,17 +122,13 @@ impl Connecting {
         let assigned = self.client_id.is_none();
         let client_id = self.client_id.unwrap_or_else(|| format!("tidegate-{:016x}", worker.random()).into());
         let access = access.as_client(Some(Arc::clone(&client_id)));
-        if let Some(user) = access.user.as_ref().filter(|user| plan.plan.users.contains_key(&***user)) {
-            // A connection has one CONNECT: what is set here is set once.
-            let _ = connection.client.connection.user.set(Arc::clone(user));
-        }
+        let is_users = access.user.as_ref().is_some_and(|user| plan.plan.users.contains_key(&**user));
+        connection.client.connection.is_users.set(is_users);
         connection.publisher.access = access.clone();
-        if connection.client.peer.user.as_deref() != access.user.as_deref() {
-            Rc::make_mut(&mut connection.client.peer).user = access.user.as_deref().map(Box::from);
+        if connection.client.peer.user() != access.user.as_ref() {
+            connection.client.know(|known| known.user.clone_from(&access.user));
         }
         connection.publisher.peer = Rc::clone(&connection.client.peer);
-        // Policies for deliveries may come with a later plan.
-        let _ = connection.link.peer.set(Rc::clone(&connection.client.peer));
         let information = plan.plan.mqtt.response_information.as_deref().filter(|_| self.wants_response_information);
         let information = information.map(|information| information.replace("%c", &client_id));
         let longest = plan.plan.mqtt.max_session_expiry_s;
@@ -183,7 +179,12 @@ impl Connecting {
     /// the one that it says.
     fn known_as(&self, peer: &Peer, access: &Access) -> Peer {
         let said = self.credentials.as_ref().map(|(user, _)| &**user);
-        Peer { user: access.user.as_deref().or(said).map(Box::from), ..peer.clone() }
+        let user = access.user.clone().or_else(|| said.map(Arc::from));
+        let mut peer = peer.clone();
+        if peer.user() != user.as_ref() {
+            peer.known_mut().user = user;
+        }
+        peer
     }
 
     /// Hands the client to a broker of an upstream.
@@ -202,9 +203,8 @@ impl Connecting {
             let _ = connection.client.connection.client_id.set(Arc::clone(client_id));
         }
         connection.publisher.access = access;
-        // Policies for deliveries may come with a later plan.
         let peer = Rc::new(peer);
-        let _ = connection.link.peer.set(Rc::clone(&peer));
+        connection.client.connection.peer.replace(Rc::clone(&peer));
         connection.publisher.peer = peer;
         connection.relay = Some(Box::new(relay));
         connection.link.session.borrow_mut().relay();
@@ -239,22 +239,23 @@ impl Connecting {
         if self.proven.is_none() && !plan.plan.hooks.authenticate.is_empty() {
             let view = self.view(&connection.client.peer, "authenticate");
             if let Some((access, tenant)) = hooks::authenticate(&worker, plan, &view).await? {
-                let peer = Rc::make_mut(&mut connection.client.peer);
-                peer.tenant = tenant.or(peer.tenant.take());
+                if tenant.is_some() {
+                    connection.client.know(|known| known.tenant = tenant);
+                }
                 return Ok(access);
             }
         }
         let anonymous = connection.client.trust.anonymous;
         let peer = &connection.client.peer;
         let certified = || {
-            let user = peer.user.as_deref()?;
+            let user = peer.user()?.clone();
             worker.counters.auth(Protocol::Mqtt, "certificate");
-            Some(Claimed { user: user.into(), ..Claimed::default() }.access(&plan.plan))
+            Some(Claimed { user, ..Claimed::default() }.access(&plan.plan))
         };
         let access = match (&self.proven, &self.credentials) {
             (Some(proven), _) => Some(proven.access.clone()),
             // A name alone proves nothing; a certificate does.
-            (None, Some((_, password))) if password.is_empty() && peer.user.is_some() => certified(),
+            (None, Some((_, password))) if password.is_empty() && peer.user().is_some() => certified(),
             (None, Some((user, password))) => {
                 let client_id = self.client_id.as_deref().unwrap_or_default();
                 let (protocol, peer) = (Protocol::Mqtt, peer.address);

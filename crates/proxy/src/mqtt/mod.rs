@@ -11,4 +11,4 @@ mod serve;
 mod taking;
 
 pub(crate) use pace::Pace;
-pub(crate) use serve::serve;
+pub(crate) use serve::Serving;

@@ -10,8 +10,9 @@ use super::taking::Rest;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use tidegate_broker::{Leave, Options, Published, Received};
-use tidegate_message::{Peer, Qos};
+use tidegate_message::Qos;
 use tidegate_mqtt::{Ack, AckKind, Connect, Event, Incoming, Unsubscribe, reason};
 
 /// What became of the bytes in hand.
@@ -162,8 +163,8 @@ impl Connection {
     /// Whether a CONNECT leads to a broker of an upstream, whoever it proves to be.
     fn is_relayed(&self, connect: &Connect<'_>) -> bool {
         let topic = connect.will.as_ref().map(|will| will.topic);
-        let said = connect.user_name.map(Box::from);
-        let peer = Peer { user: said, ..(*self.client.peer).clone() };
+        let mut peer = (*self.client.peer).clone();
+        peer.known_mut().user = connect.user_name.map(Arc::from);
         let wanted = Wanted { client_id: connect.client_id, peer: &peer, topic };
         self.broker_of(&wanted).is_some()
     }

@@ -36,19 +36,11 @@ impl Connection {
         // Who pings and does not read what it gets is not read from either.
         while !self.client.is_at_end && !is_full(self.ahead(rest)) && !is_full(&self.link.out.borrow()) {
             let Poll::Ready(Ok(mut input)) = self.client.poll_input(cx) else { return };
-            match (self.frames.take(), &mut *rest) {
-                (Some(mut decoder), Rest::Inbox { is_last }) => {
-                    *is_last |= !self.unframe(&mut decoder, &mut input);
-                    self.frames = Some(decoder);
-                    if *is_last {
-                        return self.client.stash(input);
-                    }
+            if let Rest::Inbox { is_last } = &mut *rest {
+                *is_last |= !self.fill_inbox(&mut input);
+                if *is_last {
+                    return self.client.stash(input);
                 }
-                (None, Rest::Inbox { .. }) => {
-                    self.inbox.extend_from_slice(input.bytes());
-                    input.start = input.end;
-                }
-                (frames, Rest::Read) => self.frames = frames,
             }
             self.client.stash(input);
             self.answer_ahead(rest);
@@ -58,7 +50,7 @@ impl Connection {
     fn ahead(&mut self, rest: &Rest) -> &mut Vec<u8> {
         match rest {
             Rest::Read => &mut self.client.carry,
-            Rest::Inbox { .. } => &mut self.inbox,
+            Rest::Inbox { .. } => self.waiting(),
         }
     }
 

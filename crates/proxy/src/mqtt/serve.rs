@@ -2,12 +2,13 @@
 
 use super::enhanced::Enhanced;
 use super::relay::Relay;
-use super::taking::Taken;
+use super::taking::{Inbox, Taken};
 use crate::client::{Client, Input};
 use crate::hooks::{self, HookView};
 use crate::pubsub::{Framing, MqttLink};
 use crate::worker::{Goodbye, Worker};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tidegate_broker::{CloseReason, Leave, SubscriberId};
@@ -82,10 +83,8 @@ pub(crate) struct Connection {
     pub(crate) relay: Option<Box<Relay>>,
     /// How it ended, as policies hear it.
     pub(crate) ended: Ending,
-    pub(super) frames: Option<Box<Decoder>>,
-    /// Bytes of packets that came in pieces: over WebSocket, and those that a read
-    /// buffer does not hold.
-    pub(super) inbox: Vec<u8>,
+    /// Made for who speaks WebSocket, and for packets that a read buffer does not hold.
+    pub(super) inbox: Option<Box<Inbox>>,
 }
 
 /// A connection's place in the broker; given up however its task ends.
@@ -107,12 +106,47 @@ impl Drop for Seat {
     }
 }
 
-/// Serves a connection, from what it carries on. What lives across a wait is part of its
-/// task: all that the connection is stands beside it, in a box.
-pub(crate) async fn serve(client: Box<Client>, framing: Framing) {
-    let mut connection = Connection::new(*client, framing);
-    connection.run().await;
-    Box::pin(connection.finish()).await;
+/// Serves a connection, from what it carries on. Of each idle client there is one, as a task of its own: it is
+/// a pointer to all that the connection is, and what waits for something else has a box while it does.
+pub(crate) struct Serving(Stage);
+
+enum Stage {
+    /// Takes what comes.
+    Open(Box<Connection>),
+    /// Something takes its time; then it is open again, or over.
+    Busy(Pin<Box<dyn Future<Output = Option<Box<Connection>>>>>),
+    Over,
+}
+
+impl Serving {
+    pub(crate) fn new(client: Client, framing: Framing) -> Self {
+        let mut connection = Connection::new(client, framing);
+        let turn = match connection.client.carried() {
+            Some(input) => connection.turn(Woken::Input(input)),
+            None => Turn::GoesOn,
+        };
+        Serving(connection.stage(turn))
+    }
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let turn = match &mut self.0 {
+                Stage::Open(connection) => ready!(connection.poll_turns(cx)),
+                Stage::Busy(busy) => {
+                    self.0 = ready!(busy.as_mut().poll(cx)).map_or(Stage::Over, Stage::Open);
+                    continue;
+                }
+                Stage::Over => return Poll::Ready(()),
+            };
+            if let Stage::Open(connection) = std::mem::replace(&mut self.0, Stage::Over) {
+                self.0 = connection.stage(turn);
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -123,7 +157,7 @@ impl Connection {
         client.deadline(now, plan.plan.mqtt.connect_timeout_ms);
         let settings = worker.hub.settings.borrow().clone();
         let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.connection)));
-        let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
+        let inbox = || Inbox::of(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
         let publisher =
             crate::pubsub::Publisher { session: None, access: Default::default(), peer: Rc::clone(&client.peer) };
         Box::new(Connection {
@@ -134,28 +168,18 @@ impl Connection {
             enhanced: Enhanced::No,
             relay: None,
             ended: Ending::Lost,
-            frames: (framing == Framing::WebSocket).then(decoder),
-            inbox: Vec::new(),
+            inbox: (framing == Framing::WebSocket).then(inbox).map(Box::new),
         })
     }
 
-    async fn run(&mut self) {
-        let mut turn = match self.client.carried() {
-            Some(input) => self.turn(Woken::Input(input)),
-            None => Turn::GoesOn,
-        };
-        loop {
-            match turn {
-                Turn::GoesOn => {}
-                Turn::Over => return,
-                // Boxed: a connection pays for it only while it has to wait.
-                Turn::Waits(taken) => {
-                    if !Box::pin(self.wait_for(*taken)).await {
-                        return;
-                    }
-                }
-            }
-            turn = poll_fn(|cx| self.poll_turns(cx)).await;
+    /// How it goes on after a turn.
+    fn stage(mut self: Box<Self>, turn: Turn) -> Stage {
+        match turn {
+            Turn::GoesOn => Stage::Open(self),
+            Turn::Over => Stage::Busy(Box::pin(self.finish())),
+            Turn::Waits(taken) => Stage::Busy(Box::pin(async move {
+                if self.wait_for(*taken).await { Some(self) } else { Box::pin(self.finish()).await }
+            })),
         }
     }
 
@@ -336,7 +360,7 @@ impl Connection {
             }
             None => self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut()),
         }
-        if self.frames.is_some() {
+        if self.inbox.as_ref().is_some_and(|inbox| inbox.is_framed()) {
             let mut frame = Vec::new();
             encode_close(&mut frame, if code == reason::SERVER_SHUTTING_DOWN { 1012 } else { 1000 }, "");
             self.link.put_frame(&frame);
@@ -345,7 +369,7 @@ impl Connection {
     }
 
     /// Leaves the broker, lets the last bytes out, closes.
-    async fn finish(self: Box<Self>) {
+    async fn finish(self: Box<Self>) -> Option<Box<Self>> {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
         self.tell_policies();
@@ -374,5 +398,17 @@ impl Connection {
         })
         .await;
         Box::new(self.client).close().await;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_connection_is_no_more_than_what_its_runtime_adds_to() {
+        // With that, a task fills 128 bytes.
+        assert!(size_of::<Serving>() <= 24, "{}", size_of::<Serving>());
     }
 }

@@ -26,24 +26,54 @@ pub(super) enum Rest {
     Inbox { is_last: bool },
 }
 
+/// Bytes of packets that came in pieces.
+#[derive(Default)]
+pub(super) struct Inbox {
+    /// What they come out of, over WebSocket.
+    frames: Option<Decoder>,
+    bytes: Vec<u8>,
+}
+
+impl Inbox {
+    /// Of who speaks WebSocket.
+    pub(super) const fn of(frames: Decoder) -> Self {
+        Inbox { frames: Some(frames), bytes: Vec::new() }
+    }
+
+    pub(super) const fn is_framed(&self) -> bool {
+        self.frames.is_some()
+    }
+}
+
 impl Connection {
     /// Takes what was read.
     pub(super) fn take(&mut self, mut input: Input) -> Taken {
-        let unframed = match self.frames.take() {
-            None if self.inbox.is_empty() => return self.take_packets(input),
+        if self.inbox.is_none() {
+            return self.take_packets(input);
+        }
+        let unframed = self.fill_inbox(&mut input);
+        self.client.stash(input);
+        self.take_inbox(unframed)
+    }
+
+    /// The bytes that wait in the inbox.
+    pub(super) fn waiting(&mut self) -> &mut Vec<u8> {
+        &mut self.inbox.get_or_insert_default().bytes
+    }
+
+    /// Moves what was read to the inbox, out of its frames. `false`: the client closes or broke a rule.
+    pub(super) fn fill_inbox(&mut self, input: &mut Input) -> bool {
+        let mut inbox = self.inbox.take().unwrap_or_default();
+        let goes_on = match &mut inbox.frames {
+            Some(decoder) => self.unframe(decoder, (input, &mut inbox.bytes)),
             None => {
-                self.inbox.extend_from_slice(input.bytes());
+                inbox.bytes.extend_from_slice(input.bytes());
                 input.start = input.end;
                 true
             }
-            Some(mut decoder) => {
-                let unframed = self.unframe(&mut decoder, &mut input);
-                self.frames = Some(decoder);
-                unframed
-            }
         };
-        self.client.stash(input);
-        self.take_inbox(unframed)
+        self.inbox = Some(inbox);
+        goes_on
     }
 
     /// Goes on behind a packet that has taken its time.
@@ -59,7 +89,7 @@ impl Connection {
 
     /// Handles every whole packet of the inbox; `goes_on`: the connection does, behind them.
     fn take_inbox(&mut self, goes_on: bool) -> Taken {
-        let mut bytes = std::mem::take(&mut self.inbox);
+        let mut bytes = std::mem::take(self.waiting());
         let (mut at, mut taken) = (0, Taken::All);
         while at < bytes.len() {
             match handle(self, &bytes[at..]) {
@@ -81,14 +111,17 @@ impl Connection {
         } else if at > 0 {
             bytes.drain(..at);
         }
-        self.inbox = bytes;
+        match &mut self.inbox {
+            Some(inbox) if inbox.is_framed() || !bytes.is_empty() => inbox.bytes = bytes,
+            _ => self.inbox = None,
+        }
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         self.mark();
         if goes_on || matches!(taken, Taken::Later(..)) { taken } else { Taken::Over }
     }
 
-    /// Moves payloads of WebSocket messages to the inbox. `false`: the client closes or broke a rule.
-    pub(super) fn unframe(&mut self, decoder: &mut Decoder, input: &mut Input) -> bool {
+    /// Moves payloads of WebSocket messages to `bytes`. `false`: the client closes or broke a rule.
+    fn unframe(&self, decoder: &mut Decoder, (input, bytes): (&mut Input, &mut Vec<u8>)) -> bool {
         loop {
             let (start, end) = (input.start, input.end);
             let decoded = decoder.decode(&mut input.buffer[start..end]);
@@ -104,7 +137,7 @@ impl Connection {
                             self.link.put_frame(&frame);
                             return false;
                         }
-                        Some(Event::Data { payload, .. }) => self.inbox.extend_from_slice(payload),
+                        Some(Event::Data { payload, .. }) => bytes.extend_from_slice(payload),
                         Some(Event::Ping(payload)) => encode_frame(&mut frame, Opcode::Pong, payload),
                         Some(Event::Close(_)) => {
                             encode_close(&mut frame, 1000, "");
@@ -158,7 +191,7 @@ impl Connection {
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         if input.bytes().len() > READ_BYTES / 2 {
             // More than half a packet that may not fit a read buffer: it grows on its own.
-            self.inbox.extend_from_slice(input.bytes());
+            self.waiting().extend_from_slice(input.bytes());
             input.start = input.end;
         }
         self.client.stash(input);

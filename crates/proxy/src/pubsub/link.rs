@@ -2,13 +2,12 @@
 //! gathers here until the flush task writes it.
 
 use crate::worker::{Connection, Level, Worker};
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use tidegate_broker::CloseReason;
-use tidegate_message::Peer;
 use tidegate_mqtt::{Session, Settings};
 use tidegate_websocket::{Opcode, encode_head};
 
@@ -43,8 +42,6 @@ pub(crate) struct MqttLink {
     out_needs: Cell<u64>,
     wire: RefCell<Option<Box<Wire>>>,
     pub(crate) connection: Rc<Connection>,
-    /// Who it is, once its CONNECT was accepted.
-    pub(crate) peer: OnceCell<Rc<Peer>>,
     framing: Framing,
     /// It reads too slowly, and that was said.
     pub(crate) is_slow: Cell<bool>,
@@ -66,7 +63,6 @@ impl MqttLink {
             out_needs: Cell::new(0),
             wire: RefCell::default(),
             connection,
-            peer: OnceCell::new(),
             framing,
             is_slow: Cell::new(false),
             is_marked: Cell::new(false),
@@ -189,7 +185,7 @@ impl Worker {
         if !link.is_slow.replace(true) {
             self.counters.slow.add(1);
             let id = link.client_id().unwrap_or_default();
-            let (peer, waiting) = (link.connection.peer.get(), link.waiting());
+            let (peer, waiting) = (link.connection.address(), link.waiting());
             let text = format!(
                 "client \"{id}\" at {peer} reads too slowly: {waiting} bytes wait, messages for it are dropped"
             );

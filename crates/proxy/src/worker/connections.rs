@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use tidegate_message::Protocol;
+use tidegate_message::{Peer, Protocol};
 
 /// Milliseconds of one slot.
 const TICK_MS: u64 = 100;
@@ -30,14 +30,15 @@ pub(crate) struct Connection {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) listener: Rc<str>,
-    pub(crate) peer: Cell<SocketAddr>,
+    /// Who it is: of MQTT, once its CONNECT was accepted, with all that is known.
+    pub(crate) peer: RefCell<Rc<Peer>>,
     pub(crate) protocol: Cell<Option<Protocol>>,
     /// The client's socket or stream; its driver reads it, and the flush task writes.
     pub(crate) end: End,
     /// Of MQTT; there is one CONNECT.
     pub(crate) client_id: OnceCell<Arc<str>>,
-    /// The user of the plan that it came in as.
-    pub(crate) user: OnceCell<Arc<str>>,
+    /// It came in as a user of the plan.
+    pub(crate) is_users: Cell<bool>,
     pub(crate) is_active: Cell<bool>,
     pub(crate) created_at: u64,
     pub(crate) last_activity: Cell<u64>,
@@ -61,6 +62,11 @@ impl Connection {
     pub(crate) fn register(&self, waker: &Waker) {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
+    }
+
+    /// Where its client is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.peer.borrow().address
     }
 
     /// Wakes its task.
@@ -134,7 +140,7 @@ impl Connections {
     }
 
     /// Enters a connection.
-    pub(crate) fn open(&self, (listener, peer): (&Rc<str>, SocketAddr), end: End, now: u64) -> Rc<Connection> {
+    pub(crate) fn open(&self, (listener, peer): (&Rc<str>, &Rc<Peer>), end: End, now: u64) -> Rc<Connection> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let mut table = self.table.borrow_mut();
@@ -143,11 +149,11 @@ impl Connections {
             slot: entry.key() as u32,
             generation,
             listener: Rc::clone(listener),
-            peer: Cell::new(peer),
+            peer: RefCell::new(Rc::clone(peer)),
             protocol: Cell::new(None),
             end,
             client_id: OnceCell::new(),
-            user: OnceCell::new(),
+            is_users: Cell::new(false),
             is_active: Cell::new(true),
             created_at: now,
             last_activity: Cell::new(now),
@@ -193,7 +199,7 @@ impl Connections {
             id: format!("{worker}-{}-{}", connection.slot, connection.generation),
             protocol: connection.protocol.get().map_or("detecting", Protocol::label),
             listener: connection.listener.to_string(),
-            peer: connection.peer.get().to_string(),
+            peer: connection.address().to_string(),
             client_id: connection.client_id.get().map(|id| id.to_string()),
             state: connection.state(),
             created_at: epoch + connection.created_at,
@@ -280,8 +286,8 @@ mod tests {
 
     fn table() -> (Connections, Rc<Connection>) {
         let table = Connections::new(0);
-        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let connection = table.open((&Rc::from("tcp://test"), peer), End::nowhere(), 0);
+        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let connection = table.open((&Rc::from("tcp://test"), &peer), End::nowhere(), 0);
         (table, connection)
     }
 
@@ -342,7 +348,7 @@ mod tests {
         let (table, old) = table();
         table.set_deadline(&old, 500);
         table.close(&old);
-        let new = table.open((&Rc::from("tcp://test"), old.peer.get()), End::nowhere(), 0);
+        let new = table.open((&Rc::from("tcp://test"), &old.peer.borrow()), End::nowhere(), 0);
         assert_eq!(new.slot, old.slot);
         table.turn(2_000);
         assert!(!new.timed_out.get() && table.find(old.slot, old.generation).is_none());

@@ -206,7 +206,9 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     WorkerPlan::prune(worker);
     // Who is no user any more has nothing to do here.
     for connection in worker.connections.all() {
-        let is_gone = connection.user.get().is_some_and(|user| !plan.plan.users.contains_key(&**user));
+        let peer = connection.peer.borrow().clone();
+        let is_known = |user: &Arc<str>| plan.plan.users.contains_key(&**user);
+        let is_gone = connection.is_users.get() && !peer.user().is_some_and(is_known);
         if is_gone {
             connection.goodbye.set(Some(Goodbye::Kick));
             connection.wake();

@@ -152,7 +152,7 @@ pub(crate) fn write_head(
         via: settings.via,
         forwarded: settings.forwarded,
         request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
-        certificate: settings.client_certificate.header().zip(client.peer.certificate.as_deref()),
+        certificate: settings.client_certificate.header().zip(client.peer.certificate()),
         traceparent: trace.as_ref().map(|(header, _)| &header[..]),
         begins_trace: trace.as_ref().is_some_and(|(_, begins)| *begins),
     };
