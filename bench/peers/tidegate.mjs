@@ -17,6 +17,9 @@ const ROOMY = {
   mqtt: { maxInflight: 65_535 },
 }
 
+/** A WebSocket that is held is a connection and a request that is under way. */
+const ROOMY_UPSTREAM = { maxConnections: 100_000, maxRequests: 100_000 }
+
 async function run(config) {
   const [port, folder] = [await freePort(), scratch()]
   const file = join(folder, "tidegate.config.yaml")
@@ -38,7 +41,7 @@ export const tidegateFront = (more = {}) => ({
   ...common,
   start: (origin) =>
     run({
-      upstreams: { origin: { endpoints: [`127.0.0.1:${origin}`], connectTimeoutMs: 2_000 } },
+      upstreams: { origin: { endpoints: [`127.0.0.1:${origin}`], connectTimeoutMs: 2_000, ...ROOMY_UPSTREAM } },
       routes: Array.from({ length: 64 }, (_, index) => ({ when: { path: `/r${index}/**` }, to: "origin" })),
       log: { level: "info", sampleEvery: 100 },
       ...more,
