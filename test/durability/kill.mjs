@@ -12,34 +12,18 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
 import mqtt from "mqtt"
+import { freePort } from "../free-port.mjs"
 
 const command = fileURLToPath(new URL("../../bin/tidegate.mjs", import.meta.url))
 const PUBLISHERS = 4
 const WINDOW = 16
 const SUBSCRIBERS = 3
-
-/** A free port below those that the system gives to connections: it stays ours while the gateway is away. */
-async function freePort() {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
-    const server = createServer().listen(port, "127.0.0.1")
-    const isFree = await once(server, "listening").then(
-      () => true,
-      () => false,
-    )
-    if (!isFree) continue
-    server.close()
-    await once(server, "close")
-    return port
-  }
-}
 
 /** One publisher: keeps a window of messages in flight, remembers what was acknowledged. */
 function publisher(url, index, qos, state) {

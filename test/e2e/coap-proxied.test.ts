@@ -4,6 +4,7 @@ import { once } from "node:events"
 import type { AddressInfo } from "node:net"
 import ava from "ava"
 import { generate, type ParsedPacket, parse } from "coap-packet"
+import { freePort } from "../free-port.mjs"
 import { hasAiocoap, python } from "./aiocoap/python.ts"
 import { has, type Running, run, runGateway, upstream } from "./run-gateway.ts"
 
@@ -223,7 +224,7 @@ test("where it is off every such request is 5.05 and says why", async (t) => {
 
 // RFC8768-4-1
 test("a loop ends: a gateway that is its own upstream uses up the hops", async (t) => {
-  const port = await freePort()
+  const port = await freePort("udp")
   const looping = await runGateway({
     coap: { forwardProxy: true, hopLimit: 4, nstart: 8, ackTimeoutMs: 20_000 },
     listeners: [{ address: `udp://127.0.0.1:${port}`, protocols: ["coap"] }],
@@ -237,11 +238,3 @@ test("a loop ends: a gateway that is its own upstream uses up the hops", async (
   await looping.stop()
   t.deepEqual([answer?.code, String(answer?.payload)], ["5.08", "tidegate tidegate tidegate tidegate tidegate"])
 })
-
-async function freePort(): Promise<number> {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1")
-  await once(socket, "listening")
-  const { port } = socket.address() as AddressInfo
-  socket.close()
-  return port
-}

@@ -1,23 +1,14 @@
 /** DTLS sessions over a restart, with Californium: it goes on without a handshake, once, and only as long as its key does. */
-import { createSocket } from "node:dgram"
-import { once } from "node:events"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
+import { freePort } from "../free-port.mjs"
 import { californium, hasCalifornium } from "./californium/program.ts"
 import { type Running, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
-
-async function freePort(): Promise<number> {
-  const free = createSocket("udp4").bind(0, "127.0.0.1")
-  await once(free, "listening")
-  const { port } = free.address()
-  free.close()
-  return port
-}
 
 const metric = async ({ admin }: Running, pattern: RegExp): Promise<number> => {
   const text = await (await fetch(`${admin}/metrics`)).text()
@@ -30,7 +21,7 @@ if (hasCalifornium()) {
   test("a session goes on after a restart, its numbers too, and ends with its key", async (t) => {
     const folder = mkdtempSync(join(tmpdir(), "tidegate-restart-"))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-    const address = `udp://127.0.0.1:${await freePort()}`
+    const address = `udp://127.0.0.1:${await freePort("udp")}`
     const saved = join(folder, "data", "dtls")
     const files = (): string[] => (existsSync(saved) ? readdirSync(saved) : [])
     const start = (key: string): Promise<Running> => {

@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { type AddressInfo, connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { ExecutionContext } from "ava"
+import { freePort } from "../free-port.mjs"
 
 export interface Mosquitto {
   readonly port: number
@@ -50,15 +51,6 @@ export async function mosquitto(t: ExecutionContext<unknown>, lines: readonly st
   })
   await broker.start()
   return broker
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
 }
 
 async function answers(port: number): Promise<boolean> {

@@ -3,10 +3,11 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { createServer, type RequestListener, type Server } from "node:http"
-import { type AddressInfo, connect, createServer as createTcp } from "node:net"
+import { type AddressInfo, connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
+import { freePort } from "../free-port.mjs"
 
 /** An HTTP server that can go away and come back on its port. */
 export class Web {
@@ -187,21 +188,5 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await holds()); tries++) {
     if (tries > 300) throw new Error("the server did not become ready")
     await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
-
-/** A free port below those that the system gives to connections: it stays the server's while that is away. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
-    const server = createTcp().listen(port, "127.0.0.1")
-    const isFree = await once(server, "listening").then(
-      () => true,
-      () => false,
-    )
-    if (!isFree) continue
-    server.close()
-    await once(server, "close")
-    return port
   }
 }
