@@ -104,8 +104,14 @@ impl Broker {
         self.reopen(slot, request, claim, sink)
     }
 
+    /// Whether the session has that connection: not once another one took it over.
+    pub fn has_connection(&self, id: SubscriberId) -> bool {
+        let session = self.subscribers.get(id).and_then(|slot| slot.session.as_ref());
+        session.is_some_and(|session| session.connected)
+    }
+
     /// Sends again what an earlier connection left in flight, then the queue. Call it
-    /// once, behind the CONNACK.
+    /// once, behind the CONNACK: until then everything waits.
     pub fn resume<S: Sink>(&mut self, now: u64, id: SubscriberId, sink: &mut S) {
         self.refresh_acl();
         let legacy = self.subscribers.get(id).map(|_| self.forbidden_legacy(id.slot));
@@ -113,6 +119,7 @@ impl Broker {
         subscribers.with_session((id, now), sink, |session, outlet| {
             // In flight, too: what was not acknowledged is not sent again.
             session.backlog_mut().into_iter().for_each(|backlog| backlog.keep_allowed(acl, outlet));
+            session.is_open = session.connected;
             session.pump(acl, outlet);
         });
         self.pass_on(now, legacy.unwrap_or_default(), sink);
@@ -126,7 +133,7 @@ impl Broker {
         if !session.connected {
             return;
         }
-        session.connected = false;
+        (session.connected, session.is_open) = (false, false);
         session.backlog_mut().into_iter().for_each(Backlog::suspend);
         session.expiry = leave.expiry.unwrap_or(session.expiry).min(most);
         if !leave.with_will {
@@ -245,6 +252,7 @@ impl Broker {
         let Some(session) = &mut owner.session else { return };
         let due = session.will.as_ref().is_some_and(|will| ends || (session.connected && will.delay == 0));
         let was_connected = std::mem::replace(&mut session.connected, false);
+        session.is_open = false;
         session.backlog_mut().into_iter().for_each(Backlog::suspend);
         if was_connected {
             self.subscribers.stats.connected -= 1;

@@ -52,6 +52,9 @@ pub(crate) struct Session {
     pub(crate) key: u64,
     pub(crate) epoch: u64,
     pub(crate) connected: bool,
+    /// The connection was told so, and what is sent reaches it. Between the two lies a turn of the worker where the
+    /// session came from another one.
+    pub(crate) is_open: bool,
     pub(crate) receive_maximum: u16,
     /// Seconds.
     pub(crate) expiry: u32,
@@ -73,6 +76,7 @@ impl Session {
             key: 0,
             epoch,
             connected: false,
+            is_open: false,
             receive_maximum: u16::MAX,
             expiry: u32::MAX,
             ends_at: Due::NEVER,
@@ -107,9 +111,9 @@ impl Session {
         self.backlog.take().map(|backlog| *backlog).unwrap_or_default()
     }
 
-    /// Deliveries that may be in flight; `None` while nobody is connected.
+    /// Deliveries that may be in flight; `None` while nothing can be sent.
     pub(crate) fn window(&self, limits: &BrokerLimits) -> Option<usize> {
-        self.connected.then(|| usize::from(self.receive_maximum.min(limits.max_inflight)).max(1))
+        self.is_open.then(|| usize::from(self.receive_maximum.min(limits.max_inflight)).max(1))
     }
 
     /// When something happens to it while nobody is connected.
@@ -122,7 +126,7 @@ impl Session {
         let window = self.window(outlet.limits);
         if offer.qos != Qos::AtMostOnce {
             self.make_backlog().offer(offer, window, outlet);
-        } else if self.connected {
+        } else if self.is_open {
             outlet.stats.delivered += 1;
             outlet.send(offer, 0, false);
         } else {

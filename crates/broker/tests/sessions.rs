@@ -256,6 +256,44 @@ fn a_storm_of_takeovers_leaves_one_connection_and_every_message() {
 }
 
 #[test]
+fn what_is_published_before_the_connection_of_a_moved_session_has_its_turn_comes_behind_what_was_in_flight() {
+    let mut cluster = subscribed(1, "t/+", QOS_1);
+    cluster.acknowledges = false;
+    publish(&mut cluster, "1", Qos::AtLeastOnce);
+    publish(&mut cluster, "2", Qos::AtLeastOnce);
+    cluster.disconnect(0, Leave::LOST);
+    cluster.clients[0].seen.clear();
+    cluster.connect(0, 1, request(0, false, 60));
+    while cluster.ready.is_empty() {
+        assert!(cluster.step(0), "the session comes");
+    }
+    cluster.publish(1, ("t/1", b"3"), Qos::AtLeastOnce, false);
+    cluster.publish(1, ("t/1", b"nobody could have it"), Qos::AtMostOnce, false);
+    assert_eq!(payloads(&cluster, 0), Vec::<String>::new());
+    cluster.settle();
+    let seen = cluster.clients[0].seen.iter().map(|seen| (seen.payload.as_slice(), seen.dup));
+    assert_eq!(seen.collect::<Vec<_>>(), [(&b"1"[..], true), (b"2", true), (b"3", false)]);
+    assert_eq!(cluster.brokers[1].stats().dropped_by(DropReason::Disconnected), 1);
+}
+
+#[test]
+fn a_session_that_goes_on_before_its_connection_had_its_turn_does_not_have_that_connection() {
+    let mut cluster = Cluster::new(3, 2, BrokerLimits::default());
+    cluster.connect(0, 0, request(0, false, 60));
+    assert_eq!(cluster.subscribe(0, "t/+", QOS_1), Ok(()));
+    cluster.settle();
+    cluster.connect(0, 1, request(0, false, 60));
+    while cluster.ready.is_empty() {
+        assert!(cluster.step(0), "the session comes");
+    }
+    cluster.connect(1, 2, request(0, false, 60));
+    cluster.settle();
+    assert_eq!(cluster.clients[0].waiting, None);
+    assert_eq!(cluster.clients[1].present, Some(true));
+    assert_eq!(cluster.clients[1].id.map(|id| id.worker), Some(2));
+}
+
+#[test]
 fn a_claim_whose_connection_went_away_leaves_the_session_without_one() {
     let mut cluster = subscribed(1, "t/+", QOS_1);
     cluster.connect(0, 1, request(0, false, 60));

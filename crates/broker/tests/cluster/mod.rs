@@ -122,6 +122,8 @@ pub(crate) struct Cluster {
     pub(crate) drivers: Vec<Driver>,
     pub(crate) links: BTreeMap<(u16, u16), VecDeque<Between>>,
     pub(crate) clients: Vec<Client>,
+    /// Clients whose session is there and whose connection has not had its turn.
+    pub(crate) ready: VecDeque<(usize, Connected)>,
     /// Whether clients acknowledge at once.
     pub(crate) acknowledges: bool,
     /// Whether sessions are kept in logs.
@@ -149,6 +151,7 @@ impl Cluster {
             drivers: (0..workers).map(|worker| Driver { worker, workers, ..Driver::default() }).collect(),
             links: BTreeMap::new(),
             clients: (0..clients).map(|_| Client::default()).collect(),
+            ready: VecDeque::new(),
             acknowledges: true,
             keeps: true,
         }
@@ -286,14 +289,27 @@ impl Cluster {
         }
     }
 
-    /// Moves one thing over the link number `choice`: whether there was one.
+    /// Moves one thing over the link number `choice`, or gives a connection its turn: whether there was one.
     pub(crate) fn step(&mut self, choice: usize) -> bool {
         let busy: Vec<(u16, u16)> =
             self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(key, _)| *key).collect();
-        let Some(&(from, to)) = busy.get(choice % busy.len().max(1)) else { return false };
+        let choice = choice % (busy.len() + self.ready.len()).max(1);
+        let Some(&(from, to)) = busy.get(choice) else { return self.accept(choice - busy.len()) };
         let Some(between) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
         self.handle((from, to), between);
         self.drain(usize::from(to));
+        true
+    }
+
+    fn accept(&mut self, index: usize) -> bool {
+        let Some((client, connected)) = self.ready.remove(index) else { return false };
+        let at = usize::from(connected.id.worker);
+        if self.brokers[at].has_connection(connected.id) {
+            self.connected(client, connected);
+            self.drain(at);
+        } else {
+            self.clients[client].waiting = None;
+        }
         true
     }
 
@@ -320,7 +336,7 @@ impl Cluster {
                 TakeOver::HandOver(next) => self.drivers[at].out.push_back((next.to, Between::HandOver(next))),
                 TakeOver::Ready { claim, connected } => {
                     let client = self.clients.iter().position(waiting(claim));
-                    self.connected(client.expect("an abandoned claim is not ready"), connected);
+                    self.ready.push_back((client.expect("an abandoned claim is not ready"), connected));
                 }
                 TakeOver::Overtaken { claim } => {
                     let client = self.clients.iter().position(waiting(claim));

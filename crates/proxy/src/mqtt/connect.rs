@@ -314,7 +314,7 @@ fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepte
 
 /// Gives a claim up when the connection goes away while it waits.
 struct Abandon<'w> {
-    worker: &'w Worker,
+    worker: &'w Rc<Worker>,
     claim: Option<u64>,
 }
 

@@ -40,7 +40,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use tidegate_broker::{Broker, BrokerLimits, Connected, Shared, SubscriberId, TakeOver};
+use tidegate_broker::{Broker, BrokerLimits, Connected, Leave, Shared, SubscriberId, TakeOver};
 use tidegate_mqtt::{Encoded, Settings};
 
 /// A CONNECT whose session comes from another worker.
@@ -198,13 +198,17 @@ impl Worker {
         })
         .await;
         self.hub.claims.borrow_mut().remove(&claim);
-        result
+        // A later connection may have taken the session before this task had its turn.
+        result.filter(|connected| self.hub.broker.borrow().has_connection(connected.id))
     }
 
     /// Forgets a claim whose connection went away.
-    pub(crate) fn abandon(&self, claim: u64) {
-        self.hub.claims.borrow_mut().remove(&claim);
-        self.hub.broker.borrow_mut().abandon(claim);
+    pub(crate) fn abandon(self: &Rc<Self>, claim: u64) {
+        let known = self.hub.claims.borrow_mut().remove(&claim);
+        let Some(Claim::Ready(connected)) = known else { return self.hub.broker.borrow_mut().abandon(claim) };
+        // It was never told that it is connected: its will does not count.
+        let leave = Leave { with_will: false, expiry: None };
+        self.with_broker(|broker, sink| broker.disconnect(self.clock.millis(), connected.id, leave, sink));
     }
 
     /// Waits until every worker knows of the interest with that number.

@@ -39,6 +39,8 @@ struct Connection {
 #[derive(Clone, Copy, PartialEq)]
 enum Seat {
     Waiting(u64),
+    /// Its session is there; its task has not had its turn.
+    Ready(Connected),
     Serving(SubscriberId),
 }
 
@@ -146,7 +148,7 @@ impl World {
                     usize::from(known.worker) == at && known.state == Some(Seat::Waiting(claim)) && !known.is_over
                 };
                 let index = self.connections.iter().position(waits).expect("an abandoned claim is not ready");
-                self.accept(index, connected);
+                self.connections[index].state = Some(Seat::Ready(connected));
             }
             TakeOver::Overtaken { claim } => {
                 let same = |known: &&mut Connection| {
@@ -252,6 +254,20 @@ impl World {
                 true
             }
             Some(Seat::Waiting(_)) => false,
+            Some(Seat::Ready(connected)) if connection.is_abandoned => {
+                connection.is_over = true;
+                let leave = Leave { with_will: false, expiry: None };
+                self.call(at, |now, broker, driver| broker.disconnect(now, connected.id, leave, driver));
+                true
+            }
+            Some(Seat::Ready(connected)) => {
+                if self.brokers[at].has_connection(connected.id) {
+                    self.accept(index, connected);
+                } else {
+                    connection.is_over = true;
+                }
+                true
+            }
             Some(Seat::Serving(id)) => match connection.up.pop_front() {
                 Some(packet) => {
                     self.serve((index, at, id), packet);
