@@ -31,16 +31,30 @@ impl Compression {
         preferred_coding(head.header("accept-encoding")?, &self.codings)
     }
 
-    /// Whether an answer is one that is compressed.
-    pub(crate) fn applies(&self, head: &ResponseHead<'_, '_>, facts: &Facts) -> bool {
+    /// Whether an answer has a compressed form besides the plain one: also where it is told of
+    /// (HEAD, 304) and does not come, or goes to a client that can only have it plain.
+    pub(crate) fn varies(&self, head: &ResponseHead<'_, '_>, to_head: bool) -> bool {
+        if head.status == 304 {
+            // It says what the 200 would (RFC 9110 section 15.4.5), and seldom of which type that is.
+            return true;
+        }
         let is_long = match head.body {
+            Body::None if to_head => head.header("content-length").is_none_or(|length| self.is_long(length)),
             Body::None => false,
             Body::Length(length) => length >= self.min_bytes,
             Body::Chunked | Body::UntilClose => true,
         };
+        is_long && self.suits(head.status, |name| head.header(name))
+    }
+
+    fn is_long(&self, length: &[u8]) -> bool {
+        std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok()) >= Some(self.min_bytes)
+    }
+
+    /// The coding of an answer that [varies](Self::varies), for its client.
+    pub(crate) fn coding_for(head: &ResponseHead<'_, '_>, facts: &Facts) -> Option<Coding> {
         // An HTTP/1.0 client knows no chunks, and the length is not known before.
-        let has_room = is_long && !facts.to_head && facts.version == Version::Http11;
-        has_room && self.suits(head.status, |name| head.header(name))
+        facts.coding.filter(|_| head.status != 304 && facts.version == Version::Http11)
     }
 
     /// Whether status and fields are those of an answer that is compressed.

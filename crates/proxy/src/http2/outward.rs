@@ -261,7 +261,7 @@ impl Outward {
             let _ = respond.send_informational(response);
             return Ok(());
         }
-        let ends = body == Body::None;
+        let ends = body == Body::None || self.shape.to_head;
         if self.shape.is_grpc && ends {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }

@@ -3,6 +3,7 @@
 use super::{Exchange, Failure, Step};
 use crate::access::TryEnd;
 use crate::client::Client;
+use crate::compress::Compression;
 use crate::http::cached::Coded;
 use crate::http::explain::{EXPLAIN, explain_outcome};
 use crate::http::failure::Flag;
@@ -160,18 +161,23 @@ impl Exchange {
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
         let compression = self.plan.plan.routes[self.route].compress.as_ref();
-        let compresses = compression.is_some_and(|compression| compression.applies(head, facts));
-        if let Some(compression) = compression.filter(|_| compresses) {
-            let encoder = facts.coding.and_then(|coding| compression.encoder(client.worker.id, coding));
-            let coding = facts.coding.filter(|_| encoder.is_some());
+        let varies = compression.is_some_and(|compression| compression.varies(head, facts.to_head));
+        let mut is_coded = false;
+        if let Some(compression) = compression.filter(|_| varies) {
+            let coding = Compression::coding_for(head, facts);
+            // What GET would say is said to HEAD (RFC 9110 section 9.3.2): there is nothing to compress.
+            let bodied = coding.filter(|_| !facts.to_head);
+            let encoder = bodied.and_then(|coding| compression.encoder(client.worker.id, coding));
+            let coding = coding.filter(|_| facts.to_head || encoder.is_some());
             compression.edit(head, coding, facts.response_edits.get_or_insert_default());
+            is_coded = coding.is_some();
             self.response.encoder = encoder.map(Box::new);
         }
         if !self.plan.plan.explain.is_empty() {
             self.explain(client);
         }
         if self.facts.fill.is_some() {
-            let coded = match (compresses, &self.response.encoder, self.facts.coding) {
+            let coded = match (varies, &self.response.encoder, self.facts.coding) {
                 (true, Some(_), Some(coding)) => Coded::As(coding),
                 (true, ..) => Coded::Plain,
                 (false, ..) => Coded::No,
@@ -200,6 +206,8 @@ impl Exchange {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
             self.request.sent = 0;
         }
+        // A length of other bytes is no length of these.
+        let body = if is_coded { Body::Chunked } else { body };
         let edits = self.facts.response_edits();
         if let Some(stream) = client.connection.end.as_stream() {
             let begun = stream.begin(head, (body, &edits));
