@@ -149,11 +149,6 @@ impl StreamEnd {
         }
     }
 
-    /// Whether the request broke a rule behind its head.
-    pub(super) fn is_malformed(&self) -> bool {
-        self.inward.borrow().is_malformed
-    }
-
     /// The way out, for its last words.
     pub(super) fn with_outward(&self, say: impl FnOnce(&mut Outward)) {
         say(&mut self.outward.borrow_mut());

@@ -94,9 +94,6 @@ fn one_host(parts: &Parts) -> Result<Option<&[u8]>, Reason> {
 
 fn put_fields(head: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Reason> {
     for (name, value) in fields {
-        if is_padded(value) {
-            return Err(Reason::PROTOCOL_ERROR);
-        }
         match *name {
             header::HOST | header::COOKIE => continue,
             // RFC 9113 section 8.2.2: these are a connection's own.
@@ -114,11 +111,6 @@ fn put_fields(head: &mut Vec<u8>, fields: &HeaderMap) -> Result<(), Reason> {
         head.extend_from_slice(b"\r\n");
     }
     Ok(())
-}
-
-/// RFC 9113 section 8.2.1: a value has no space at its ends. HTTP/1.1 would not see it.
-pub(super) fn is_padded(value: &HeaderValue) -> bool {
-    matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
 }
 
 /// RFC 8441 section 5: there is no key; the HTTP/1.1 hop needs one.

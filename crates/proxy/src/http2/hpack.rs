@@ -1,9 +1,10 @@
-//! What `h2` does not tell of a head: whether a `#` stands in its `:path`, since its parser
-//! cuts off what follows; whether there is a `:path` at all; a `:scheme` that is not of HTTP;
-//! pseudo-header fields in trailers, which it drops. HPACK (RFC 7541) is followed as far as that
-//! needs: an entry of the table is known by its size and by what of it matters here.
+//! What `h2` does not tell of a head, or ends the connection for where the stream would do (RFC 9113
+//! section 8.1.1): whether a `#` stands in its `:path`, since its parser cuts off what follows; whether
+//! there is a `:path` at all; a `:scheme` that is not of HTTP; pseudo-header fields in trailers, or of the
+//! other direction, which it drops; names and values that no field may have. HPACK (RFC 7541) is followed
+//! as far as that needs: an entry of the table is known by its size and by what of it matters here.
 
-use super::huffman::decode;
+use super::text::{Literal, Name, Text};
 use std::collections::VecDeque;
 use std::ops::BitOr;
 
@@ -13,6 +14,10 @@ const TABLE_MAX: usize = 4_096;
 const ENTRY: usize = 32;
 /// Longer strings than heads may be: `h2` ends such a connection.
 const STRING_MAX: usize = 1 << 20;
+/// What stands in the place of bad octets.
+const FILLER: u8 = b'x';
+/// A field that makes any head malformed, neither kept nor coded.
+const FORBIDDEN: &[u8] = b"\0\x0aconnection\x01x";
 
 /// Lengths of the names of the static table (appendix A), from index 1 on.
 const STATIC_NAMES: [u8; 61] = [
@@ -22,32 +27,47 @@ const STATIC_NAMES: [u8; 61] = [
 
 /// What is known of a field, or of the fields of a whole head.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Marks(u8);
+pub(crate) struct Marks(u8);
 
 impl Marks {
-    /// A name that begins with a colon.
+    /// A pseudo-header field.
     pub(super) const PSEUDO: Marks = Marks(1);
-    pub(super) const PATH: Marks = Marks(1 | 2);
-    pub(super) const SCHEME: Marks = Marks(1 | 4);
+    pub(super) const PATH: Marks = Marks(1 | 2 | 64);
+    pub(super) const SCHEME: Marks = Marks(1 | 4 | 64);
     /// A `#` in a path.
     pub(super) const FRAGMENT: Marks = Marks(8);
     /// A scheme that is neither `http` nor `https`.
     pub(super) const FOREIGN: Marks = Marks(16);
+    /// A status of an interim answer.
+    pub(super) const INTERIM: Marks = Marks(32);
+    /// A pseudo-header field of requests.
+    pub(super) const ASKING: Marks = Marks(64);
+    /// A field that breaks a rule by itself.
+    pub(super) const BAD: Marks = Marks(128);
 
     pub(super) const fn has(self, all: Marks) -> bool {
         self.0 & all.0 == all.0
     }
 
     /// What a field is by its name alone.
-    const fn of_name(self) -> Marks {
-        Marks(self.0 & (Marks::PATH.0 | Marks::SCHEME.0))
+    const fn of(name: Name) -> Marks {
+        match name {
+            Name::Field => Marks(0),
+            Name::Path => Marks::PATH,
+            Name::Scheme => Marks::SCHEME,
+            Name::Status => Marks::PSEUDO,
+            Name::Method | Name::Other => Marks(1 | 64),
+            Name::Bad => Marks::BAD,
+        }
     }
 
-    fn with_value(self, value: &Text) -> Marks {
-        match self {
-            Marks::PATH if value.has_hash => self | Marks::FRAGMENT,
-            Marks::SCHEME if !value.is(b"http") && !value.is(b"https") => self | Marks::FOREIGN,
-            name => name,
+    fn of_field(name: Name, value: &Text) -> Marks {
+        let marks = Marks::of(name);
+        match name {
+            Name::Path if value.has_hash() => marks | Marks::FRAGMENT,
+            Name::Scheme if !value.is(b"http") && !value.is(b"https") => marks | Marks::FOREIGN,
+            Name::Status if value.is_interim() => marks | Marks::INTERIM,
+            _ => marks,
         }
     }
 }
@@ -60,43 +80,11 @@ impl BitOr for Marks {
     }
 }
 
-/// Octets of a text that are kept: as many as `:scheme` has.
-const TEXT_HEAD: usize = 7;
-
-/// A name or a value, as far as it matters.
-#[derive(Clone, Copy, Default)]
-struct Text {
-    len: usize,
-    has_hash: bool,
-    head: [u8; TEXT_HEAD],
-}
-
-impl Text {
-    fn take(&mut self, octet: u8) {
-        if let Some(place) = self.head.get_mut(self.len) {
-            *place = octet;
-        }
-        self.len += 1;
-        self.has_hash |= octet == b'#';
-    }
-
-    fn is(&self, known: &[u8]) -> bool {
-        self.head.get(..self.len).is_some_and(|head| head.eq_ignore_ascii_case(known))
-    }
-
-    fn as_name(&self) -> Marks {
-        match self.head {
-            _ if self.is(b":path") => Marks::PATH,
-            _ if self.is(b":scheme") => Marks::SCHEME,
-            [b':', ..] => Marks::PSEUDO,
-            _ => Marks::default(),
-        }
-    }
-}
-
 /// An entry of the dynamic table.
+#[derive(Clone, Copy)]
 struct Entry {
-    name: usize,
+    /// Length and kind of its name.
+    name: (usize, Name),
     value: usize,
     marks: Marks,
 }
@@ -110,73 +98,113 @@ pub(super) struct HeadWatch {
     is_lost: bool,
 }
 
+/// A block that is followed, and the one that goes on in its place where a field of it is bad.
+struct Walk<'b> {
+    whole: &'b [u8],
+    rest: &'b [u8],
+    anew: Option<Vec<u8>>,
+}
+
 impl HeadWatch {
     pub(super) const fn new() -> Self {
         HeadWatch { entries: VecDeque::new(), size: 0, max: TABLE_MAX, is_lost: false }
     }
 
-    /// Follows a header block; what its fields are.
-    pub(super) fn block(&mut self, block: &[u8]) -> Marks {
+    /// Follows a header block: what its fields are, and the block that goes on where one of them is bad. `h2`
+    /// knows no way back from that; in its place stands a field of the same size, so that its table stays right.
+    pub(super) fn block(&mut self, block: &[u8]) -> (Marks, Option<Vec<u8>>) {
         if self.is_lost {
-            return Marks::default();
+            return (Marks::default(), None);
         }
-        let found = self.follow(block);
+        let mut walk = Walk { whole: block, rest: block, anew: None };
+        let found = self.follow(&mut walk);
         self.is_lost = found.is_none();
-        found.unwrap_or_default()
+        match found {
+            Some(found) => (found, walk.anew),
+            None => (Marks::default(), None),
+        }
+    }
+
+    /// A block was missed: nothing is known any more.
+    pub(super) const fn lose(&mut self) {
+        self.is_lost = true;
     }
 
     /// `None`: it breaks a rule.
-    fn follow(&mut self, mut block: &[u8]) -> Option<Marks> {
+    fn follow(&mut self, walk: &mut Walk<'_>) -> Option<Marks> {
         let mut found = Marks::default();
-        while let Some(&first) = block.first() {
+        while let Some(&first) = walk.rest.first() {
+            let before = walk.rest;
             match first {
                 // Section 6.1: an entry.
                 0x80.. => {
-                    let index = integer(&mut block, 7)?;
+                    let index = integer(&mut walk.rest, 7)?;
                     found = found | self.entry(index)?.1;
+                    walk.goes_on(before);
                 }
                 // Section 6.3: another size.
                 0x20..0x40 => {
-                    self.max = integer(&mut block, 5).filter(|max| *max <= TABLE_MAX)?;
+                    self.max = integer(&mut walk.rest, 5).filter(|max| *max <= TABLE_MAX)?;
                     self.shrink(0);
+                    walk.goes_on(before);
                 }
                 // Sections 6.2.1 to 6.2.3: a name and a value.
-                _ => {
-                    let is_kept = first >= 0x40;
-                    let index = integer(&mut block, if is_kept { 6 } else { 4 })?;
-                    let (name, marks) = match index {
-                        0 => text(&mut block, true).map(|name| (name.len, name.as_name()))?,
-                        index => self.entry(index).map(|(name, marks)| (name, marks.of_name()))?,
-                    };
-                    let value = text(&mut block, is_kept || marks.has(Marks::PSEUDO))?;
-                    let marks = marks.with_value(&value);
-                    found = found | marks;
-                    if is_kept {
-                        self.keep(Entry { name, value: value.len, marks });
-                    }
-                }
+                _ => found = found | self.literal(walk, first)?,
             }
         }
         Some(found)
     }
 
-    /// Length of an entry's name, and what it is.
-    fn entry(&self, index: usize) -> Option<(usize, Marks)> {
-        if let Some(name) = STATIC_NAMES.get(index.checked_sub(1)?) {
-            let marks = match index {
-                4 | 5 => Marks::PATH,
-                6 | 7 => Marks::SCHEME,
-                1..=14 => Marks::PSEUDO,
-                _ => Marks::default(),
+    fn literal(&mut self, walk: &mut Walk<'_>, first: u8) -> Option<Marks> {
+        let before = walk.rest;
+        let is_kept = first >= 0x40;
+        let index = integer(&mut walk.rest, if is_kept { 6 } else { 4 })?;
+        let mut name = match index {
+            0 => Text::of(literal(&mut walk.rest)?).map(|name| (name.len, name.as_name()))?,
+            index => self.entry(index)?.0,
+        };
+        let named = walk.rest;
+        let literal = literal(&mut walk.rest)?;
+        let value = Text::of(literal)?;
+        let mut marks = Marks::of_field(name.1, &value);
+        if value.suits(name.1, literal) {
+            walk.goes_on(before);
+        } else {
+            marks = marks | Marks::BAD;
+            match (name.1, value.len) {
+                (Name::Status, 3) => walk.put_value((before, named), b"200"),
+                (Name::Bad | Name::Status, _) | (Name::Method, 0) => {
+                    name.1 = Name::Bad;
+                    walk.replace(before, (first, is_kept), (name.0, value.len))?;
+                }
+                (_, length) => walk.put_value((before, named), &vec![FILLER; length]),
+            }
+        }
+        if is_kept {
+            self.keep(Entry { name, value: value.len, marks });
+        }
+        Some(marks)
+    }
+
+    /// An entry's name, and what it is.
+    fn entry(&self, index: usize) -> Option<((usize, Name), Marks)> {
+        if let Some(length) = STATIC_NAMES.get(index.checked_sub(1)?) {
+            let name = match index {
+                1 => Name::Other,
+                2 | 3 => Name::Method,
+                4 | 5 => Name::Path,
+                6 | 7 => Name::Scheme,
+                8..=14 => Name::Status,
+                _ => Name::Field,
             };
-            return Some((usize::from(*name), marks));
+            return Some(((usize::from(*length), name), Marks::of(name)));
         }
         let entry = self.entries.get(index - 1 - STATIC_NAMES.len())?;
         Some((entry.name, entry.marks))
     }
 
     fn keep(&mut self, entry: Entry) {
-        let size = entry.name + entry.value + ENTRY;
+        let size = entry.name.0 + entry.value + ENTRY;
         self.shrink(size);
         if size <= self.max {
             self.size += size;
@@ -188,9 +216,59 @@ impl HeadWatch {
     fn shrink(&mut self, room: usize) {
         while self.size + room > self.max {
             let Some(entry) = self.entries.pop_back() else { return };
-            self.size -= entry.name + entry.value + ENTRY;
+            self.size -= entry.name.0 + entry.value + ENTRY;
         }
     }
+}
+
+impl Walk<'_> {
+    /// What was read since goes on as it came.
+    fn goes_on(&mut self, before: &[u8]) {
+        if let Some(anew) = &mut self.anew {
+            anew.extend_from_slice(&before[..before.len() - self.rest.len()]);
+        }
+    }
+
+    /// Another value of the same size goes behind the name that was read since.
+    fn put_value(&mut self, (before, named): (&[u8], &[u8]), value: &[u8]) {
+        let anew = self.anew.get_or_insert_with(|| self.whole[..self.whole.len() - before.len()].to_vec());
+        anew.extend_from_slice(&before[..before.len() - named.len()]);
+        put_integer(anew, value.len());
+        anew.extend_from_slice(value);
+    }
+
+    /// Another field of the same size goes in the place of what was read since. `None`: there is none.
+    fn replace(&mut self, before: &[u8], (first, is_kept): (u8, bool), (name, value): (usize, usize)) -> Option<()> {
+        let anew = self.anew.get_or_insert_with(|| self.whole[..self.whole.len() - before.len()].to_vec());
+        // A name has one octet at least; an entry of the table costs what both have.
+        let (name, value) = match (name, value) {
+            (0, 0) if is_kept => return None,
+            (0, value) => (1, value.saturating_sub(usize::from(is_kept))),
+            both => both,
+        };
+        anew.push(if is_kept { 0x40 } else { first & 0xf0 });
+        for length in [name, value] {
+            put_integer(anew, length);
+            anew.resize(anew.len() + length, FILLER);
+        }
+        Some(())
+    }
+}
+
+/// A block that `h2` resets its stream for, and no more.
+pub(super) fn forbidden(block: &[u8]) -> Vec<u8> {
+    [block, FORBIDDEN].concat()
+}
+
+/// The length of a string that is not coded (section 5.1, a prefix of seven bits).
+fn put_integer(out: &mut Vec<u8>, value: usize) {
+    let Some(mut rest) = value.checked_sub(0x7f) else { return out.push(value as u8) };
+    out.push(0x7f);
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }
 
 /// An integer behind a prefix of so many bits (section 5.1).
@@ -217,23 +295,13 @@ fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
     Some(value)
 }
 
-/// A string literal (section 5.2); one that does not matter is passed over.
-fn text(block: &mut &[u8], matters: bool) -> Option<Text> {
+/// A string literal (section 5.2).
+fn literal<'b>(block: &mut &'b [u8]) -> Option<Literal<'b>> {
     let is_coded = block.first()? & 0x80 != 0;
     let len = integer(block, 7).filter(|len| *len <= STRING_MAX)?;
     let (bytes, rest) = block.split_at_checked(len)?;
     *block = rest;
-    if !matters {
-        return Some(Text::default());
-    }
-    let mut found = Text::default();
-    if is_coded {
-        decode(bytes, |octet| found.take(octet))?;
-    } else {
-        bytes.iter().take(TEXT_HEAD).for_each(|octet| found.take(*octet));
-        (found.len, found.has_hash) = (len, memchr::memchr(b'#', bytes).is_some());
-    }
-    Some(found)
+    Some(Literal { is_coded, bytes })
 }
 
 #[cfg(test)]
@@ -255,7 +323,7 @@ mod tests {
 
     impl HeadWatch {
         fn finds_fragment(&mut self, block: &[u8]) -> bool {
-            self.block(block).has(Marks::FRAGMENT)
+            self.block(block).0.has(Marks::FRAGMENT)
         }
     }
 
@@ -302,23 +370,71 @@ mod tests {
     fn schemes_and_pseudo_header_fields_are_known_in_whatever_form_they_come() {
         let literal = |prefix: &[u8], value: &str| [prefix, &[value.len() as u8], value.as_bytes()].concat();
         let mut watch = HeadWatch::new();
+        let mut marks = |block: &[u8]| watch.block(block).0;
         // GET, http, "/"; GET, https, no path.
-        assert_eq!(watch.block(&[0x82, 0x86, 0x84]), Marks::PATH | Marks::SCHEME);
-        assert_eq!(watch.block(&[0x82, 0x87]), Marks::SCHEME);
-        assert_eq!(watch.block(&[0x58, 1, b'a']), Marks::default(), "cache-control");
+        assert_eq!(marks(&[0x82, 0x86, 0x84]), Marks::PATH | Marks::SCHEME);
+        assert_eq!(marks(&[0x82, 0x87]), Marks::SCHEME);
+        assert_eq!(marks(&[0x58, 1, b'a']), Marks::default(), "cache-control");
         for known in ["http", "https", "HTTP"] {
-            assert_eq!(watch.block(&literal(&[0x06], known)), Marks::SCHEME, "{known}");
+            assert_eq!(marks(&literal(&[0x06], known)), Marks::SCHEME, "{known}");
         }
         for foreign in ["ftp", "httpx", "httpss", "http+unix", ""] {
-            assert!(watch.block(&literal(&[0x06], foreign)).has(Marks::FOREIGN), "{foreign}");
+            assert!(marks(&literal(&[0x06], foreign)).has(Marks::FOREIGN), "{foreign}");
         }
         // Kept, then by its place; by its place with another value; by its whole name.
-        assert!(watch.block(&literal(&[0x46], "ftp")).has(Marks::FOREIGN) && watch.block(&[0xbe]).has(Marks::FOREIGN));
-        assert_eq!(watch.block(&literal(&[0x0f, 0x2f], "http")), Marks::SCHEME);
-        assert!(watch.block(&literal(b"\0\x07:scheme", "ftp")).has(Marks::FOREIGN));
+        assert!(marks(&literal(&[0x46], "ftp")).has(Marks::FOREIGN) && marks(&[0xbe]).has(Marks::FOREIGN));
+        assert_eq!(marks(&literal(&[0x0f, 0x2f], "http")), Marks::SCHEME);
+        assert!(marks(&literal(b"\0\x07:scheme", "ftp")).has(Marks::FOREIGN));
         // "ftp" in Huffman's code: 100101 01001 101011, padding.
-        assert!(watch.block(&[0x06, 0x83, 0b1001_0101, 0b0011_0101, 0b1111_1111]).has(Marks::FOREIGN));
-        assert_eq!(watch.block(&literal(b"\0\x05:what", "x")), Marks::PSEUDO);
-        assert_eq!(watch.block(&[0x88]), Marks::PSEUDO, ":status");
+        assert!(marks(&[0x06, 0x83, 0b1001_0101, 0b0011_0101, 0b1111_1111]).has(Marks::FOREIGN));
+        assert_eq!(marks(&[0x88]), Marks::PSEUDO, ":status");
+        assert_eq!(marks(&literal(&[0x08], "103")), Marks::PSEUDO | Marks::INTERIM);
+        assert_eq!(marks(&literal(&[0x01], "a.example")), Marks::PSEUDO | Marks::ASKING);
+    }
+
+    #[test]
+    fn what_no_field_may_have_is_replaced_by_what_takes_as_much_room() {
+        let field = |name: &str, value: &str, first: u8| {
+            [&[first, name.len() as u8][..], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+        };
+        for (name, value) in [
+            ("X-Up", "a"),
+            ("x y", "a"),
+            ("x:y", "a"),
+            ("x", "a\rb"),
+            ("x", "a\nb"),
+            ("x", "a\0"),
+            ("x", " a"),
+            ("x", "a\t"),
+            (":what", "a"),
+            (":status", "20"),
+            (":status", "abc"),
+            (":status", "101"),
+            (":status", "099"),
+            (":method", "G T"),
+            ("", "abc"),
+        ] {
+            for first in [0x00, 0x10, 0x40] {
+                let mut watch = HeadWatch::new();
+                // A field before and behind it, and one that is kept.
+                let (before, behind) = (field("a", "1", 0x40), [field("b", "2", 0x00), vec![0xbe]].concat());
+                let block = [&before[..], &field(name, value, first), &behind].concat();
+                let (marks, anew) = watch.block(&block);
+                let anew = anew.expect("replaced");
+                assert!(marks.has(Marks::BAD) && anew.starts_with(&before) && anew.ends_with(&behind), "{name:?}");
+                let mut again = HeadWatch::new();
+                let (marks, same) = again.block(&anew);
+                assert!(!marks.has(Marks::BAD) && same.is_none(), "{name:?}: {value:?}");
+                assert_eq!((again.size, again.entries.len()), (watch.size, watch.entries.len()), "{name:?}");
+                // By its place it is as bad.
+                let by_place = watch.block(&[0xbe]);
+                assert_eq!((by_place.0.has(Marks::BAD), by_place.1), (first == 0x40, None));
+            }
+        }
+        for fine in [("x", "\u{e4} b"), ("x-_.~!#$%&'*+^`|", ""), (":path", "/\u{e4}"), (":status", "599")] {
+            assert_eq!(HeadWatch::new().block(&field(fine.0, fine.1, 0)).1, None, "{fine:?}");
+        }
+        let long = [&[0x00, 1][..], b"X", &[0x7f, 0x80, 0x01], &[b'v'; 255]].concat();
+        assert_eq!(HeadWatch::new().block(&long).1.map(|anew| anew.len()), Some(long.len()));
     }
 }

@@ -3,7 +3,7 @@
 //! the driver has read it, so that what waits here is bounded by that.
 
 use super::end::END_BYTES;
-use super::head::{Shape, is_padded, trailer_lines};
+use super::head::{Shape, trailer_lines};
 use h2::RecvStream;
 use http::HeaderMap;
 use std::io;
@@ -29,8 +29,6 @@ pub(super) struct Inward {
     /// The client said that nothing more comes, and the driver sees it as the end of its connection.
     is_ended: bool,
     is_broken: bool,
-    /// The trailers break a rule: the stream has to be reset.
-    pub(super) is_malformed: bool,
     /// Bytes of a request that was answered before it ended.
     discarded: usize,
 }
@@ -49,7 +47,6 @@ impl Inward {
             is_done,
             is_ended: false,
             is_broken: false,
-            is_malformed: false,
             discarded: 0,
         }
     }
@@ -127,10 +124,6 @@ impl Inward {
 
     fn ends(&mut self, trailers: HeaderMap) {
         self.is_done = true;
-        if trailers.values().any(is_padded) {
-            (self.is_broken, self.is_malformed) = (true, true);
-            return;
-        }
         match self.shape {
             Shape::Chunked => self.last_chunk = Some(trailer_lines(&trailers)),
             // What follows the request is the client's own business.

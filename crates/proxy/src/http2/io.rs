@@ -1,6 +1,7 @@
 //! A client's two ends as what `h2` reads and writes, with the meter on the way in.
 
-use super::meter::{FLAWS_MAX, Flaw, Flood, Meter};
+use super::meter::{FLAWS_MAX, Flood, Meter};
+use super::sieve::Sieve;
 use crate::client::Client;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,10 +19,8 @@ pub(super) struct Verdict {
     pub(super) flood: Cell<Option<Flood>>,
     /// Whether any stream has been answered.
     pub(super) answered: Cell<bool>,
-    /// Streams that came with a flaw in their head.
-    flaws: RefCell<Vec<(u32, Flaw)>>,
-    /// Streams whose trailers have one.
-    cut: RefCell<Vec<u32>>,
+    /// Streams whose request is refused.
+    refused: RefCell<Vec<u32>>,
     /// Small DATA frames since all streams were looked at, and whether reading waits for that.
     small: Cell<u32>,
     is_paused: Cell<bool>,
@@ -30,30 +29,20 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// What is wrong with the head of the stream that was opened.
-    pub(super) fn take_flaw(&self, id: u32) -> Option<Flaw> {
-        let mut flaws = self.flaws.borrow_mut();
-        let flaw = flaws.iter().find(|(other, _)| *other == id).map(|(_, flaw)| *flaw);
+    /// Whether the request of the stream that was opened is refused.
+    pub(super) fn take_refused(&self, id: u32) -> bool {
+        let mut refused = self.refused.borrow_mut();
+        let is_refused = refused.contains(&id);
         // Streams come in order: what is left of those before was refused.
-        flaws.retain(|(other, _)| *other > id);
-        flaw
-    }
-
-    /// Streams whose trailers are malformed, since the last look.
-    pub(super) fn take_cut(&self) -> Vec<u32> {
-        self.cut.take()
+        refused.retain(|other| *other > id);
+        is_refused
     }
 
     /// Keeps what was found in heads. `false`: it is too much.
-    fn found(&self, flaws: Vec<(u32, Flaw)>) -> bool {
-        let mut known = self.flaws.borrow_mut();
-        for (stream, flaw) in flaws {
-            match flaw {
-                Flaw::Trailers => self.cut.borrow_mut().push(stream),
-                Flaw::Refused | Flaw::Malformed => known.push((stream, flaw)),
-            }
-        }
-        known.len() <= FLAWS_MAX
+    fn refuse(&self, streams: &[u32]) -> bool {
+        let mut refused = self.refused.borrow_mut();
+        refused.extend_from_slice(streams);
+        refused.len() <= FLAWS_MAX
     }
 
     /// All streams have been looked at, and have taken what there was for them.
@@ -68,7 +57,7 @@ impl Verdict {
 /// See the module.
 pub(super) struct ClientIo {
     pub(super) client: Box<Client>,
-    pub(super) meter: Meter,
+    pub(super) sieve: Sieve<Meter>,
     pub(super) verdict: Rc<Verdict>,
 }
 
@@ -83,36 +72,59 @@ impl AsyncRead for ClientIo {
             this.verdict.is_paused.set(true);
             return Poll::Pending;
         }
-        let client = &mut this.client;
-        let before = read.filled().len();
-        if client.carry.is_empty() {
-            ready!(client.connection.end.poll_read(cx, (&client.worker.buffers, read)))?;
-        } else {
-            let fits = client.carry.len().min(read.remaining());
-            read.put_slice(&client.carry[..fits]);
-            client.carry.drain(..fits);
-            if client.carry.is_empty() {
-                client.carry = Vec::new();
+        loop {
+            if this.sieve.give(read) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = read.filled().len();
+            ready!(this.poll_bytes(cx, read))?;
+            if this.passes(read, before) {
+                return Poll::Ready(Ok(()));
+            }
+            if this.verdict.flood.get().is_some() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
-        let new = &read.filled()[before..];
-        client.connection.bytes_in.set(client.connection.bytes_in.get() + new.len() as u64);
-        client.is_at_end |= new.is_empty();
-        let now = client.worker.clock.millis();
-        this.meter.sent(this.verdict.sent.take());
-        let mut flood = this.meter.take(new, (now, this.verdict.answered.get()));
-        this.verdict.small.set(this.verdict.small.get() + this.meter.take_small());
-        let flaws = this.meter.take_flaws();
-        if !flaws.is_empty() && !this.verdict.found(flaws) {
+    }
+}
+
+impl ClientIo {
+    /// What was carried over, then what the socket brings.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let client = &mut self.client;
+        if client.carry.is_empty() {
+            return client.connection.end.poll_read(cx, (&client.worker.buffers, read));
+        }
+        let fits = client.carry.len().min(read.remaining());
+        read.put_slice(&client.carry[..fits]);
+        client.carry.drain(..fits);
+        if client.carry.is_empty() {
+            client.carry = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks at what was read behind `before`. `false`: nothing of it goes on.
+    fn passes(&mut self, read: &mut ReadBuf<'_>, before: usize) -> bool {
+        let ClientIo { client, sieve, verdict } = self;
+        let count = read.filled().len() - before;
+        client.connection.bytes_in.set(client.connection.bytes_in.get() + count as u64);
+        client.is_at_end |= count == 0;
+        sieve.rules.tick(client.worker.clock.millis(), verdict.answered.get());
+        sieve.rules.sent(verdict.sent.take());
+        let passes = sieve.pass(read, before);
+        verdict.small.set(verdict.small.get() + sieve.rules.take_small());
+        let mut flood = sieve.rules.flood();
+        let refused = sieve.rules.take_refused();
+        if !refused.is_empty() && !verdict.refuse(&refused) {
             flood = flood.or(Some(Flood::Resets));
         }
         if flood.is_some() {
-            this.verdict.flood.set(flood);
+            verdict.flood.set(flood);
             read.set_filled(before);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        passes && flood.is_none()
     }
 }
 

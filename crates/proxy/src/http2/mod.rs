@@ -2,6 +2,7 @@
 //! HTTP/1.1 driver. So there is one dispatch, one set of rules and one way to an
 //! upstream, whatever version a request came by.
 
+mod answers;
 mod end;
 mod framed;
 mod grpc;
@@ -14,10 +15,14 @@ mod looks;
 mod meter;
 mod outward;
 mod serve;
+mod sieve;
 mod stream;
+mod text;
 
+pub(crate) use answers::Answers;
 pub(crate) use end::StreamEnd;
 pub(crate) use framed::{Turn, poll_window, send_framed};
 pub(crate) use grpc::timeout_ms;
 pub(crate) use head::trailer_lines;
 pub(crate) use serve::serve;
+pub(crate) use sieve::Sieve;

@@ -4,7 +4,8 @@
 
 use super::io::{ClientIo, Verdict};
 use super::looks::Looks;
-use super::meter::{Allowed, Flood, Meter};
+use super::meter::{Allowed, Flood, Meter, PREFACE};
+use super::sieve::Sieve;
 use super::stream::{Parent, Stream};
 use crate::client::Client;
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub(crate) async fn serve(client: Box<Client>) {
         .max_send_buffer_size(SEND_BYTES)
         .data_frame_budget(SMALL_DATA)
         .enable_connect_protocol();
-    let io = ClientIo { client, meter: Meter::new(allowed), verdict };
+    let io = ClientIo { client, sieve: Sieve::new(Meter::new(allowed), PREFACE), verdict };
     // The half-open deadline still holds until the client's settings are there.
     let mut handshake = Box::pin(builder.handshake::<_, Bytes>(io));
     let connected = poll_fn(|cx| {
@@ -122,9 +123,6 @@ impl Driver {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    for id in known.verdict.take_cut() {
-                        self.streams.iter_mut().filter(|stream| stream.id == id).for_each(Stream::refuse);
-                    }
                     self.poll_streams(cx);
                     if known.looks.are_left() {
                         known.verdict.all_looked_at(cx);

@@ -6,7 +6,6 @@ use super::head::{Shape, translate};
 use super::inward::Inward;
 use super::io::Verdict;
 use super::looks::Looks;
-use super::meter::Flaw;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
 use crate::ends::End;
@@ -47,9 +46,6 @@ const MIN_RATE: u64 = 512;
 
 /// See the module. Ready when the stream is over.
 pub(super) struct Stream {
-    pub(super) id: u32,
-    /// Its trailers are malformed.
-    is_refused: bool,
     driver: Option<Pin<Box<dyn Future<Output = ()>>>>,
     end: Rc<StreamEnd>,
     connection: Rc<Connection>,
@@ -69,10 +65,8 @@ impl Stream {
     ) -> Option<Stream> {
         let (parts, body) = request.into_parts();
         let id = respond.stream_id().as_u32();
-        let translated = match parent.verdict.take_flaw(id) {
-            Some(Flaw::Malformed) => Err(Reason::PROTOCOL_ERROR),
-            flaw => translate(&parts, (body.is_end_stream(), flaw.is_some()), parent.worker.buffers.take_write()),
-        };
+        let is_refused = parent.verdict.take_refused(id);
+        let translated = translate(&parts, (body.is_end_stream(), is_refused), parent.worker.buffers.take_write());
         let translated = match translated {
             Ok(translated) => translated,
             Err(reason) => {
@@ -88,8 +82,6 @@ impl Stream {
         let connection = Rc::clone(&client.connection);
         client.carry = translated.head;
         Some(Stream {
-            id,
-            is_refused: false,
             driver: Some(Box::pin(crate::http::serve(client))),
             end,
             connection,
@@ -104,12 +96,6 @@ impl Stream {
     pub(super) fn part(&self, goodbye: Option<Goodbye>) {
         self.connection.goodbye.set(goodbye);
         self.connection.wake();
-    }
-
-    /// Its trailers are malformed: the request does not come to its end.
-    pub(super) fn refuse(&mut self) {
-        self.is_refused = true;
-        self.end.wake();
     }
 
     /// Its client is gone: told once more, the driver counts and lets go of what it holds.
@@ -128,18 +114,12 @@ impl Stream {
     }
 
     fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_refused {
-            return self.break_up(cx);
-        }
         if self.is_lingering {
             return self.linger(cx);
         }
         if !self.end.enter(cx) {
             self.abandon(cx);
             return Poll::Ready(());
-        }
-        if self.end.is_malformed() {
-            return self.break_up(cx);
         }
         if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
             self.end.with_outward(Outward::deadline_exceeded);
@@ -163,13 +143,6 @@ impl Stream {
             }
             Stage::Blocked => Poll::Pending,
         }
-    }
-
-    /// The request is malformed behind its head: first the client is told, then the driver.
-    fn break_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.reset(Reason::PROTOCOL_ERROR);
-        self.abandon(cx);
-        over
     }
 
     fn reset(&self, reason: Reason) -> Poll<()> {

@@ -1,7 +1,8 @@
 //! An upstream's answer from HTTP/2 to the bytes of HTTP/1.1.
 
+use super::UNPROCESSED;
 use super::grpc_web::Web;
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, Response, StatusCode, header};
 use std::io::{self, Write};
 use std::task::{Context, Poll};
@@ -150,10 +151,17 @@ impl Answer {
     }
 }
 
-/// A stream that `h2` itself had to reset: the answer breaks a rule (RFC 9113 section 8.1.1). All else is an end
-/// that came too early; of a connection that others broke, too.
+/// A stream that `h2` itself had to reset: the answer breaks a rule (RFC 9113 section 8.1.1). One that was
+/// refused, or that a GOAWAY left out, was not processed (section 8.7). All else is an end that came too early;
+/// of a connection that others broke, too.
 pub(super) fn broken(error: &h2::Error) -> io::Error {
-    let is_malformed = error.is_library() && error.is_reset();
-    let kind = if is_malformed { io::ErrorKind::InvalidData } else { io::ErrorKind::ConnectionReset };
+    let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    let kind = if error.is_library() && error.is_reset() {
+        io::ErrorKind::InvalidData
+    } else if error.is_remote() && (is_refused || error.is_go_away()) {
+        UNPROCESSED
+    } else {
+        io::ErrorKind::ConnectionReset
+    };
     io::Error::new(kind, error.to_string())
 }

@@ -1,6 +1,8 @@
-//! A connection that tells when the other end's settings have been read: the first frame
-//! that it sends (RFC 9113 section 3.4).
+//! What comes on a connection to an upstream of HTTP/2, on its way to `h2`: what is malformed ends its
+//! stream alone. It tells when the other end's settings have been read: the first frame that it sends
+//! (RFC 9113 section 3.4).
 
+use crate::http2::{Answers, Sieve};
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ const FRAME_HEAD: usize = 9;
 /// See the module.
 pub(super) struct Heard<I> {
     io: I,
+    sieve: Sieve<Answers>,
     length: [u8; 3],
     /// Bytes that came, as long as the frame is not whole.
     seen: usize,
@@ -22,7 +25,16 @@ pub(super) struct Heard<I> {
 impl<I> Heard<I> {
     pub(super) fn new(io: I) -> (Self, Rc<Cell<bool>>) {
         let is_heard = Rc::new(Cell::new(false));
-        (Heard { io, length: [0; 3], seen: 0, is_heard: Rc::clone(&is_heard) }, is_heard)
+        (
+            Heard {
+                io,
+                sieve: Sieve::new(Answers::default(), 0),
+                length: [0; 3],
+                seen: 0,
+                is_heard: Rc::clone(&is_heard),
+            },
+            is_heard,
+        )
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -37,12 +49,20 @@ impl<I> Heard<I> {
 
 impl<I: AsyncRead + Unpin> AsyncRead for Heard<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = read.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, read))?;
-        if !self.is_heard.get() {
-            self.take(&read.filled()[before..]);
+        let this = &mut *self;
+        loop {
+            if this.sieve.give(read) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = read.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, read))?;
+            if !this.is_heard.get() {
+                this.take(&read.filled()[before..]);
+            }
+            if this.sieve.pass(read, before) {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -25,6 +25,10 @@ use tidegate_upstream::Reusable;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
+/// The upstream says that it did nothing for the request, so that it may be sent again whatever it asks for.
+/// No socket fails this way.
+pub(crate) const UNPROCESSED: io::ErrorKind = io::ErrorKind::ResourceBusy;
+
 /// One way to an upstream.
 pub(crate) enum Outbound {
     Plain(TcpStream),

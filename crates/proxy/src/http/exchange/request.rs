@@ -6,6 +6,7 @@ use crate::client::{Client, Input};
 use crate::http::failure::Flag;
 use crate::http::forward::{Facts, Link};
 use crate::http::pace::Pace;
+use crate::outbound::UNPROCESSED;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -47,7 +48,10 @@ impl Exchange {
                         // What the client sends is not taken to its end.
                         self.facts.mirror = None;
                     }
-                    Poll::Ready(Err(_)) => return Err(Failure::Flag(Flag::Terminated)),
+                    Poll::Ready(Err(error)) => {
+                        self.response.is_unprocessed = error.kind() == UNPROCESSED;
+                        return Err(Failure::Flag(Flag::Terminated));
+                    }
                     Poll::Pending => {
                         request.pace = Pace::default();
                         return Ok(());

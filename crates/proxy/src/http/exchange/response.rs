@@ -6,6 +6,7 @@ use crate::compress::Encoder;
 use crate::http::cached::Copying;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
+use crate::outbound::UNPROCESSED;
 use crate::worker::{HEADROOM, ReadBuffer};
 use std::io;
 use std::pin::Pin;
@@ -18,6 +19,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub(crate) struct ResponseSide {
     /// Part of a head.
     pub(super) partial: Vec<u8>,
+    /// The upstream says that it did nothing for the request.
+    pub(crate) is_unprocessed: bool,
     /// `partial` is a whole head, and what came with it.
     pub(crate) is_heard: bool,
     /// What the client has not taken yet.
@@ -73,7 +76,10 @@ impl Exchange {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     Some(self.failed(Flag::Protocol))
                 }
-                Poll::Ready(Err(_)) => Some(self.failed(Flag::Terminated)),
+                Poll::Ready(Err(error)) => {
+                    self.response.is_unprocessed = error.kind() == UNPROCESSED;
+                    Some(self.failed(Flag::Terminated))
+                }
                 Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),
                 Poll::Ready(Ok(())) => {
                     client.worker.clock.micros();

@@ -60,9 +60,12 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
             }
             // Once: over a shared connection of HTTP/2 each try finds one that was open already.
             let is_first = exchange.facts.retries == 0;
-            let is_race = kind == RetryFailure::Reset && is_reused && is_first && exchange.request.is_replayable;
-            if is_race && (exchange.facts.is_idempotent || exchange.request.sent == 0) {
-                // The keep-alive race: the endpoint closed while the request was on its way.
+            let is_unprocessed = exchange.response.is_unprocessed;
+            let may_repeat = exchange.facts.is_idempotent || exchange.request.sent == 0 || is_unprocessed;
+            let is_race = kind == RetryFailure::Reset && (is_reused || is_unprocessed) && is_first;
+            if is_race && may_repeat && exchange.request.is_replayable {
+                // The keep-alive race: the endpoint closed while the request was on its way. Or it says by itself
+                // that it did not look at it.
                 Some(Again { endpoint: exchange.endpoint, wait_ms: 0, permit: None })
             } else {
                 plan_retry(exchange, client, (kind, None))

@@ -1,0 +1,112 @@
+//! Heads of answers that `h2` lets pass (RFC 9113 section 8.1): with pseudo-header fields that are not an
+//! answer's, or with any in trailers.
+
+use super::hpack::Marks;
+use super::sieve::{Frame, RST_STREAM, Rules};
+
+/// Answers under way that are remembered. Those that we took back are not told of any more: the oldest give way.
+const BODIES_MAX: usize = 1_024;
+
+/// Follows the answers of one connection.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// Streams whose head came, and whose end did not: what comes as a head now are trailers.
+    bodies: Vec<u32>,
+}
+
+impl Answers {
+    fn place(&self, stream: u32) -> Option<usize> {
+        self.bodies.iter().position(|known| *known == stream)
+    }
+}
+
+impl Rules for Answers {
+    fn frame(&mut self, frame: Frame) -> bool {
+        // Whether it goes on: `h2` counts empty DATA as long as a connection lives, and ends it at a hundred.
+        if frame.is_empty_data() {
+            return self.place(frame.stream).is_none();
+        }
+        let is_last = frame.kind == RST_STREAM || frame.is_data() && frame.ends_stream();
+        if let Some(place) = is_last.then(|| self.place(frame.stream)).flatten() {
+            self.bodies.remove(place);
+        }
+        true
+    }
+
+    fn head(&mut self, frame: Frame, fields: Marks) -> bool {
+        if let Some(place) = self.place(frame.stream) {
+            if frame.ends_stream() {
+                self.bodies.remove(place);
+            }
+            return fields.has(Marks::PSEUDO);
+        }
+        if !frame.ends_stream() && !fields.has(Marks::INTERIM) {
+            if self.bodies.len() == BODIES_MAX {
+                self.bodies.drain(..BODIES_MAX / 2);
+            }
+            self.bodies.push(frame.stream);
+        }
+        fields.has(Marks::ASKING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http2::sieve::Sieve;
+    use tokio::io::ReadBuf;
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    /// Whether a frame goes on as it came.
+    fn passes(sieve: &mut Sieve<Answers>, frame: &[u8]) -> bool {
+        let mut room = [0; 256];
+        let mut read = ReadBuf::new(&mut room);
+        read.put_slice(frame);
+        sieve.pass(&mut read, 0) && read.filled() == frame
+    }
+
+    #[test]
+    fn an_answer_has_a_status_and_trailers_have_none() {
+        let mut sieve = Sieve::new(Answers::default(), 0);
+        let interim = [0x08, 3, b'1', b'0', b'3'];
+        // 103, 200, a path; then trailers without and with a status.
+        for (block, flags, is_fine) in [
+            (&interim[..], 4, true),
+            (&[0x88], 4, true),
+            (&[0x58, 1, b'a'], 5, true),
+            (&[0x88], 4, true),
+            (&[0x88], 5, false),
+            (&[0x88, 0x84], 5, false),
+            (&[0x88], 5, true),
+        ] {
+            assert_eq!(passes(&mut sieve, &frame(1, flags, 1, block)), is_fine, "{block:?}");
+        }
+        // The end of a body and a reset are ends, too.
+        for end in [frame(0, 1, 3, b"end"), frame(3, 0, 3, &[0; 4])] {
+            assert!(passes(&mut sieve, &frame(1, 4, 3, &[0x88])) && passes(&mut sieve, &end));
+            assert!(passes(&mut sieve, &frame(1, 5, 3, &[0x88])));
+        }
+    }
+
+    #[test]
+    fn empty_data_of_an_answer_does_not_go_on_and_any_other_does() {
+        let mut sieve = Sieve::new(Answers::default(), 0);
+        assert!(passes(&mut sieve, &frame(0, 0, 1, b"")), "of nothing");
+        assert!(passes(&mut sieve, &frame(1, 4, 1, &[0x88])) && !passes(&mut sieve, &frame(0, 0, 1, b"")));
+        assert!(passes(&mut sieve, &frame(0, 8, 1, &[0])), "padding counts for the window");
+        assert!(passes(&mut sieve, &frame(0, 1, 1, b"")), "the end");
+    }
+
+    #[test]
+    fn answers_that_were_taken_back_are_forgotten_in_the_end() {
+        let mut answers = Answers::default();
+        for stream in 0..5_000 {
+            let head = Frame::head_of(stream);
+            assert!(!answers.head(head, Marks::PSEUDO));
+            assert!(answers.bodies.len() <= BODIES_MAX && answers.bodies.contains(&stream));
+        }
+    }
+}
