@@ -53,7 +53,7 @@ impl Peers {
             if message.owner == Some(before) {
                 sequence = sequence.wrapping_add(1) & 0x00ff_ffff;
                 message.owner = Some(id);
-                message.message_id = peer.take_id();
+                message.message_id = self.ids.take(to);
                 message.readdress(token, sequence);
             }
             peer.queue.append(message);
@@ -115,11 +115,13 @@ impl Endpoint {
     pub fn take_over(&mut self, now_ms: u64, before: ObserverId, id: ObserverId) {
         let ended = self.observers.get(before).copied();
         let begun = self.observers.get(id).copied();
-        if let (Some(ended), Some(begun)) = (ended, begun)
-            && self.config.sleep.age_ms > 0
-        {
+        if let (Some(ended), Some(begun)) = (ended, begun) {
+            // RFC 7641 section 4.4: the numbers of a token go on.
             let first = ended.sequence.wrapping_add(1) & 0x00ff_ffff;
-            let sequence = self.peers.adopt(now_ms, begun.peer, (before, (id, begun.token, first)));
+            let sequence = match self.config.sleep.age_ms {
+                0 => first,
+                _ => self.peers.adopt(now_ms, begun.peer, (before, (id, begun.token, first))),
+            };
             if let Some(begun) = self.observers.get(id) {
                 (begun.first, begun.sequence) = (first, sequence);
             }

@@ -32,8 +32,6 @@ pub struct Endpoint {
     pub(crate) gone: VecDeque<Gone>,
     /// Peers that slept and were heard in this wake-up.
     pub(crate) heard: Vec<SocketAddr>,
-    /// For messages to peers that have no entry.
-    pub(crate) next_id: u16,
     /// Options that the layer adds; memory that is used again.
     pub(crate) added: OptionList,
 }
@@ -45,13 +43,16 @@ impl Endpoint {
             dedup: Dedup::new(config.dedup_entries),
             echo: Echo::new(config.secret.clone()),
             observers: Observers::default(),
-            peers: Peers::new((config.ack_timeout_ms, config.max_retransmit), config.sleep, config.seed),
+            peers: Peers::new(
+                (config.ack_timeout_ms, config.max_retransmit),
+                config.sleep,
+                (config.secret.clone(), config.seed),
+            ),
             uploads: Uploads::new(config.limits.body_collected),
             streams: HashMap::default(),
             outbox: Outbox::default(),
             gone: VecDeque::new(),
             heard: Vec::new(),
-            next_id: config.seed as u16,
             added: OptionList::new(),
             config,
         }
@@ -85,8 +86,12 @@ impl Endpoint {
         };
         self.hear(arrival.peer);
         match (message.kind, message.code) {
-            (Type::Acknowledgement, _) => Event::Handled(self.handle_ack(arrival, message.message_id)),
-            (Type::Reset, _) => Event::Handled(self.handle_reset(arrival, message.message_id)),
+            (Type::Acknowledgement, code) if code == Code::EMPTY || code.is_response() => {
+                Event::Handled(self.handle_ack(arrival, message.message_id))
+            }
+            (Type::Reset, Code::EMPTY) => Event::Handled(self.handle_reset(arrival, message.message_id)),
+            // Section 4.2: a reset is empty, an acknowledgement too or has a response.
+            (Type::Acknowledgement | Type::Reset, _) => Event::Handled(Handled::Ignored("settles nothing")),
             (Type::Confirmable, Code::EMPTY) => {
                 self.reset(arrival.peer, message.message_id);
                 Event::Handled(Handled::Ping)

@@ -21,6 +21,7 @@ mod exchange;
 mod frame;
 mod link_format;
 mod message;
+mod message_ids;
 mod notify;
 mod observers;
 mod observing;

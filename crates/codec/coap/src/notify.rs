@@ -188,7 +188,7 @@ impl Endpoint {
         confirmable: bool,
     ) -> Confirmable {
         let payload = self.cut_notification(observer, notification);
-        let message_id = self.next_id_for(observer.peer);
+        let message_id = self.peers.ids.take(observer.peer);
         if let Some(observer) = self.observers.get(id) {
             observer.last_id = message_id;
         }

@@ -45,6 +45,11 @@ impl OptionNumber {
     pub const fn is_unsafe(number: u16) -> bool {
         number & 2 != 0
     }
+
+    /// Whether requests that differ in it only are the same to a cache (RFC 7252 section 5.4.2).
+    pub const fn is_no_cache_key(number: u16) -> bool {
+        number & 0x1e == 0x1c
+    }
 }
 
 /// Least and greatest length of a value, and whether the option may stand twice.

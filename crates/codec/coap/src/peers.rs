@@ -4,11 +4,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::RandomState;
 use std::net::SocketAddr;
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use crate::message_ids::MessageIds;
 use crate::waiting::{Queue, Queued};
 use crate::{ObserverId, Sleep};
 
@@ -35,7 +36,6 @@ pub(crate) struct InFlight {
 
 #[derive(Debug)]
 pub(crate) struct Peer {
-    next_id: u16,
     pub(crate) observers: SmallVec<[ObserverId; 2]>,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) queue: Queue,
@@ -45,15 +45,6 @@ pub(crate) struct Peer {
     pub(crate) asleep_until: Option<u64>,
     /// When its entry of the heap is due; any other entry of this peer is stale.
     pub(crate) timer: Option<u64>,
-}
-
-impl Peer {
-    /// The next message id.
-    pub(crate) fn take_id(&mut self) -> u16 {
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
-        id
-    }
 }
 
 /// What became of a confirmable message.
@@ -80,7 +71,8 @@ pub(crate) enum Due {
 
 #[derive(Debug)]
 pub(crate) struct Peers {
-    pub(crate) map: HashMap<SocketAddr, Peer, RandomState>,
+    pub(crate) map: HashMap<SocketAddr, Peer, foldhash::fast::RandomState>,
+    pub(crate) ids: MessageIds,
     pub(crate) timers: BinaryHeap<Reverse<(u64, SocketAddr)>>,
     ack_timeout_ms: u64,
     max_retransmit: u32,
@@ -100,8 +92,13 @@ impl Peers {
         (self.max_retransmit, self.sleep) = (max_retransmit, sleep);
     }
 
-    pub(crate) fn new((ack_timeout_ms, max_retransmit): (u64, u32), sleep: Sleep, seed: u64) -> Self {
+    pub(crate) fn new(
+        (ack_timeout_ms, max_retransmit): (u64, u32),
+        sleep: Sleep,
+        (secret, seed): (RandomState, u64),
+    ) -> Self {
         Peers {
+            ids: MessageIds::new(secret, seed),
             sleep,
             asleep: 0,
             waiting_bytes: 0,
@@ -122,11 +119,9 @@ impl Peers {
         self.map.get(&peer)
     }
 
-    /// The entry of a peer; a new one begins at a random message id (section 4.4).
+    /// The entry of a peer.
     pub(crate) fn entry(&mut self, peer: SocketAddr) -> &mut Peer {
-        let next_id = self.random() as u16;
         self.map.entry(peer).or_insert_with(|| Peer {
-            next_id,
             observers: SmallVec::new(),
             in_flight: None,
             queue: Queue::default(),

@@ -1,8 +1,6 @@
 //! Responses, piggybacked or separate, and the blocks of bodies that are too large for
 //! one datagram or for an address that is not proven.
 
-use std::net::SocketAddr;
-
 use crate::peers::{Confirmable, Pushed};
 use crate::stream::StreamPeer;
 use crate::{
@@ -206,8 +204,8 @@ impl Endpoint {
         let separate = exchange.confirmable && exchange.accepted && exchange.proven && self.peers.len() < MAX_PEERS;
         let (kind, message_id) = match (piggyback, separate) {
             (true, _) => (Type::Acknowledgement, exchange.message_id),
-            (_, true) => (Type::Confirmable, self.peers.entry(exchange.peer).take_id()),
-            _ => (Type::NonConfirmable, self.next_id_for(exchange.peer)),
+            (_, true) => (Type::Confirmable, self.peers.ids.take(exchange.peer)),
+            _ => (Type::NonConfirmable, self.peers.ids.take(exchange.peer)),
         };
         let head = Head { kind, code: slice.code, message_id, token: exchange.token };
         let added = &self.added;
@@ -231,14 +229,6 @@ impl Endpoint {
         if self.peers.push(now_ms, (exchange.peer, message)) == Pushed::Send {
             self.outbox.queue(exchange.peer, |out| out.extend_from_slice(&bytes));
         }
-    }
-
-    pub(crate) fn next_id_for(&mut self, peer: SocketAddr) -> u16 {
-        if self.peers.get(peer).is_some() {
-            return self.peers.entry(peer).take_id();
-        }
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
     }
 }
 

@@ -82,7 +82,7 @@ impl Endpoint {
             return Some(Code::REQUEST_ENTITY_TOO_LARGE.into());
         }
         if message.code.method().is_none() {
-            return Some(Code::METHOD_NOT_ALLOWED.into());
+            return Some(Refusal { code: Code::METHOD_NOT_ALLOWED, what: "unknown method".to_owned() });
         }
         // One that is only unknown may be for whoever it is passed on to.
         if let Some(number) = message.unfit_option(false) {
@@ -91,13 +91,13 @@ impl Endpoint {
         // RFC 8768 section 3.
         let is_hop_limit = |option: OptionRef<'_>| option.uint().is_some_and(|hops| (1..=255).contains(&hops));
         if message.option(OptionNumber::HOP_LIMIT).is_some_and(|option| !is_hop_limit(option)) {
-            return Some(Code::BAD_REQUEST.into());
+            return Some(Refusal { code: Code::BAD_REQUEST, what: "Hop-Limit is 1 to 255".to_owned() });
         }
         let (block1, block2) = (message.block(OptionNumber::BLOCK1), message.block(OptionNumber::BLOCK2));
         // RFC 7959 section 2.2: the size 7 is reserved in datagrams.
         let is_reserved = |block: &Block| block.szx == Block::BERT && exchange.transport == Transport::Datagram;
         if [block1, block2].into_iter().flatten().any(|block| block.as_ref().is_none_or(is_reserved)) {
-            return Some(Code::BAD_REQUEST.into());
+            return Some(Refusal { code: Code::BAD_REQUEST, what: "no such size of block".to_owned() });
         }
         (exchange.block1, exchange.block2) = (block1.flatten(), block2.flatten());
         None

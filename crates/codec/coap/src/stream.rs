@@ -246,8 +246,11 @@ impl Endpoint {
     /// How a body for `peer` is cut, whose greatest block is `2^(wish + 4)` bytes; 7: it
     /// named none, or wants several blocks a message (BERT, section 6).
     pub(crate) fn cut(&self, peer: SocketAddr, wish: u8, room: usize) -> Cut {
-        let is_stream = self.streams.contains_key(&peer);
-        if is_stream && wish == Block::BERT && room >= 1_024 {
+        let stream = self.streams.get(&peer);
+        // Section 6: who takes no longer messages than the least has said nothing of BERT.
+        let takes_bert = stream.is_some_and(|stream| stream.max_message > MAX_MESSAGE_DEFAULT);
+        let is_stream = stream.is_some();
+        if takes_bert && wish == Block::BERT && room >= 1_024 {
             return Cut { szx: Block::BERT, bytes: room & !1_023, whole: room };
         }
         let own = if is_stream { 6 } else { Block::szx_for(self.config.max_block) };

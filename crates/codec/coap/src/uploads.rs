@@ -63,13 +63,26 @@ impl Uploads {
                 return Taken::Refused(Code::SERVICE_UNAVAILABLE);
             }
         }
+        let at = self.bodies.get(&key).map_or(0, |upload| upload.body.len());
+        if block.more && self.has_taken(&key, (message.payload, block)) {
+            return Taken::Continue;
+        }
+        // What does not follow leaves what is there: the one in between may be late.
+        if at != block.offset() {
+            return Taken::Refused(Code::REQUEST_ENTITY_INCOMPLETE);
+        }
         let if_none_match = message.option(OptionNumber::IF_NONE_MATCH).is_some();
         let fresh = Upload { body: Vec::new(), if_none_match, at_ms: now_ms };
         let before = self.bodies.remove(&key).unwrap_or(fresh);
-        if before.body.len() != block.offset() {
-            return Taken::Refused(Code::REQUEST_ENTITY_INCOMPLETE);
-        }
         self.append(now_ms, (key, before), (message.payload, block.more))
+    }
+
+    /// Whether a block is the last one that was taken: its 2.31 was lost, and it comes again in
+    /// another message.
+    fn has_taken(&self, key: &(SocketAddr, u64), (part, block): (&[u8], Block)) -> bool {
+        let offset = block.offset();
+        let is_last = |upload: &Upload| upload.body.get(offset..).is_some_and(|last| offset > 0 && last == part);
+        self.bodies.get(key).is_some_and(is_last)
     }
 
     fn append(
@@ -90,12 +103,19 @@ impl Uploads {
         Taken::Continue
     }
 
-    /// Which body a block belongs to: the same method and the same options but Block1
-    /// (RFC 7959 section 2.5; the Request-Tag of RFC 9175 is one of them) and what only the first
-    /// block may have (section 2.10).
+    /// Which body a block belongs to: the same method and the same options (RFC 7959 section 2.5),
+    /// the Request-Tag of RFC 9175 among them. Not those of the blocks themselves (the last one may
+    /// say which blocks of the answer it wants), what is no cache key (RFC 9175 section 3.3), what
+    /// only the first block may have (RFC 7959 section 2.10) and what tells only the way.
     fn body_key(&self, message: &Message<'_>) -> u64 {
-        let of_block = [OptionNumber::BLOCK1, OptionNumber::SIZE1, OptionNumber::ECHO, OptionNumber::IF_NONE_MATCH];
-        let telling = |number: u16| !of_block.contains(&number);
+        let of_block = [
+            OptionNumber::BLOCK1,
+            OptionNumber::BLOCK2,
+            OptionNumber::IF_NONE_MATCH,
+            OptionNumber::OBSERVE,
+            OptionNumber::TRACEPARENT,
+        ];
+        let telling = |number: u16| !of_block.contains(&number) && !OptionNumber::is_no_cache_key(number);
         let options = message.options().filter(|option| telling(option.number));
         let fold = |hash: u64, option: OptionRef<'_>| self.hasher.hash_one((hash, option.number, option.value));
         options.fold(u64::from(message.code.0), fold)

@@ -279,3 +279,17 @@ fn a_peer_that_is_asked_to_leave_gets_no_new_answers() {
     assert!(stream.handled(&frame(Code::GET, b"t", &[], b"")));
     assert_eq!(stream.sent()[0].code, Code::SERVICE_UNAVAILABLE);
 }
+
+// RFC8323-6-2
+#[test]
+fn who_takes_messages_of_the_least_length_gets_blocks_but_none_of_bert() {
+    let body = vec![b'x'; 5_000];
+    let mut stream = Stream::silent();
+    stream.handled(&frame(Code::CSM, b"", &[(4, b"")], b""));
+    for asked in [&[][..], &[(OptionNumber::BLOCK2, &[7][..])]] {
+        stream.sent();
+        stream.answer(&frame(Code::GET, b"t", asked, b""), &body);
+        let sent = stream.sent();
+        assert_eq!(sent[0].block(OptionNumber::BLOCK2), Some(Block { num: 0, more: true, szx: 6 }));
+    }
+}

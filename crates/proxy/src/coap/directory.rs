@@ -74,6 +74,9 @@ impl Server {
         if !self.is_admitted(ticket.exchange.peer) {
             return self.refuse(&ticket, Outcome::Unauthenticated);
         }
+        if ticket.exchange.method != Code::GET && self.wants_rest(&ticket, call) {
+            return;
+        }
         match (resource, ticket.exchange.method) {
             (Resource::Register, Code::POST) => self.register(&ticket, call),
             (Resource::Registration(id), Code::POST) => self.renew(&ticket, call, id),

@@ -12,7 +12,7 @@ use super::waiting::{Served, Ticket};
 use crate::decide::{Asking, Ruling, Sought, seek};
 use crate::http::Flag;
 use crate::plan::{Canned, Target};
-use tidegate_coap::{Code, Message};
+use tidegate_coap::{Code, Message, OptionNumber};
 use tidegate_message::{Outcome, Peer, Protocol};
 use tidegate_policy::{Context, Edits, Place as TemplatePlace, Template, TemplateInput, Verdict};
 use tidegate_route::Captures;
@@ -230,6 +230,16 @@ impl Server {
             self.reject_option(ticket, &format!("option {number}"));
         }
         bad.is_some()
+    }
+
+    /// Whether a request is for a later block of an answer that has none: it has been rejected
+    /// then, as doing once more what it names would not give it (RFC 7959 section 2.9.2).
+    pub(super) fn wants_rest(&mut self, ticket: &Ticket, call: &Call<'_>) -> bool {
+        let is_later = call.message().block(OptionNumber::BLOCK2).flatten().is_some_and(|block| block.num > 0);
+        if is_later {
+            self.answer(ticket, Code::REQUEST_ENTITY_INCOMPLETE, b"there is no answer of several blocks");
+        }
+        is_later
     }
 
     /// 4.02, or silence to a request that is not confirmable.

@@ -31,8 +31,8 @@ pub(super) enum Finished {
     Readable(Box<str>, Result<(), Outcome>),
     /// The links of an endpoint that registers simply, with what it said and where it is.
     Asked(Box<(Params, String)>, Option<Vec<u8>>),
-    /// The other workers know of an observation, by its place.
-    Settled(u32, ObserverId),
+    /// The other workers know of an observation, by its place; of a topic or filter by its name.
+    Settled(Option<Box<str>>, u32, ObserverId),
 }
 
 /// The inbox of one driver.

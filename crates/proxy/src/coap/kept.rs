@@ -77,10 +77,16 @@ pub(super) struct KeptAnswers {
 }
 
 impl KeptAnswers {
-    /// Of a request: its peer, method, host, path and query, and what form is asked for.
+    /// Of a request: its peer, method, host, path and query, what form is asked for, and the
+    /// Request-Tag by which the peer tells its transfers apart (RFC 9175 section 3.3).
     pub(super) fn continuation(&self, exchange: &Exchange, view: &CoapView<'_>) -> Continuation {
         let mut query = Vec::new();
         view.message.write_query(&mut query);
+        for tag in view.message.options().filter(|option| option.number == OptionNumber::REQUEST_TAG) {
+            // No byte of a query is that.
+            query.extend_from_slice(&[0, tag.value.len() as u8]);
+            query.extend_from_slice(tag.value);
+        }
         let asked = view.message.block(OptionNumber::BLOCK2).flatten().map(|block| block.size());
         Continuation {
             key: self.hasher.hash_one((exchange.peer, exchange.method.0, view.host(), view.path, query, view.accept())),

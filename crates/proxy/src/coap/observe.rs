@@ -54,7 +54,7 @@ impl Server {
         match self.subscribe(id, self.access(ticket.exchange.peer), filter) {
             Ok(begun) => {
                 before.into_iter().for_each(|before| self.endpoint.take_over(self.now_ms, before, id));
-                self.begin_when_settled(ticket, begun, id);
+                self.begin_when_settled((ticket, Some(filter)), begun, id);
             }
             Err(outcome) => {
                 self.endpoint.forget(id);
@@ -77,14 +77,19 @@ impl Server {
     }
 
     /// Answers once every worker knows of the observation.
-    fn begin_when_settled(&mut self, ticket: Ticket, (place, after): (u32, u64), id: ObserverId) {
+    fn begin_when_settled(
+        &mut self,
+        (ticket, filter): (Ticket, Option<&str>),
+        (place, after): (u32, u64),
+        id: ObserverId,
+    ) {
         if self.worker.hub.broker.borrow().settled() >= after {
-            return self.begin_observation(&ticket, place, id);
+            return self.begin_observation(&ticket, filter, (place, id));
         }
-        let worker = Rc::clone(&self.worker);
+        let (worker, filter) = (Rc::clone(&self.worker), filter.map(Box::from));
         self.wait(ticket, async move {
             worker.settled(after).await;
-            Finished::Settled(place, id)
+            Finished::Settled(filter, place, id)
         });
     }
 
@@ -102,7 +107,7 @@ impl Server {
                 if let Some(observation) = self.observations.get(place) {
                     observation.looking = Some(Box::new((looking, 0)));
                 }
-                self.begin_when_settled(ticket, (place, after), id);
+                self.begin_when_settled((ticket, None), (place, after), id);
             }
             Err(outcome) => {
                 self.endpoint.forget(id);
@@ -148,11 +153,14 @@ impl Server {
     }
 
     /// Every worker knows of the observation: answers with what there is.
-    pub(super) fn begin_observation(&mut self, ticket: &Ticket, place: u32, id: ObserverId) {
+    pub(super) fn begin_observation(&mut self, ticket: &Ticket, filter: Option<&str>, (place, id): (u32, ObserverId)) {
         let own = |observation: &&mut Observation| observation.id == id;
         let Some(observation) = self.observations.get(place).filter(own) else {
-            // The peer has ended it meanwhile.
-            return self.answer(ticket, Code::CONTENT, b"");
+            // The peer has ended it meanwhile, and has asked for the value all the same.
+            return match filter.filter(|filter| !has_wildcard(filter)) {
+                Some(topic) => self.last_value(ticket, topic),
+                None => self.answer(ticket, Code::CONTENT, b""),
+            };
         };
         let (subscriber, is_wildcard) = (observation.subscriber, observation.is_wildcard);
         let granted = observation.pending.as_mut().and_then(|pending| pending.granted.take());

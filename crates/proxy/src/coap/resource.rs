@@ -108,7 +108,7 @@ impl Server {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }
         let request = call.message();
-        if !self.holds(&ticket, call, topic) {
+        if self.wants_rest(&ticket, call) || !self.holds(&ticket, call, topic) {
             return;
         }
         let lives = request.uint(OptionNumber::MAX_AGE).map(|seconds| u64::from(seconds) * 1_000);
@@ -124,7 +124,7 @@ impl Server {
 
     /// RFC 7252 section 5.8.4: done is done, whether there was a value or not.
     fn clear(&mut self, ticket: Ticket, call: &Call<'_>, topic: &str) {
-        if !self.holds(&ticket, call, topic) {
+        if self.wants_rest(&ticket, call) || !self.holds(&ticket, call, topic) {
             return;
         }
         let message = MessageBuilder {

@@ -238,7 +238,7 @@ impl Server {
             Finished::Handled(result) => self.answer_handled(&ticket, result),
             Finished::Readable(topic, asked) => self.asked_to_read(ticket, &topic, asked),
             Finished::Asked(asked, links) => self.registered_simply(&ticket, *asked, links),
-            Finished::Settled(place, id) => self.begin_observation(&ticket, place, id),
+            Finished::Settled(filter, place, id) => self.begin_observation(&ticket, filter.as_deref(), (place, id)),
         }
     }
 

@@ -84,7 +84,9 @@ impl Server {
         }
         match self.kept.find(self.now_ms, continuation) {
             Some(answer) => self.answer_whole(&ticket, &answer, None),
-            None if matches!(ticket.exchange.method, Code::GET | Code::FETCH) => return Some(ticket),
+            None if ticket.exchange.method == Code::GET => return Some(ticket),
+            // One that comes without its body is not the same question.
+            None if ticket.exchange.method == Code::FETCH && !call.body().is_empty() => return Some(ticket),
             // RFC 7959 section 2.9.2: what the first block came from is gone.
             None => self.answer(&ticket, Code::REQUEST_ENTITY_INCOMPLETE, b"the answer is not kept any more"),
         }

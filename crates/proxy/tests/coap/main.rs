@@ -4,6 +4,7 @@
 mod conditions;
 mod gateway;
 mod peer;
+mod transfers;
 
 use gateway::{Running, api, apply, ok, plan, route, serve_http};
 use peer::Peer;

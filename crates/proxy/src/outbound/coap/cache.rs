@@ -102,7 +102,8 @@ pub(super) fn key(upstream: &str, request: &Outgoing) -> Option<Key> {
         hasher.write_u8(0xff);
         // NoCacheKey options (section 5.4.2) do not count, nor does what tells only the way.
         let counts = |number: u16| {
-            number & 0x1e != 0x1c && !matches!(number, OptionNumber::HOP_LIMIT | OptionNumber::TRACEPARENT)
+            !OptionNumber::is_no_cache_key(number)
+                && !matches!(number, OptionNumber::HOP_LIMIT | OptionNumber::TRACEPARENT)
         };
         for (number, value) in request.options.iter().filter(|(number, _)| counts(*number)) {
             hasher.write_u16(number);
