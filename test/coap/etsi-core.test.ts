@@ -1,4 +1,5 @@
 /** The cases TD_COAP_CORE and TD_COAP_LINK of ETSI's plugtests, through the gateway to aiocoap's server. */
+import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
 import { generate } from "coap-packet"
 import { hasAiocoap } from "../e2e/aiocoap/python.ts"
@@ -59,7 +60,7 @@ if (hasAiocoap()) {
     one.socket.close()
   })
 
-  test("CORE_18, 19: what is created is named by its path or query", async (t) => {
+  test("CORE_18, 19, 24, 25: what is created is named by its path or query", async (t) => {
     const one = await peer(port)
     const text = (hex: string): string => String(Buffer.from(hex, "hex"))
     const created = await send(one, { code: "0.02", where: "test", body: "x" })
@@ -69,7 +70,7 @@ if (hasAiocoap()) {
     one.socket.close()
   })
 
-  test("CORE_20: Accept chooses the format", async (t) => {
+  test("CORE_20, 26: Accept chooses the format", async (t) => {
     const one = await peer(port)
     for (const [accept, expected] of [
       [0, "2.05 text"],
@@ -90,7 +91,7 @@ if (hasAiocoap()) {
   })
 
   // RFC7252-5.10.6-1
-  test("CORE_21, 22: ETag validates, and If-Match takes the tag that the server has given", async (t) => {
+  test("CORE_21, 22, 27, 28: ETag validates, and If-Match takes the tag that the server has given", async (t) => {
     const one = await peer(port)
     const tagOf = (answer: Parameters<typeof values>[0]): Option =>
       option("ETag", [...Buffer.from(values(answer, "ETag")[0] ?? "", "hex")])
@@ -111,10 +112,26 @@ if (hasAiocoap()) {
     one.socket.close()
   })
 
-  test("CORE_23: If-None-Match creates once", async (t) => {
+  test("CORE_23, 30: If-None-Match creates once", async (t) => {
     const one = await peer(port)
     const put = () => send(one, { code: "0.03", where: "create1", options: [option("If-None-Match", [])], body: "x" })
     t.deepEqual([said(await put()), said(await put())], ["2.01 ", "4.12 "])
+    one.socket.close()
+  })
+
+  test("CORE_29: an answer is used for as long as it says, and then asked for again: RFC7252-5.6-1", async (t) => {
+    const one = await peer(port)
+    const get = async (): Promise<[string, string | undefined]> => {
+      const answer = await send(one, { code: "0.01", where: "aged" })
+      return [said(answer), values(answer, "Max-Age")[0]]
+    }
+    t.deepEqual(await get(), ["2.05 1", "02"])
+    const [again, left] = await get()
+    t.is(again, "2.05 1", "of the same worker, which has it")
+    t.true(Number.parseInt(left || "0", 16) <= 2)
+    let [now] = await get()
+    for (const end = Date.now() + 10_000; now === "2.05 1" && Date.now() < end; [now] = await get()) await sleep(100)
+    t.is(now, "2.05 2")
     one.socket.close()
   })
 

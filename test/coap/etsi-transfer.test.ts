@@ -71,7 +71,7 @@ if (hasAiocoap()) {
     one.socket.close()
   })
 
-  test("OBS_01, 02, 04: states come in order, until the client does not want them", async (t) => {
+  test("OBS_01, 06, 09, 12: states come in order, until the client does not want them", async (t) => {
     const [one, other] = [await peer(port), await peer(port)]
     const put = (body: string) => send(other, { code: "0.03", where: "obs", body })
     for (const ends of ["deregistering", "a reset"]) {
@@ -105,6 +105,33 @@ if (hasAiocoap()) {
     for (const { socket } of [one, other]) socket.close()
   })
 
+  test("OBS_02: a state at most once is told at most once", async (t) => {
+    const [one, other] = [await peer(port), await peer(port)]
+    const put = (body: string) => send(other, { code: "0.03", where: "t/non", body, confirmable: false })
+    await put("first")
+    const first = await send(one, { code: "0.01", where: "t/non", options: [OBSERVE], confirmable: false })
+    t.deepEqual([said(first), first?.ack, first?.confirmable], ["2.05 first", false, false])
+    for (const body of ["second", "third"]) {
+      await put(body)
+      const told = await next(one)
+      t.deepEqual([said(told), told?.confirmable, String(told?.token)], [`2.05 ${body}`, false, "tk"])
+    }
+    for (const { socket } of [one, other]) socket.close()
+  })
+
+  test("OBS_10: a GET that says nothing of observing ends no observation", async (t) => {
+    const [one, other] = [await peer(port), await peer(port)]
+    const get = { code: "0.01", where: "obs" }
+    await send(other, { code: "0.03", where: "obs", body: "before" })
+    await send(one, { ...get, options: [OBSERVE] })
+    t.is(said(await send(one, get, "other")), "2.05 before")
+    await send(other, { code: "0.03", where: "obs", body: "after" })
+    const told = await next(one)
+    t.deepEqual([said(told), String(told?.token)], ["2.05 after", "tk"])
+    await send(one, { ...get, options: [option("Observe", [1])] })
+    for (const { socket } of [one, other]) socket.close()
+  })
+
   test("OBS_07, 08: a deletion and another format end it with their code: RFC7641-4.2-5", async (t) => {
     const [one, other] = [await peer(port), await peer(port)]
     for (const [code, options, expected] of [
@@ -122,7 +149,7 @@ if (hasAiocoap()) {
     for (const { socket } of [one, other]) socket.close()
   })
 
-  test("OBS_10: a large state is told by its first block, and fetched", async (t) => {
+  test("OBS_13, 14: a large state is told by its first block, and fetched", async (t) => {
     const [one, other] = [await peer(port), await peer(port)]
     const options = [OBSERVE, block("Block2", 0, false, 128)]
     await send(one, { code: "0.01", where: "obs", options })

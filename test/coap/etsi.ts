@@ -1,10 +1,11 @@
 /** What the plugtest cases share: aiocoap's server of their resources behind a gateway, and peers of raw packets. */
 import { generate, type ParsedPacket } from "coap-packet"
 import { python } from "../e2e/aiocoap/python.ts"
+import { createNat, type Fate } from "../e2e/nat.ts"
 import { type Running, runGateway } from "../e2e/run-gateway.ts"
 import { type Option, option, type Peer, path, peer } from "./peer.ts"
 
-const PATHS = ["/seg1/**", ..."test validate create1 separate query location-query multi-format".split(" ")]
+const PATHS = ["/seg1/**", ..."test validate create1 separate query location-query multi-format aged".split(" ")]
 const LARGE = "large large-update large-create large-post obs".split(" ")
 
 export interface Plugtest {
@@ -12,18 +13,21 @@ export interface Plugtest {
   stop(): Promise<void>
 }
 
-export async function plugtest(): Promise<Plugtest> {
+/** `coap`: of the gateway. `fate`: what becomes of the datagrams between it and the server. */
+export async function plugtest(coap: object = {}, fate?: Fate): Promise<Plugtest> {
   const server = python("plugtest.py", [])
   if (!(await server.tell("", /port \d+/))) throw new Error(server.out())
-  const port = /port (\d+)/.exec(server.out())?.[1]
+  const port = Number(/port (\d+)/.exec(server.out())?.[1])
+  const link = fate && (await createNat(port, fate))
   const routes = [...PATHS, ...LARGE].map((name) => ({
     when: { path: name.startsWith("/") ? name : `/${name}` },
     to: "plugtest",
   }))
-  const upstreams = { plugtest: { protocol: "coap", endpoints: [`127.0.0.1:${port}`] } }
-  const gateway = await runGateway({ upstreams, routes })
+  const upstreams = { plugtest: { protocol: "coap", endpoints: [`127.0.0.1:${link?.port ?? port}`] } }
+  const gateway = await runGateway({ coap, upstreams, routes })
   const stop = async (): Promise<void> => {
     await gateway.stop()
+    link?.close()
     server.child.stdin?.end()
     server.child.kill()
   }

@@ -68,6 +68,18 @@ class Formats(resource.Resource):
         return Message(payload=payloads[request.opt.accept], content_format=request.opt.accept or 0)
 
 
+class Aged(resource.Resource):
+    """A value that says how often it was asked for, and how long it is fresh: two seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    async def render_get(self, request):
+        self.count += 1
+        return Message(payload=b"%d" % self.count, content_format=0, max_age=2)
+
+
 class Upper(resource.Resource):
     async def render_post(self, request):
         return Message(code=codes.CHANGED, payload=request.payload.upper(), content_format=0)
@@ -117,6 +129,7 @@ async def main():
         "query": Query(),
         "location-query": Query(),
         "multi-format": Formats(),
+        "aged": Aged(),
         "large": Value(LARGE),
         "large-update": Value(LARGE),
         "large-create": Value(LARGE),
