@@ -28,6 +28,8 @@ const BROKEN = [
   ["MQTT-4.7.1-1: # that is not the last level", "82 0b 0001 00 0005 612f232f62 00", 0x81],
   ["MQTT-4.7.1-2: + beside other characters", "82 08 0001 00 0002 612b 00", 0x81],
   ["MQTT-4.7.3-1: an empty filter", "82 06 0001 00 0000 00", 0x81],
+  ["section 2.2.2.2: a property that belongs to another packet", "30 09 0001 61 05 11 00000001 78", 0x81],
+  ["section 2.2.2.2: a property that does not exist", "30 06 0001 61 02 7f00", 0x81],
   ["section 3.14.2.2.2: a session expiry at DISCONNECT after none at CONNECT", "e0 07 00 05 1100000001", 0x82],
   ["MQTT-3.14.2-1: an unknown reason code in DISCONNECT", "e0 01 03", 0x82],
 ] as const

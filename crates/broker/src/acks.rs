@@ -81,10 +81,12 @@ impl Broker {
     ) -> Option<T> {
         self.refresh_acl();
         let Broker { subscribers, acl, .. } = self;
-        subscribers.with_session((id, now), sink, |session, outlet: &mut Outlet<'_, S>| {
+        let result = subscribers.with_session((id, now), sink, |session, outlet: &mut Outlet<'_, S>| {
             let result = act(session, outlet);
             session.pump(acl, outlet);
             result
-        })
+        });
+        self.replay_on(now, id, sink);
+        result
     }
 }

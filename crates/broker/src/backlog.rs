@@ -2,6 +2,7 @@
 //! identifiers, both phases of QoS 2, and the QoS 2 identifiers that it has sent.
 
 use crate::access::Acl;
+use crate::limits::BrokerLimits;
 use crate::outlet::{Ids, Offer, Outlet};
 use crate::record::{Record, StoredDelivery};
 use crate::sink::{DropReason, Sink};
@@ -35,6 +36,24 @@ impl Offer<'_> {
 impl Queued {
     fn cost(&self) -> usize {
         self.message.cost() + size_of::<Queued>()
+    }
+
+    /// Why it is not to be sent any more.
+    fn past(&self, now: u64, limits: &BrokerLimits) -> Option<DropReason> {
+        let oldest = limits.max_queued_age_ms;
+        if oldest != 0 && now.saturating_sub(self.since) > oldest {
+            return Some(DropReason::TooOld);
+        }
+        self.message.is_expired(now).then_some(DropReason::Expired)
+    }
+
+    /// From when on `past` has a reason; `u64::MAX`: never.
+    fn past_at(&self, limits: &BrokerLimits) -> u64 {
+        let oldest = match limits.max_queued_age_ms {
+            0 => u64::MAX,
+            age => self.since.saturating_add(age + 1),
+        };
+        self.message.expires_at.unwrap_or(u64::MAX).min(oldest)
     }
 
     fn offer(&self) -> Offer<'_> {
@@ -96,6 +115,8 @@ pub(crate) struct Backlog {
     last_number: u64,
     /// QoS 2 identifiers received and not released.
     inbound: Vec<u16>,
+    /// Nothing in the queue is past its time before; 0: nobody has looked.
+    past_at: u64,
 }
 
 impl Backlog {
@@ -109,6 +130,7 @@ impl Backlog {
             last_id: 0,
             last_number: 0,
             inbound: Vec::new(),
+            past_at: 0,
         }
     }
 
@@ -135,14 +157,16 @@ impl Backlog {
 
     /// Takes a QoS 1 or 2 delivery: sends it, or keeps it for later within the bounds.
     pub(crate) fn offer<S: Sink>(&mut self, offer: Offer<'_>, window: Option<usize>, outlet: &mut Outlet<'_, S>) {
-        let free = window.is_some_and(|window| self.queue.is_empty() && self.inflight.len() < window);
-        if free {
+        if self.is_free(window) {
             self.last_number += 1;
             return self.launch(offer.keep(self.last_number, outlet.now), false, outlet);
         }
         let cost = offer.message.cost() + size_of::<Queued>();
+        if !self.has_room(cost, outlet.limits) {
+            self.drop_past(outlet);
+        }
         // The newest goes: what was promised first is kept, and order too.
-        if self.queue.len() >= outlet.limits.max_queued || self.queued_bytes + cost > outlet.limits.max_queued_bytes {
+        if !self.has_room(cost, outlet.limits) {
             outlet.drop(DropReason::QueueFull, 1);
         } else if outlet.stats.queued_bytes + cost > outlet.limits.max_queued_total_bytes {
             outlet.drop(DropReason::TotalFull, 1);
@@ -153,7 +177,39 @@ impl Backlog {
             self.last_number += 1;
             let queued = offer.keep(self.last_number, outlet.now);
             outlet.append(|key| queued.record(key, 0));
+            self.past_at = self.past_at.min(queued.past_at(outlet.limits));
             self.queue.push_back(queued);
+        }
+    }
+
+    /// Whether a delivery leaves at once.
+    pub(crate) fn is_free(&self, window: Option<usize>) -> bool {
+        window.is_some_and(|window| self.queue.is_empty() && self.inflight.len() < window)
+    }
+
+    /// Whether the queue's bounds leave room for a message of that cost.
+    pub(crate) fn has_room(&self, cost: usize, limits: &BrokerLimits) -> bool {
+        self.queue.len() < limits.max_queued && self.queued_bytes + cost <= limits.max_queued_bytes
+    }
+
+    /// Drops what is past its time, so that it takes no room from what is not.
+    fn drop_past<S: Sink>(&mut self, outlet: &mut Outlet<'_, S>) {
+        if outlet.now < self.past_at {
+            return;
+        }
+        self.past_at = u64::MAX;
+        for _ in 0..self.queue.len() {
+            let Some(queued) = self.unqueue(outlet.stats) else { break };
+            match queued.past(outlet.now, outlet.limits) {
+                Some(reason) => {
+                    outlet.append(|key| Record::Done { key, number: queued.number });
+                    outlet.drop(reason, 1);
+                }
+                None => {
+                    self.past_at = self.past_at.min(queued.past_at(outlet.limits));
+                    self.enqueue(queued, outlet.stats);
+                }
+            }
         }
     }
 
@@ -207,16 +263,14 @@ impl Backlog {
                 continue;
             }
             let Some(queued) = self.unqueue(outlet.stats) else { return };
-            let oldest = outlet.limits.max_queued_age_ms;
-            let reason = if oldest != 0 && outlet.now.saturating_sub(queued.since) > oldest {
-                DropReason::TooOld
-            } else if queued.message.is_expired(outlet.now) {
-                DropReason::Expired
-            } else if !outlet.may_receive(acl, &queued.message) {
-                DropReason::Forbidden
-            } else {
-                self.launch(queued, true, outlet);
-                continue;
+            let past = queued.past(outlet.now, outlet.limits);
+            let reason = match past {
+                Some(reason) => reason,
+                None if !outlet.may_receive(acl, &queued.message) => DropReason::Forbidden,
+                None => {
+                    self.launch(queued, true, outlet);
+                    continue;
+                }
             };
             outlet.append(|key| Record::Done { key, number: queued.number });
             outlet.drop(reason, 1);
@@ -236,6 +290,7 @@ impl Backlog {
     /// be passed by as much as waited here.
     pub(crate) fn join(&mut self, earlier: Backlog, stats: &mut Stats) -> (Vec<u64>, Vec<Arc<Message>>) {
         let later = std::mem::replace(self, earlier);
+        self.past_at = 0;
         self.renumber(later.last_number);
         let address = |message: &Arc<Message>| Arc::as_ptr(message) as usize;
         let mut held: HashMap<usize, Arc<Message>, RandomState> =

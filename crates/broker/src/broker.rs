@@ -8,12 +8,12 @@ use crate::groups::{Groups, Turn};
 use crate::interest::Interest;
 use crate::limits::BrokerLimits;
 use crate::record::Record;
+use crate::replay::{Recent, Replays};
 use crate::retained::is_own;
 use crate::routes::Routes;
 use crate::shared::Shared;
 use crate::sink::{DropReason, Forward, Sink, SubscriberId};
 use crate::stats::{ClientInfo, Stats};
-use crate::subscribe::Recent;
 use crate::subscribers::{Job, Slot, Subscribers};
 use crate::takeover::{Moves, Pending};
 use crate::timers::Timers;
@@ -65,6 +65,7 @@ pub struct Broker {
     pub(crate) timers: Timers,
     pub(crate) delayed: DelayedQueue,
     pub(crate) interest: Interest,
+    pub(crate) replays: Replays,
     pub(crate) recent: Vec<Recent>,
     pub(crate) worker: u16,
 }
@@ -105,6 +106,7 @@ impl Broker {
             timers: Timers::default(),
             delayed: DelayedQueue::default(),
             interest: Interest::new(worker, workers.min(MAX_WORKERS)),
+            replays: Replays::default(),
             recent: Vec::new(),
             worker,
         }
@@ -190,10 +192,15 @@ impl Broker {
         self.refresh_acl();
         let outcome = match self.check(origin.access, &message) {
             Outcome::Success if is_delayed(&message) => self.delay(now, origin.access.clone(), message, sink),
-            Outcome::Success => self.spread(now, origin.subscriber.map(|id| id.slot), message, sink),
+            Outcome::Success => self.spread(now, self.slot_of_origin(origin), message, sink),
             refused => refused,
         };
         self.count(outcome)
+    }
+
+    /// The slot of who publishes, for no local: who has no subscriber at hand may still be the client of a session.
+    fn slot_of_origin(&self, Origin { subscriber, access }: Origin<'_>) -> Option<u32> {
+        subscriber.map(|id| id.slot).or_else(|| self.slot_of(access.client_id.as_deref()?))
     }
 
     /// Publishes what the gateway tells of itself: no rules, and no publish that counts.

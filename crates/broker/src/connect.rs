@@ -3,13 +3,13 @@
 
 use crate::access::Access;
 use crate::backlog::Backlog;
-use crate::broker::Broker;
+use crate::broker::{Broker, Origin};
 use crate::directory::{Claim, Home};
 use crate::record::Record;
 use crate::session::{Due, Session, Will};
 use crate::sink::{CloseReason, DropReason, Sink, SubscriberId};
 use std::sync::Arc;
-use tidegate_message::{MessageBuilder, Outcome, Protocol};
+use tidegate_message::{Outcome, Protocol};
 
 /// A CONNECT that was authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,8 +96,9 @@ impl Broker {
         let Some(slot) = slot.filter(|&slot| self.epoch(slot) == Some(home.epoch)) else {
             return self.open(request, claim, sink);
         };
-        self.detach(now, slot, request.clean_start, sink);
-        if request.clean_start {
+        let ends = request.clean_start || self.ends_with_connection(slot);
+        self.detach(now, slot, ends, sink);
+        if ends {
             self.end(now, slot, sink);
             return self.open(request, claim, sink);
         }
@@ -108,6 +109,13 @@ impl Broker {
     pub fn has_connection(&self, id: SubscriberId) -> bool {
         let session = self.subscribers.get(id).and_then(|slot| slot.session.as_ref());
         session.is_some_and(|session| session.connected)
+    }
+
+    /// Whether taking its connection away ends the session in `slot`: one without an expiry is of no later
+    /// connection (MQTT5 section 3.1.2.11.2, MQTT3-3.1.2-6).
+    pub(crate) fn ends_with_connection(&self, slot: u32) -> bool {
+        let session = self.subscribers.slots.get(slot as usize).and_then(|slot| slot.session.as_ref());
+        session.is_some_and(|session| session.connected && session.expiry == 0)
     }
 
     /// Sends again what an earlier connection left in flight, then the queue. Call it
@@ -123,6 +131,7 @@ impl Broker {
             session.pump(acl, outlet);
         });
         self.pass_on(now, legacy.unwrap_or_default(), sink);
+        self.replay_on(now, id, sink);
     }
 
     /// The connection ended. A void id (the session was taken over) changes nothing.
@@ -269,21 +278,12 @@ impl Broker {
     pub(crate) fn publish_will<S: Sink>(&mut self, now: u64, slot: u32, sink: &mut S) {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
         let Some(will) = owner.session.as_mut().and_then(|session| session.will.take()) else { return };
-        let (access, key) = (owner.access.clone(), owner.key());
+        let (id, access, key) = (owner.id, owner.access.clone(), owner.key());
         if key != 0 {
             sink.append(&Record::Will { key, will: None, due_at: None });
         }
-        let message = &will.message;
-        let builder = MessageBuilder {
-            topic: message.topic(),
-            payload: message.payload(),
-            protocol: message.protocol,
-            qos: message.qos,
-            retain: message.retain,
-            expires_at: will.expiry.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000)),
-            properties: message.properties.clone(),
-        };
-        self.publish(now, crate::broker::Origin { subscriber: None, access: &access }, builder, sink);
+        // MQTT-3.8.3-3: it is a message of that client.
+        self.publish(now, Origin { subscriber: Some(id), access: &access }, will.builder(now), sink);
     }
 
     pub(crate) fn epoch(&self, slot: u32) -> Option<u64> {
@@ -295,6 +295,7 @@ impl Broker {
         self.subscribers.settle(slot, sink);
         self.forget_filters(slot, sink);
         self.moves.forget_slot(slot);
+        self.replays.take(slot);
         self.leave(slot);
         let backlog = self.subscribers.slots.try_remove(slot as usize)?.session?.take_backlog();
         let stats = &mut self.subscribers.stats;

@@ -18,6 +18,7 @@ mod legacy;
 mod limits;
 mod outlet;
 mod record;
+mod replay;
 mod restore;
 mod retained;
 mod routes;

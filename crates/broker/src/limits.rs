@@ -28,7 +28,7 @@ pub struct BrokerLimits {
     /// Whether a shared subscription keeps to one member until that goes; `false`: turns,
     /// which is the default.
     pub sticky_groups: bool,
-    /// Retained messages that one subscription replays. Default 10,000.
+    /// Retained messages that one subscription brings, and that a subscriber is owed. Default 100,000.
     pub max_replayed: usize,
     /// Deliveries that a publish makes at once; if it has more, they follow with `Broker::spread_on`. Default 1,024: a fraction of a
     /// millisecond.
@@ -51,7 +51,7 @@ impl Default for BrokerLimits {
             max_queued_age_ms: 0,
             max_delayed: 100_000,
             sticky_groups: false,
-            max_replayed: 10_000,
+            max_replayed: 100_000,
             slice: 1_024,
             max_pending_deliveries: 262_144,
         }

@@ -3,7 +3,7 @@
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,9 +30,47 @@ struct Node {
     children: HashMap<Box<str>, Node, RandomState>,
 }
 
+/// The topics that share a hash of their first level.
+#[derive(Default)]
+struct Shard {
+    root: Node,
+    /// Those that expire, by when and number.
+    ends: BTreeMap<(u64, u64), Arc<Message>>,
+}
+
+impl Shard {
+    /// Puts a message in: the one that it replaces.
+    fn put(&mut self, kept: Kept) -> Option<Kept> {
+        if let Some(at) = kept.message.expires_at {
+            self.ends.insert((at, kept.sequence), kept.message.clone());
+        }
+        let old = self.root.make(kept.message.topic()).kept.replace(kept);
+        self.forget_end(old)
+    }
+
+    /// Takes a topic's message out.
+    fn clear(&mut self, topic: &str) -> Option<Kept> {
+        let old = self.root.clear(Some(topic));
+        self.forget_end(old)
+    }
+
+    fn forget_end(&mut self, gone: Option<Kept>) -> Option<Kept> {
+        if let Some((at, kept)) = gone.as_ref().and_then(|kept| Some((kept.message.expires_at?, kept))) {
+            self.ends.remove(&(at, kept.sequence));
+        }
+        gone
+    }
+
+    /// The topic of one that has expired.
+    fn expired(&self, now: u64) -> Option<Arc<Message>> {
+        let ((at, _), message) = self.ends.first_key_value()?;
+        (*at <= now).then(|| message.clone())
+    }
+}
+
 /// Retained messages, bounded in number and bytes.
 pub struct Retained {
-    shards: [Mutex<Node>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     sequence: AtomicU64,
     count: AtomicUsize,
@@ -46,6 +84,8 @@ struct Search<'a> {
     now: u64,
     limit: usize,
     found: &'a mut Vec<Kept>,
+    /// Found beyond the limit.
+    beyond: usize,
 }
 
 impl Retained {
@@ -78,7 +118,7 @@ impl Retained {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, level: &str) -> &Mutex<Node> {
+    fn shard(&self, level: &str) -> &Mutex<Shard> {
         &self.shards[self.hasher.hash_one(level) as usize % SHARDS]
     }
 
@@ -94,7 +134,7 @@ impl Retained {
             return Ok(self.sequence.fetch_add(1, Ordering::Relaxed) + 1);
         }
         let mut shard = self.shard(first(topic)).lock();
-        let old = shard.find(topic).and_then(|node| node.kept.as_ref()).map(|kept| kept.message.cost());
+        let old = shard.root.find(topic).and_then(|node| node.kept.as_ref()).map(|kept| kept.message.cost());
         let grown = self.bytes() - old.unwrap_or(0).min(self.bytes()) + message.cost();
         let fits = grown <= self.max_bytes.load(Ordering::Relaxed)
             && (old.is_some() || self.count() < self.max_count.load(Ordering::Relaxed));
@@ -103,7 +143,7 @@ impl Retained {
         }
         // Under the shard's lock, so that numbers of one topic go up in the order of its writes.
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        shard.make(topic).kept = Some(Kept { message: message.clone(), sequence });
+        shard.put(Kept { message: message.clone(), sequence });
         self.bytes.fetch_add(message.cost(), Ordering::Relaxed);
         self.bytes.fetch_sub(old.unwrap_or(0), Ordering::Relaxed);
         self.count.fetch_add(usize::from(old.is_none() && !is_own(topic)), Ordering::Relaxed);
@@ -113,7 +153,7 @@ impl Retained {
     /// Puts back a message that was kept on disk, whatever the bounds.
     pub fn restore(&self, message: &Arc<Message>, sequence: u64) {
         let mut shard = self.shard(first(message.topic())).lock();
-        let old = shard.make(message.topic()).kept.replace(Kept { message: message.clone(), sequence });
+        let old = shard.put(Kept { message: message.clone(), sequence });
         let freed = old.as_ref().map_or(0, |kept| kept.message.cost());
         self.bytes.fetch_add(message.cost(), Ordering::Relaxed);
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
@@ -123,25 +163,40 @@ impl Retained {
 
     /// Forgets a topic's last message: whether there was one.
     pub fn clear(&self, topic: &str) -> bool {
-        let old = self.shard(first(topic)).lock().clear(Some(topic));
-        if let Some(kept) = &old {
-            self.count.fetch_sub(usize::from(!is_own(topic)), Ordering::Relaxed);
-            self.bytes.fetch_sub(kept.message.cost(), Ordering::Relaxed);
+        self.freed(self.shard(first(topic)).lock().clear(topic))
+    }
+
+    fn freed(&self, old: Option<Kept>) -> bool {
+        if let Some(Kept { message, .. }) = &old {
+            self.count.fetch_sub(usize::from(!is_own(message.topic())), Ordering::Relaxed);
+            self.bytes.fetch_sub(message.cost(), Ordering::Relaxed);
         }
         old.is_some()
+    }
+
+    /// Forgets messages that have expired, at most `most` of each shard, so that they take no room from others.
+    /// A log forgets them with its next checkpoint.
+    pub fn sweep(&self, now: u64, most: usize) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            for _ in 0..most {
+                let Some(message) = shard.expired(now) else { break };
+                self.freed(shard.clear(message.topic()));
+            }
+        }
     }
 
     /// The number of a topic's last message.
     pub fn sequence(&self, topic: &str) -> Option<u64> {
         let shard = self.shard(first(topic)).lock();
-        shard.find(topic)?.kept.as_ref().map(|kept| kept.sequence)
+        shard.root.find(topic)?.kept.as_ref().map(|kept| kept.sequence)
     }
 
     /// Every message but the gateway's own, in no order.
     pub fn all(&self) -> Vec<Kept> {
         let mut found = Vec::new();
-        let mut search = Search { now: 0, limit: usize::MAX, found: &mut found };
-        self.shards.iter().for_each(|shard| shard.lock().all(false, &mut search));
+        let mut search = Search { now: 0, limit: usize::MAX, found: &mut found, beyond: 0 };
+        self.shards.iter().for_each(|shard| shard.lock().root.all(false, &mut search));
         found.retain(|kept| !is_own(kept.message.topic()));
         found
     }
@@ -149,18 +204,24 @@ impl Retained {
     /// The last message of one topic.
     pub fn get(&self, topic: &str, now: u64) -> Option<Kept> {
         let shard = self.shard(first(topic)).lock();
-        shard.find(topic)?.kept.clone().filter(|kept| !kept.message.is_expired(now))
+        shard.root.find(topic)?.kept.clone().filter(|kept| !kept.message.is_expired(now))
     }
 
     /// At most `limit` messages whose topics match `filter`, in no order.
     pub fn matching(&self, filter: &str, now: u64, limit: usize) -> Vec<Kept> {
+        self.matching_and_more(filter, now, limit).0
+    }
+
+    /// The same, and how many match beyond these.
+    pub fn matching_and_more(&self, filter: &str, now: u64, limit: usize) -> (Vec<Kept>, usize) {
         let mut found = Vec::new();
-        let mut search = Search { now, limit, found: &mut found };
+        let mut search = Search { now, limit, found: &mut found, beyond: 0 };
         match first(filter) {
-            "#" | "+" => self.shards.iter().for_each(|shard| shard.lock().search(Some(filter), true, &mut search)),
-            level => self.shard(level).lock().search(Some(filter), true, &mut search),
+            "#" | "+" => self.shards.iter().for_each(|shard| shard.lock().root.search(Some(filter), true, &mut search)),
+            level => self.shard(level).lock().root.search(Some(filter), true, &mut search),
         }
-        found
+        let beyond = search.beyond;
+        (found, beyond)
     }
 }
 
@@ -231,9 +292,11 @@ impl Node {
     }
 
     fn take(&self, search: &mut Search<'_>) {
-        let fresh = self.kept.iter().filter(|kept| !kept.message.is_expired(search.now));
+        let Some(kept) = self.kept.as_ref().filter(|kept| !kept.message.is_expired(search.now)) else { return };
         if search.found.len() < search.limit {
-            search.found.extend(fresh.cloned());
+            search.found.push(kept.clone());
+        } else {
+            search.beyond += 1;
         }
     }
 }
@@ -269,6 +332,25 @@ mod tests {
             }
             prop_assert_eq!((retained.count(), retained.bytes()), (0, 0));
         }
+    }
+
+    #[test]
+    fn what_has_expired_takes_no_room_and_what_replaced_it_stays() {
+        let retained = Retained::new(2, 1 << 20);
+        let until = |topic: &str, at: u64| {
+            let mut message = MessageBuilder::new(Protocol::Mqtt, topic, b"x");
+            message.expires_at = Some(at);
+            Arc::new(message.build().expect("a short topic"))
+        };
+        assert!(retained.store(&until("a", 5)).is_ok() && retained.store(&until("b", 5)).is_ok());
+        assert!(retained.store(&until("b", 9)).is_ok());
+        retained.sweep(4, 10);
+        assert_eq!((retained.count(), retained.store(&message("c", b"1"))), (2, Err(RetainedFull)));
+        retained.sweep(5, 10);
+        assert_eq!((retained.count(), retained.get("b", 5).map(|kept| kept.sequence)), (1, Some(3)));
+        assert!(retained.store(&message("b", b"for ever")).is_ok() && retained.store(&message("c", b"1")).is_ok());
+        retained.sweep(100, 10);
+        assert_eq!(retained.count(), 2);
     }
 
     #[test]

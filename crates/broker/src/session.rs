@@ -5,7 +5,7 @@ use crate::backlog::Backlog;
 use crate::limits::BrokerLimits;
 use crate::outlet::{Offer, Outlet};
 use crate::sink::{DropReason, Sink};
-use tidegate_message::{Message, Qos};
+use tidegate_message::{Message, MessageBuilder, Qos};
 
 /// A message published when its client is gone without a goodbye.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,22 @@ pub struct Will {
     pub expiry: Option<u32>,
     /// How long after the connection's end it is published, seconds.
     pub delay: u32,
+}
+
+impl Will {
+    /// What is published at `now`.
+    pub(crate) fn builder(&self, now: u64) -> MessageBuilder<'_> {
+        let Will { message, expiry, .. } = self;
+        MessageBuilder {
+            topic: message.topic(),
+            payload: message.payload(),
+            protocol: message.protocol,
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: expiry.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000)),
+            properties: message.properties.clone(),
+        }
+    }
 }
 
 /// A point in time that may not be set, in eight bytes.
@@ -132,6 +148,17 @@ impl Session {
         } else {
             outlet.drop(DropReason::Disconnected, 1);
         }
+    }
+
+    /// Whether a delivery that costs so much can leave, or wait in the first half of the queue.
+    pub(crate) fn has_room(&self, cost: usize, limits: &BrokerLimits) -> bool {
+        let window = self.window(limits);
+        let half = BrokerLimits {
+            max_queued: limits.max_queued / 2,
+            max_queued_bytes: limits.max_queued_bytes / 2,
+            ..*limits
+        };
+        self.backlog().is_free(window) || self.backlog().has_room(cost, &half)
     }
 
     /// Sends what waits and fits.

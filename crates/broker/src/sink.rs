@@ -138,6 +138,12 @@ impl DropReason {
 pub trait Sink {
     /// A message for a connected subscriber.
     fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>);
+    /// Whether the subscriber's connection has room for something that can wait. The driver that says no calls
+    /// `Broker::replay_on` once it has.
+    fn has_room(&mut self, to: SubscriberId) -> bool {
+        let _ = to;
+        true
+    }
     /// PUBREL again, for a resumed session.
     fn release(&mut self, to: SubscriberId, packet_id: u16);
     /// A message for another worker: its `handle_forward` takes it.

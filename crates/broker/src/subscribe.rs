@@ -2,22 +2,12 @@
 
 use crate::access::Access;
 use crate::broker::Broker;
-use crate::filter::{has_wildcard, is_subscription, matches, split_share};
-use crate::outlet::Offer;
+use crate::filter::{is_subscription, split_share};
 use crate::record::Record;
-use crate::retained::Kept;
-use crate::sink::{Forward, Sink, SubscriberId};
-use crate::subscribers::{Options, Replay, Subscribers};
+use crate::sink::{Sink, SubscriberId};
+use crate::subscribers::{Options, Replay};
 use std::sync::Arc;
 use tidegate_message::{Outcome, Protocol, Qos};
-
-/// How long after a replay an older message of the same topic may still be on its way
-/// from another worker, milliseconds.
-const RECENT_MS: u64 = 5_000;
-/// Replays remembered for that long; beyond, an older message may follow a newer one.
-const RECENT_MAX: usize = 4_096;
-/// Filters of a subscriber up to which its replays are remembered: each is compared.
-const RECENT_FILTERS: usize = 16;
 
 /// A subscription that was granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,28 +19,8 @@ pub struct Granted {
     pub after: u64,
     /// The filter whose retained messages are due; `None`: none are.
     pub replay: Option<Arc<str>>,
-    is_new: bool,
-    options: Options,
-}
-
-/// A retained message that a subscriber got lately.
-pub(crate) struct Recent {
-    id: SubscriberId,
-    kept: Kept,
-    until: u64,
-}
-
-impl Recent {
-    /// Whether the subscriber in `slot` got a newer message of the topic already.
-    pub(crate) fn supersedes(recent: &[Recent], subscribers: &Subscribers, slot: u32, forward: &Forward) -> bool {
-        let Some(slot) = subscribers.slots.get(slot as usize) else { return false };
-        let newer = |recent: &&Recent| {
-            recent.id == slot.id
-                && recent.kept.sequence >= forward.sequence
-                && recent.kept.message.topic_bytes() == forward.message.topic_bytes()
-        };
-        recent.iter().any(|recent| newer(&recent))
-    }
+    pub(crate) is_new: bool,
+    pub(crate) options: Options,
 }
 
 impl Broker {
@@ -65,6 +35,7 @@ impl Broker {
         if self.subscribers.get(id).is_some_and(|slot| slot.session.is_none()) {
             self.subscribers.settle(id.slot, sink);
             self.forget_filters(id.slot, sink);
+            self.replays.take(id.slot);
             self.subscribers.slots.try_remove(id.slot as usize);
         }
     }
@@ -113,67 +84,19 @@ impl Broker {
         })
     }
 
-    /// Sends the retained messages that a granted subscription is owed: how many.
-    pub fn replay<S: Sink>(&mut self, now: u64, id: SubscriberId, granted: &Granted, sink: &mut S) -> usize {
-        let Some((filter, slot)) = granted.replay.as_ref().zip(self.subscribers.get(id)) else { return 0 };
-        let found = self.retained(now, &slot.access, filter);
-        let count = found.len();
-        self.subscribers.settle(id.slot, sink);
-        self.forget_recent(now);
-        for kept in found {
-            let ids = &[granted.options.id][usize::from(granted.options.id == 0)..];
-            let qos = granted.options.qos.min(kept.message.qos);
-            self.subscribers.stats.matched += 1;
-            self.subscribers.stats.replayed += 1;
-            let name = self.subscribers.next_name();
-            self.subscribers.hand(now, id.slot, Offer { message: &kept.message, qos, retain: true, ids, name }, sink);
-            if self.recent.len() < RECENT_MAX && granted.is_new && self.is_sole(id, filter, kept.message.topic()) {
-                self.recent.push(Recent { id, kept, until: now + RECENT_MS });
-            }
-        }
-        count
-    }
-
-    /// Whether `filter` is all that brings `topic` to the subscriber. Where another filter
-    /// does, each message on its way is owed to that one, older than the replay or not.
-    fn is_sole(&self, id: SubscriberId, filter: &str, topic: &str) -> bool {
-        let Some(slot) = self.subscribers.get(id).filter(|slot| slot.filters.len() <= RECENT_FILTERS) else {
-            return false;
-        };
-        !self.interest.is_alone() && slot.filters.iter().all(|(other, _)| &**other == filter || !matches(other, topic))
-    }
-
-    /// Retained messages that match `filter` and that `access` may receive: for GET, the
-    /// admin API and replays.
-    pub fn retained(&self, now: u64, access: &Access, filter: &str) -> Vec<Kept> {
-        let limit = self.subscribers.limits.max_replayed;
-        let mut found = if has_wildcard(filter) {
-            self.shared.retained().matching(filter, now, limit)
-        } else {
-            self.shared.retained().get(filter, now).into_iter().collect()
-        };
-        if !self.acl.is_open() {
-            found.retain(|kept| self.acl.may_receive(access, kept.message.topic()));
-        }
-        found
-    }
-
     /// Ends a subscription: whether there was one.
     pub fn unsubscribe<S: Sink>(&mut self, id: SubscriberId, filter: &str, sink: &mut S) -> bool {
         self.subscribers.settle(id.slot, sink);
         let Some(slot) = self.subscribers.get_mut(id) else { return false };
         let Some(index) = slot.filters.iter().position(|(known, _)| &**known == filter) else { return false };
         let (filter, _) = slot.filters.swap_remove(index);
+        self.replays.forget_filter(id.slot, &filter);
         let key = slot.key();
         if key != 0 {
             sink.append(&Record::Unfilter { key, filter: &filter });
         }
         self.remove_filter(id.slot, &filter, sink);
         true
-    }
-
-    pub(crate) fn forget_recent(&mut self, now: u64) {
-        self.recent.retain(|recent| recent.until > now);
     }
 
     pub(crate) fn insert_filter<S: Sink>(&mut self, slot: u32, filter: &Arc<str>, options: Options, sink: &mut S) {

@@ -201,6 +201,16 @@ impl Subscribers {
         }
     }
 
+    /// Whether a subscriber has room for a delivery that can wait: of its queue half is left to what comes
+    /// meanwhile. A sink that says no makes `Broker::replay_on` follow, and so does each acknowledgement.
+    pub(crate) fn has_room<S: Sink>(&self, (id, qos): (SubscriberId, Qos), message: &Message, sink: &mut S) -> bool {
+        let Some(slot) = self.get(id) else { return false };
+        match &slot.session {
+            Some(session) if qos != Qos::AtMostOnce => session.has_room(message.cost(), &self.limits),
+            _ => sink.has_room(id),
+        }
+    }
+
     /// Counts deliveries that were due and reach nobody.
     pub(crate) fn lose<S: Sink>(&mut self, (protocol, reason): (Protocol, DropReason), count: usize, sink: &mut S) {
         if count > 0 {

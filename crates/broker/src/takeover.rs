@@ -14,11 +14,12 @@
 //! the logs never show a move further than they show what led to it.
 
 use crate::backlog::Backlog;
-use crate::broker::Broker;
+use crate::broker::{Broker, Origin};
 use crate::connect::{ConnectRequest, Connected, Leave};
 use crate::directory::Home;
 use crate::filter::split_share;
 use crate::record::Record;
+use crate::replay::Owed;
 use crate::session::{Due, Session};
 use crate::sink::{DropReason, Sink};
 use crate::subscribers::{Options, Slot};
@@ -64,6 +65,8 @@ pub struct SessionState {
     key: u64,
     /// `None`: it follows.
     backlog: Option<Backlog>,
+    /// Retained messages that its subscriptions are owed.
+    owed: VecDeque<Owed>,
 }
 
 /// What the driver has to do for sessions that move.
@@ -80,10 +83,12 @@ pub enum TakeOver {
         /// As `connect` gives it.
         connected: Connected,
     },
-    /// Another connection was faster: refuse the one of that claim (0x8E).
+    /// Another connection took the session over already: tell the one of that claim so (0x8E).
     Overtaken {
         /// Of `Connect::Wait`.
         claim: u64,
+        /// Whether it had found a session.
+        present: bool,
     },
 }
 
@@ -192,8 +197,9 @@ impl Broker {
             self.moves.leaving.push_back((self.interest.number(), ask));
             return self.advance_takeovers(sink);
         }
-        self.detach(now, slot, ask.clean_start, sink);
-        if ask.clean_start {
+        let ends = ask.clean_start || self.ends_with_connection(slot);
+        self.detach(now, slot, ends, sink);
+        if ends {
             self.end(now, slot, sink);
             return self.hand_over(&ask, None);
         }
@@ -204,7 +210,10 @@ impl Broker {
             }
             owner.filters.clone()
         });
-        self.hand_over(&ask, filters.map(|filters| SessionState { filters, key: 0, backlog: None }));
+        self.hand_over(
+            &ask,
+            filters.map(|filters| SessionState { filters, key: 0, backlog: None, owed: VecDeque::new() }),
+        );
     }
 
     /// Says again what is known, so that the acknowledgements divide what a worker sent
@@ -227,13 +236,14 @@ impl Broker {
         let Some(pending) = self.pending.get(&claim) else { return };
         let (client_id, known) = (pending.request.client_id.clone(), pending.slot);
         let known = known.filter(|&slot| self.epoch(slot) == Some(claim));
-        let Some(SessionState { filters, key, backlog }) = state else {
+        let Some(SessionState { filters, key, backlog, owed }) = state else {
             return self.complete(now, (claim, known), sink);
         };
         let from = pending.home.worker;
         let slot = known.unwrap_or_else(|| self.arrive(client_id, claim, sink));
         if let Some(backlog) = backlog {
             self.join(slot, backlog, sink);
+            self.replays.put(slot, owed);
             if key != 0 {
                 sink.parted(from, key);
             }
@@ -289,7 +299,7 @@ impl Broker {
     /// connection, or goes on to whoever claimed it since.
     fn complete<S: Sink>(&mut self, now: u64, (claim, slot): (u64, Option<u32>), sink: &mut S) {
         let Some(Pending { request, waiter, abandoned, .. }) = self.pending.remove(&claim) else { return };
-        let slot = slot.filter(|&slot| {
+        let mut slot = slot.filter(|&slot| {
             let kept = !request.clean_start;
             if !kept {
                 self.end(now, slot, sink);
@@ -298,7 +308,14 @@ impl Broker {
         });
         self.set_epoch(slot, claim);
         if let Some((to, next, clean_start)) = waiter {
-            self.moves.steps.push_back(TakeOver::Overtaken { claim });
+            self.moves.steps.push_back(TakeOver::Overtaken { claim, present: slot.is_some() });
+            let ends = clean_start || request.expiry == 0;
+            if request.expiry == 0 {
+                slot.take().into_iter().for_each(|slot| self.end(now, slot, sink));
+            }
+            if !abandoned {
+                self.publish_overtaken(now, &request, ends, sink);
+            }
             if to == self.worker {
                 return self.complete(now, (next, slot), sink);
             }
@@ -317,6 +334,14 @@ impl Broker {
             return self.disconnect(now, connected.id, Leave { with_will: false, expiry: None }, sink);
         }
         self.moves.steps.push_back(TakeOver::Ready { claim, connected });
+    }
+
+    /// The will of a connection that is told in one breath that it is served and that it is not any more.
+    fn publish_overtaken<S: Sink>(&mut self, now: u64, request: &ConnectRequest, ends: bool, sink: &mut S) {
+        let due = request.will.as_ref().filter(|will| ends || will.delay == 0);
+        let Some(will) = due else { return };
+        let access = request.access.clone().as_client(Some(request.client_id.clone()));
+        self.publish(now, Origin { subscriber: None, access: &access }, will.builder(now), sink);
     }
 
     fn set_epoch(&mut self, slot: Option<u32>, epoch: u64) {
@@ -359,8 +384,10 @@ impl Broker {
                 sink.append(&Record::Left { key, to: ask.to });
                 self.moves.parting.insert(key);
             }
+            let owed = slot.map(|slot| self.replays.take(slot)).unwrap_or_default();
             let backlog = slot.and_then(|slot| self.take(slot, sink));
-            let state = backlog.map(|backlog| SessionState { filters: Vec::new(), key, backlog: Some(backlog) });
+            let (filters, backlog) = (Vec::new(), backlog.map(Some));
+            let state = backlog.map(|backlog| SessionState { filters, key, backlog, owed });
             self.hand_over(&ask, state);
         }
     }

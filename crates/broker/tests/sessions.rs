@@ -150,6 +150,32 @@ fn a_message_that_expired_in_the_queue_is_dropped() {
 }
 
 #[test]
+fn messages_that_expired_in_a_full_queue_make_room() {
+    let mut cluster = Cluster::new(3, 1, BrokerLimits { max_queued: 3, ..BrokerLimits::default() });
+    cluster.connect(0, 0, request(0, false, 60));
+    assert_eq!(cluster.subscribe(0, "t/+", QOS_1), Ok(()));
+    cluster.settle();
+    cluster.disconnect(0, Leave::LOST);
+    let expiring = |at: u64| MessageBuilder {
+        qos: Qos::AtLeastOnce,
+        expires_at: Some(at),
+        ..MessageBuilder::new(Protocol::Mqtt, "t/1", b"old")
+    };
+    let access = Access::default();
+    for at in [1_000, 9_000, 1_000] {
+        let origin = Origin { subscriber: None, access: &access };
+        cluster.brokers[0].publish(0, origin, expiring(at), &mut cluster.drivers[0]);
+    }
+    publish(&mut cluster, "none", Qos::AtLeastOnce);
+    cluster.advance(1_000);
+    publish(&mut cluster, "new", Qos::AtLeastOnce);
+    let stats = *cluster.brokers[0].stats();
+    assert_eq!((stats.dropped_by(DropReason::QueueFull), stats.dropped_by(DropReason::Expired)), (1, 2));
+    cluster.connect(0, 0, request(0, false, 60));
+    assert_eq!(payloads(&cluster, 0), ["old", "new"]);
+}
+
+#[test]
 fn a_will_is_published_when_the_connection_breaks_and_not_after_a_goodbye() {
     let mut cluster = subscribed(2, "t/#", QOS_1);
     cluster.connect(1, 2, with_will(1, 0, 0));
@@ -217,6 +243,37 @@ fn a_takeover_closes_the_older_connection_and_its_id_is_void() {
     cluster.brokers[0].disconnect(0, old, Leave { with_will: false, expiry: Some(0) }, &mut cluster.drivers[0]);
     publish(&mut cluster, "1", Qos::AtLeastOnce);
     assert_eq!((payloads(&cluster, 0), payloads(&cluster, 1)), (vec![], vec!["1".to_owned()]));
+}
+
+#[test]
+fn a_session_without_an_expiry_ends_when_another_connection_takes_its_client() {
+    for worker in 0..2 {
+        let mut cluster = subscribed(3, "t/#", QOS_1);
+        cluster.connect(1, 0, with_will(1, 100, 0));
+        assert_eq!(cluster.subscribe(1, "t/+", QOS_1), Ok(()));
+        cluster.settle();
+        cluster.connect(2, worker, request(1, false, 60));
+        cluster.settle();
+        publish(&mut cluster, "1", Qos::AtLeastOnce);
+        assert_eq!((cluster.clients[1].id, cluster.clients[2].present), (None, Some(false)));
+        // Its will does not outlive it, whatever its delay.
+        assert_eq!((payloads(&cluster, 0), payloads(&cluster, 2)), (vec!["gone".into(), "1".into()], vec![]));
+    }
+}
+
+#[test]
+fn no_local_holds_for_a_will_and_for_a_publish_without_a_connection() {
+    let mut cluster = subscribed(2, "t/#", QOS_1);
+    cluster.connect(1, 1, with_will(1, 0, 60));
+    assert_eq!(cluster.subscribe(1, "t/+", Options { no_local: true, ..QOS_1 }), Ok(()));
+    cluster.settle();
+    let access = Access::of(None, Some("client-1".into()));
+    let delayed = MessageBuilder { qos: Qos::AtLeastOnce, ..MessageBuilder::new(Protocol::Mqtt, "t/1", b"later") };
+    cluster.brokers[1].publish(0, Origin { subscriber: None, access: &access }, delayed, &mut cluster.drivers[1]);
+    cluster.disconnect(1, Leave::LOST);
+    cluster.connect(1, 1, request(1, false, 60));
+    cluster.settle();
+    assert_eq!((payloads(&cluster, 0), payloads(&cluster, 1)), (vec!["later".into(), "gone".into()], vec![]));
 }
 
 #[test]

@@ -44,9 +44,22 @@ pub(crate) struct Driver {
     pub(crate) due: usize,
     spreads: BTreeMap<u64, usize>,
     parted: Vec<(u16, u64)>,
+    /// Deliveries that can wait which a connection has room for; `None`: any number.
+    pub(crate) room: Option<usize>,
 }
 
 impl Sink for Driver {
+    fn has_room(&mut self, _: SubscriberId) -> bool {
+        match &mut self.room {
+            None => true,
+            Some(0) => false,
+            Some(room) => {
+                *room -= 1;
+                true
+            }
+        }
+    }
+
     fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
         let seen = Seen {
             topic: message.topic().into(),
@@ -261,6 +274,12 @@ impl Cluster {
         self.acknowledge_subscriptions(at);
     }
 
+    /// Hands clients what was sent outside of a call of this driver.
+    pub(crate) fn settle_deliveries(&mut self, at: usize) {
+        self.drain(at);
+        self.settle();
+    }
+
     fn acknowledge(&mut self, at: usize, to: (SubscriberId, u16), qos: u8) {
         let (broker, driver) = (&mut self.brokers[at], &mut self.drivers[at]);
         if qos == 1 {
@@ -338,7 +357,7 @@ impl Cluster {
                     let client = self.clients.iter().position(waiting(claim));
                     self.ready.push_back((client.expect("an abandoned claim is not ready"), connected));
                 }
-                TakeOver::Overtaken { claim } => {
+                TakeOver::Overtaken { claim, .. } => {
                     let client = self.clients.iter().position(waiting(claim));
                     client.into_iter().for_each(|client| self.clients[client].waiting = None);
                 }

@@ -206,7 +206,14 @@ impl Session {
         let version = self.version();
         let mut head = *head;
         head.topic_alias = self.out_aliases.as_ref().and_then(|aliases| aliases.find(message.topic_bytes()));
-        let fits = self.room == u32::MAX || encoded_len(version, &head, message) <= self.room as usize;
+        let fits = |head: &DeliveryHead<'_>| encoded_len(version, head, message) <= self.room as usize;
+        let mut fits_now = self.room == u32::MAX || fits(&head);
+        if !fits_now && head.topic_alias.is_some_and(|alias| !alias.is_known) {
+            // A new alias goes along with its topic and is longer than that alone.
+            head.topic_alias = None;
+            fits_now = fits(&head);
+        }
+        let fits = fits_now;
         if fits {
             encode_publish(out, version, (&head, now), message);
             if let Some((aliases, alias)) = self.out_aliases.as_mut().zip(head.topic_alias) {

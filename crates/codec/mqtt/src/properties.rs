@@ -229,7 +229,7 @@ fn validate(bytes: &[u8], context: Context, user: usize) -> Result<(), DecodeErr
     let (mut seen, mut users) = (0_u64, 0_usize);
     while let Ok(id) = reader.u8() {
         let allowed = carriers(id) & context as u16 != 0;
-        ensure(allowed, protocol("MQTT5 section 2.2.2.2", "a property does not belong to its packet"))?;
+        ensure(allowed, malformed("MQTT5 section 2.2.2.2", "a property does not belong to its packet"))?;
         property(id, &mut reader)?;
         users += usize::from(id == 38);
         // A subscription identifier may repeat in a PUBLISH only (section 3.3.2.3.8).

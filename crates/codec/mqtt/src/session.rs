@@ -299,7 +299,12 @@ impl Session {
 
     fn fail(&mut self, error: &DecodeError, out: &mut Vec<u8>) {
         let code = u8::try_from(error.code).unwrap_or(reason::UNSPECIFIED);
-        let named = self.codec.version().is_some() || code == reason::UNSUPPORTED_VERSION;
+        let named = match self.codec.version() {
+            // MQTT3-3.1.4-1: what does not conform gets no CONNACK, what has a return code of its own does.
+            Some(version) if !version.is_v5() => code == reason::CLIENT_ID_NOT_VALID,
+            Some(_) => true,
+            None => code == reason::UNSUPPORTED_VERSION,
+        };
         match self.state {
             // MQTT5 section 4.13.1: an answer is only owed to what looked like a CONNECT.
             State::AwaitingConnect if named => goodbye::refuse((self.codec.refusal(), self.room), code, None, out),

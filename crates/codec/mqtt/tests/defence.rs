@@ -159,8 +159,8 @@ fn closes_on_a_flood_of_user_properties() {
 
 #[test]
 fn closes_on_properties_that_are_unknown_misplaced_or_twice_there() {
-    assert_closed(0x82, b"\x30\x06\0\x01a\x02\x04\0");
-    assert_closed(0x82, b"\x30\x06\0\x01a\x02\x24\0");
+    assert_closed(0x81, b"\x30\x06\0\x01a\x02\x04\0");
+    assert_closed(0x81, b"\x30\x06\0\x01a\x02\x24\0");
     assert_closed(0x82, b"\x30\x08\0\x01a\x04\x01\0\x01\0");
     assert_closed(0x82, b"\x30\x06\0\x01a\x02\x01\x02");
     assert_closed(0x82, b"\x30\x06\0\x01a\x02\x0b\x01");

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use tidegate_broker::{Access, Options, SubscriberId};
 use tidegate_http::{Version, put_chunk, put_last_chunk};
 use tidegate_message::{Outcome, Peer, Protocol, Qos};
@@ -56,6 +56,17 @@ impl Subscribed {
     }
 }
 
+impl Subscribed {
+    /// The oldest message; `None`: the task is woken when there is one.
+    pub(crate) fn pop(&self, waker: &Waker) -> Option<Queued> {
+        if self.queue.wants_more() {
+            let now = self.worker.clock.millis();
+            self.worker.with_broker(|broker, sink| broker.replay_on(now, self.id, sink));
+        }
+        self.queue.pop(waker)
+    }
+}
+
 impl Drop for Subscribed {
     fn drop(&mut self) {
         self.worker.hub.outlets.borrow_mut().remove(self.id);
@@ -85,14 +96,14 @@ pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (Str
     let mut out = Vec::new();
     loop {
         client.deadline(client.worker.clock.millis(), ALIVE_MS);
-        let Some(queued) = next(&mut client, &subscribed.queue).await else { break };
+        let Some(queued) = next(&mut client, &subscribed).await else { break };
         text.clear();
         match queued {
             Some(queued) => put_event(&mut text, &queued),
             None => text.extend_from_slice(b":\n\n"),
         }
         // What else waits leaves in the same write.
-        while let Some(queued) = subscribed.queue.pop(std::task::Waker::noop()) {
+        while let Some(queued) = subscribed.pop(Waker::noop()) {
             put_event(&mut text, &queued);
             if text.len() > 64 << 10 {
                 break;
@@ -120,13 +131,13 @@ pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (Str
 }
 
 /// The next message. Inner `None`: it is time for a sign of life; outer: the stream ends.
-async fn next(client: &mut Client, queue: &StreamQueue) -> Option<Option<Queued>> {
+async fn next(client: &mut Client, subscribed: &Subscribed) -> Option<Option<Queued>> {
     poll_fn(|cx| {
         client.connection.register(cx.waker());
         if client.connection.is_leaving() {
             return Poll::Ready(None);
         }
-        if let Some(queued) = queue.pop(cx.waker()) {
+        if let Some(queued) = subscribed.pop(cx.waker()) {
             return Poll::Ready(Some(Some(queued)));
         }
         if client.connection.timed_out.get() {

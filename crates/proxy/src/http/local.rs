@@ -37,8 +37,8 @@ pub(crate) struct Local {
 /// What is served.
 pub(crate) enum What {
     Topic(TopicRequest),
-    /// MQTT in WebSocket messages; the accept key.
-    Mqtt(String),
+    /// MQTT in WebSocket messages; the accept key, and the subprotocol that was asked for.
+    Mqtt(String, &'static str),
     /// A CoAP client, over WebSocket.
     Coap(String),
     /// A file of a directory.
@@ -128,7 +128,7 @@ pub(crate) fn to_directory(
 pub(super) fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, What)) -> (Next, usize) {
     let head = request.head;
     // What a route of the config leads to is protected by that route's policies.
-    let needs_user = route.is_none() && !client.trust.anonymous && !matches!(what, What::Mqtt(_));
+    let needs_user = route.is_none() && !client.trust.anonymous && !matches!(what, What::Mqtt(..));
     let local = Local {
         what,
         reply: ReplyTo {
@@ -195,8 +195,9 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
             .iter()
             .any(|header| header.name.eq_ignore_ascii_case("sec-websocket-protocol") && has_token(header.value, name))
     };
-    if offered("mqtt") {
-        return local(client, request, (None, What::Mqtt(accept)));
+    // The second is what it was called when it was MQTT 3.1.
+    if let Some(name) = ["mqtt", "mqttv3.1"].into_iter().find(|name| offered(name)) {
+        return local(client, request, (None, What::Mqtt(accept, name)));
     }
     if offered("coap") {
         return local(client, request, (None, What::Coap(accept)));
@@ -257,8 +258,8 @@ impl Local {
         let own = reply.route.and_then(|index| reply.plan.routes[index].steps.body_limit());
         let limit = own.map_or(limit, |own| limit.min(usize::try_from(own).unwrap_or(usize::MAX)));
         match what {
-            What::Mqtt(accept) => {
-                switch(&mut client, (&accept, "mqtt")).await?;
+            What::Mqtt(accept, name) => {
+                switch(&mut client, (&accept, name)).await?;
                 crate::mqtt::Serving::new(*client, Framing::WebSocket).await;
                 None
             }
@@ -295,7 +296,7 @@ async fn switch(client: &mut Client, (accept, protocol): (&str, &str)) -> Option
     );
     client.write_all(head.as_bytes()).await.ok()?;
     client.becomes(match protocol {
-        "mqtt" => Protocol::Mqtt,
+        "mqtt" | "mqttv3.1" => Protocol::Mqtt,
         "coap" => Protocol::CoapTcp,
         _ => Protocol::WebSocket,
     });

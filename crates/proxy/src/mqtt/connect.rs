@@ -2,7 +2,7 @@
 
 use super::enhanced::Proven;
 use super::relay::{self, Opening, Takes, Wanted};
-use super::serve::Connection;
+use super::serve::{Connection, Ending};
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
@@ -158,9 +158,15 @@ impl Connecting {
             Placed::Ready(connected) => connected,
             Placed::Wait { claim } => {
                 let guard = Abandon { worker: &worker, claim: Some(claim) };
-                let Some(connected) = worker.claimed(claim).await else { return false };
+                let claimed = worker.claimed(claim).await;
                 guard.keep();
-                connected
+                match claimed {
+                    Ok(connected) => connected,
+                    Err(present) => {
+                        accepted.session_present = present;
+                        return overtaken(connection, &accepted);
+                    }
+                }
             }
             Placed::Refused(Outcome::QuotaExceeded) => return refuse(connection, reason::QUOTA_EXCEEDED),
             Placed::Refused(_) => return refuse(connection, reason::UNSPECIFIED),
@@ -296,6 +302,16 @@ fn broker_named(worker: &Worker, name: Option<&str>, upstream: usize) -> Option<
 fn refuse_because(connection: &Connection, refusal: &Refusal) -> bool {
     let mut session = connection.link.session.borrow_mut();
     session.refuse_because(refusal.code, &refusal.text, &mut connection.link.out.borrow_mut());
+    false
+}
+
+/// It was served for no time at all: a DISCONNECT may only follow a CONNACK (MQTT-3.14.0-1), and no CONNACK
+/// has the code that says why.
+fn overtaken(connection: &mut Connection, accepted: &Accepted<'_>) -> bool {
+    connection.ended = Ending::TakenOver;
+    let (mut session, mut out) = (connection.link.session.borrow_mut(), connection.link.out.borrow_mut());
+    session.connack(accepted, &mut out);
+    session.disconnect(reason::SESSION_TAKEN_OVER, &mut out);
     false
 }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use tidegate_broker::{CloseReason, Leave, SubscriberId};
 use tidegate_message::Protocol;
 use tidegate_mqtt::reason;
-use tidegate_websocket::{Decoder, Delivery, Role, encode_close};
+use tidegate_websocket::{Decoder, Delivery, Role};
 
 /// What wakes a connection's task.
 enum Woken {
@@ -31,6 +31,8 @@ enum Woken {
     Lost(bool),
     /// The gateway itself has something for the upstream's broker.
     Answers,
+    /// The client has room for what the broker has for it.
+    Room,
 }
 
 /// How a connection ended, as policies hear it.
@@ -198,6 +200,10 @@ impl Connection {
         let taken = match woken {
             Woken::Input(input) => self.take(input),
             Woken::Answers => Taken::All,
+            Woken::Room => {
+                self.replay_on();
+                Taken::All
+            }
             Woken::Gone | Woken::Lost(false) => return Turn::Over,
             // Not for good: the client may come again, and meets another endpoint.
             Woken::Lost(true) => return self.leave(Ending::UpstreamLost, reason::USE_ANOTHER_SERVER),
@@ -276,6 +282,9 @@ impl Connection {
             return Poll::Ready(Woken::Answers);
         }
         link.poll_unblock(&client.worker, cx);
+        if link.takes_more() {
+            return Poll::Ready(Woken::Room);
+        }
         match ready!(client.poll_input(cx)) {
             Ok(input) if client.is_at_end => {
                 client.worker.buffers.give(input.buffer);
@@ -284,6 +293,15 @@ impl Connection {
             Ok(input) => Poll::Ready(Woken::Input(input)),
             Err(_) => Poll::Ready(Woken::Gone),
         }
+    }
+
+    /// Goes on with what subscriptions are owed.
+    fn replay_on(&self) {
+        let (worker, Some(id)) = (&self.client.worker, self.seat.id) else { return };
+        // The broker asks again whether there is room, where there is more.
+        self.link.has_more.set(false);
+        let now = worker.clock.millis();
+        worker.with_broker(|broker, sink| broker.replay_on(now, id, sink));
     }
 
     /// Whether the client has really been silent too long; otherwise a new deadline is set.
@@ -360,19 +378,32 @@ impl Connection {
             }
             None => self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut()),
         }
-        if self.inbox.as_ref().is_some_and(|inbox| inbox.is_framed()) {
-            let mut frame = Vec::new();
-            encode_close(&mut frame, if code == reason::SERVER_SHUTTING_DOWN { 1012 } else { 1000 }, "");
-            self.link.put_frame(&frame);
+        if let Some(inbox) = &mut self.inbox
+            && code == reason::SERVER_SHUTTING_DOWN
+        {
+            inbox.close_with(1012);
         }
         self.mark();
     }
 
+    /// The last frame of a WebSocket, behind what MQTT had to say.
+    fn close_frames(&mut self) {
+        let is_gone = self.client.is_at_end || self.link.is_broken.get();
+        let Some(inbox) = self.inbox.as_mut().filter(|_| !is_gone) else { return };
+        if self.ended == Ending::ProtocolError {
+            inbox.close_with(1002);
+        }
+        if let Some(frame) = inbox.last_frame() {
+            self.link.put_frame(&frame);
+        }
+    }
+
     /// Leaves the broker, lets the last bytes out, closes.
-    async fn finish(self: Box<Self>) -> Option<Box<Self>> {
+    async fn finish(mut self: Box<Self>) -> Option<Box<Self>> {
         let worker = Rc::clone(&self.client.worker);
         let now = worker.clock.millis();
         self.tell_policies();
+        self.close_frames();
         drop(self.seat);
         if self.link.is_slow.replace(false) {
             worker.counters.slow.sub(1);

@@ -26,22 +26,40 @@ pub(super) enum Rest {
     Inbox { is_last: bool },
 }
 
+/// How a WebSocket ends: RFC 6455 section 7.4.
+type Close = (u16, &'static str);
+
 /// Bytes of packets that came in pieces.
 #[derive(Default)]
 pub(super) struct Inbox {
     /// What they come out of, over WebSocket.
     frames: Option<Decoder>,
     bytes: Vec<u8>,
+    /// Why it ends, where somebody has a reason.
+    close: Option<Close>,
 }
 
 impl Inbox {
     /// Of who speaks WebSocket.
     pub(super) const fn of(frames: Decoder) -> Self {
-        Inbox { frames: Some(frames), bytes: Vec::new() }
+        Inbox { frames: Some(frames), bytes: Vec::new(), close: None }
     }
 
     pub(super) const fn is_framed(&self) -> bool {
         self.frames.is_some()
+    }
+
+    /// It ends with that code, unless it ends with another already.
+    pub(super) fn close_with(&mut self, code: u16) {
+        self.close.get_or_insert((code, ""));
+    }
+
+    /// The frame behind everything else; `None`: there are no frames.
+    pub(super) fn last_frame(&self) -> Option<Vec<u8>> {
+        let (code, why) = self.close.unwrap_or((1000, ""));
+        let mut frame = Vec::new();
+        encode_close(&mut frame, code, why);
+        self.is_framed().then_some(frame)
     }
 }
 
@@ -64,14 +82,14 @@ impl Connection {
     /// Moves what was read to the inbox, out of its frames. `false`: the client closes or broke a rule.
     pub(super) fn fill_inbox(&mut self, input: &mut Input) -> bool {
         let mut inbox = self.inbox.take().unwrap_or_default();
-        let goes_on = match &mut inbox.frames {
-            Some(decoder) => self.unframe(decoder, (input, &mut inbox.bytes)),
+        match &mut inbox.frames {
+            Some(decoder) => inbox.close = self.unframe(decoder, (input, &mut inbox.bytes)).err(),
             None => {
                 inbox.bytes.extend_from_slice(input.bytes());
                 input.start = input.end;
-                true
             }
-        };
+        }
+        let goes_on = inbox.close.is_none();
         self.inbox = Some(inbox);
         goes_on
     }
@@ -120,45 +138,32 @@ impl Connection {
         if goes_on || matches!(taken, Taken::Later(..)) { taken } else { Taken::Over }
     }
 
-    /// Moves payloads of WebSocket messages to `bytes`. `false`: the client closes or broke a rule.
-    fn unframe(&self, decoder: &mut Decoder, (input, bytes): (&mut Input, &mut Vec<u8>)) -> bool {
+    /// Moves payloads of WebSocket messages to `bytes`.
+    ///
+    /// # Errors
+    /// The client closes or broke a rule.
+    fn unframe(&self, decoder: &mut Decoder, (input, bytes): (&mut Input, &mut Vec<u8>)) -> Result<(), Close> {
         loop {
             let (start, end) = (input.start, input.end);
             let decoded = decoder.decode(&mut input.buffer[start..end]);
-            let mut frame = Vec::new();
-            match decoded {
-                Ok((used, event)) => {
-                    // A frame that ends no message yields nothing; behind it may stand another.
-                    let is_over = used == 0 && event.is_none();
-                    match event {
-                        // MQTT-6.0.0-1: packets travel in binary messages.
-                        Some(Event::Data { text: true, .. }) => {
-                            encode_close(&mut frame, 1003, "MQTT wants binary messages");
-                            self.link.put_frame(&frame);
-                            return false;
-                        }
-                        Some(Event::Data { payload, .. }) => bytes.extend_from_slice(payload),
-                        Some(Event::Ping(payload)) => encode_frame(&mut frame, Opcode::Pong, payload),
-                        Some(Event::Close(_)) => {
-                            encode_close(&mut frame, 1000, "");
-                            self.link.put_frame(&frame);
-                            return false;
-                        }
-                        Some(Event::Pong(_)) | None => {}
-                    }
-                    input.start += used;
-                    if !frame.is_empty() {
-                        self.link.put_frame(&frame);
-                    }
-                    if is_over {
-                        return true;
-                    }
-                }
-                Err(error) => {
-                    encode_close(&mut frame, error.code, error.what);
+            let (used, event) = decoded.map_err(|error| (error.code, error.what))?;
+            // A frame that ends no message yields nothing; behind it may stand another.
+            let is_over = used == 0 && event.is_none();
+            match event {
+                // MQTT-6.0.0-1: packets travel in binary messages.
+                Some(Event::Data { text: true, .. }) => return Err((1003, "MQTT wants binary messages")),
+                Some(Event::Data { payload, .. }) => bytes.extend_from_slice(payload),
+                Some(Event::Ping(payload)) => {
+                    let mut frame = Vec::new();
+                    encode_frame(&mut frame, Opcode::Pong, payload);
                     self.link.put_frame(&frame);
-                    return false;
                 }
+                Some(Event::Close(_)) => return Err((1000, "")),
+                Some(Event::Pong(_)) | None => {}
+            }
+            input.start += used;
+            if is_over {
+                return Ok(());
             }
         }
     }

@@ -53,6 +53,8 @@ pub(crate) struct MqttLink {
     pub(crate) relay_ended: Cell<Option<bool>>,
     /// The broker wants the connection closed.
     pub(crate) closing: Cell<Option<CloseReason>>,
+    /// The broker has more for the client when it has room.
+    pub(crate) has_more: Cell<bool>,
 }
 
 impl MqttLink {
@@ -70,6 +72,7 @@ impl MqttLink {
             is_broken: Cell::new(false),
             relay_ended: Cell::new(None),
             closing: Cell::new(None),
+            has_more: Cell::new(false),
         }
     }
 
@@ -82,6 +85,18 @@ impl MqttLink {
     pub(crate) fn waiting(&self) -> usize {
         let wire = self.wire.borrow();
         self.out.borrow().len() + wire.as_ref().map_or(0, |wire| wire.bytes.len() - wire.sent)
+    }
+
+    /// Whether something that can wait may be put out; where not, the connection's task hears when it may.
+    pub(crate) fn has_room(&self) -> bool {
+        let has_room = self.waiting() < TURN_BYTES;
+        self.has_more.set(!has_room);
+        has_room
+    }
+
+    /// Whether there is room again for which the broker has something.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.has_more.get() && self.waiting() < TURN_BYTES
     }
 
     /// What stands in the output depends on what the call with that number appended.
@@ -158,6 +173,9 @@ impl MqttLink {
                 worker.counters.slow.sub(1);
             }
             worker.buffers.give_write(wire.bytes);
+        }
+        if self.takes_more() {
+            self.connection.wake();
         }
         if !self.is_blocked.get() && !self.is_broken.get() && self.waiting() > 0 {
             worker.hub.flusher.mark(self);

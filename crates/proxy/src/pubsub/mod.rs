@@ -47,7 +47,8 @@ use tidegate_mqtt::{Encoded, Settings};
 enum Claim {
     Waiting(Option<Waker>),
     Ready(Connected),
-    Overtaken,
+    /// Whether it had found a session.
+    Overtaken(bool),
 }
 
 /// One worker's side of publish and subscribe.
@@ -171,7 +172,9 @@ impl Worker {
                     hub.links.send_after(to, number, Between::HandOver(Box::new(hand_over)));
                 }
                 Some(TakeOver::Ready { claim, connected }) => self.settle_claim(claim, Claim::Ready(connected)),
-                Some(TakeOver::Overtaken { claim }) => self.settle_claim(claim, Claim::Overtaken),
+                Some(TakeOver::Overtaken { claim, present }) => {
+                    self.settle_claim(claim, Claim::Overtaken(present));
+                }
             }
         }
     }
@@ -182,8 +185,8 @@ impl Worker {
         }
     }
 
-    /// Waits until a session has come from its worker. `None`: another connection was faster.
-    pub(crate) async fn claimed(&self, claim: u64) -> Option<Connected> {
+    /// Waits until a session has come from its worker. `Err`: another connection has it already; whether there was one.
+    pub(crate) async fn claimed(&self, claim: u64) -> Result<Connected, bool> {
         let result = poll_fn(|cx| {
             let mut claims = self.hub.claims.borrow_mut();
             let entry = claims.entry(claim).or_insert(Claim::Waiting(None));
@@ -192,14 +195,15 @@ impl Worker {
                     *waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
-                Claim::Ready(connected) => Poll::Ready(Some(*connected)),
-                Claim::Overtaken => Poll::Ready(None),
+                Claim::Ready(connected) => Poll::Ready(Ok(*connected)),
+                Claim::Overtaken(present) => Poll::Ready(Err(*present)),
             }
         })
         .await;
         self.hub.claims.borrow_mut().remove(&claim);
         // A later connection may have taken the session before this task had its turn.
-        result.filter(|connected| self.hub.broker.borrow().has_connection(connected.id))
+        let is_still = |connected: &Connected| self.hub.broker.borrow().has_connection(connected.id);
+        result.and_then(|connected| is_still(&connected).then_some(connected).ok_or(connected.present))
     }
 
     /// Forgets a claim whose connection went away.

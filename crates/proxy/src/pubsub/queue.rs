@@ -43,6 +43,8 @@ pub(crate) struct StreamQueue {
     /// The subscriber's protocol, for the counters.
     pub(crate) protocol: Protocol,
     waker: Cell<Option<Waker>>,
+    /// The broker has more when there is room.
+    has_more: Cell<bool>,
     undelivered: Rc<Undelivered>,
     counters: Arc<WorkerCounters>,
 }
@@ -55,7 +57,21 @@ impl StreamQueue {
         (undelivered, counters): (Rc<Undelivered>, Arc<WorkerCounters>),
     ) -> Self {
         let (messages, bytes, waker) = (RefCell::default(), Cell::new(0), Cell::default());
-        StreamQueue { messages, bytes, max, protocol, waker, undelivered, counters }
+        let has_more = Cell::new(false);
+        StreamQueue { messages, bytes, max, protocol, waker, has_more, undelivered, counters }
+    }
+
+    /// Whether there is room for something that can wait: half of it is left to what comes meanwhile.
+    pub(crate) fn has_room(&self) -> bool {
+        let messages = self.messages.borrow().len();
+        let has_room = messages == 0 || (messages < self.max.0 / 2 && self.bytes.get() < self.max.1 / 2);
+        self.has_more.set(!has_room);
+        has_room
+    }
+
+    /// Whether all of it was taken and the broker has more; said once.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.messages.borrow().is_empty() && self.has_more.replace(false)
     }
 
     /// Puts a message in; where there is no room the oldest goes.

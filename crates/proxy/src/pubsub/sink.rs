@@ -180,6 +180,15 @@ impl Sink for HubSink<'_> {
         }
         self.send_out(to, message, delivery);
     }
+
+    fn has_room(&mut self, to: SubscriberId) -> bool {
+        match self.outlets.get(to) {
+            Some(Outlet::Mqtt(link)) => link.has_room(),
+            Some(Outlet::Stream(queue)) => queue.has_room(),
+            _ => true,
+        }
+    }
+
     fn release(&mut self, to: SubscriberId, packet_id: u16) {
         if let Some(Outlet::Mqtt(link)) = self.outlets.get(to).cloned() {
             link.session.borrow_mut().pubrel(packet_id, true, &mut link.out.borrow_mut());

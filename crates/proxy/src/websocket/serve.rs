@@ -134,7 +134,7 @@ impl Connection {
             }
             let (mut any, now_ms) = (false, self.client.worker.clock.millis());
             while self.out.len() < 64 << 10 {
-                let Some(queued) = self.subscribed.queue.pop(cx.waker()) else { break };
+                let Some(queued) = self.subscribed.pop(cx.waker()) else { break };
                 let wants_ack = queued.qos != Qos::AtMostOnce && self.unacked.len() < UNACKED_MAX;
                 let id = wants_ack.then_some(self.next_id);
                 if wants_ack {

@@ -27,6 +27,9 @@ use tokio::task::{AbortHandle, LocalSet};
 /// How often deadlines, pools and ejections are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Expired retained messages that a look forgets, of each shard.
+const SWEPT: usize = 256;
+
 /// What a worker thread starts with.
 pub(crate) struct Started {
     pub(crate) id: u16,
@@ -257,6 +260,9 @@ async fn tick(worker: Rc<Worker>) {
         worker.tell_events();
         worker.attend_sys(now);
         worker.attend_log();
+        if worker.id == 0 {
+            worker.shared.broker.retained().sweep(now, SWEPT);
+        }
         worker.attend_checkpoints(now);
         let plan = worker.plan();
         if let Some(sink) = &plan.plan.access {

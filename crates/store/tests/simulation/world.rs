@@ -150,7 +150,7 @@ impl World {
                 let index = self.connections.iter().position(waits).expect("an abandoned claim is not ready");
                 self.connections[index].state = Some(Seat::Ready(connected));
             }
-            TakeOver::Overtaken { claim } => {
+            TakeOver::Overtaken { claim, .. } => {
                 let same = |known: &&mut Connection| {
                     usize::from(known.worker) == at && known.state == Some(Seat::Waiting(claim))
                 };
