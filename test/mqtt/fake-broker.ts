@@ -2,12 +2,19 @@
 import { once } from "node:events"
 import { type AddressInfo, createServer, type Socket } from "node:net"
 import type { ExecutionContext } from "ava"
+import type { IConnectPacket } from "mqtt-packet"
 import { RawClient, type Target, type Version } from "./raw.ts"
+
+export interface Meeting {
+  readonly client: RawClient
+  readonly broker: RawClient
+  readonly connect: IConnectPacket
+}
 
 export interface FakeBroker {
   readonly port: number
-  /** A client that came through the gateway, and the broker's end of its connection. */
-  meet(target: Target, connect?: object): Promise<{ readonly client: RawClient; readonly broker: RawClient }>
+  /** A client that came through the gateway, the broker's end of its connection, and the CONNECT that the broker got. */
+  meet(target: Target, connect?: object): Promise<Meeting>
 }
 
 /** Closed when the test ends. */
@@ -21,16 +28,16 @@ export async function fakeBroker(t: ExecutionContext<unknown>): Promise<FakeBrok
   })
   return {
     port: (server.address() as AddressInfo).port,
-    async meet(target, connect = {}) {
-      const version = ((connect as { protocolVersion?: Version }).protocolVersion ?? 5) as Version
+    async meet(target, terms = {}) {
+      const version = ((terms as { protocolVersion?: Version }).protocolVersion ?? 5) as Version
       const coming = once(server, "connection") as Promise<[Socket]>
-      const joining = RawClient.connect(target, connect)
+      const joining = RawClient.connect(target, terms)
       const broker = RawClient.over((await coming)[0], version)
-      await broker.expect("connect")
+      const connect = await broker.expect("connect")
       broker.send({ cmd: "connack", reasonCode: 0, returnCode: 0, sessionPresent: false })
       const { client, connack } = await joining
       t.is(connack?.cmd, "connack")
-      return { client, broker }
+      return { client, broker, connect }
     },
   }
 }

@@ -283,7 +283,15 @@ impl Broker {
             sink.append(&Record::Will { key, will: None, due_at: None });
         }
         // MQTT-3.8.3-3: it is a message of that client.
-        self.publish(now, Origin { subscriber: Some(id), access: &access }, will.builder(now), sink);
+        self.publish_left(now, Origin { subscriber: Some(id), access: &access }, &will, sink);
+    }
+
+    /// Publishes a will, or has it published.
+    pub(crate) fn publish_left<S: Sink>(&mut self, now: u64, origin: Origin<'_>, will: &Will, sink: &mut S) {
+        let message = will.builder(now);
+        if !sink.will(origin.access, &message) {
+            self.publish(now, origin, message, sink);
+        }
     }
 
     pub(crate) fn epoch(&self, slot: u32) -> Option<u64> {

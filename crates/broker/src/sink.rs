@@ -1,10 +1,11 @@
 //! What leaves the broker: deliveries, messages for other workers, changes of
 //! interest, goodbyes and drops. The driver implements `Sink`; it must not block.
 
+use crate::access::Access;
 use crate::record::Record;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use tidegate_message::{Message, Protocol, Qos};
+use tidegate_message::{Message, MessageBuilder, Protocol, Qos};
 
 /// Whoever receives messages, whatever the protocol. `generation` tells a subscriber
 /// from an earlier one in the same slot, and a connection from the one that it replaced.
@@ -143,6 +144,11 @@ pub trait Sink {
     fn has_room(&mut self, to: SubscriberId) -> bool {
         let _ = to;
         true
+    }
+    /// A will is due. `true`: the driver publishes it, in the name of `access`, once this call is over.
+    fn will(&mut self, access: &Access, message: &MessageBuilder<'_>) -> bool {
+        let _ = (access, message);
+        false
     }
     /// PUBREL again, for a resumed session.
     fn release(&mut self, to: SubscriberId, packet_id: u16);

@@ -341,7 +341,7 @@ impl Broker {
         let due = request.will.as_ref().filter(|will| ends || will.delay == 0);
         let Some(will) = due else { return };
         let access = request.access.clone().as_client(Some(request.client_id.clone()));
-        self.publish(now, Origin { subscriber: None, access: &access }, will.builder(now), sink);
+        self.publish_left(now, Origin { subscriber: None, access: &access }, will, sink);
     }
 
     fn set_epoch(&mut self, slot: Option<u32>, epoch: u64) {

@@ -194,10 +194,25 @@ impl Connecting {
     }
 
     /// Hands the client to a broker of an upstream.
-    async fn hand_over(self, connection: &mut Connection, to: (usize, usize), (access, peer): (Access, Peer)) -> bool {
+    async fn hand_over(
+        mut self,
+        connection: &mut Connection,
+        to: (usize, usize),
+        (access, peer): (Access, Peer),
+    ) -> bool {
+        let access = access.as_client(self.client_id.clone());
+        if let Some(will) = self.will.take() {
+            let packet = (std::mem::take(&mut self.packet), self.version, will.message);
+            match relay::judged(connection, (to.0, &access, &peer), packet).await {
+                Ok(packet) => self.packet = packet,
+                Err(outcome) => {
+                    let refusal = Refusal { code: reason::of_outcome(outcome), text: "the will is refused".into() };
+                    return refuse_because(connection, &refusal);
+                }
+            }
+        }
         let id = self.client_id.as_deref().unwrap_or_default();
         let wanted = Wanted { client_id: id, peer: &peer, topic: self.will_topic.as_deref() };
-        let access = access.as_client(self.client_id.clone());
         let (version, takes) = (self.version, self.takes);
         let opening = Opening { wanted, version, connect: &self.packet, takes, access: &access };
         let Some(relay) = relay::open(connection, to, opening).await else {

@@ -2,12 +2,11 @@
 //! the broker.
 
 use super::publish::builder;
-use super::{Publisher, Publishing, publish};
+use super::wills::absent;
+use super::{Publishing, publish};
 use crate::worker::Worker;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate_broker::Delayed;
-use tidegate_message::Peer;
 
 /// Delayed publishes of one look; a look is every 100 ms.
 const STEP: usize = 4_096;
@@ -27,8 +26,7 @@ impl Worker {
             self.dropped(message.protocol, "expired");
         } else {
             // Nobody waits on a connection for it any more.
-            let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 0))));
-            let publisher = Publisher { session: None, access: access.clone(), peer };
+            let publisher = absent(access.clone());
             if let Publishing::Later(publishing) = publish(self, &publisher, builder(message)) {
                 // Only when it was published it is forgotten: a crash in between repeats it.
                 let worker = Rc::clone(self);

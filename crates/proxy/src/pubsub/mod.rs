@@ -16,6 +16,7 @@ mod spread;
 mod sys;
 mod trace;
 mod traced;
+mod wills;
 
 pub(crate) use between::{Between, Door, Inbox, Links, door, read_news, serve_links};
 pub(crate) use checkpoint::Checkpoints;
@@ -30,6 +31,7 @@ pub(crate) use sink::HubSink;
 pub(crate) use spread::{Spreader, spread};
 pub(crate) use sys::SysTopics;
 pub(crate) use trace::{Line, Traces, Watch};
+pub(crate) use wills::Wills;
 
 use crate::hooks::Held;
 use crate::plan::{Plan, SharedSubscriptions};
@@ -71,6 +73,8 @@ pub(crate) struct Hub {
     /// Deliveries that their client does not take: packet ids to give back.
     pub(crate) discards: RefCell<Vec<(SubscriberId, u16)>>,
     pub(crate) undelivered: Rc<Undelivered>,
+    /// Wills that routes and policies have to see.
+    pub(crate) wills: Wills,
     claims: RefCell<HashMap<u64, Claim>>,
     unsettled: RefCell<Vec<Waker>>,
 }
@@ -97,6 +101,7 @@ impl Hub {
             encoded: RefCell::default(),
             discards: RefCell::default(),
             undelivered: Rc::default(),
+            wills: Wills::default(),
             claims: RefCell::default(),
             unsettled: RefCell::default(),
         }
@@ -154,6 +159,7 @@ impl Worker {
             hub.flusher.wake();
         }
         self.take_over();
+        self.publish_wills();
         result
     }
 

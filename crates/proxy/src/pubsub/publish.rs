@@ -67,6 +67,18 @@ fn take(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>)
     go_on(worker, &plan, (publisher, message))
 }
 
+/// Publishes what a client left behind: it did not come in now.
+pub(super) fn publish_left(worker: &Rc<Worker>, publisher: &Publisher, message: &Message) -> Publishing {
+    let plan = worker.plan();
+    let message = builder(message);
+    if plan.plan.hooks.on_publish()
+        && let Some(publishing) = hooks::intercept_publish(worker, &plan, (publisher, &message))
+    {
+        return publishing;
+    }
+    go_on(worker, &plan, (publisher, message))
+}
+
 /// What no hook is in the way of any more: routes, then the broker.
 pub(crate) fn go_on(
     worker: &Rc<Worker>,

@@ -103,7 +103,7 @@ impl Connection {
 }
 
 /// What hooks, then the steps of its route make of a publish.
-async fn fate(
+pub(super) async fn fate(
     (worker, plan): (&Rc<Worker>, &Rc<WorkerPlan>),
     (route, publisher): (Option<&Route>, &Publisher),
     (message, first): (&mut Message, Option<First>),

@@ -9,8 +9,10 @@ mod asked;
 mod delivering;
 mod passing;
 mod reader;
+mod will;
 
 pub(crate) use asked::Asked;
+pub(super) use will::judged;
 
 use self::acks::Acks;
 use self::aliases::Aliases;
