@@ -1,5 +1,6 @@
 /** What a route that compresses says of an answer to those who do not get it compressed: HEAD, 304, HTTP/1.0. */
 import { once } from "node:events"
+import type { OutgoingHttpHeaders } from "node:http"
 import { connect } from "node:http2"
 import ava from "ava"
 import { request } from "undici"
@@ -13,12 +14,15 @@ ava.before(async () => {
     const { url = "" } = incoming
     if (url === "/known") return void answer.writeHead(304, { etag: '"v1"' }).end()
     const length = url === "/short" ? 5 : body.length
-    answer.writeHead(200, {
+    const digests = { "content-digest": "sha-256=:x:", "repr-digest": "sha-256=:x:", digest: "x", "content-md5": "x" }
+    const fields: OutgoingHttpHeaders = {
       "content-type": url === "/image" ? "image/png" : "text/plain",
       etag: '"v1"',
       "accept-ranges": "bytes",
-      ...(url !== "/unknown" && { "content-length": length }),
-    })
+    }
+    if (url !== "/unknown") fields["content-length"] = length
+    if (url === "/fixed") answer.setHeader("cache-control", ["public", "No-Transform"])
+    answer.writeHead(200, url === "/digest" ? { ...fields, ...digests } : fields)
     answer.end(incoming.method === "HEAD" ? undefined : body.slice(0, length))
   })
   gateway = await runGateway({
@@ -84,4 +88,31 @@ ava("a connection goes on behind a HEAD that GET would be compressed for", async
   const answer = await exchange(gateway.port, twice, /(HTTP[\s\S]*?\r\n\r\n){2}/)
   t.is(answer.match(/HTTP\/1\.1 200 OK\r\n/g)?.length, 2)
   t.regex(answer, /^(HTTP\/1\.1 200 OK\r\n(?:[^\r]+\r\n)+\r\n){2}$/)
+})
+
+ava("who asks for no transformation, or forbids it, gets none, in whichever line that stands", async (t) => {
+  t.is((await told("/fixed", "gzip", "GET")).coding, undefined)
+  const asked = `GET /long HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nCache-Control: max-age=0\r\nCache-Control: no-transform\r\nConnection: close\r\n\r\n`
+  const answer = await exchange(gateway.port, asked)
+  t.notRegex(answer, /content-encoding/i)
+  t.regex(answer, /\r\nvary: accept-encoding\r\n/)
+})
+
+ava("all lines of Accept-Encoding count, and x-gzip is gzip", async (t) => {
+  const coding = async (lines: string): Promise<string | undefined> => {
+    const answer = await exchange(gateway.port, `GET /long HTTP/1.1\r\nHost: a\r\n${lines}Connection: close\r\n\r\n`)
+    return /content-encoding: (\w+)/.exec(answer)?.[1]
+  }
+  t.is(await coding("Accept-Encoding: deflate\r\nAccept-Encoding: gzip\r\n"), "gzip")
+  t.is(await coding("Accept-Encoding: gzip\r\nAccept-Encoding: br;q=0, gzip;q=0\r\n"), "gzip")
+  t.is(await coding("Accept-Encoding: x-gzip\r\n"), "gzip")
+})
+
+ava("digests of the plain bytes do not go with others", async (t) => {
+  const digests = async (accept: string): Promise<number> => {
+    const answer = await request(`http://127.0.0.1:${gateway.port}/digest`, { headers: { "accept-encoding": accept } })
+    await answer.body.dump()
+    return Object.keys(answer.headers).filter((name) => /digest|md5/.test(name)).length
+  }
+  t.deepEqual([await digests("identity"), await digests("gzip")], [4, 0])
 })

@@ -83,17 +83,44 @@ impl ApiKey {
         })
     }
 
+    fn name_of(&self, key: &[u8]) -> Option<&str> {
+        self.names.get(&<[u8; 32]>::from(Sha256::digest(key))).map(|name| &**name)
+    }
+
     /// `Some`: it is refused.
     pub(crate) fn run<V: View>(&self, view: &V, edits: &mut Edits) -> Option<&Answer> {
         let from_header = self.header.as_deref().and_then(|name| view.field(FieldId::Header(name)));
-        let key = from_header.or_else(|| view.field(FieldId::Query(self.query.as_deref()?)));
-        let name = key.and_then(|key| self.names.get(&<[u8; 32]>::from(Sha256::digest(key))));
+        let name = match from_header {
+            Some(key) => self.name_of(key),
+            None => self.query.as_deref().and_then(|name| view.field(FieldId::Query(name))).and_then(|key| {
+                // A library escapes what it puts into a query; who writes one by hand may not.
+                self.name_of(key).or_else(|| self.name_of(&unescape(key)?))
+            }),
+        };
         let Some(name) = name else { return Some(&self.refusal) };
         if let Some(header) = &self.user_header {
             edits.set_request_header(header, name);
         }
         None
     }
+}
+
+/// The bytes that percent escapes stand for (RFC 3986 section 2.1). `None`: there are none, or they are broken.
+fn unescape(text: &[u8]) -> Option<Vec<u8>> {
+    text.contains(&b'%').then_some(())?;
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        if first != b'%' {
+            out.push(first);
+            continue;
+        }
+        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        out.push((digit(0)? << 4 | digit(1)?) as u8);
+        rest = &behind[2..];
+    }
+    Some(out)
 }
 
 impl BasicAuth {

@@ -50,7 +50,9 @@ pub fn preferred_coding(accept_encoding: &[u8], offered: &[Coding]) -> Option<Co
 fn weight_of(list: &[u8], name: &str) -> Option<u16> {
     crate::tokens(list).find_map(|entry| {
         let mut parts = entry.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        parts.next().filter(|own| own.eq_ignore_ascii_case(name.as_bytes()))?;
+        // RFC 9110 section 8.4.1.3: `x-gzip` is the same.
+        let own = parts.next().map(|own| if own.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { own })?;
+        own.eq_ignore_ascii_case(name.as_bytes()).then_some(())?;
         let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
         Some(weight.map_or(1_000, thousandths))
     })
@@ -74,6 +76,7 @@ mod tests {
         assert_eq!(choose("*"), Some(Coding::Brotli));
         assert_eq!(choose("br;q=0, *"), Some(Coding::Zstd));
         assert_eq!(choose("GZIP"), Some(Coding::Gzip));
+        assert_eq!(choose("deflate, x-gzip;q=0.3"), Some(Coding::Gzip));
         for none in ["", "deflate", "br;q=0", "gzip;q=rubbish", "identity, gzip;q=0.5", "*;q=0"] {
             assert_eq!(choose(none), None, "{none}");
         }

@@ -5,6 +5,7 @@ use crate::body::{Body, content_length};
 use crate::fields::{Field, has_token, tokens};
 use crate::head::{check_lines, offset_of};
 use httparse::{Header, Status};
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use tidegate_kit::DecodeError;
 use tidegate_message::Limits;
@@ -61,6 +62,18 @@ impl<'b> RequestHead<'_, 'b> {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    }
+
+    /// All lines of a list field as one (RFC 9110 section 5.3). `None`: there is none.
+    pub fn list(&self, name: &str) -> Option<Cow<'b, [u8]>> {
+        let mut lines = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        let first = lines.next()?.value;
+        let mut more = lines.map(|header| header.value).peekable();
+        if more.peek().is_none() {
+            return Some(Cow::Borrowed(first));
+        }
+        let all: Vec<&[u8]> = std::iter::once(first).chain(more).collect();
+        Some(Cow::Owned(all.join(&b", "[..])))
     }
 
     /// Path without the query.

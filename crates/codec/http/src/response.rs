@@ -75,6 +75,8 @@ pub fn parse_response<'h, 'b>(
         connection_names_headers: false,
         version: if minor == 0 { Version::Http10 } else { Version::Http11 },
     };
+    // RFC 9112 section 4: the space in front of the reason is there without one, too.
+    head.has_hop_by_hop = input.get(12) == Some(&b'\r');
     read_fields(&mut head)?;
     // RFC 9112 section 6.3, rule 1: these have no body whatever their headers say.
     if to_head || status < 200 || status == 204 || status == 304 {

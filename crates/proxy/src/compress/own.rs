@@ -1,5 +1,6 @@
 //! Answers of the gateway itself, whole in hand.
 
+use super::rules::{DIGESTS, forbids_change};
 use super::{Compression, Encoder};
 use tidegate_http::Coding;
 
@@ -20,7 +21,12 @@ pub(crate) struct Packed {
 impl Compression {
     /// Whether an answer of ours is one that is compressed.
     pub(crate) fn fits(&self, status: u16, fields: &[u8], length: u64) -> bool {
-        length >= self.min_bytes() && self.suits(status, |name| field(fields, name))
+        let is_fixed = || {
+            fields
+                .split_inclusive(|byte| *byte == b'\n')
+                .any(|line| named(line, "cache-control").is_some_and(|value| forbids_change(b"cache-control", value)))
+        };
+        length >= self.min_bytes() && self.suits(status, |name| field(fields, name)) && !is_fixed()
     }
 
     /// Compresses it. `None`: there is no memory for it.
@@ -42,6 +48,7 @@ pub(crate) fn coded_fields(coding: Coding, fields: &[u8]) -> Vec<u8> {
                 packed.extend_from_slice(tag);
                 packed.extend_from_slice(b"\r\n");
             }
+            _ if DIGESTS.iter().any(|digest| named(line, digest).is_some()) => {}
             _ => packed.extend_from_slice(line),
         }
     }
@@ -72,10 +79,12 @@ mod tests {
     fn what_is_compressed_says_so_and_its_tag_is_weak() {
         let plan = CompressPlan { codings: vec!["gzip".into()], min_bytes: 10, types: vec!["text/*".into()] };
         let rules = Compression::compile(&plan, &Registry::new(1));
-        let fields = b"Content-Type: text/plain\r\nETag: \"1\"\r\n";
+        let fields = b"Content-Type: text/plain\r\nContent-Digest: sha-256=:x:\r\nETag: \"1\"\r\n";
         assert!(rules.fits(200, fields, 10) && !rules.fits(200, fields, 9) && !rules.fits(204, fields, 10));
         assert!(!rules.fits(200, b"content-type: text/plain\r\ncontent-encoding: br\r\n", 10));
         assert!(!rules.fits(200, b"content-type: text/plain\r\ncache-control: no-transform\r\n", 10));
+        let two = b"content-type: text/plain\r\ncache-control: public\r\nCache-Control: No-Transform\r\n";
+        assert!(!rules.fits(200, two, 10));
         let packed = rules.pack(Coding::Gzip, fields, b"aaaaaaaaaa").expect("memory");
         let expected =
             "Content-Type: text/plain\r\netag: W/\"1\"\r\ncontent-encoding: gzip\r\nvary: accept-encoding\r\n";

@@ -7,6 +7,14 @@ use crate::metrics::{PerWorker, PolicyCounters, PolicyOutcome, Registry};
 use tidegate_http::{Body, Coding, RequestHead, ResponseHead, Version, has_token, preferred_coding};
 use tidegate_policy::{CompressPlan, Edits};
 
+/// What is said of the bytes as they came (RFC 9530, RFC 3230, RFC 1864).
+pub(super) const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+/// Whether a field of an answer asks for its bytes to be left alone (RFC 9110 section 7.7).
+pub(super) fn forbids_change(name: &[u8], value: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"cache-control") && has_token(value, "no-transform")
+}
+
 /// A route's `compress`.
 #[derive(Debug)]
 pub(crate) struct Compression {
@@ -28,7 +36,8 @@ impl Compression {
 
     /// The coding that the client prefers.
     pub(crate) fn choose(&self, head: &RequestHead<'_, '_>) -> Option<Coding> {
-        preferred_coding(head.header("accept-encoding")?, &self.codings)
+        let asks_for_none = head.list("cache-control").is_some_and(|control| has_token(&control, "no-transform"));
+        preferred_coding(&head.list("accept-encoding")?, &self.codings).filter(|_| !asks_for_none)
     }
 
     /// Whether an answer has a compressed form besides the plain one: also where it is told of
@@ -44,7 +53,8 @@ impl Compression {
             Body::Length(length) => length >= self.min_bytes,
             Body::Chunked | Body::UntilClose => true,
         };
-        is_long && self.suits(head.status, |name| head.header(name))
+        let is_fixed = head.headers.iter().any(|header| forbids_change(header.name.as_bytes(), header.value));
+        is_long && !is_fixed && self.suits(head.status, |name| head.header(name))
     }
 
     fn is_long(&self, length: &[u8]) -> bool {
@@ -62,7 +72,6 @@ impl Compression {
         !matches!(status, ..200 | 204 | 206 | 304)
             && field("content-encoding").is_none()
             && field("content-range").is_none()
-            && !field("cache-control").is_some_and(|control| has_token(control, "no-transform"))
             && field("content-type").is_some_and(|kind| self.names(kind))
     }
 
@@ -89,6 +98,7 @@ impl Compression {
         let Some(coding) = coding else { return };
         edits.set_response_header("content-encoding", coding.name());
         edits.remove_response_header("accept-ranges");
+        DIGESTS.iter().for_each(|digest| edits.remove_response_header(digest));
         let tag = head.header("etag").and_then(|tag| std::str::from_utf8(tag).ok());
         if let Some(tag) = tag.filter(|tag| tag.starts_with('"')) {
             edits.set_response_header("etag", &format!("W/{tag}"));

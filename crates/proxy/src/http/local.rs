@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::Access;
 use tidegate_coap::Transport;
-use tidegate_http::{Conditions, RequestHead, has_token};
+use tidegate_http::{Conditions, RequestHead, tokens};
 use tidegate_message::Protocol;
 use tidegate_policy::{Place, Template};
 use tidegate_route::Captures;
@@ -37,16 +37,22 @@ pub(crate) struct Local {
 /// What is served.
 pub(crate) enum What {
     Topic(TopicRequest),
-    /// MQTT in WebSocket messages; the accept key, and the subprotocol that was asked for.
-    Mqtt(String, &'static str),
+    /// MQTT in WebSocket messages.
+    Mqtt(Accepted),
     /// A CoAP client, over WebSocket.
-    Coap(String),
+    Coap(Accepted),
     /// A file of a directory.
     File(FileRequest),
-    /// JSON frames; the accept key.
-    Json(String),
+    /// JSON frames.
+    Json(Accepted),
     /// A handler: its index, and the head as it sees it.
     Handler(usize, serde_json::Value),
+}
+
+/// What a WebSocket is taken with: its accept key, and the subprotocol as the client wrote it.
+pub(crate) struct Accepted {
+    key: String,
+    subprotocol: Box<str>,
 }
 
 /// Whether a raw path stands under the broker's path.
@@ -120,7 +126,7 @@ pub(crate) fn to_directory(
         path: relative,
         redirect,
         conditions: if head.method == "GET" { conditions } else { conditions.without_range() },
-        accept_encoding: head.header("accept-encoding").unwrap_or_default().to_vec(),
+        accept_encoding: head.list("accept-encoding").unwrap_or_default().into_owned(),
     };
     local(client, request, (Some(index), What::File(file)))
 }
@@ -189,24 +195,26 @@ fn upgrade(client: &Client, request: &Request<'_>) -> (Next, usize) {
         let text = b"a WebSocket needs a valid key and version 13\n";
         return answered(client, request, (usize::MAX, status, fields, text));
     };
-    let accept = accept_key(key);
-    let offered = |name| {
-        head.headers
-            .iter()
-            .any(|header| header.name.eq_ignore_ascii_case("sec-websocket-protocol") && has_token(header.value, name))
-    };
-    // The second is what it was called when it was MQTT 3.1.
-    if let Some(name) = ["mqtt", "mqttv3.1"].into_iter().find(|name| offered(name)) {
-        return local(client, request, (None, What::Mqtt(accept, name)));
-    }
-    if offered("coap") {
-        return local(client, request, (None, What::Coap(accept)));
-    }
-    if offered(websocket::SUBPROTOCOL) {
-        return local(client, request, (None, What::Json(accept)));
+    // The client names first what it likes most (RFC 6455 section 4.1).
+    let offered = head.list("sec-websocket-protocol").unwrap_or_default();
+    if let Some(what) = tokens(&offered).find_map(|offered| served(accept_key(key), offered)) {
+        return local(client, request, (None, what));
     }
     let text = b"no route claims this WebSocket; offer the subprotocol mqtt, coap or tidegate.v1.json\n";
     answered(client, request, (usize::MAX, 404, b"", text))
+}
+
+/// What a subprotocol stands for. Browsers hold on to the case of what they offered.
+fn served(key: String, offered: &[u8]) -> Option<What> {
+    let subprotocol = std::str::from_utf8(offered).ok()?;
+    let accepted = Accepted { key, subprotocol: subprotocol.into() };
+    Some(match subprotocol.to_ascii_lowercase().as_str() {
+        // The second is what it was called when it was MQTT 3.1.
+        "mqtt" | "mqttv3.1" => What::Mqtt(accepted),
+        "coap" => What::Coap(accepted),
+        websocket::SUBPROTOCOL => What::Json(accepted),
+        _ => return None,
+    })
 }
 
 /// Who sent these credentials: a policy knows first.
@@ -258,18 +266,18 @@ impl Local {
         let own = reply.route.and_then(|index| reply.plan.routes[index].steps.body_limit());
         let limit = own.map_or(limit, |own| limit.min(usize::try_from(own).unwrap_or(usize::MAX)));
         match what {
-            What::Mqtt(accept, name) => {
-                switch(&mut client, (&accept, name)).await?;
+            What::Mqtt(accept) => {
+                switch(&mut client, (&accept, Protocol::Mqtt)).await?;
                 crate::mqtt::Serving::new(*client, Framing::WebSocket).await;
                 None
             }
             What::Coap(accept) => {
-                switch(&mut client, (&accept, "coap")).await?;
+                switch(&mut client, (&accept, Protocol::CoapTcp)).await?;
                 crate::coap::serve_stream(client, (Transport::WebSocket, access)).await;
                 None
             }
             What::Json(accept) => {
-                switch(&mut client, (&accept, websocket::SUBPROTOCOL)).await?;
+                switch(&mut client, (&accept, Protocol::WebSocket)).await?;
                 websocket::serve(client, access).await;
                 None
             }
@@ -290,15 +298,12 @@ impl Local {
 }
 
 /// 101 with the subprotocol.
-async fn switch(client: &mut Client, (accept, protocol): (&str, &str)) -> Option<()> {
+async fn switch(client: &mut Client, (accept, protocol): (&Accepted, Protocol)) -> Option<()> {
+    let Accepted { key, subprotocol } = accept;
     let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\nsec-websocket-protocol: {protocol}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {key}\r\nsec-websocket-protocol: {subprotocol}\r\n\r\n"
     );
     client.write_all(head.as_bytes()).await.ok()?;
-    client.becomes(match protocol {
-        "mqtt" | "mqttv3.1" => Protocol::Mqtt,
-        "coap" => Protocol::CoapTcp,
-        _ => Protocol::WebSocket,
-    });
+    client.becomes(protocol);
     Some(())
 }

@@ -34,8 +34,7 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, scheme: &str, drops_length: 
     let fields = request.headers_mut();
     fields.reserve(head.headers.len());
     for field in head.headers {
-        let is_routing =
-            matches!(Field::of(field.name), Field::Host | Field::Upgrade | Field::Connection | Field::Expect);
+        let is_routing = matches!(Field::of(field.name), Field::Host | Field::Upgrade | Field::Connection);
         let is_length = drops_length && Field::of(field.name) == Field::ContentLength;
         if is_routing || is_length || classify(field.name) == FieldClass::HopByHop {
             continue;

@@ -12,8 +12,8 @@ use crate::worker::{HEADROOM, ReadBuffer};
 use std::mem::MaybeUninit;
 use std::task::Context;
 use tidegate_http::{
-    Body, BodyReader, HEADERS_MAX, Piece, ResponseContext, ResponseHead, Version, forward_response, parse_response,
-    tokens,
+    Body, BodyReader, HEADERS_MAX, Piece, ResponseContext, ResponseHead, Version, forward_response, has_token,
+    parse_response, tokens,
 };
 use tidegate_resilience::Failure as RetryFailure;
 
@@ -126,7 +126,9 @@ impl Exchange {
 
     /// The upstream took the upgrade: from here on bytes are passed on, in both directions.
     fn upgraded(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>, behind: &[u8]) -> Step {
-        if !self.facts.is_upgrade {
+        // RFC 9110 section 7.8: to what was asked for, and to nothing else.
+        let is_taken = head.header("upgrade").is_some_and(|protocol| has_token(protocol, "websocket"));
+        if !self.facts.is_upgrade || !is_taken {
             return Step::Failed(Failure::Flag(Flag::Protocol));
         }
         self.response.status = head.status;

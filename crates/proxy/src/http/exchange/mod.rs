@@ -184,7 +184,8 @@ impl Exchange {
         if !self.request.is_complete {
             client.connection.lingers.set(true);
         }
-        self.facts.keep_alive && !client.is_at_end
+        // Who sends no more may have sent the next request already.
+        self.facts.keep_alive && !(client.is_at_end && client.carry.is_empty())
     }
 
     /// Counts the request, tells the breaker, writes the access record.

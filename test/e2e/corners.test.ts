@@ -1,0 +1,140 @@
+/** Corners of HTTP/1.1 towards clients and upstreams: half-closed clients, upgrades, expectations, odd status lines. */
+import { once } from "node:events"
+import { createServer as createHttp2 } from "node:http2"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import ava, { type ExecutionContext } from "ava"
+import { request } from "undici"
+import { collect, exchange, type Running, runGateway } from "./run-gateway.ts"
+
+/** An upstream whose answer to each head is what a test says. */
+async function upstream(t: ExecutionContext, answer: (head: string, socket: Socket) => string): Promise<string> {
+  const server = createServer((socket) => {
+    let text = ""
+    socket.on("error", () => undefined)
+    socket.on("data", (data) => {
+      text += data.toString("latin1")
+      for (let end = text.indexOf("\r\n\r\n"); end >= 0; end = text.indexOf("\r\n\r\n")) {
+        const head = text.slice(0, end)
+        text = text.slice(end + 4)
+        socket.write(answer(head, socket))
+      }
+    })
+  }).listen(0, "127.0.0.1")
+  await once(server, "listening")
+  t.teardown(() => server.close())
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+async function before(t: ExecutionContext, endpoint: string, protocol = "http1", path = "/**"): Promise<Running> {
+  const gateway = await runGateway({
+    workers: 1,
+    upstreams: { to: { endpoints: [endpoint], protocol, outlier: false, breaker: { failures: 0 } } },
+    routes: [
+      { when: { path: "/own" }, to: { respond: { body: "own" } } },
+      {
+        when: { path: "/key" },
+        to: { respond: { body: "known" } },
+        use: [{ apiKey: { query: "key", keys: { alice: "a+b/c=%" } } }],
+      },
+      { when: { path }, to: "to" },
+    ],
+  })
+  t.teardown(() => gateway.stop())
+  return gateway
+}
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`
+
+ava("a client that sends no more gets the answer to each request that it sent", async (t) => {
+  let turn = 0
+  const gateway = await before(t, await upstream(t, () => `${ok}${turn++}!`))
+  for (const paths of [
+    ["/0", "/own"],
+    ["/own", "/0"],
+    ["/0", "/1", "/own", "/2"],
+  ]) {
+    turn = 0
+    const socket = connect({ port: gateway.port, host: "127.0.0.1", allowHalfOpen: true })
+    socket.end(paths.map(get).join(""))
+    const answer = await collect(socket)
+    const bodies = [...answer.matchAll(/\r\n\r\n(own|\d!)/g)].map(([, body]) => body)
+    const expected = paths.map((path) => (path === "/own" ? "own" : `${path.slice(1)}!`))
+    t.deepEqual(bodies, expected)
+  }
+})
+
+const UPGRADE =
+  "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+ava("an upstream switches to the protocol that was asked for, and to no other", async (t) => {
+  const fields: Record<string, string> = { other: "Upgrade: h2c\r\n", none: "", asked: "Upgrade: WebSocket\r\n" }
+  let kind = ""
+  const gateway = await before(
+    t,
+    await upstream(t, () => `HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n${fields[kind] ?? ""}\r\n`),
+  )
+  for (kind of ["other", "none"]) {
+    const answer = await exchange(gateway.port, UPGRADE, /\r\n\r\n.*\n$/s)
+    t.regex(answer, /^HTTP\/1\.1 502 .*http_protocol_error/s, kind)
+  }
+  kind = "asked"
+  t.regex(await exchange(gateway.port, UPGRADE, /\r\n\r\n/), /^HTTP\/1\.1 101 .*\r\nUpgrade: WebSocket\r\n/s)
+})
+
+ava("a status line without the space in front of its reason goes on with it", async (t) => {
+  const gateway = await before(t, await upstream(t, () => "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok"))
+  t.regex(await exchange(gateway.port, get("/x"), /ok$/), /^HTTP\/1\.1 200 \r\nContent-Length: 2\r\n\r\nok$/)
+})
+
+ava("an expectation goes on to an upstream of HTTP/2, whose word the client waits for", async (t) => {
+  const seen: (string | undefined)[] = []
+  const server = createHttp2((_, answer) => answer.end("not asked first"))
+  server.on("checkContinue", (incoming, answer) => {
+    seen.push(incoming.headers.expect)
+    if (incoming.url === "/no") return void answer.writeHead(403).end("no")
+    answer.writeContinue()
+    incoming.resume().on("end", () => answer.end("taken"))
+  })
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  t.teardown(() => server.close())
+  const gateway = await before(t, `127.0.0.1:${(server.address() as AddressInfo).port}`, "h2c")
+  const head = (path: string): string =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`
+  const socket = connect(gateway.port, "127.0.0.1")
+  socket.write(head("/yes"))
+  t.regex(await collect(socket, /100 Continue\r\n\r\n/), /^HTTP\/1\.1 100 Continue\r\n\r\n$/)
+  socket.write("hello")
+  t.regex(await collect(socket), /^HTTP\/1\.1 200 .*taken/s)
+  t.regex(await exchange(gateway.port, head("/no")), /^HTTP\/1\.1 403 .*no/s)
+  t.deepEqual(seen, ["100-continue", "100-continue"])
+})
+
+ava("a WebSocket is taken with the first subprotocol that is served, written as it was offered", async (t) => {
+  const gateway = await before(t, "127.0.0.1:9", "http1", "/to")
+  const offer = async (...lines: string[]): Promise<string> => {
+    const fields = lines.map((line) => `Sec-WebSocket-Protocol: ${line}\r\n`).join("")
+    const asked = UPGRADE.replace(/\r\n$/, `${fields}\r\n`)
+    const answer = await exchange(gateway.port, asked, /\r\n\r\n/)
+    return /sec-websocket-protocol: (.*)\r\n/.exec(answer)?.[1] ?? answer
+  }
+  t.is(await offer("mqtt"), "mqtt")
+  t.is(await offer("MQTT"), "MQTT")
+  t.is(await offer("what, Mqtt"), "Mqtt")
+  t.is(await offer("coap, mqtt"), "coap")
+  t.is(await offer("mqtt, coap"), "mqtt")
+  t.is(await offer("what", "tidegate.v1.json, mqtt"), "tidegate.v1.json")
+})
+
+ava("an API key in a query is read with and without escapes", async (t) => {
+  const gateway = await before(t, "127.0.0.1:9")
+  const status = async (key: string): Promise<number> => {
+    const answer = await request(`http://127.0.0.1:${gateway.port}/key?key=${key}`)
+    await answer.body.dump()
+    return answer.statusCode
+  }
+  t.is(await status(encodeURIComponent("a+b/c=%")), 200)
+  t.is(await status("a+b/c=%25"), 200)
+  for (const wrong of ["a%2Bb", "a%2", "a%+b", "", "%"]) t.is(await status(wrong), 401, wrong)
+})
