@@ -372,6 +372,32 @@ fn sessions_go_on_after_a_restart_and_what_came_before_is_known() {
     }
 }
 
+/// Every seed of the fuzz target of what is read at a start.
+#[test]
+fn no_seed_of_saved_sessions_does_harm_and_some_come_back() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/dtls_saved");
+    let mut restored = 0;
+    for file in std::fs::read_dir(folder).expect("the corpus is part of the repository") {
+        let seed = std::fs::read(file.expect("a readable folder").path()).expect("a readable seed");
+        let mut parts = Vec::new();
+        let mut rest = &seed[1..];
+        while let [place, high, low, behind @ ..] = rest {
+            let len = usize::from(u16::from_be_bytes([*high, *low]));
+            let (plain, next) = behind.split_at(behind.len().min(len));
+            parts.push((u32::from(*place), plain));
+            rest = next;
+        }
+        let mut net = Net::new();
+        net.server = Sessions::new(&terms(true), (seed[0], BOUNDS)).expect("sessions");
+        let saved = Sessions::sealed(&terms(true), &parts);
+        let count = net.server.restore((net.now, 5), &saved, &mut |_| {});
+        restored += usize::from(count > 0);
+        assert_eq!(net.server.len(), count);
+        assert!(count == 0 || !net.server.save(net.now).is_empty());
+    }
+    assert!(restored >= 2, "{restored} of them hold a session");
+}
+
 #[test]
 fn a_session_in_its_handshake_and_one_whose_key_was_asked_for_are_not_saved() {
     let mut net = Net::asking();

@@ -85,6 +85,23 @@ impl Sessions {
         self.table.len()
     }
 
+    /// A file as `save` makes it, of whatever stands for sessions: each of `parts` is a place and
+    /// what is sealed there.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn sealed(terms: &crate::Terms, parts: &[(u32, &[u8])]) -> Vec<u8> {
+        let salt = [7; SALT];
+        let Some(secret) = terms.secret() else { return Vec::new() };
+        let sealer = Sealer::new(&secret, &salt);
+        let mut out = salt.to_vec();
+        for (slot, plain) in parts {
+            let Some(sealed) = sealer.seal(u64::from(*slot), plain) else { continue };
+            out.extend_from_slice(&slot.to_be_bytes());
+            out.extend_from_slice(&(sealed.len() as u32).to_be_bytes());
+            out.extend_from_slice(&sealed);
+        }
+        out
+    }
+
     fn read(&mut self, (now_ms, away_ms): (u64, u64), slot: usize, plain: &[u8]) -> Option<Entry> {
         let (head, rest) = plain.split_first_chunk::<HEAD>()?;
         let mut at = 0;
