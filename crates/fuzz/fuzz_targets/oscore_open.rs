@@ -4,8 +4,22 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
-use tidegate_oscore::{ContextPlan, Contexts, CoseOption, Opened, Shared, Terms};
+use tidegate_oscore::{ContextPlan, Contexts, CoseOption, Fingerprint, Ledger, Opened, Shared, Terms};
+
+/// Numbers without end, of a context that is new.
+struct Numbers;
+
+impl Ledger for Numbers {
+    fn reserve(&self, _: &Fingerprint, count: u64) -> Option<Range<u64>> {
+        Some(0..count)
+    }
+
+    fn is_known(&self, _: &Fingerprint) -> bool {
+        false
+    }
+}
 
 fuzz_target!(|input: &[u8]| {
     let _ = CoseOption::decode(input);
@@ -19,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
         replay_window: 32,
     };
     let Ok(terms) = Terms::load(&[plan]) else { return };
-    let mut contexts = Contexts::new(&terms, (0, Arc::new(Shared::new(None, [7; 8]))), 64);
+    let mut contexts = Contexts::new(&terms, (0, Arc::new(Shared::new(Some(Box::new(Numbers)), [7; 8]))), 64);
     let (from, mut out): (SocketAddr, _) = (([192, 0, 2, 1], 5_683).into(), Vec::new());
     let _ = contexts.open(from, input, &mut out);
     // A request of RFC 8613 appendix C.4, so that there is a peer to seal for.

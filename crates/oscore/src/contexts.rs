@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
 /// What tells these names from those of DTLS.
-const MARK: u32 = 1 << 31;
+pub(crate) const MARK: u32 = 1 << 31;
 
 /// What became of a datagram.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,15 +79,16 @@ impl Contexts {
     /// of those that are gone.
     pub fn adopt(&mut self, terms: &Terms) -> Vec<SocketAddr> {
         let mut before: HashMap<Fingerprint, Context, RandomState> =
-            self.contexts.drain(..).map(|context| (context.keys.fingerprint(), context)).collect();
+            self.contexts.drain(..).map(|context| (context.keys.identity(), context)).collect();
         for (plan, keys) in &terms.contexts {
             let fingerprint = keys.fingerprint();
-            // Numbers that were reserved say that the peer has used some of its own.
+            // Numbers that were reserved say that the peer has used some of its own, before this
+            // process or before the context was taken away.
             let is_new = || self.shared.ledger.as_ref().is_some_and(|ledger| !ledger.is_known(&fingerprint));
-            let context = before.remove(&fingerprint).unwrap_or_else(|| Context {
+            let context = before.remove(&keys.identity()).unwrap_or_else(|| Context {
                 user: plan.name.as_str().into(),
                 keys: Arc::clone(keys),
-                owner: self.shared.owner(fingerprint),
+                owner: self.shared.owner(keys.identity()),
                 window: Window::new(plan.replay_window, is_new()),
                 sequence: Sequence::default(),
                 bindings: Bindings::default(),

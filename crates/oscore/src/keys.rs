@@ -56,6 +56,7 @@ pub struct Keys {
     sender: Cipher,
     recipient: Cipher,
     fingerprint: [u8; 16],
+    identity: [u8; 16],
 }
 
 impl fmt::Debug for Keys {
@@ -87,9 +88,12 @@ impl Keys {
         derive(&sender_id, "Key", &mut sender)?;
         derive(&recipient_id, "Key", &mut recipient)?;
         derive(b"", "IV", &mut common_iv)?;
-        let digest = Sha256::new().chain_update(b"sequence").chain_update(sender).chain_update(common_iv).finalize();
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&digest[..16]);
+        let digest = |of: &[&[u8]]| {
+            let whole = of.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize();
+            std::array::from_fn(|index| whole[index])
+        };
+        let fingerprint = digest(&[b"sequence", &sender, &common_iv]);
+        let identity = digest(&[b"context", &sender, &recipient, &common_iv]);
         Some(Keys {
             sender_id: sender_id.into(),
             recipient_id: recipient_id.into(),
@@ -98,10 +102,17 @@ impl Keys {
             sender: Cipher::new(&sender.into()),
             recipient: Cipher::new(&recipient.into()),
             fingerprint,
+            identity,
         })
     }
 
     /// What tells the context from others without telling its keys.
+    pub(crate) const fn identity(&self) -> [u8; 16] {
+        self.identity
+    }
+
+    /// What tells the key that we seal with from others. Contexts with several peers have the same
+    /// one where their secret and our id are the same, and must not use a number twice.
     pub(crate) const fn fingerprint(&self) -> [u8; 16] {
         self.fingerprint
     }

@@ -1,6 +1,7 @@
 //! OSCORE (RFC 8613), the server's side, without I/O: protected datagrams come in and
 //! plain ones go out, under the name of their security context, which stays when the
-//! peer's address changes; plain answers come in and protected ones go out. The
+//! peer's address changes; plain answers come in and protected ones go out. Frames of streams
+//! (RFC 8323) likewise, under the name of their context on their connection. The
 //! cryptography is that of the crates aes, ccm, hkdf and sha2.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod recent;
 mod seal;
 mod sequence;
 mod shared;
+mod streams;
 mod window;
 
 #[cfg(test)]
@@ -24,4 +26,5 @@ pub use cose::CoseOption;
 pub use keys::{ContextPlan, Keys};
 pub use sequence::Ledger;
 pub use shared::{Fingerprint, Shared, Terms};
+pub use streams::{StreamContexts, StreamOpened};
 pub use window::{Standing, Window};

@@ -5,9 +5,9 @@ use crate::context::{Context, Peer};
 use crate::contexts::name;
 use crate::cose::{NONCE, Piv, additional, nonce, number_of};
 use crate::keys::ALGORITHM;
-use crate::{Contexts, CoseOption, Opened, Standing};
+use crate::{Contexts, CoseOption, Keys, Opened, Standing};
 use std::net::SocketAddr;
-use tidegate_coap::{Code, Head, Message, OptionList, OptionNumber, Transport, Type, encode};
+use tidegate_coap::{Code, Head, Message, OptionList, OptionNumber, Transport, Type, encode, encode_frame};
 
 /// Outer options that hold for the request (section 4.1, class U).
 const OUTER: [u16; 5] = [
@@ -28,12 +28,11 @@ impl Contexts {
         if !message.code.is_request() || !matches!(kind, Type::Confirmable | Type::NonConfirmable) {
             return Opened::Dropped("oscore-malformed");
         }
-        let cose = CoseOption::decode(option.value).filter(|own| !own.piv.is_empty() && !message.payload.is_empty());
-        let Some((cose, kid)) = cose.and_then(|own| Some((own, own.kid?))) else {
-            return refuse(&message, (Code::BAD_OPTION, b"Failed to decode COSE"), out);
+        let Some((cose, kid)) = said(&message, option.value) else {
+            return refuse(&message, UNREADABLE, out);
         };
         let Some(place) = self.find(kid, cose.kid_context) else {
-            return refuse(&message, (Code::UNAUTHORIZED, b"Security context not found"), out);
+            return refuse(&message, UNKNOWN, out);
         };
         let owner = self.contexts[place].owner.claim(self.worker);
         if owner != self.worker {
@@ -67,37 +66,33 @@ impl Contexts {
                     Opened::Answer("oscore-repeated")
                 }
                 Some(None) => Opened::Dropped("oscore-repeated"),
-                None => refuse(message, (Code::UNAUTHORIZED, b"Replay detected"), out),
+                None => refuse(message, REPLAYED, out),
             };
         }
-        let keys = &context.keys;
-        let aad = additional(ALGORITHM, &keys.recipient_id, piv);
-        let nonce: [u8; NONCE] = nonce(&keys.common_iv, &keys.recipient_id, piv);
-        // Code, options and payload stand as in a message over WebSocket, behind its first byte.
-        let mut inner = Vec::with_capacity(message.payload.len());
-        inner.push(0);
-        if !keys.open((&nonce, &aad), message.payload, &mut inner) {
-            return refuse(message, (Code::BAD_REQUEST, b"Decryption failed"), out);
-        }
-        let inner = Message::decode_as(Transport::WebSocket, &inner, self.max_options).ok();
-        let Some(inner) = inner.filter(|inner| inner.code.is_request()) else {
-            return refuse(message, (Code::BAD_OPTION, b"Failed to decode COSE"), out);
+        let Some(inner) = decrypted(&context.keys, message, piv) else {
+            return refuse(message, UNDECRYPTED, out);
         };
+        let Some(inner) = request_of(&inner, self.max_options) else {
+            return refuse(message, UNREADABLE, out);
+        };
+        let context = &mut self.contexts[place];
+        let is_kept = |ledger| context.sequence.begin(&context.keys.fingerprint(), ledger);
+        if !self.shared.ledger.as_deref().is_some_and(is_kept) {
+            return Opened::Dropped("oscore-sequence");
+        }
         self.contexts[place].bindings.enter(message.token, (Piv::from_slice(piv), message.code == Code::FETCH));
         if standing == Standing::Unknown && !echoes(&inner, &self.shared.echo) {
             return self.challenge(place, message, out);
         }
         self.accept(place, (number, from, message.message_id));
-        join(message, &inner, out);
+        join((Transport::Datagram, message), &inner, out);
         self.named(place, from)
     }
 
     /// Appendix B.1.2: the request may be an old one; who sent it says what we send now.
     fn challenge(&mut self, place: usize, message: &Message<'_>, out: &mut Vec<u8>) -> Opened {
-        let mut options = OptionList::new();
-        options.push(OptionNumber::ECHO, &self.shared.echo);
         let mut plain = Vec::new();
-        encode(&mut plain, &answer_to(message, Code::UNAUTHORIZED), [&options, &OptionList::new()], b"");
+        put_challenge((Transport::Datagram, message), &self.shared.echo, &mut plain);
         // The nonce of a request that may have been answered before is not used again.
         if let Some(binding) = self.contexts[place].bindings.get(message.token) {
             binding.is_used = true;
@@ -135,12 +130,35 @@ impl Contexts {
     }
 }
 
-fn echoes(inner: &Message<'_>, echo: &[u8]) -> bool {
+/// What the option of a request says, and who sent it. `None`: it says too little.
+pub(crate) fn said<'o>(message: &Message<'_>, option: &'o [u8]) -> Option<(CoseOption<'o>, &'o [u8])> {
+    let cose = CoseOption::decode(option).filter(|own| !own.piv.is_empty() && !message.payload.is_empty())?;
+    Some((cose, cose.kid?))
+}
+
+/// The plaintext of a request behind a byte, as a message over WebSocket has it. `None`: it is not
+/// authentic.
+pub(crate) fn decrypted(keys: &Keys, message: &Message<'_>, piv: &[u8]) -> Option<Vec<u8>> {
+    let aad = additional(ALGORITHM, &keys.recipient_id, piv);
+    let nonce: [u8; NONCE] = nonce(&keys.common_iv, &keys.recipient_id, piv);
+    let mut inner = Vec::with_capacity(message.payload.len());
+    inner.push(0);
+    keys.open((&nonce, &aad), message.payload, &mut inner).then_some(inner)
+}
+
+/// The request that was inside. `None`: there is none.
+pub(crate) fn request_of(plain: &[u8], max_options: usize) -> Option<Message<'_>> {
+    let inner = Message::decode_as(Transport::WebSocket, plain, max_options).ok()?;
+    inner.code.is_request().then_some(inner)
+}
+
+pub(crate) fn echoes(inner: &Message<'_>, echo: &[u8]) -> bool {
     inner.option(OptionNumber::ECHO).is_some_and(|option| option.value == echo)
 }
 
-/// Writes the message that is meant: what the outer one says to whom, the rest from inside.
-fn join(outer: &Message<'_>, inner: &Message<'_>, out: &mut Vec<u8>) {
+/// Writes the message that is meant, as `transport` carries it: what the outer one says to whom, the
+/// rest from inside.
+pub(crate) fn join((transport, outer): (Transport, &Message<'_>), inner: &Message<'_>, out: &mut Vec<u8>) {
     let (mut own, mut added) = (OptionList::new(), OptionList::new());
     let observes = outer.observe().is_some();
     // Section 4.1.3.5.1: what only the inner message says is no registration.
@@ -153,7 +171,17 @@ fn join(outer: &Message<'_>, inner: &Message<'_>, out: &mut Vec<u8>) {
         }
     }
     let Message { kind, message_id, token, .. } = *outer;
-    encode(out, &Head { kind, code: inner.code, message_id, token }, [&own, &added], inner.payload);
+    put(out, (transport, Head { kind, code: inner.code, message_id, token }), [&own, &added], inner.payload);
+}
+
+/// Writes a message as a transport carries it.
+pub(crate) fn put(out: &mut Vec<u8>, (transport, head): (Transport, Head), options: [&OptionList; 2], payload: &[u8]) {
+    match transport {
+        Transport::Datagram => encode(out, &head, options, payload),
+        Transport::Tcp | Transport::WebSocket => {
+            encode_frame(out, (transport, head.code, head.token), options, payload)
+        }
+    }
 }
 
 /// The head of what answers a message at once.
@@ -165,15 +193,32 @@ fn answer_to(message: &Message<'_>, code: Code) -> Head {
     Head { kind, code, message_id, token: message.token }
 }
 
-/// Section 8.2: an error that is not protected, and not to be kept.
-fn refuse(message: &Message<'_>, (code, text): (Code, &'static [u8]), out: &mut Vec<u8>) -> Opened {
+/// Section 8.2: an error that is not protected, and not to be kept, with its name for metrics.
+pub(crate) type Refused = (Code, &'static str, &'static str);
+pub(crate) const UNREADABLE: Refused = (Code::BAD_OPTION, "Failed to decode COSE", "oscore-malformed");
+pub(crate) const UNKNOWN: Refused = (Code::UNAUTHORIZED, "Security context not found", "oscore-unknown");
+pub(crate) const REPLAYED: Refused = (Code::UNAUTHORIZED, "Replay detected", "oscore-replayed");
+pub(crate) const UNDECRYPTED: Refused = (Code::BAD_REQUEST, "Decryption failed", "oscore-forged");
+
+fn refuse(message: &Message<'_>, refused: Refused, out: &mut Vec<u8>) -> Opened {
+    Opened::Answer(put_refusal((Transport::Datagram, message), refused, out))
+}
+
+/// Writes the refusal of a message; its name.
+pub(crate) fn put_refusal(
+    (transport, message): (Transport, &Message<'_>),
+    (code, text, name): Refused,
+    out: &mut Vec<u8>,
+) -> &'static str {
     let mut options = OptionList::new();
     options.push_uint(OptionNumber::MAX_AGE, 0);
-    encode(out, &answer_to(message, code), [&options, &OptionList::new()], text);
-    Opened::Answer(match code {
-        Code::BAD_OPTION => "oscore-malformed",
-        Code::BAD_REQUEST => "oscore-forged",
-        _ if text == b"Replay detected" => "oscore-replayed",
-        _ => "oscore-unknown",
-    })
+    put(out, (transport, answer_to(message, code)), [&options, &OptionList::new()], text.as_bytes());
+    name
+}
+
+/// Writes what a peer is asked that may be sending again what is old, as plain text: an Echo.
+pub(crate) fn put_challenge((transport, message): (Transport, &Message<'_>), echo: &[u8], out: &mut Vec<u8>) {
+    let mut options = OptionList::new();
+    options.push(OptionNumber::ECHO, echo);
+    put(out, (transport, answer_to(message, Code::UNAUTHORIZED)), [&options, &OptionList::new()], b"");
 }

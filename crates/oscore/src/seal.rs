@@ -1,12 +1,15 @@
 //! Answers as they go out (RFC 8613 section 8.3): the code, the options and the payload
 //! inside, and outside what everybody may see.
 
-use crate::context::InFlight;
+use crate::binding::Bindings;
+use crate::context::{Context, InFlight};
 use crate::cose::{CoseOption, additional, nonce, piv_of};
 use crate::keys::ALGORITHM;
-use crate::{Contexts, Keys};
+use crate::open::put;
+use crate::sequence::Sequence;
+use crate::{Contexts, Keys, Ledger};
 use std::net::SocketAddr;
-use tidegate_coap::{Code, Head, Message, OptionList, OptionNumber, Token, Transport, Type, encode, encode_frame};
+use tidegate_coap::{Code, Head, Message, OptionList, OptionNumber, Token, Transport, Type, encode_frame};
 
 impl Contexts {
     /// Seals a message to a name; where it is to be sent.
@@ -35,30 +38,9 @@ impl Contexts {
             out.extend_from_slice(&before.sealed);
             return Ok(());
         }
-        let observes = message.option(OptionNumber::OBSERVE).is_some();
-        let binding = context.bindings.get(message.token).ok_or("oscore-unbound")?;
-        // Section 8.3, step 3: a number of ours for each notification, and where the nonce
-        // of the request has been used; also for errors that end an observation.
-        let (is_used, is_fetch) = (std::mem::replace(&mut binding.is_used, true), binding.is_fetch);
-        let request_piv = binding.piv.clone();
-        let piv = match observes || is_used {
-            false => None,
-            true => {
-                let ledger = self.shared.ledger.as_deref().ok_or("oscore-sequence")?;
-                let number = context.sequence.next(&context.keys.fingerprint(), ledger).ok_or("oscore-sequence")?;
-                Some(piv_of(number))
-            }
-        };
-        let keys = &context.keys;
-        let nonce = match &piv {
-            Some(piv) => nonce(&keys.common_iv, &keys.sender_id, piv),
-            None => nonce(&keys.common_iv, &keys.recipient_id, &request_piv),
-        };
-        let aad = additional(ALGORITHM, &keys.recipient_id, &request_piv);
-        write(&message, (keys, &nonce, &aad), (piv.as_deref(), observes, is_fetch), out)?;
-        if !observes {
-            context.bindings.remove(message.token);
-        }
+        let Context { keys, bindings, sequence, .. } = &mut *context;
+        let ledger = self.shared.ledger.as_deref();
+        Sealing { keys, bindings, sequence, ledger }.seal((Transport::Datagram, &message), out)?;
         match message.kind {
             Type::Acknowledgement => context.recent.answered(message.message_id, out),
             Type::Confirmable => {
@@ -70,8 +52,50 @@ impl Contexts {
     }
 }
 
+/// What answers of a context are sealed with.
+pub(crate) struct Sealing<'s> {
+    pub(crate) keys: &'s Keys,
+    pub(crate) bindings: &'s mut Bindings,
+    pub(crate) sequence: &'s mut Sequence,
+    pub(crate) ledger: Option<&'s dyn Ledger>,
+}
+
+impl Sealing<'_> {
+    /// Writes an answer, sealed.
+    pub(crate) fn seal(
+        self,
+        (transport, message): (Transport, &Message<'_>),
+        out: &mut Vec<u8>,
+    ) -> Result<(), &'static str> {
+        let Sealing { keys, bindings, sequence, ledger } = self;
+        let observes = message.option(OptionNumber::OBSERVE).is_some();
+        let binding = bindings.get(message.token).ok_or("oscore-unbound")?;
+        // Section 8.3, step 3: a number of ours for each notification, and where the nonce
+        // of the request has been used; also for errors that end an observation.
+        let (is_used, is_fetch) = (std::mem::replace(&mut binding.is_used, true), binding.is_fetch);
+        let request_piv = binding.piv.clone();
+        let piv = match observes || is_used {
+            false => None,
+            true => {
+                let number = sequence.next(&keys.fingerprint(), ledger.ok_or("oscore-sequence")?);
+                Some(piv_of(number.ok_or("oscore-sequence")?))
+            }
+        };
+        let nonce = match &piv {
+            Some(piv) => nonce(&keys.common_iv, &keys.sender_id, piv),
+            None => nonce(&keys.common_iv, &keys.recipient_id, &request_piv),
+        };
+        let aad = additional(ALGORITHM, &keys.recipient_id, &request_piv);
+        write((transport, message), (keys, &nonce, &aad), (piv.as_deref(), observes, is_fetch), out)?;
+        if !observes {
+            bindings.remove(message.token);
+        }
+        Ok(())
+    }
+}
+
 fn write(
-    message: &Message<'_>,
+    (transport, message): (Transport, &Message<'_>),
     (keys, nonce, aad): (&Keys, &[u8; crate::cose::NONCE], &[u8]),
     (piv, observes, is_fetch): (Option<&[u8]>, bool, bool),
     out: &mut Vec<u8>,
@@ -98,6 +122,6 @@ fn write(
     if !keys.seal((nonce, aad), &mut sealed, 1) {
         return Err("oscore-unsealed");
     }
-    encode(out, &Head { kind, code, message_id, token }, [&outer, &none], &sealed[1..]);
+    put(out, (transport, Head { kind, code, message_id, token }), [&outer, &none], &sealed[1..]);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! contexts are, and the ledger. Touched where a context or an address is new, and for
 //! empty messages, which do not say whose they are.
 
+use crate::streams::StreamState;
 use crate::{ContextPlan, Keys, Ledger};
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What tells a context from others, over restarts too.
+/// What tells a context, or the key that it seals with, from others, over restarts too.
 pub type Fingerprint = [u8; 16];
 
 /// Nobody's yet.
@@ -22,6 +23,8 @@ pub struct Shared {
     owners: Mutex<HashMap<Fingerprint, Arc<AtomicU8>, RandomState>>,
     /// The worker of the context whose peer is at that address.
     addresses: RwLock<HashMap<SocketAddr, u8, RandomState>>,
+    /// What is known of contexts over streams: by all workers the same, as long as the process lives.
+    streams: Mutex<HashMap<Fingerprint, Arc<Mutex<StreamState>>, RandomState>>,
     pub(crate) ledger: Option<Box<dyn Ledger>>,
     /// Random: what a peer has to answer after a restart of ours.
     pub(crate) echo: [u8; 8],
@@ -36,12 +39,22 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// Nothing shared yet. Without a ledger no context can answer.
     pub fn new(ledger: Option<Box<dyn Ledger>>, echo: [u8; 8]) -> Self {
-        Shared { owners: Mutex::default(), addresses: RwLock::default(), ledger, echo }
+        Shared { owners: Mutex::default(), addresses: RwLock::default(), streams: Mutex::default(), ledger, echo }
     }
 
     pub(crate) fn owner(&self, context: Fingerprint) -> Owner {
         let mut owners = self.owners.lock();
         Owner(Arc::clone(owners.entry(context).or_insert_with(|| Arc::new(AtomicU8::new(NOBODY)))))
+    }
+
+    pub(crate) fn stream_state(&self, keys: &Keys, replay_window: u8) -> Arc<Mutex<StreamState>> {
+        let is_new = || self.ledger.as_ref().is_some_and(|ledger| !ledger.is_known(&keys.fingerprint()));
+        let mut streams = self.streams.lock();
+        Arc::clone(
+            streams
+                .entry(keys.identity())
+                .or_insert_with(|| Arc::new(Mutex::new(StreamState::new(replay_window, is_new())))),
+        )
     }
 
     /// The worker that an empty message from an address is for; `None`: of no context.

@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use tidegate_coap::{Code, Head, Message, OptionList, OptionNumber, Token, Type, encode, encode_empty};
 
+#[path = "tests_streams.rs"]
+mod streams;
+
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<HashMap<Fingerprint, u64>>>);
 
@@ -160,6 +163,50 @@ fn after_a_restart_a_peer_has_to_answer_before_it_is_believed() {
     let message = Message::decode(&out, 64).expect("a message");
     let piv = message.option(OptionNumber::OSCORE).expect("protected").value;
     assert_eq!((message.code, piv), (Code::CHANGED, &[0x02, 0x01, 0x00][..]), "a number behind all that were reserved");
+}
+
+#[test]
+fn a_request_that_was_answered_without_a_number_of_ours_is_no_new_one_after_a_restart_either() {
+    let ledger = Memory::default();
+    let at_first = || plan((SALT, "01", ""), None);
+    let (_, request) = c4();
+    let mut before = server(at_first(), &ledger);
+    let name = name_of(&opened(&mut before, peer(1), &request).0);
+    let mut sealed = Vec::new();
+    before.seal(name, &unhex("64455d1f00003974ff48656c6c6f20576f726c6421"), &mut sealed).expect("sealed");
+    let mut server = server(at_first(), &ledger);
+    assert_eq!(opened(&mut server, peer(1), &request).0, Opened::Answer("oscore-unsynchronized"));
+}
+
+#[test]
+fn a_context_that_was_taken_away_and_comes_back_believes_nothing_old() {
+    let (mut server, request) = c4();
+    name_of(&opened(&mut server, peer(1), &request).0);
+    server.adopt(&Terms::load(&[plan(("", "01", "00"), None)]).expect("keys"));
+    server.adopt(&Terms::load(&[plan((SALT, "01", ""), None)]).expect("keys"));
+    assert_eq!(opened(&mut server, peer(1), &request).0, Opened::Answer("oscore-unsynchronized"));
+}
+
+#[test]
+fn devices_that_one_of_our_keys_is_for_are_told_apart_when_other_terms_come() {
+    let two = Terms::load(&[plan((SALT, "01", ""), None), plan((SALT, "01", "07"), None)]).expect("keys");
+    let shared = Arc::new(Shared::new(Some(Box::new(Memory::default())), [0; 8]));
+    let mut server = Contexts::new(&two, (0, shared), 64);
+    let (_, request) = c4();
+    let name = name_of(&opened(&mut server, peer(1), &request).0);
+    for _ in 0..2 {
+        assert_eq!(server.adopt(&two), []);
+        assert_eq!(opened(&mut server, peer(1), &request).0, Opened::Dropped("oscore-repeated"));
+    }
+    assert_eq!(server.names_at(peer(1)).collect::<Vec<_>>(), [name]);
+}
+
+#[test]
+fn what_cannot_be_remembered_is_not_believed() {
+    let shared = Arc::new(Shared::new(None, *b"restart1"));
+    let mut server = Contexts::new(&Terms::load(&[plan((SALT, "01", ""), None)]).expect("keys"), (0, shared), 64);
+    let (_, request) = c4();
+    assert_eq!(opened(&mut server, peer(1), &request).0, Opened::Dropped("oscore-sequence"));
 }
 
 /// A peer: the same derivation with the ids the other way round seals what this side opens.

@@ -21,8 +21,6 @@ struct Entry {
     /// How often it was written.
     writes: u64,
     reserved: u64,
-    /// It was there when the process began.
-    is_known: bool,
 }
 
 struct State {
@@ -49,8 +47,7 @@ impl FileLedger {
         let mut entries: HashMap<Fingerprint, Entry> = HashMap::new();
         for (place, slot) in (0_u64..).zip(bytes.chunks_exact(SLOT)) {
             let Some((context, number)) = read(slot) else { continue };
-            let entry =
-                entries.entry(context).or_insert(Entry { place: place & !1, writes: 0, reserved: 0, is_known: true });
+            let entry = entries.entry(context).or_insert(Entry { place: place & !1, writes: 0, reserved: 0 });
             // The next write goes over the older of the two.
             if number >= entry.reserved {
                 (entry.reserved, entry.writes) = (number, (place & 1) + 1);
@@ -61,7 +58,7 @@ impl FileLedger {
             let other = (entry.place + (entry.writes & 1)) as usize * SLOT;
             let is_torn = |slot: &[u8]| slot.iter().any(|byte| *byte != 0) && read(slot).is_none();
             if bytes.get(other..other + SLOT).is_some_and(is_torn) {
-                entry.reserved += MARGIN;
+                entry.reserved = entry.reserved.saturating_add(MARGIN);
             }
         }
         let slots = (bytes.len().div_ceil(SLOT) as u64).next_multiple_of(2);
@@ -75,9 +72,10 @@ impl Ledger for FileLedger {
         let State { path, file, entries, slots } = &mut *state;
         let entry = entries.entry(*context).or_insert_with(|| {
             *slots += 2;
-            Entry { place: *slots - 2, writes: 0, reserved: 0, is_known: false }
+            Entry { place: *slots - 2, writes: 0, reserved: 0 }
         });
-        let end = entry.reserved + count;
+        // Beyond what fits a number nothing is given: the context is used up.
+        let end = entry.reserved.saturating_add(count);
         let at = (entry.place + (entry.writes & 1)) * SLOT as u64;
         if file.is_none() {
             *file = OpenOptions::new().write(true).create(true).truncate(false).open(path).ok();
@@ -90,7 +88,7 @@ impl Ledger for FileLedger {
     }
 
     fn is_known(&self, context: &Fingerprint) -> bool {
-        self.0.lock().entries.get(context).is_some_and(|entry| entry.is_known)
+        self.0.lock().entries.contains_key(context)
     }
 }
 
