@@ -102,19 +102,23 @@ function checkListener(listener: ListenerData, transport: "tcp" | "udp", at: Pat
   }
   if (transport === "udp" && typeof listener.tls === "object") report([...at, "tls"], "a udp listener has no TLS")
   if (transport === "tcp" && listener.dtls !== undefined) report([...at, "dtls"], "a tcp listener has no DTLS")
-  if (transport === "tcp" && listener.oscore !== undefined) report([...at, "oscore"], "is for udp listeners")
+  checkOscoreNamed(listener, at, report)
   checkDatagrams(listener, transport, at, report)
 }
 
+function checkOscoreNamed({ protocols, oscore }: ListenerData, at: Path, report: Report): void {
+  if (protocols === undefined || protocols === "detect") return
+  if (protocols.includes("oscore") !== (oscore !== undefined)) {
+    report([...at, "protocols"], 'names "oscore" where "oscore" says its contexts, and only there')
+  }
+}
+
 function checkDatagrams(listener: ListenerData, transport: "tcp" | "udp", at: Path, report: Report): void {
-  const { protocols, dtls, oscore } = listener
+  const { protocols, dtls } = listener
   if (transport !== "udp" || protocols === undefined || protocols === "detect") return
   const wrong = protocols.filter((protocol) => !["coap", "dtls", "oscore"].includes(protocol))
   if (wrong.length > 0)
     report([...at, "protocols"], `a udp listener speaks coap, dtls and oscore, not ${wrong.join(", ")}`)
-  if (protocols.includes("oscore") !== (oscore !== undefined)) {
-    report([...at, "protocols"], 'names "oscore" where "oscore" says its contexts, and only there')
-  }
   if (protocols.includes("dtls") !== (dtls !== undefined)) {
     report([...at, "protocols"], 'names "dtls" where "dtls" says its keys, and only there')
   }

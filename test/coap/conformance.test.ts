@@ -1,11 +1,13 @@
 /** Statements of CoAP's specifications about servers, by number, against raw packets. docs/coap-conformance.md is made of these titles. */
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
+import { writeFileSync } from "node:fs"
 import { connect } from "node:net"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
-import { exchange, type Running, runGateway } from "../e2e/run-gateway.ts"
-import { askOnce, type Option, option, type Peer, path, peer, values } from "./peer.ts"
+import { exchange, type Running, run, runGateway } from "../e2e/run-gateway.ts"
+import { askOnce, type Option, option, type Peer, path, peer, said, values } from "./peer.ts"
 
 const test = ava.serial
 let gateway: Running
@@ -67,6 +69,26 @@ test("what is sent to a group is not answered: RFC7252-8-1 RFC7252-8.1-2", async
   t.is(await group.ask(get, 500), null)
   for (const socket of [member, direct.socket, group.socket]) socket.close()
   await anywhere.stop()
+})
+
+test("Q-Block1 and Q-Block2 are options that are not known, and a client that tries them goes on with Block1 and Block2", async (t) => {
+  for (const [number, code] of [
+    [19, "0.03"],
+    [31, "0.01"],
+  ] as const) {
+    const options = [...path("t/q"), option(number, [0x0e])]
+    const answer = await ask({ code, options, payload: Buffer.from(code === "0.03" ? "x" : "") })
+    t.is(said(answer), `4.02 option ${number}`)
+    t.is(await ask({ code, options, confirmable: false }, 300), null)
+  }
+  const file = join(gateway.folder, "body")
+  const body = "0123456789abcdef".repeat(300)
+  writeFileSync(file, body)
+  const where = `coap://127.0.0.1:${gateway.udpPort}/t/q`
+  // COAP_BLOCK_USE_LIBCOAP, SINGLE_BODY and TRY_Q_BLOCK.
+  const put = await run("coap-client-notls", ["-B", "20", "-L", "7", "-m", "put", "-b", "256", "-f", file, where])
+  t.is(put.code, 0)
+  t.is((await run("coap-client-notls", ["-B", "20", "-L", "7", where])).out.trim(), body)
 })
 
 test("a WebSocket's messages are binary and begin with a CSM: RFC8323-4.2-1 RFC8323-5.3-1", async (t) => {

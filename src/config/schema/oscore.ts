@@ -1,4 +1,4 @@
-/** `oscore` of a udp listener: security contexts of CoAP (RFC 8613). */
+/** `oscore` of a listener: security contexts of CoAP (RFC 8613), over datagrams or streams. */
 import Type from "#typebox"
 import { Exact, Secret } from "./values.ts"
 

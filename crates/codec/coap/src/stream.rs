@@ -84,6 +84,25 @@ impl Endpoint {
         self.signal(peer, (Code::CSM, Token::default()), &options, b"");
     }
 
+    /// A peer whose messages come within those of a connection, `wrapped` in so many bytes each: it
+    /// takes and leaves as that does. To be called with each of its requests.
+    pub fn open_within(&mut self, peer: SocketAddr, connection: SocketAddr, wrapped: usize) {
+        let Some(outer) = self.streams.get(&connection) else { return };
+        let mut inner = StreamPeer {
+            transport: outer.transport,
+            max_message: outer.max_message.saturating_sub(wrapped),
+            is_blockwise: outer.is_blockwise,
+            has_csm: true,
+            is_leaving: outer.is_leaving,
+            is_congested: outer.is_congested,
+            held: VecDeque::new(),
+        };
+        if let Some(before) = self.streams.get_mut(&peer) {
+            inner.held = std::mem::take(&mut before.held);
+        }
+        self.streams.insert(peer, inner);
+    }
+
     /// A connection is gone, and with it what it observed (RFC 8323 section 7.4).
     pub fn close_stream(&mut self, peer: SocketAddr) {
         if self.streams.remove(&peer).is_some() {

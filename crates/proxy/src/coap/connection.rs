@@ -93,7 +93,7 @@ impl Stream {
                 return Poll::Ready(Woken::Over);
             }
             let waiting = self.line.out.borrow().len() - self.sent;
-            if self.is_released && waiting == 0 && !self.streams.server.borrow().waiting.is_for(self.peer) {
+            if self.is_released && waiting == 0 && !self.streams.awaits(self.peer) {
                 return Poll::Ready(Woken::Over);
             }
             // Who does not read his answers asks nothing more.
@@ -130,7 +130,7 @@ impl Stream {
             if !self.line.is_congested.replace(false) {
                 return Ok(());
             }
-            self.streams.server.borrow_mut().endpoint.resume_stream(self.peer);
+            self.streams.resume(self.peer);
             self.flush();
         }
     }
@@ -193,7 +193,7 @@ impl Stream {
                 return false;
             }
             let Some(frame) = input.bytes().get(..len) else { break };
-            let alive = server.handle_frame(self.peer, frame);
+            let alive = self.streams.handle(&mut server, (self.peer, &self.line), frame);
             input.start += len;
             if !alive {
                 return false;
@@ -249,7 +249,7 @@ impl Stream {
             server.endpoint.abort_stream(self.peer, "longer than Max-Message-Size");
             return false;
         }
-        let alive = server.handle_frame(self.peer, message);
+        let alive = self.streams.handle(&mut server, (self.peer, &self.line), message);
         // Frames keep their order: what this one led to stands before what follows.
         self.streams.flush(&mut server);
         alive

@@ -15,6 +15,7 @@ mod ledger;
 mod observations;
 mod observe;
 mod protected;
+mod protected_streams;
 mod proxied;
 mod relay;
 mod relays;

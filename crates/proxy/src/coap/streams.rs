@@ -1,6 +1,7 @@
 //! CoAP over streams (RFC 8323) of one listener on one worker: one server for all
 //! connections, and the task that tells them what comes from elsewhere.
 
+use super::protected_streams::{ProtectedStreams, Taken};
 use super::server::{Listener, Server};
 use crate::client::Client;
 use crate::worker::Connection;
@@ -30,9 +31,21 @@ pub(super) struct Line {
     transport: Transport,
 }
 
+impl Line {
+    /// Adds a message to the output.
+    fn put(&self, frame: &[u8]) {
+        let mut out = self.out.borrow_mut();
+        match self.transport {
+            Transport::WebSocket => encode_frame(&mut out, Opcode::Binary, frame),
+            Transport::Tcp | Transport::Datagram => out.extend_from_slice(frame),
+        }
+    }
+}
+
 /// What the connections of a listener share.
 pub(crate) struct Streams {
     pub(super) server: RefCell<Server>,
+    protected: RefCell<ProtectedStreams>,
     lines: RefCell<HashMap<SocketAddr, Rc<Line>, RandomState>>,
     number: u32,
     /// Makes the names of connections differ that come from the same address.
@@ -58,9 +71,9 @@ impl StreamsByListener {
         let worker = Rc::clone(&client.worker);
         let number = worker.coap.enter();
         let own = Listener::of_streams(client.trust.anonymous, client.ends().map(|(_, own)| own));
-        let server = Server::new(worker, (own, number));
-        let streams =
-            Rc::new(Streams { server: RefCell::new(server), lines: RefCell::default(), number, opened: Cell::new(0) });
+        let protected = RefCell::new(ProtectedStreams::new(&worker, &client.connection.listener, &client.trust));
+        let server = RefCell::new(Server::new(worker, (own, number)));
+        let streams = Rc::new(Streams { server, protected, lines: RefCell::default(), number, opened: Cell::new(0) });
         let mut table = self.table.borrow_mut();
         table.retain(|_, streams| streams.strong_count() > 0);
         table.insert(key, Rc::downgrade(&streams));
@@ -86,30 +99,54 @@ impl Streams {
     /// Forgets a connection; the last one ends the task.
     pub(super) fn close(&self, peer: SocketAddr) {
         self.lines.borrow_mut().remove(&peer);
-        let mut server = self.server.borrow_mut();
-        server.close_stream(peer);
+        let (mut server, mut protected) = (self.server.borrow_mut(), self.protected.borrow_mut());
+        protected.peers_on(peer).into_iter().for_each(|peer| server.close_stream(peer));
+        protected.close(peer);
         server.inbox.wake();
+    }
+
+    /// Takes a message of a connection, protected or not. `false`: the connection ends.
+    pub(super) fn handle(&self, server: &mut Server, (peer, line): (SocketAddr, &Line), frame: &[u8]) -> bool {
+        let taken = self.protected.borrow_mut().handle(server, (peer, line.transport), frame);
+        match taken {
+            Taken::Plain => return server.handle_frame(peer, frame),
+            Taken::Answer(answer) => line.put(&answer),
+            Taken::Done => {}
+        }
+        true
+    }
+
+    /// Whether a request of a connection waits for its answer.
+    pub(super) fn awaits(&self, peer: SocketAddr) -> bool {
+        let (server, protected) = (self.server.borrow(), self.protected.borrow());
+        server.waiting.len() > 0 && protected.peers_on(peer).into_iter().any(|peer| server.waiting.is_for(peer))
+    }
+
+    /// A connection reads again.
+    pub(super) fn resume(&self, peer: SocketAddr) {
+        let (mut server, protected) = (self.server.borrow_mut(), self.protected.borrow());
+        protected.peers_on(peer).into_iter().for_each(|peer| server.endpoint.resume_stream(peer));
     }
 
     /// Moves what the server has put out to its connections, and wakes them.
     pub(super) fn flush(&self, server: &mut Server) {
         let mut congested = Vec::new();
-        let lines = self.lines.borrow();
+        let (lines, mut protected) = (self.lines.borrow(), self.protected.borrow_mut());
         let outbox = server.endpoint.outbox();
-        for (peer, frame) in outbox.iter() {
+        for (to, frame) in outbox.iter() {
+            let transport = |connection| lines.get(&connection).map(|line| line.transport);
+            let Some((peer, frame)) = protected.seal((to, transport), frame) else { continue };
             let Some(line) = lines.get(&peer) else { continue };
-            let mut out = line.out.borrow_mut();
-            match line.transport {
-                Transport::WebSocket => encode_frame(&mut out, Opcode::Binary, frame),
-                Transport::Tcp | Transport::Datagram => out.extend_from_slice(frame),
-            }
-            if out.len() > OUTPUT_HIGH && !line.is_congested.replace(true) {
+            line.put(frame);
+            if line.out.borrow().len() > OUTPUT_HIGH && !line.is_congested.replace(true) {
                 congested.push(peer);
             }
             line.connection.wake();
         }
         outbox.clear();
-        congested.into_iter().for_each(|peer| server.endpoint.hold_stream(peer));
+        for peer in congested.into_iter().flat_map(|peer| protected.peers_on(peer)) {
+            server.endpoint.hold_stream(peer);
+        }
     }
 }
 
@@ -137,6 +174,7 @@ impl Task {
         server.worker.coap.register(streams.number, cx.waker());
         server.now_ms = server.worker.clock.millis();
         server.adopt();
+        streams.protected.borrow_mut().adopt(&mut server);
         server.take_finished();
         server.handle_timeouts();
         server.take_observed();

@@ -134,7 +134,13 @@ pub(crate) fn to_directory(
 pub(super) fn local(client: &Client, request: &Request<'_>, (route, what): (Option<usize>, What)) -> (Next, usize) {
     let head = request.head;
     // What a route of the config leads to is protected by that route's policies.
-    let needs_user = route.is_none() && !client.trust.anonymous && !matches!(what, What::Mqtt(..));
+    // Who speaks MQTT logs in there, and OSCORE says whose a message is.
+    let says_itself = match what {
+        What::Mqtt(..) => true,
+        What::Coap(..) => client.trust.oscore.as_ref().is_some_and(|terms| !terms.is_empty()),
+        _ => false,
+    };
+    let needs_user = route.is_none() && !client.trust.anonymous && !says_itself;
     let local = Local {
         what,
         reply: ReplyTo {

@@ -19,6 +19,8 @@ pub(crate) struct Trust {
     /// Whose PROXY header is required and believed.
     pub(crate) proxy_protocol_from: Vec<IpNet>,
     pub(crate) protocols: Vec<Protocol>,
+    /// Whether streams of CoAP may carry requests that are not protected by OSCORE.
+    pub(crate) takes_plain_coap: bool,
     /// Whether clients without credentials may come in.
     pub(crate) anonymous: bool,
     /// Where openings that nothing knows are spliced to.
@@ -68,11 +70,17 @@ impl Trust {
             .then(|| tidegate_oscore::Terms::load(&listener.oscore).map(Arc::new))
             .transpose()
             .map_err(TermsError::Oscore)?;
+        let mut protocols: Vec<Protocol> = listener.protocols.iter().filter_map(known).collect();
+        let takes_plain_coap = protocols.contains(&Protocol::CoapTcp);
+        if !takes_plain_coap && !listener.oscore.is_empty() {
+            protocols.push(Protocol::CoapTcp);
+        }
         Ok(Trust {
             oscore,
+            takes_plain_coap,
             trusted_proxies: networks(&listener.trusted_proxies),
             proxy_protocol_from: networks(&listener.proxy_protocol_from),
-            protocols: listener.protocols.iter().filter_map(known).collect(),
+            protocols,
             anonymous: listener.anonymous,
             unknown_to: listener.unknown_to.as_ref().and_then(|address| address.parse().ok()),
             tls: listener.tls.as_ref().map(|plan| ServerTerms::load(plan, known_terms)).transpose()?,
