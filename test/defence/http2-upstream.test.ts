@@ -2,7 +2,7 @@
 import { once } from "node:events"
 import { connect } from "node:http2"
 import { connect as connectTcp } from "node:net"
-import ava, { type ExecutionContext } from "ava"
+import test, { type ExecutionContext } from "ava"
 import { collect, exchange, type Running, runGateway } from "../e2e/run-gateway.ts"
 import { block, END_HEADERS, END_STREAM, type Fields, frame, HEADERS, headers } from "./http2-frames.ts"
 import {
@@ -15,6 +15,9 @@ import {
   settingsOf,
   windowUpdate,
 } from "./http2-upstream.ts"
+
+/** One gateway at a time: each test has its own. */
+const ava = test.serial
 
 /** A gateway of one worker before such an upstream, with a route for each kind of answer by its path. */
 async function before(t: ExecutionContext, upstream: RawUpstream, use: readonly object[] = []): Promise<Running> {

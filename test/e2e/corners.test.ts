@@ -1,10 +1,13 @@
 /** Corners of HTTP/1.1 towards clients and upstreams: half-closed clients, upgrades, expectations, odd status lines. */
 import { once } from "node:events"
-import { createServer as createHttp2 } from "node:http2"
+import { connect as connectHttp2, createServer as createHttp2 } from "node:http2"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
-import ava, { type ExecutionContext } from "ava"
+import test, { type ExecutionContext } from "ava"
 import { request } from "undici"
 import { collect, exchange, type Running, runGateway } from "./run-gateway.ts"
+
+/** One gateway at a time: each test has its own. */
+const ava = test.serial
 
 /** An upstream whose answer to each head is what a test says. */
 async function upstream(t: ExecutionContext, answer: (head: string, socket: Socket) => string): Promise<string> {
@@ -137,4 +140,37 @@ ava("an API key in a query is read with and without escapes", async (t) => {
   t.is(await status(encodeURIComponent("a+b/c=%")), 200)
   t.is(await status("a+b/c=%25"), 200)
   for (const wrong of ["a%2Bb", "a%2", "a%+b", "", "%"]) t.is(await status(wrong), 401, wrong)
+})
+
+ava("OPTIONS and TRACE take as many hops as they may, and this one counts", async (t) => {
+  const gateway = await before(
+    t,
+    await upstream(t, (head) => `HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`),
+  )
+  const ask = async (method: string, hops: string): Promise<string> =>
+    exchange(gateway.port, `${method} /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${hops}\r\nConnection: close\r\n\r\n`)
+  t.regex(await ask("OPTIONS", "0"), /^HTTP\/1\.1 204 .*\r\nallow: GET, HEAD/s)
+  t.regex(await ask("TRACE", "0"), /^HTTP\/1\.1 405 /)
+  for (const method of ["OPTIONS", "TRACE"]) {
+    t.regex(await ask(method, "10"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: 9(\r\n|$)/is)
+    t.regex(await ask(method, "-1"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: -1(\r\n|$)/is)
+  }
+  t.regex(await ask("GET", "0"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: 0(\r\n|$)/is)
+})
+
+ava("Via names the version that each request came by", async (t) => {
+  const gateway = await before(
+    t,
+    await upstream(t, (head) => `HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`),
+  )
+  for (const version of ["1.0", "1.1"]) {
+    const answer = await exchange(gateway.port, `GET /x HTTP/${version}\r\nHost: a\r\nConnection: close\r\n\r\n`)
+    t.regex(answer, new RegExp(`\r\nVia: ${version} tidegate\r\n`))
+  }
+  const client = connectHttp2(`http://127.0.0.1:${gateway.port}`)
+  t.teardown(() => client.close())
+  let text = ""
+  const stream = client.request({ ":path": "/x" }).setEncoding("utf8")
+  for await (const part of stream) text += part
+  t.regex(text, /\r\nVia: 2.0 tidegate\r\n/)
 })

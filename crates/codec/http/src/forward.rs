@@ -62,8 +62,8 @@ pub struct RequestContext<'c, E> {
 /// What a hop adds to a request besides `X-Forwarded-*`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hop<'c> {
-    /// A `Via` entry (RFC 9110 section 7.6.3).
-    pub via: bool,
+    /// A `Via` entry with the version that the request came by (RFC 9110 section 7.6.3).
+    pub via: Option<&'static str>,
     /// A `Forwarded` element (RFC 7239), also where none came.
     pub forwarded: bool,
     /// `X-Request-Id` of a request that has none.
@@ -173,8 +173,8 @@ fn put_hop<E>(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, context: &RequestCo
         }
         out.extend_from_slice(b"\r\n");
     }
-    if via {
-        put(out, &[b"Via: ", &head.version.label().as_bytes()[5..], b" tidegate\r\n"]);
+    if let Some(version) = via {
+        put(out, &[b"Via: ", version.as_bytes(), b" tidegate\r\n"]);
     }
     if let Some(id) = request_id {
         put(out, &[b"X-Request-Id: ", id, b"\r\n"]);

@@ -6,6 +6,7 @@ use super::answers::{failed, refused};
 use super::exchange::Exchange;
 use super::explain::explain_here;
 use super::failure::Flag;
+use super::hops;
 use super::local::{self, Local};
 use super::login::Awaited;
 use super::request::Request;
@@ -106,6 +107,9 @@ fn read(
     }
     if is_misdirected(client, request.view.host) {
         return refuse(&MISDIRECTED);
+    }
+    if let Some(last) = hops::count_hop(client, &request) {
+        return last;
     }
     let mut captures = Captures::new();
     match plan.plan.table.find(&request.view, &mut captures) {

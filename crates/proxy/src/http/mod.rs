@@ -15,6 +15,7 @@ mod failure;
 mod fetch;
 mod forward;
 mod handler;
+mod hops;
 mod local;
 mod login;
 mod mirror;

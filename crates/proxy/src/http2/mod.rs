@@ -22,7 +22,7 @@ mod text;
 pub(crate) use answers::Answers;
 pub(crate) use end::StreamEnd;
 pub(crate) use framed::{Turn, poll_window, send_framed};
-pub(crate) use grpc::timeout_ms;
+pub(crate) use grpc::{is_grpc, timeout_ms};
 pub(crate) use head::trailer_lines;
 pub(crate) use serve::serve;
 pub(crate) use sieve::Sieve;

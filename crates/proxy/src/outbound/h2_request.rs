@@ -2,6 +2,7 @@
 
 use h2::ext::Protocol;
 use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Uri, Version};
 use tidegate_http::{Field, FieldClass, RequestHead, classify};
 
@@ -13,9 +14,16 @@ pub(super) struct Translated {
 }
 
 /// The head as HTTP/2 says it; `None`: it cannot.
-pub(super) fn translate(head: &RequestHead<'_, '_>, scheme: &str, drops_length: bool) -> Option<Translated> {
+pub(super) fn translate(
+    head: &RequestHead<'_, '_>,
+    (scheme, own): (&str, &Authority),
+    drops_length: bool,
+) -> Option<Translated> {
     let target = std::str::from_utf8(head.target).ok()?;
-    let authority = std::str::from_utf8(head.authority).ok()?;
+    let authority = match head.authority {
+        b"" => own.clone(),
+        authority => Authority::try_from(authority).ok()?,
+    };
     let upgrade = head.upgrade.filter(|upgrade| tidegate_http::has_token(upgrade, "websocket"));
     let mut request = Request::new(());
     *request.version_mut() = Version::HTTP_2;

@@ -131,7 +131,7 @@ impl Answer {
                     };
                     self.is_done = true;
                     if self.framing == Framing::Chunked {
-                        self.end(trailers.unwrap_or_default(), web, out);
+                        self.end(trailers, web, out);
                     }
                 }
             }
@@ -139,12 +139,15 @@ impl Answer {
         Poll::Ready(Ok(()))
     }
 
-    fn end(&self, trailers: HeaderMap, web: Option<&Web>, out: &mut Vec<u8>) {
-        let lines = crate::http2::trailer_lines(&trailers);
-        match web {
-            None => put_last_chunk(out, &lines),
-            Some(web) => {
-                put_chunk(out, &web.trailers(&lines));
+    fn end(&self, trailers: Option<HeaderMap>, web: Option<&Web>, out: &mut Vec<u8>) {
+        let lines = trailers.as_ref().map(crate::http2::trailer_lines);
+        match (web, lines) {
+            (None, lines) => put_last_chunk(out, &lines.unwrap_or_default()),
+            (Some(web), lines) => {
+                // Without trailers the call has no status: the client must not read an empty one.
+                if let Some(lines) = lines {
+                    put_chunk(out, &web.trailers(&lines));
+                }
                 put_last_chunk(out, b"");
             }
         }

@@ -1,14 +1,16 @@
 //! One request on a shared HTTP/2 connection, as an exchange reads and writes it: the
 //! bytes of HTTP/1.1 in both directions.
 
+use super::UNSAYABLE;
 use super::grpc_web::Web;
 use super::h2_request::translate;
 use super::h2_response::{Answer, broken, put_interim};
-use crate::http2::{Turn, poll_window, send_framed};
+use crate::http2::{Turn, is_grpc, poll_window, send_framed};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::header::{self, HeaderValue};
+use http::uri::Authority;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -34,6 +36,8 @@ pub(crate) struct H2Stream {
     connection: SendRequest<Bytes>,
     active: Rc<Cell<usize>>,
     scheme: &'static str,
+    /// Of requests that come without one.
+    authority: Authority,
     /// Bytes of the request that are not sent yet: its head, then its body.
     pending: Vec<u8>,
     request: Outgoing,
@@ -45,6 +49,8 @@ pub(crate) struct H2Stream {
     accept: Option<String>,
     to_head: bool,
     web: Option<Web>,
+    /// The answer is one of gRPC, and not of somebody in between.
+    is_call: bool,
     /// How a body is read that gRPC-Web wrote.
     web_body: Option<BodyReader>,
 }
@@ -65,13 +71,22 @@ fn fault(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
+/// A fault of the client's.
+fn unsayable(text: &str) -> io::Error {
+    io::Error::new(UNSAYABLE, text)
+}
+
 impl H2Stream {
-    pub(super) fn new(connection: SendRequest<Bytes>, (active, scheme): (Rc<Cell<usize>>, &'static str)) -> Self {
+    pub(super) fn new(
+        connection: SendRequest<Bytes>,
+        (active, scheme, authority): (Rc<Cell<usize>>, &'static str, Authority),
+    ) -> Self {
         active.set(active.get() + 1);
         H2Stream {
             connection,
             active,
             scheme,
+            authority,
             pending: Vec::new(),
             request: Outgoing::Head,
             response: None,
@@ -81,6 +96,7 @@ impl H2Stream {
             accept: None,
             to_head: false,
             web: None,
+            is_call: false,
             web_body: None,
         }
     }
@@ -126,7 +142,8 @@ impl H2Stream {
     pub(super) fn absorb(&mut self, cx: &mut Context<'_>) {
         if let Some(answer) = &mut self.answer {
             // An error is met again by who reads.
-            let _ = answer.poll((cx, self.web.as_ref()), (&mut self.incoming, usize::MAX));
+            let web = self.web.as_ref().filter(|_| self.is_call);
+            let _ = answer.poll((cx, web), (&mut self.incoming, usize::MAX));
         }
     }
 
@@ -148,12 +165,17 @@ impl H2Stream {
             }
             let response = ready!(Pin::new(response).poll(cx)).map_err(|error| broken(&error))?;
             self.response = None;
-            let context = (self.to_head, self.accept.as_deref(), self.web.as_ref());
+            self.is_call = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
+            let web = self.web.as_ref().filter(|_| self.is_call);
+            let context = (self.to_head, self.accept.as_deref(), web);
             self.answer = Some(Answer::begin(response, context, &mut self.incoming));
             return Poll::Ready(Ok(()));
         }
         match &mut self.answer {
-            Some(answer) => answer.poll((cx, self.web.as_ref()), (&mut self.incoming, READ_BYTES)),
+            Some(answer) => {
+                let web = self.web.as_ref().filter(|_| self.is_call);
+                answer.poll((cx, web), (&mut self.incoming, READ_BYTES))
+            }
             // The request is not out yet; sending it wakes the task.
             None => Poll::Pending,
         }
@@ -205,15 +227,15 @@ impl H2Stream {
             Err(error) => return Err(fault(&error.to_string())),
         };
         self.web = head.header("content-type").and_then(Web::of);
-        let mut translated =
-            translate(&head, self.scheme, self.web.is_some()).ok_or_else(|| fault("HTTP/2 cannot say this request"))?;
+        let mut translated = translate(&head, (self.scheme, &self.authority), self.web.is_some())
+            .ok_or_else(|| unsayable("HTTP/2 cannot say this request"))?;
         if translated.accept.is_some() && !self.connection.is_extended_connect_protocol_enabled() {
             return Err(fault("the upstream takes no WebSocket over HTTP/2"));
         }
         self.to_head = head.method == "HEAD";
         if let Some(web) = &self.web {
             let fields = translated.request.headers_mut();
-            let kind = HeaderValue::from_bytes(&web.request_type()).map_err(|_| fault("no content type"))?;
+            let kind = HeaderValue::from_bytes(&web.request_type()).map_err(|_| unsayable("no content type"))?;
             fields.insert(header::CONTENT_TYPE, kind);
             fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }
@@ -248,12 +270,12 @@ impl H2Stream {
             match piece {
                 Piece::NeedMore => return Ok(()),
                 Piece::Data(data) => {
-                    let data = web.request(data).ok_or_else(|| fault("the body is no base64"))?;
+                    let data = web.request(data).ok_or_else(|| unsayable("the body is no base64"))?;
                     if !data.is_empty() {
                         put_chunk(&mut self.pending, &data);
                     }
                 }
-                Piece::End(_) if !web.is_whole() => return Err(fault("the body ends within a base64 group")),
+                Piece::End(_) if !web.is_whole() => return Err(unsayable("the body ends within a base64 group")),
                 Piece::End(_) => {
                     put_last_chunk(&mut self.pending, b"");
                     self.web_body = None;

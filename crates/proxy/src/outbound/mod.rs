@@ -29,6 +29,10 @@ use tokio::net::TcpStream;
 /// No socket fails this way.
 pub(crate) const UNPROCESSED: io::ErrorKind = io::ErrorKind::ResourceBusy;
 
+/// The client asks for what this upstream cannot be told: no fault of the upstream's, and nothing that helps at
+/// another one. No socket fails this way.
+pub(crate) const UNSAYABLE: io::ErrorKind = io::ErrorKind::InvalidInput;
+
 /// One way to an upstream.
 pub(crate) enum Outbound {
     Plain(TcpStream),

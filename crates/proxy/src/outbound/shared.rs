@@ -5,6 +5,7 @@ use super::heard::Heard;
 use super::{Outbound, noop};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
+use http::uri::Authority;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -31,6 +32,8 @@ pub(super) struct SharedH2 {
     is_closed: Rc<Cell<bool>>,
     max: usize,
     scheme: &'static str,
+    /// Who it is, for requests that do not say.
+    authority: Authority,
     /// Its place among the upstream's connections.
     place: Option<Place>,
     /// Since when nobody uses it, milliseconds; 0: somebody does, or nobody has looked.
@@ -66,7 +69,7 @@ impl SharedH2 {
         match self.send.poll_ready(&mut noop()) {
             Poll::Ready(Ok(())) => {
                 self.idle_since = 0;
-                Some(H2Stream::new(self.send.clone(), (Rc::clone(&self.active), self.scheme)))
+                Some(H2Stream::new(self.send.clone(), (Rc::clone(&self.active), self.scheme, self.authority.clone())))
             }
             Poll::Ready(Err(_)) => {
                 // It said GOAWAY or broke: what is under way ends by itself.
@@ -81,7 +84,8 @@ impl SharedH2 {
 /// Begins HTTP/2 on a connection and takes its first stream.
 pub(super) async fn open(
     io: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    (shared, max, scheme): (&RefCell<Vec<SharedH2>>, usize, &'static str),
+    (shared, max): (&RefCell<Vec<SharedH2>>, usize),
+    (scheme, host): (&'static str, &str),
 ) -> io::Result<Outbound> {
     let broken = |error: h2::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     // Room for every stream's window: a client that does not read holds up its own answer alone.
@@ -113,7 +117,9 @@ pub(super) async fn open(
         closed.set(true);
     });
     let send = send.ready().await.map_err(broken)?;
-    let mut connection = SharedH2 { send, active: Rc::default(), is_closed, max, scheme, place: None, idle_since: 0 };
+    let authority = Authority::try_from(host).unwrap_or_else(|_| Authority::from_static("localhost"));
+    let (active, place, idle_since) = (Rc::default(), None, 0);
+    let mut connection = SharedH2 { send, active, is_closed, max, scheme, authority, place, idle_since };
     let first = connection.stream().ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset))?;
     shared.borrow_mut().push(connection);
     Ok(Outbound::H2(Box::new(first)))

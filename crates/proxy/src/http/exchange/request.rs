@@ -6,7 +6,7 @@ use crate::client::{Client, Input};
 use crate::http::failure::Flag;
 use crate::http::forward::{Facts, Link};
 use crate::http::pace::Pace;
-use crate::outbound::UNPROCESSED;
+use crate::outbound::{UNPROCESSED, UNSAYABLE};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -48,6 +48,7 @@ impl Exchange {
                         // What the client sends is not taken to its end.
                         self.facts.mirror = None;
                     }
+                    Poll::Ready(Err(error)) if error.kind() == UNSAYABLE => return Err(Failure::Body(CANNOT_GO_ON)),
                     Poll::Ready(Err(error)) => {
                         self.response.is_unprocessed = error.kind() == UNPROCESSED;
                         return Err(Failure::Flag(Flag::Terminated));
@@ -167,5 +168,7 @@ impl RequestSide {
     }
 }
 
+const CANNOT_GO_ON: DecodeError =
+    DecodeError::close(400, "RFC 9110 section 15.5.1", "the request cannot be said in what its upstream speaks");
 const BODY_TOO_LONG: DecodeError =
     DecodeError::close(413, "RFC 9110 section 15.5.14", "the body is longer than this route takes");

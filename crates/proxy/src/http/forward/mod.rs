@@ -27,6 +27,7 @@ use crate::worker::WorkerPlan;
 use std::rc::Rc;
 use tidegate_balance::{EndpointIndex, PickRequest, Tried};
 use tidegate_http::{Body, BodyReader, Hop, RequestContext, forward_request};
+use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 use tidegate_resilience::Admission;
 
@@ -149,7 +150,7 @@ pub(crate) fn write_head(
     let trace = trace_of(client, request, seen.as_deref());
     let absent = |name: &str| request.head.header(name).is_none();
     let hop = Hop {
-        via: settings.via,
+        via: settings.via.then(|| version_of(client, request)),
         forwarded: settings.forwarded,
         request_id: (settings.request_id && absent("x-request-id")).then(|| client.worker.write_id(&mut id)),
         certificate: settings.client_certificate.header().zip(client.peer.certificate()),
@@ -171,6 +172,14 @@ pub(crate) fn write_head(
     };
     forward_request(&mut out, request.head, &context);
     out
+}
+
+/// What the request came by, as `Via` has it.
+fn version_of(client: &Client, request: &Request<'_>) -> &'static str {
+    match client.protocol {
+        Protocol::Http2 => "2.0",
+        _ => &request.head.version.label()["HTTP/".len()..],
+    }
 }
 
 /// The `traceparent` that goes on in place of what came, and whether the trace begins with

@@ -1,0 +1,28 @@
+//! `Max-Forwards` (RFC 9110 section 7.6.2): how many hops OPTIONS and TRACE may still take.
+
+use super::answers::answered;
+use super::dispatch::Next;
+use super::request::Request;
+use crate::client::Client;
+use tidegate_http::RequestHead;
+
+/// Counts this hop. `Some`: it is the last, and this is its answer.
+pub(super) fn count_hop(client: &Client, request: &Request<'_>) -> Option<(Next, usize)> {
+    let left = hops(request.head)?;
+    let Some(left) = left.checked_sub(1) else {
+        // What a TRACE would say here, the request's head with what stands in it, is for nobody.
+        let status = if request.head.method == "TRACE" { 405 } else { 204 };
+        let fields = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+        return Some(answered(client, request, (usize::MAX, status, fields, b"")));
+    };
+    request.edits.borrow_mut().set_request_header("max-forwards", &left.to_string());
+    None
+}
+
+/// What the field says; `None`: nothing, or not of this method.
+fn hops(head: &RequestHead<'_, '_>) -> Option<u32> {
+    matches!(head.method, "OPTIONS" | "TRACE").then_some(())?;
+    let value = head.header("max-forwards")?;
+    value.iter().all(u8::is_ascii_digit).then_some(())?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
