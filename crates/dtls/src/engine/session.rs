@@ -17,6 +17,11 @@ const MTU: u16 = 1_400;
 const RECORD_MAX: usize = 2_048;
 /// A session with the certificate of its peer.
 const FROZEN_MAX: usize = 8 << 10;
+/// What a frozen session begins with, and the random bytes in it.
+const FROZEN_HEAD: usize = 8;
+const RANDOM: usize = 64;
+/// Longest connection id that the library has room for.
+const ID_MAX: usize = mbed::MBEDTLS_SSL_CID_OUT_LEN_MAX as usize;
 const WANT_READ: c_int = mbed::MBEDTLS_ERR_SSL_WANT_READ as c_int;
 
 /// A session; what the library keeps of it is boxed and does not move.
@@ -51,7 +56,11 @@ impl Session {
     /// The session that `freeze` has made bytes of, under the same context.
     pub(crate) fn thaw(context: &Rc<Context>, frozen: &[u8]) -> Result<Self, DtlsError> {
         let mut session = Session::new(context)?;
-        // SAFETY: the session is set up and was not used yet.
+        if !has_room_for_ids(frozen) {
+            let code = mbed::MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+            return Err(DtlsError::Invalid { what: "a frozen session".to_owned(), code });
+        }
+        // SAFETY: the session is set up and was not used yet, and the connection ids fit.
         let code = unsafe { mbed::mbedtls_ssl_context_load(&raw mut *session.ssl, frozen.as_ptr(), frozen.len()) };
         if code != 0 {
             return Err(DtlsError::Invalid { what: "a frozen session".to_owned(), code });
@@ -190,6 +199,19 @@ impl Drop for Session {
         // SAFETY: initialised in `open`.
         unsafe { mbed::mbedtls_ssl_free(&raw mut *self.ssl) };
     }
+}
+
+/// Whether the connection ids of a frozen session are no longer than the library has room for,
+/// which it does not ask before it copies them. In front of them stand what wrote it, the length of
+/// a session, that and the random bytes of both sides.
+fn has_room_for_ids(frozen: &[u8]) -> bool {
+    let ids = || {
+        let session = frozen.get(FROZEN_HEAD..)?.first_chunk::<4>()?;
+        let at = (u32::from_be_bytes(*session) as usize).checked_add(FROZEN_HEAD + 4 + RANDOM)?;
+        let own = usize::from(*frozen.get(at)?);
+        Some((own, usize::from(*frozen.get(at + 1 + own)?)))
+    };
+    ids().is_some_and(|(own, others)| own <= ID_MAX && others <= ID_MAX)
 }
 
 /// The name for metrics of what ended a session.
