@@ -20,11 +20,11 @@ import {
 const ava = test.serial
 
 /** A gateway of one worker before such an upstream, with a route for each kind of answer by its path. */
-async function before(t: ExecutionContext, upstream: RawUpstream, use: readonly object[] = []): Promise<Running> {
+async function before(t: ExecutionContext, upstream: RawUpstream, more: object = {}): Promise<Running> {
   const gateway = await runGateway({
     workers: 1,
-    upstreams: { to: { endpoints: [upstream.address], protocol: "h2c", outlier: false } },
-    routes: [{ when: { path: "/**" }, to: "to", use }],
+    upstreams: { to: { endpoints: [upstream.address], protocol: "h2c", outlier: false, ...more } },
+    routes: [{ when: { path: "/**" }, to: "to" }],
   })
   t.teardown(() => gateway.stop())
   return gateway
@@ -262,6 +262,21 @@ ava(
     t.regex(answers[2] ?? "", /on 1/)
   },
 )
+
+ava("a request that one connection after the other leaves out is sent again some times, not without end", async (t) => {
+  let patience = 3
+  const upstream = await rawUpstream(t, ({ stream, socket, connection }) => {
+    if (connection < patience) return void socket.end(goaway(0))
+    socket.write(Buffer.concat([headers(stream, ok, END_HEADERS), data(stream, `on ${connection}`, true)]))
+  })
+  // What is left out is no failure that opens a breaker.
+  const gateway = await before(t, upstream, { breaker: { failures: 2, openMs: 60_000 } })
+  const post = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+  t.regex(await exchange(gateway.port, post), /^HTTP\/1\.1 200 [\s\S]*on 3/)
+  patience = 1_000
+  t.regex(await ask(gateway), /^HTTP\/1\.1 502 /)
+  t.true(upstream.connections() <= 4 + 6)
+})
 
 ava("an upstream that takes one stream at a time gets one at a time", async (t) => {
   const waiting: Asked[] = []

@@ -1,6 +1,6 @@
 //! An upstream's answer from HTTP/2 to the bytes of HTTP/1.1.
 
-use super::UNPROCESSED;
+use super::Unprocessed;
 use super::grpc_web::Web;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Response, StatusCode, header};
@@ -159,12 +159,14 @@ impl Answer {
 /// of a connection that others broke, too.
 pub(super) fn broken(error: &h2::Error) -> io::Error {
     let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-    let kind = if error.is_library() && error.is_reset() {
-        io::ErrorKind::InvalidData
-    } else if error.is_remote() && (is_refused || error.is_go_away()) {
-        UNPROCESSED
+    let kind = io::ErrorKind::ConnectionReset;
+    if error.is_library() && error.is_reset() {
+        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+    } else if error.is_remote() && is_refused {
+        io::Error::new(kind, Unprocessed::Refused)
+    } else if error.is_remote() && error.is_go_away() {
+        io::Error::new(kind, Unprocessed::LeftOut)
     } else {
-        io::ErrorKind::ConnectionReset
-    };
-    io::Error::new(kind, error.to_string())
+        io::Error::new(kind, error.to_string())
+    }
 }

@@ -25,9 +25,30 @@ use tidegate_upstream::Reusable;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The upstream says that it did nothing for the request, so that it may be sent again whatever it asks for.
-/// No socket fails this way.
-pub(crate) const UNPROCESSED: io::ErrorKind = io::ErrorKind::ResourceBusy;
+/// The upstream says that it did nothing for the request, so that it may be sent again whatever it asks for
+/// (RFC 9113 section 8.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unprocessed {
+    /// It took the stream and gave it back: REFUSED_STREAM.
+    Refused,
+    /// Its connection ends before it: a GOAWAY.
+    LeftOut,
+}
+
+impl Unprocessed {
+    /// What an error says of that.
+    pub(crate) fn of(error: &io::Error) -> Option<Unprocessed> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl std::fmt::Display for Unprocessed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the upstream did not process the request")
+    }
+}
+
+impl std::error::Error for Unprocessed {}
 
 /// The client asks for what this upstream cannot be told: no fault of the upstream's, and nothing that helps at
 /// another one. No socket fails this way.

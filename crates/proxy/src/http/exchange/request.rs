@@ -6,7 +6,7 @@ use crate::client::{Client, Input};
 use crate::http::failure::Flag;
 use crate::http::forward::{Facts, Link};
 use crate::http::pace::Pace;
-use crate::outbound::{UNPROCESSED, UNSAYABLE};
+use crate::outbound::{UNSAYABLE, Unprocessed};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tidegate_http::{BodyReader, Piece, put_chunk, put_last_chunk};
@@ -50,7 +50,7 @@ impl Exchange {
                     }
                     Poll::Ready(Err(error)) if error.kind() == UNSAYABLE => return Err(Failure::Body(CANNOT_GO_ON)),
                     Poll::Ready(Err(error)) => {
-                        self.response.is_unprocessed = error.kind() == UNPROCESSED;
+                        self.response.unprocessed = Unprocessed::of(&error);
                         return Err(Failure::Flag(Flag::Terminated));
                     }
                     Poll::Pending => {

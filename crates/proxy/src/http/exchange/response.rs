@@ -6,7 +6,7 @@ use crate::compress::Encoder;
 use crate::http::cached::Copying;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
-use crate::outbound::UNPROCESSED;
+use crate::outbound::Unprocessed;
 use crate::worker::{HEADROOM, ReadBuffer};
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ pub(crate) struct ResponseSide {
     /// Part of a head.
     pub(super) partial: Vec<u8>,
     /// The upstream says that it did nothing for the request.
-    pub(crate) is_unprocessed: bool,
+    pub(crate) unprocessed: Option<Unprocessed>,
     /// `partial` is a whole head, and what came with it.
     pub(crate) is_heard: bool,
     /// What the client has not taken yet.
@@ -77,7 +77,7 @@ impl Exchange {
                     Some(self.failed(Flag::Protocol))
                 }
                 Poll::Ready(Err(error)) => {
-                    self.response.is_unprocessed = error.kind() == UNPROCESSED;
+                    self.response.unprocessed = Unprocessed::of(&error);
                     Some(self.failed(Flag::Terminated))
                 }
                 Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),

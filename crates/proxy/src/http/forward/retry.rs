@@ -8,9 +8,13 @@ use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::exchange::{Exchange, Failure, ResponseSide};
 use crate::http::failure::Flag;
+use crate::outbound::Unprocessed;
 use std::rc::Rc;
 use tidegate_balance::{EndpointIndex, PickRequest};
 use tidegate_resilience::{Failure as RetryFailure, RetryPermit};
+
+/// Further tries of a request that connections of HTTP/2 leave out when they end.
+const LEFT_OUT_TRIES: u32 = 5;
 
 /// Tries of a request that nothing was sent for.
 const CONNECT_TRIES: usize = 3;
@@ -55,15 +59,19 @@ pub(crate) fn recover(exchange: &mut Exchange, client: &Client, failure: Failure
                 Flag::Timeout => RetryFailure::Timeout,
                 _ => return Err(failure),
             };
-            if !is_unasked(exchange, flag) {
-                report(exchange, client, false);
-            }
             // Once: over a shared connection of HTTP/2 each try finds one that was open already.
-            let is_first = exchange.facts.retries == 0;
-            let is_unprocessed = exchange.response.is_unprocessed;
+            // Connections that end after a number of requests leave out those that are on their way.
+            let is_left_out = exchange.response.unprocessed == Some(Unprocessed::LeftOut);
+            let is_first = exchange.facts.retries < if is_left_out { LEFT_OUT_TRIES } else { 1 };
+            let is_unprocessed = exchange.response.unprocessed.is_some();
             let may_repeat = exchange.facts.is_idempotent || exchange.request.sent == 0 || is_unprocessed;
             let is_race = kind == RetryFailure::Reset && (is_reused || is_unprocessed) && is_first;
-            if is_race && may_repeat && exchange.request.is_replayable {
+            let is_race = is_race && may_repeat && exchange.request.is_replayable;
+            // A connection that ends in order says nothing bad of its endpoint.
+            if !(is_unasked(exchange, flag) || is_race && is_left_out) {
+                report(exchange, client, false);
+            }
+            if is_race {
                 // The keep-alive race: the endpoint closed while the request was on its way. Or it says by itself
                 // that it did not look at it.
                 Some(Again { endpoint: exchange.endpoint, wait_ms: 0, permit: None })
