@@ -95,4 +95,7 @@ ava("fields that MQTT could not carry are refused, and the connection lives", as
     t.regex(String(answer.message), message)
   }
   t.like(await ask({ type: "publish", id: 4, topic: "a/b", payload: "x" }), { type: "ack", id: 4 })
+  const refused = await ask({ type: "subscribe", id: 5, filter: "a/#/b" })
+  t.like(refused, { type: "error", id: 5, code: "invalid-topic" })
+  t.regex(String(refused.message), /in a filter .* # in the last/)
 })

@@ -12,6 +12,8 @@ use tidegate_ring::{EventKind, EventRecord};
 
 /// Seconds after which a peer may try again where nobody knows better.
 const TRY_AGAIN_S: u32 = 1;
+/// Longest `traceparent` that goes with a value: as much as is taken with a request.
+const TRACE_MAX: usize = 255;
 
 /// Whether a value is of the Content-Format that is asked for (RFC 7252 section 5.10.4). One
 /// without a type is taken for it.
@@ -100,6 +102,10 @@ impl Server {
         self.put_content_type(value.content_type());
         if let Some(seconds) = value.remaining_seconds(self.now_ms) {
             self.options.push_uint(OptionNumber::MAX_AGE, seconds);
+        }
+        let trace = value.properties.as_deref().and_then(|properties| properties.user("traceparent"));
+        if let Some(trace) = trace.filter(|trace| trace.len() <= TRACE_MAX) {
+            self.options.push(OptionNumber::TRACEPARENT, trace.as_bytes());
         }
     }
 

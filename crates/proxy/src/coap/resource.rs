@@ -108,13 +108,18 @@ impl Server {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }
         let request = call.message();
+        let retain = match request.query_value("retain") {
+            None | Some(b"true") => true,
+            Some(b"false") => false,
+            Some(_) => return self.answer(&ticket, Code::BAD_REQUEST, b"retain in the query is true or false"),
+        };
         if self.wants_rest(&ticket, call) || !self.holds(&ticket, call, topic) {
             return;
         }
         let lives = request.uint(OptionNumber::MAX_AGE).map(|seconds| u64::from(seconds) * 1_000);
         let message = MessageBuilder {
             qos: if ticket.exchange.confirmable { Qos::AtLeastOnce } else { Qos::AtMostOnce },
-            retain: request.query_value("retain") != Some(b"false"),
+            retain,
             expires_at: lives.map(|lives| self.now_ms + lives),
             properties: properties(call),
             ..MessageBuilder::new(protocol_of(ticket.exchange.transport), topic, call.body())

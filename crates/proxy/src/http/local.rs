@@ -73,7 +73,7 @@ pub(crate) fn builtin(client: &Client, request: &Request<'_>) -> (Next, usize) {
     if !is_topic {
         return failed(client, request, (usize::MAX, Flag::NoRoute, 0));
     }
-    match topics::read(client, request) {
+    match topics::read(request) {
         Ok(topic) => local(client, request, (None, What::Topic(topic))),
         Err((status, text)) => refuse(client, request, (status, text)),
     }
@@ -91,7 +91,7 @@ pub(crate) fn to_topic(
     let rendered =
         Template::compile(template, names, Place::Topic).is_ok_and(|template| template.render(&input, &mut topic));
     match String::from_utf8(topic).ok().filter(|topic| rendered && tidegate_route::valid_topic(topic)) {
-        Some(topic) => local(client, request, (Some(index), What::Topic(topics::publish_of(client, request, topic)))),
+        Some(topic) => local(client, request, (Some(index), What::Topic(topics::publish_of(request, topic)))),
         None => failed(client, request, (index, Flag::Unfit, 0)),
     }
 }

@@ -38,13 +38,14 @@ pub(crate) struct TopicRequest {
 ///
 /// # Errors
 /// The status to answer, and why.
-pub(crate) fn read(client: &Client, request: &Request<'_>) -> Result<TopicRequest, (u16, &'static str)> {
+pub(crate) fn read(request: &Request<'_>) -> Result<TopicRequest, (u16, &'static str)> {
     let head = request.head;
     let prefix = request.plan.plan.broker.http_path.len() + 1;
     let topic = decode_topic(head.path().get(prefix..).unwrap_or_default())?;
-    let streams = head.header("accept").is_some_and(|accept| {
-        tidegate_http::tokens(accept).any(|range| {
-            range.split(|byte| *byte == b';').next().is_some_and(|kind| kind.trim_ascii() == b"text/event-stream")
+    let streams = head.list("accept").is_some_and(|accept| {
+        tidegate_http::tokens(&accept).any(|range| {
+            let kind = range.split(|byte| *byte == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
         })
     });
     let wildcard = topic.contains(['+', '#']);
@@ -58,24 +59,24 @@ pub(crate) fn read(client: &Client, request: &Request<'_>) -> Result<TopicReques
     };
     match wanted {
         Wanted::Stream if !valid_filter(&topic) => Err((400, "this is no topic filter")),
-        Wanted::Stream => Ok(TopicRequest { wanted, ..publish_of(client, request, topic) }),
+        Wanted::Stream => Ok(TopicRequest { wanted, ..publish_of(request, topic) }),
         _ if !valid_topic(&topic) => Err((400, "this is no topic to publish to or read")),
-        _ => Ok(TopicRequest { wanted, ..publish_of(client, request, topic) }),
+        Wanted::Publish if !matches!(query(head.query(), "retain"), None | Some(b"true" | b"false")) => {
+            Err((400, "retain in the query is true or false"))
+        }
+        _ => Ok(TopicRequest { wanted, ..publish_of(request, topic) }),
     }
 }
 
 /// A publish of the request's body under `topic`.
-pub(crate) fn publish_of(_: &Client, request: &Request<'_>, topic: String) -> TopicRequest {
+pub(crate) fn publish_of(request: &Request<'_>, topic: String) -> TopicRequest {
     let head = request.head;
     let text = |name: &str| head.header(name).map(|value| Box::from(String::from_utf8_lossy(value)));
     let mut user = Vec::new();
     if let Some(trace) = text("traceparent") {
         user.push((Box::from("traceparent"), trace));
     }
-    let max_age = head.header("cache-control").and_then(|control| {
-        tidegate_http::tokens(control)
-            .find_map(|directive| std::str::from_utf8(directive).ok()?.strip_prefix("max-age=")?.parse().ok())
-    });
+    let max_age = head.list("cache-control").and_then(|control| tidegate_http::tokens(&control).find_map(max_age_of));
     TopicRequest {
         wanted: Wanted::Publish,
         topic,
@@ -87,6 +88,12 @@ pub(crate) fn publish_of(_: &Client, request: &Request<'_>, topic: String) -> To
             ..Properties::default()
         },
     }
+}
+
+/// The seconds of `max-age=60` or, which RFC 9111 section 5.2 has us take, `max-age="60"`.
+fn max_age_of(directive: &[u8]) -> Option<u64> {
+    let (name, seconds) = std::str::from_utf8(directive).ok()?.split_once('=')?;
+    name.eq_ignore_ascii_case("max-age").then(|| seconds.trim_matches('"').parse().ok())?
 }
 
 /// What curl says of a body when nobody told it what it is.
@@ -150,7 +157,8 @@ async fn send(client: &Client, (request, access): (&TopicRequest, Access), body:
     }
     let mut message = MessageBuilder::new(client.protocol, &request.topic, body);
     (message.qos, message.retain) = (Qos::AtLeastOnce, request.retain);
-    message.expires_at = request.max_age.map(|seconds| worker.clock.millis() + seconds.saturating_mul(1_000));
+    message.expires_at =
+        request.max_age.map(|seconds| worker.clock.millis().saturating_add(seconds.saturating_mul(1_000)));
     if request.properties != Properties::default() {
         message.properties = Some(Box::new(request.properties.clone()));
     }

@@ -266,7 +266,21 @@ impl Connection {
         match (id, outcome.is_accepted()) {
             (None, true) => None,
             (id, true) => Some(frame::ack(id, outcome)),
-            (id, false) => Some(frame::error(id, outcome.label(), "the gateway refused it")),
+            (id, false) => Some(frame::error(id, outcome.label(), reason(outcome))),
         }
+    }
+}
+
+/// What a frame that was refused hears.
+const fn reason(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::InvalidTopic => {
+            "topics have no + and no #; in a filter these stand alone in a level, # in the last; no NUL, 65,535 bytes at most"
+        }
+        Outcome::NotFound => "there is no such subscription",
+        Outcome::Forbidden | Outcome::Unauthenticated => "the rules do not allow it",
+        Outcome::QuotaExceeded => "a limit is reached; try again later",
+        Outcome::Busy => "the gateway has no room now; try again later",
+        _ => "the gateway refused it",
     }
 }

@@ -2,6 +2,7 @@
 //! workers together. The rules of the message layer are tested where it lives.
 
 mod conditions;
+mod fields;
 mod gateway;
 mod peer;
 mod transfers;
