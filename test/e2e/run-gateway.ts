@@ -52,7 +52,11 @@ export async function runGateway(config: object | string = {}): Promise<Running>
   })
   const end = Date.now() + 20_000
   while (!/listening .*admin/.test(output)) {
-    if (process_.exitCode !== null || Date.now() > end) throw new Error(`the gateway did not start:\n${output}`)
+    if (process_.exitCode !== null || Date.now() > end) {
+      process_.kill("SIGKILL")
+      rmSync(folder, { recursive: true, force: true })
+      throw new Error(`the gateway did not start:\n${output}`)
+    }
     await sleep(10)
   }
   const find = (pattern: RegExp): string => pattern.exec(output)?.[1] ?? "0"
