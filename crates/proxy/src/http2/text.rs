@@ -81,11 +81,16 @@ impl Text {
     /// `None`: it is not coded as it says.
     pub(super) fn of(literal: Literal<'_>) -> Option<Text> {
         let mut text = Text::default();
+        let bytes = literal.bytes;
         if literal.is_coded {
-            decode(literal.bytes, |octet| text.take(octet))?;
-        } else {
-            literal.bytes.iter().for_each(|octet| text.take(*octet));
+            decode(bytes, |octet| text.take(octet))?;
+            return Some(text);
         }
+        // The same at once: most of a head is its values.
+        let kept = bytes.len().min(HEAD);
+        text.head[..kept].copy_from_slice(&bytes[..kept]);
+        (text.len, text.last) = (bytes.len(), bytes.last().copied().unwrap_or_default());
+        text.classes = bytes.iter().fold(0, |classes, octet| classes | CLASSES[usize::from(*octet)]);
         Some(text)
     }
 
