@@ -104,6 +104,24 @@ test("a response that cannot be processed is 5.02: RFC7252-5.7.1-2", async (t) =
   t.is((await ask({ code: "0.01", options: path("o/broken") }))?.code, "5.02")
 })
 
+test("2.03 where nobody asked by a tag cannot be processed either: RFC7252-5.7.1-2 RFC7252-5.9.1-3", async (t) => {
+  replies.set("o/valid", () => ({ code: "2.03", options: [option("ETag", "tag")] }))
+  t.is((await ask({ code: "0.01", options: path("o/valid") }))?.code, "5.02")
+  t.is((await fetch(`http://127.0.0.1:${gateway.port}/o/valid`)).status, 502)
+})
+
+test("a diagnostic payload gets no format on its way, and a location of dots is none: RFC7252-5.10.7-2", async (t) => {
+  replies.set("o/diagnosis", () => ({ code: "4.04", payload: Buffer.from("nothing here") }))
+  const answer = await ask({ code: "0.01", options: path("o/diagnosis") })
+  t.deepEqual([said(answer), values(answer, "Content-Format")], ["4.04 nothing here", []])
+  const http = await fetch(`http://127.0.0.1:${gateway.port}/o/diagnosis`)
+  t.deepEqual([http.status, http.headers.get("content-type")], [404, "text/plain;charset=utf-8"])
+  const dots = ["..", "a"].map((part) => option("Location-Path", part))
+  replies.set("o/dots", () => ({ code: "2.01", options: dots }))
+  const created = await fetch(`http://127.0.0.1:${gateway.port}/o/dots`, { method: "POST", body: "x" })
+  t.deepEqual([created.status, created.headers.get("location")], [201, null])
+})
+
 test("what was changed through the gateway is not fresh any more: RFC7252-5.9.1-1 RFC7252-5.9.1-2 RFC7252-5.9.1-5 RFC7252-5.10.7-1", async (t) => {
   let state = 0
   replies.set("o/state", (request) => {

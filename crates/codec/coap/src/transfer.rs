@@ -154,7 +154,9 @@ impl Transfer {
 
     /// Takes a response. `None`: another message is to be sent.
     pub(crate) fn handle(&mut self, message: &Message<'_>) -> Option<Result<Answer, Failure>> {
-        if message.unfit_option(true).is_some() {
+        // RFC 7252 section 5.9.1.3: nobody has asked whether anything is still valid.
+        let is_unasked = message.code == Code::VALID && !self.options.contains(OptionNumber::ETAG);
+        if is_unasked || message.unfit_option(true).is_some() {
             return Some(Err(Failure::Broken));
         }
         let block1 = message.block(OptionNumber::BLOCK1).flatten();

@@ -68,8 +68,8 @@ pub(super) fn answer(request: &Outgoing, answer: &Answer) -> Vec<u8> {
     let format = options.uint(OptionNumber::CONTENT_FORMAT).and_then(|number| u16::try_from(number).ok());
     match format {
         Some(format) => drop(write!(out, "Content-Type: {}\r\n", type_of(format))),
-        // RFC 7252 section 5.5.2: a diagnostic payload.
-        None if code.class() != 2 && !body.is_empty() => {
+        // RFC 7252 section 5.5.2: a diagnostic payload, which has no format in CoAP.
+        None if code.class() != 2 && !body.is_empty() && !request.is_asked_by_coap => {
             out.extend_from_slice(b"Content-Type: text/plain;charset=utf-8\r\n")
         }
         None => {}
@@ -110,7 +110,9 @@ fn put_age(out: &mut Vec<u8>, code: Code, max_age: Option<u32>, is_asked_by_coap
 /// RFC 7252 section 5.10.7.
 fn put_location(out: &mut Vec<u8>, answer: &Answer) {
     let of = |wanted: u16| answer.options.iter().filter(move |(number, _)| *number == wanted);
-    if of(OptionNumber::LOCATION_PATH).chain(of(OptionNumber::LOCATION_QUERY)).next().is_none() {
+    // A segment of dots would be resolved to somewhere else.
+    let is_elsewhere = of(OptionNumber::LOCATION_PATH).any(|(_, segment)| matches!(segment, b"." | b".."));
+    if is_elsewhere || of(OptionNumber::LOCATION_PATH).chain(of(OptionNumber::LOCATION_QUERY)).next().is_none() {
         return;
     }
     out.extend_from_slice(b"Location: ");
