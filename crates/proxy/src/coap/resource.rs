@@ -8,7 +8,7 @@ use super::streams::protocol_of;
 use super::view::{format_of, type_of};
 use super::waiting::Ticket;
 use crate::hooks::{self, Subscription};
-use crate::pubsub::{Publishing, publish};
+use crate::pubsub::{Publishing, publish, retains};
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_broker::{Published, has_wildcard, is_topic};
@@ -108,10 +108,8 @@ impl Server {
             return self.answer(&ticket, Code::METHOD_NOT_ALLOWED, b"");
         }
         let request = call.message();
-        let retain = match request.query_value("retain") {
-            None | Some(b"true") => true,
-            Some(b"false") => false,
-            Some(_) => return self.answer(&ticket, Code::BAD_REQUEST, b"retain in the query is true or false"),
+        let Some(retain) = retains(request.query_value("retain")) else {
+            return self.answer(&ticket, Code::BAD_REQUEST, b"retain in the query is true or false");
         };
         if self.wants_rest(&ticket, call) || !self.holds(&ticket, call, topic) {
             return;

@@ -7,7 +7,7 @@ use super::request::Request;
 use super::view::query;
 use crate::client::Client;
 use crate::hooks::{self, Subscription};
-use crate::pubsub::{Publisher, Publishing, publish};
+use crate::pubsub::{Publisher, Publishing, publish, retains};
 use tidegate_broker::{Access, Published};
 use tidegate_message::{MessageBuilder, Outcome, Properties, Qos};
 use tidegate_route::{valid_filter, valid_topic};
@@ -61,7 +61,7 @@ pub(crate) fn read(request: &Request<'_>) -> Result<TopicRequest, (u16, &'static
         Wanted::Stream if !valid_filter(&topic) => Err((400, "this is no topic filter")),
         Wanted::Stream => Ok(TopicRequest { wanted, ..publish_of(request, topic) }),
         _ if !valid_topic(&topic) => Err((400, "this is no topic to publish to or read")),
-        Wanted::Publish if !matches!(query(head.query(), "retain"), None | Some(b"true" | b"false")) => {
+        Wanted::Publish if retains(query(head.query(), "retain")).is_none() => {
             Err((400, "retain in the query is true or false"))
         }
         _ => Ok(TopicRequest { wanted, ..publish_of(request, topic) }),
@@ -80,7 +80,7 @@ pub(crate) fn publish_of(request: &Request<'_>, topic: String) -> TopicRequest {
     TopicRequest {
         wanted: Wanted::Publish,
         topic,
-        retain: query(head.query(), "retain") != Some(b"false"),
+        retain: retains(query(head.query(), "retain")).unwrap_or(true),
         max_age,
         properties: Properties {
             content_type: text("content-type").filter(|kind| &**kind != FORM),

@@ -28,6 +28,16 @@ pub(crate) struct Publisher {
     pub(crate) peer: Rc<Peer>,
 }
 
+/// What `retain` in the query of a request that publishes says: a value is kept unless it says no. `None`: nothing
+/// that can be understood.
+pub(crate) fn retains(said: Option<&[u8]>) -> Option<bool> {
+    match said {
+        None | Some(b"" | b"1" | b"true") => Some(true),
+        Some(b"0" | b"false") => Some(false),
+        Some(_) => None,
+    }
+}
+
 /// What became of a publish.
 pub(crate) enum Publishing {
     Done(Published),

@@ -27,7 +27,8 @@ fn what_retain_is_in_a_query_is_said_where_it_is_neither_true_nor_false() {
     for (retain, put, get) in [
         (&b"retain=maybe"[..], Code::BAD_REQUEST, Code::NOT_FOUND),
         (b"retain=false", Code::CHANGED, Code::NOT_FOUND),
-        (b"retain=true", Code::CHANGED, Code::CONTENT),
+        (b"retain=0", Code::CHANGED, Code::NOT_FOUND),
+        (b"retain=1", Code::CHANGED, Code::CONTENT),
     ] {
         peer.send((Type::Confirmable, Code::PUT, "t/kept"), &[(OptionNumber::URI_QUERY, retain)], b"1");
         assert_eq!(peer.receive().code, put);
