@@ -75,6 +75,21 @@ test("MQTT-3.8.3-3: no local holds for a client's will and for what it delayed",
   t.deepEqual(await back.settle(), [])
 })
 
+test("a client's own retained message comes to its no-local subscription: whether it does is what retain handling says", async (t) => {
+  const { client } = await RawClient.connect(await start(t))
+  client.send(publish("own/state", "kept", { qos: 1, messageId: 1, retain: true }))
+  await client.expect("puback")
+  client.send(subscribe("own/+", { qos: 0, nl: true, rh: 0 }))
+  t.like(await client.expect("publish"), { topic: "own/state", retain: true })
+  client.send(subscribe("own/+", { qos: 0, nl: true, rh: 2 }))
+  client.send(publish("own/state", "newer", { retain: true }))
+  t.deepEqual(
+    (await client.settle()).map(({ cmd }) => cmd),
+    ["suback"],
+    "and never while it is published",
+  )
+})
+
 test("a CONNECT that is overtaken while its session moves is told 0x8E behind its CONNACK: MQTT-3.14.0-1", async (t) => {
   const target = await start(t)
   const clients = await Promise.all(Array.from({ length: 120 }, () => RawClient.open(target)))

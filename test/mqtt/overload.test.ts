@@ -99,6 +99,17 @@ test("who sends more than the server's receive maximum is closed with 0x93", asy
   t.deepEqual(await writer.closed(), { closed: true, code: 0x93 })
 })
 
+test("a client may have as much of QoS 2 under way as the server's receive maximum says", async (t) => {
+  const target = await start(t, { mqtt: { receiveMaximum: 2_000 } })
+  const { client } = await RawClient.connect(target)
+  for (let messageId = 1; messageId <= 2_000; messageId++) client.send(publish("a", "x", { qos: 2, messageId }))
+  const codes = (await client.settle()).map((packet) =>
+    packet.cmd === "pubrec" ? (packet.reasonCode ?? 0) : packet.cmd,
+  )
+  t.is(codes.length, 2_000)
+  t.deepEqual([...new Set(codes)], [0x10])
+})
+
 test("a packet over the limit is refused with 0x95 before its body came", async (t) => {
   const target = await start(t, { mqtt: { maxPacketBytes: 1_000 } })
   const { client: writer } = await RawClient.connect(target, { clientId: "large" })

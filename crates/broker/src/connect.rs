@@ -3,8 +3,9 @@
 
 use crate::access::Access;
 use crate::backlog::Backlog;
-use crate::broker::{Broker, Origin};
+use crate::broker::Broker;
 use crate::directory::{Claim, Home};
+use crate::publish::Origin;
 use crate::record::Record;
 use crate::session::{Due, Session, Will};
 use crate::sink::{CloseReason, DropReason, Sink, SubscriberId};
@@ -151,7 +152,7 @@ impl Broker {
         let expiry = session.expiry;
         let after = |seconds: u32| now.saturating_add(u64::from(seconds) * 1_000);
         // MQTT-3.1.2-8: the will goes when its delay or the session is over, whichever is first.
-        session.will_at = session.will.as_ref().map(|will| after(will.delay.min(expiry))).into();
+        session.set_will_at(|will| Some(after(will.delay.min(expiry))).into());
         session.ends_at = (expiry != u32::MAX).then(|| after(expiry)).into();
         self.subscribers.stats.connected -= 1;
         self.subscribers.stats.disconnected += 1;
@@ -184,7 +185,7 @@ impl Broker {
         let mut session = Session::new(epoch);
         session.key = if self.keeps(expiry) { epoch } else { 0 };
         (session.connected, session.expiry) = (true, expiry);
-        (session.receive_maximum, session.will) = (receive_maximum, will.map(Box::new));
+        (session.receive_maximum, session.will) = (receive_maximum, will.map(|will| Box::new((will, Due::NEVER))));
         let access = access.as_client(Some(client_id));
         let id = self.subscribers.add(Protocol::Mqtt, access, Some(Box::new(session)));
         self.enter(id.slot);
@@ -219,8 +220,8 @@ impl Broker {
                 session.connected = true;
                 session.receive_maximum = request.receive_maximum;
                 session.expiry = expiry;
-                session.will = request.will.map(Box::new);
-                (session.ends_at, session.will_at) = (Due::NEVER, Due::NEVER);
+                session.will = request.will.map(|will| Box::new((will, Due::NEVER)));
+                session.ends_at = Due::NEVER;
             }
         }
         self.set_kept(slot, (epoch, expiry), sink);
@@ -259,7 +260,7 @@ impl Broker {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
         let id = owner.id;
         let Some(session) = &mut owner.session else { return };
-        let due = session.will.as_ref().is_some_and(|will| ends || (session.connected && will.delay == 0));
+        let due = session.will().is_some_and(|will| ends || (session.connected && will.delay == 0));
         let was_connected = std::mem::replace(&mut session.connected, false);
         session.is_open = false;
         session.backlog_mut().into_iter().for_each(Backlog::suspend);
@@ -277,7 +278,9 @@ impl Broker {
     /// Publishes the will of the session in `slot`, with the access of its client.
     pub(crate) fn publish_will<S: Sink>(&mut self, now: u64, slot: u32, sink: &mut S) {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
-        let Some(will) = owner.session.as_mut().and_then(|session| session.will.take()) else { return };
+        let Some((will, _)) = owner.session.as_mut().and_then(|session| session.will.take()).map(|will| *will) else {
+            return;
+        };
         let (id, access, key) = (owner.id, owner.access.clone(), owner.key());
         if key != 0 {
             sink.append(&Record::Will { key, will: None, due_at: None });

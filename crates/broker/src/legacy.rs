@@ -1,7 +1,8 @@
 //! What a member of shared subscriptions leaves behind: messages that it was chosen for and has not acknowledged
 //! go to another member when its session ends, or when the rules let it receive them no more (MQTT5 section 4.8.2).
 
-use crate::broker::{Broker, deliver_to_member};
+use crate::broker::Broker;
+use crate::deliver::deliver_to_member;
 use crate::filter::{matches, split_share};
 use crate::groups::Turn;
 use crate::sink::{Forward, Sink};

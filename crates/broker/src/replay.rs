@@ -4,6 +4,7 @@
 use crate::access::Access;
 use crate::broker::Broker;
 use crate::filter::{has_wildcard, matches};
+use crate::limits::BrokerLimits;
 use crate::outlet::Offer;
 use crate::retained::Kept;
 use crate::sink::{DropReason, Forward, Sink, SubscriberId};
@@ -57,25 +58,45 @@ impl Owed {
     }
 }
 
+fn count(owed: &VecDeque<Owed>) -> usize {
+    owed.iter().map(|owed| owed.rest.len()).sum()
+}
+
 /// What subscribers are owed that had no room for it, by slot: of one together no more than one
-/// subscription is given.
+/// subscription is given, of all together no more than fits the bound for what waits.
 #[derive(Default)]
-pub(crate) struct Replays(HashMap<u32, VecDeque<Owed>, RandomState>);
+pub(crate) struct Replays {
+    by_slot: HashMap<u32, VecDeque<Owed>, RandomState>,
+    waiting: usize,
+}
 
 impl Replays {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_slot.is_empty()
     }
 
     pub(crate) fn take(&mut self, slot: u32) -> VecDeque<Owed> {
-        if self.0.is_empty() { VecDeque::new() } else { self.0.remove(&slot).unwrap_or_default() }
+        if self.by_slot.is_empty() {
+            return VecDeque::new();
+        }
+        let owed = self.by_slot.remove(&slot).unwrap_or_default();
+        self.waiting -= count(&owed);
+        owed
     }
 
     /// Puts it behind what the subscriber is owed already.
     pub(crate) fn put(&mut self, slot: u32, owed: VecDeque<Owed>) {
         if !owed.is_empty() {
-            self.0.entry(slot).or_default().extend(owed);
+            self.waiting += count(&owed);
+            self.by_slot.entry(slot).or_default().extend(owed);
         }
+    }
+
+    /// How many more a subscriber may be owed, and how many more all of them.
+    fn room(&self, slot: u32, limits: &BrokerLimits) -> (usize, usize) {
+        let own = self.by_slot.get(&slot).map_or(0, count);
+        let most = limits.max_queued_total_bytes / size_of::<Kept>();
+        (limits.max_replayed.saturating_sub(own), most.saturating_sub(self.waiting))
     }
 
     /// The subscription is made anew, or over.
@@ -83,10 +104,6 @@ impl Replays {
         let mut owed = self.take(slot);
         owed.retain(|owed| &*owed.filter != filter);
         self.put(slot, owed);
-    }
-
-    fn count(&self, slot: u32) -> usize {
-        self.0.get(&slot).map_or(0, |owed| owed.iter().map(|owed| owed.rest.len()).sum())
     }
 }
 
@@ -99,10 +116,12 @@ impl Broker {
         let (mut found, beyond) = self.find_retained(now, &slot.access, filter);
         let count = found.len();
         self.replays.forget_filter(id.slot, filter);
-        let room = self.subscribers.limits.max_replayed.saturating_sub(self.replays.count(id.slot));
-        let lost = count.saturating_sub(room) + beyond;
-        found.truncate(room);
+        let (own, all) = self.replays.room(id.slot, &self.subscribers.limits);
+        let lost = count.saturating_sub(own) + beyond;
         self.subscribers.lose((protocol, DropReason::QueueFull), lost, sink);
+        self.subscribers.lose((protocol, DropReason::TotalFull), count.min(own).saturating_sub(all), sink);
+        found.truncate(own.min(all));
+        found.shrink_to_fit();
         let (filter, options, rest) = (filter.clone(), granted.options, found.into_iter());
         self.replays.put(id.slot, [Owed { filter, options, is_new: granted.is_new, rest }].into());
         self.replay_on(now, id, sink);

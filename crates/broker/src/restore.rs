@@ -38,7 +38,7 @@ impl Broker {
         if is_superuser || rules.is_some() {
             sink.append(&Record::Identity { key, is_superuser, rules });
         }
-        sink.append(&Record::Will { key, will: session.will.as_deref(), due_at: session.will_at.time() });
+        sink.append(&Record::Will { key, will: session.will(), due_at: session.will_at().time() });
     }
 
     /// Says all of the session in `slot`: whether it is one that is kept.
@@ -95,8 +95,8 @@ impl Broker {
         session.expiry = expiry;
         session.ends_at = ends_at.or((expiry != u32::MAX).then(|| after(expiry))).into();
         if let Some((will, due_at)) = will {
-            session.will_at = due_at.or(Some(after(will.delay.min(expiry)))).into();
-            session.will = Some(Box::new(will));
+            let due = due_at.or(Some(after(will.delay.min(expiry)))).into();
+            session.will = Some(Box::new((will, due)));
         }
         let backlog = Backlog::restored(deliveries, inbound, now);
         let stats = &mut self.subscribers.stats;

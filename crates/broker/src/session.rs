@@ -75,12 +75,10 @@ pub(crate) struct Session {
     /// Seconds.
     pub(crate) expiry: u32,
     pub(crate) ends_at: Due,
-    pub(crate) will: Option<Box<Will>>,
-    pub(crate) will_at: Due,
+    /// With when it is due.
+    pub(crate) will: Option<Box<(Will, Due)>>,
     /// The earliest timer of this session that still runs.
     pub(crate) timer_at: Due,
-    /// Messages for it that were dropped, since it is on this worker.
-    pub(crate) dropped: u64,
     /// Made with the first delivery or publish that it has to remember.
     backlog: Option<Box<Backlog>>,
 }
@@ -97,10 +95,25 @@ impl Session {
             expiry: u32::MAX,
             ends_at: Due::NEVER,
             will: None,
-            will_at: Due::NEVER,
             timer_at: Due::NEVER,
-            dropped: 0,
             backlog: None,
+        }
+    }
+
+    /// The will.
+    pub(crate) fn will(&self) -> Option<&Will> {
+        self.will.as_deref().map(|(will, _)| will)
+    }
+
+    /// When the will is due.
+    pub(crate) fn will_at(&self) -> Due {
+        self.will.as_deref().map_or(Due::NEVER, |(_, at)| *at)
+    }
+
+    /// The will is due then, where there is one.
+    pub(crate) fn set_will_at(&mut self, due: impl FnOnce(&Will) -> Due) {
+        if let Some((will, at)) = self.will.as_deref_mut() {
+            *at = due(will);
         }
     }
 
@@ -119,6 +132,13 @@ impl Session {
         self.backlog.get_or_insert_default()
     }
 
+    /// So many messages for it were dropped.
+    pub(crate) fn count_dropped(&mut self, count: u64) {
+        if count > 0 {
+            self.make_backlog().dropped += count;
+        }
+    }
+
     pub(crate) fn put_backlog(&mut self, backlog: Backlog) {
         self.backlog = (!backlog.is_blank()).then(|| Box::new(backlog));
     }
@@ -134,7 +154,7 @@ impl Session {
 
     /// When something happens to it while nobody is connected.
     pub(crate) fn due_at(&self) -> Option<u64> {
-        self.will_at.time().into_iter().chain(self.ends_at.time()).min().filter(|_| !self.connected)
+        self.will_at().time().into_iter().chain(self.ends_at.time()).min().filter(|_| !self.connected)
     }
 
     /// Takes one delivery.
@@ -166,5 +186,15 @@ impl Session {
         if let (Some(window), Some(backlog)) = (self.window(outlet.limits), self.backlog_mut()) {
             backlog.pump((window, acl), outlet);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_connected_client_has_does_not_grow_unnoticed() {
+        assert!(size_of::<Session>() <= 56, "{}", size_of::<Session>());
     }
 }

@@ -154,7 +154,7 @@ impl Subscribers {
         let (protocol, key) = (*protocol, session.key);
         let mut outlet = Outlet { id, protocol, access, key, now, limits, stats, dropped: 0, sink };
         let result = act(session, &mut outlet);
-        session.dropped += outlet.dropped;
+        session.count_dropped(outlet.dropped);
         Some(result)
     }
 
@@ -192,7 +192,7 @@ impl Subscribers {
         match session {
             Some(session) => {
                 session.offer(offer, &mut outlet);
-                session.dropped += outlet.dropped;
+                session.count_dropped(outlet.dropped);
             }
             None => {
                 outlet.stats.delivered += 1;

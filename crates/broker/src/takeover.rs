@@ -14,10 +14,11 @@
 //! the logs never show a move further than they show what led to it.
 
 use crate::backlog::Backlog;
-use crate::broker::{Broker, Origin};
+use crate::broker::Broker;
 use crate::connect::{ConnectRequest, Connected, Leave};
 use crate::directory::Home;
 use crate::filter::split_share;
+use crate::publish::Origin;
 use crate::record::Record;
 use crate::replay::Owed;
 use crate::session::{Due, Session};
@@ -206,7 +207,7 @@ impl Broker {
         let owner = self.subscribers.slots.get_mut(slot as usize);
         let filters = owner.map(|owner| {
             if let Some(session) = &mut owner.session {
-                (session.will, session.will_at, session.ends_at) = (None, Due::NEVER, Due::NEVER);
+                (session.will, session.ends_at) = (None, Due::NEVER);
             }
             owner.filters.clone()
         });

@@ -44,8 +44,7 @@ impl Broker {
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
         let Some(session) = session.filter(|session| !session.connected) else { return };
         let over = session.ends_at.is_over(now);
-        if session.will_at.is_over(now) {
-            session.will_at = Due::NEVER;
+        if session.will_at().is_over(now) {
             self.publish_will(now, slot, sink);
         }
         if over {

@@ -109,6 +109,25 @@ fn a_connection_that_has_no_room_gets_the_rest_when_it_has_and_nothing_behind_it
 }
 
 #[test]
+fn all_subscribers_together_are_owed_no_more_than_may_wait() {
+    let mut cluster = retained(30);
+    cluster.drivers[0].room = Some(0);
+    // A retained message that is owed takes 16 bytes.
+    let limits = BrokerLimits { max_queued_total_bytes: 16 * 20, ..BrokerLimits::default() };
+    cluster.brokers[0].set_limits(limits);
+    subscribe(&mut cluster, QOS_0);
+    assert_eq!(cluster.brokers[0].stats().dropped_by(DropReason::TotalFull), 10);
+    let id = cluster.clients[0].id.expect("connected");
+    cluster.drivers[0].room = None;
+    cluster.brokers[0].replay_on(0, id, &mut cluster.drivers[0]);
+    cluster.settle_deliveries(0);
+    assert_eq!(cluster.clients[0].seen.len(), 20);
+    cluster.assert_nothing_is_lost();
+    subscribe(&mut cluster, QOS_0);
+    assert_eq!(cluster.clients[0].seen.len(), 40, "there is room again");
+}
+
+#[test]
 fn subscribing_again_and_again_owes_no_more_than_once() {
     let limits = BrokerLimits { max_inflight: 1, max_queued: 2, max_replayed: 10, ..BrokerLimits::default() };
     let mut cluster = retained(25);

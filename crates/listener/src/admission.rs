@@ -49,7 +49,7 @@ struct Source {
 
 #[derive(Debug, Default)]
 struct Sources {
-    known: HashMap<IpAddr, Source>,
+    known: HashMap<Origin, Source>,
     /// No source without a connection and with all its tokens is to be found before.
     sweep_at: u64,
 }
@@ -63,11 +63,22 @@ struct Bounds {
 
 const SECOND: u64 = 1_000_000;
 
-/// Whoever has one address of IPv6 has a network of them.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
+/// Where somebody comes from, in eight bytes, of which there are as many as connections. Whoever has one address of
+/// IPv6 has a network of them, by 64 bits; an address of IPv4 stands where no network is from which anybody connects.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Origin(u64);
+
+impl Origin {
+    /// Of who is not counted.
+    const NONE: Origin = Origin(u64::MAX);
+    /// The beginning of multicast addresses.
+    const V4: u64 = 0xffff_ffff << 32;
+
+    fn of(address: IpAddr) -> Origin {
+        Origin(match address.to_canonical() {
+            IpAddr::V6(v6) => (u128::from(v6) >> 64) as u64,
+            IpAddr::V4(v4) => Origin::V4 | u64::from(u32::from(v4)),
+        })
     }
 }
 
@@ -99,18 +110,18 @@ impl Admission {
         let (open, per_second) =
             (self.max_per_source.load(Ordering::Relaxed), self.max_per_second.load(Ordering::Relaxed));
         if open == 0 && per_second == 0 {
-            return Ok(Permit { admission: Arc::clone(self), source: None });
+            return Ok(Permit { admission: Arc::clone(self), source: Origin::NONE });
         }
-        let source = source_of(source);
+        let source = Origin::of(source);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(refusal) = sources.count(source, Bounds { open, per_second }, now) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(refusal);
         }
-        Ok(Permit { admission: Arc::clone(self), source: Some(source) })
+        Ok(Permit { admission: Arc::clone(self), source })
     }
 
-    fn forget(&self, source: IpAddr) {
+    fn forget(&self, source: Origin) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = sources.known.get_mut(&source) {
             known.open -= 1;
@@ -123,7 +134,7 @@ impl Admission {
 }
 
 impl Sources {
-    fn count(&mut self, source: IpAddr, bounds: Bounds, now: u64) -> Result<(), Refusal> {
+    fn count(&mut self, source: Origin, bounds: Bounds, now: u64) -> Result<(), Refusal> {
         if now >= self.sweep_at {
             self.sweep_at = now + SECOND;
             self.known.retain(|_, source| source.open > 0 || source.full_at > now);
@@ -148,14 +159,14 @@ impl Sources {
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    source: Option<IpAddr>,
+    source: Origin,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(source) = self.source {
-            self.admission.forget(source);
+        if self.source != Origin::NONE {
+            self.admission.forget(self.source);
         }
     }
 }

@@ -38,7 +38,6 @@ impl Input {
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
-    pub(crate) trust: Arc<Trust>,
     /// Shared with whoever publishes and is delivered to in its name.
     pub(crate) peer: Rc<Peer>,
     /// What its requests are counted as.
@@ -221,8 +220,13 @@ impl Client {
         counters.of(protocol).open.add(1);
     }
 
+    /// The terms of its listener.
+    pub(crate) fn trust(&self) -> &Arc<Trust> {
+        &self.connection.trust
+    }
+
     fn counters(&self) -> &ListenerCounters {
-        &self.trust.counters[usize::from(self.worker.id)]
+        &self.trust().counters[usize::from(self.worker.id)]
     }
 
     /// Sets the connection's deadline, milliseconds from `now`.
@@ -283,7 +287,7 @@ impl Drop for Client {
         self.worker.connections.close(&self.connection);
         self.connection.end.close();
         if !self.connection.is_stream.get() {
-            self.worker.connection_event(EventKind::Closed, (&self.connection.listener, self.connection.address()));
+            self.worker.connection_event(EventKind::Closed, (&self.trust().name, self.connection.address()));
         }
         if let Some(protocol) = self.connection.protocol.get() {
             self.counters().of(protocol).open.sub(1);

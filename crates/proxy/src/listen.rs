@@ -59,13 +59,12 @@ fn admit(worker: &Rc<Worker>, (name, first): (&Rc<str>, &Option<Arc<Trust>>), (s
         Err(refusal) => return trust.counters[usize::from(worker.id)].refuse(refusal),
     };
     let who = Rc::new(Peer::new(peer));
-    let connection = worker.connections.open((name, &who), End::socket(stream), worker.clock.read_millis());
+    let connection = worker.connections.open((trust, &who), End::socket(stream), worker.clock.read_millis());
     worker.connection_event(EventKind::Opened, (name, peer));
     // Boxed, so that passing it on costs a pointer in every state of its task.
     let client = Box::new(Client {
         worker: Rc::clone(worker),
         connection,
-        trust,
         peer: who,
         protocol: Protocol::Http1,
         names: None,

@@ -19,12 +19,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub(crate) async fn serve_stream(mut client: Box<Client>) {
     let half_open = client.worker.plan().plan.limits.half_open_ms;
     client.deadline(client.worker.clock.read_millis(), half_open);
-    let proxied = client.trust.proxy_protocol_from.iter().any(|network| network.contains(&client.peer.address.ip()));
+    let proxied = client.trust().proxy_protocol_from.iter().any(|network| network.contains(&client.peer.address.ip()));
     if proxied && !Box::pin(believe_proxy(&mut client)).await {
         return client.worker.counters.unknown.add(1);
     }
     let Some(opening) = first_bytes(&mut client).await else { return };
-    if opening == Opening::Tls && client.trust.tls.is_some() {
+    if opening == Opening::Tls && client.trust().tls.is_some() {
         return Box::pin(serve_tls(client)).await;
     }
     serve_opening(client, opening).await;
@@ -34,7 +34,7 @@ pub(crate) async fn serve_stream(mut client: Box<Client>) {
 /// passed on here is not in the connection's task, for as long as it lives.
 async fn serve_opening(client: Box<Client>, opening: Opening) {
     let protocol = protocol_of(opening);
-    if !client.trust.protocols.contains(&protocol) {
+    if !client.trust().protocols.contains(&protocol) {
         client.worker.counters.not_accepted.add(1);
         return Box::pin(refusal::not_accepted(client, opening)).await;
     }
@@ -51,7 +51,7 @@ async fn serve_opening(client: Box<Client>, opening: Opening) {
 
 /// TLS: the handshake, then what stands inside. All of it within the half-open time.
 async fn serve_tls(mut client: Box<Client>) {
-    if !client.trust.protocols.contains(&Protocol::Tls) {
+    if !client.trust().protocols.contains(&Protocol::Tls) {
         client.worker.counters.not_accepted.add(1);
         return refusal::not_accepted(client, Opening::Tls).await;
     }
@@ -101,7 +101,7 @@ async fn first_bytes(client: &mut Client) -> Option<Opening> {
         }
         First::Unknown => {
             client.worker.counters.unknown.add(1);
-            if let Some(to) = client.trust.unknown_to {
+            if let Some(to) = client.trust().unknown_to {
                 Box::pin(splice(client, to)).await;
             }
         }
@@ -122,7 +122,7 @@ fn poll_first(client: &mut Client, cx: &mut Context<'_>) -> Poll<First> {
             Err(_) => return Poll::Ready(First::Gone),
         };
         let detection = detect(bytes.bytes());
-        let is_http1 = client.trust.unknown_to.is_none() && resembles_http1(bytes.bytes());
+        let is_http1 = client.trust().unknown_to.is_none() && resembles_http1(bytes.bytes());
         client.stash(bytes);
         match detection {
             Detection::Unknown if is_http1 => return Poll::Ready(First::Known(Opening::Http1)),

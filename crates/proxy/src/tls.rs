@@ -11,7 +11,7 @@ use tidegate_tls::Session;
 /// Puts a session in place and feeds it what was read. `None`: the client broke the
 /// protocol or is not trusted; it has been told by an alert.
 pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
-    let session = client.trust.tls.as_ref().and_then(|terms| Session::server(terms).ok());
+    let session = client.trust().tls.as_ref().and_then(|terms| Session::server(terms).ok());
     let Some(session) = session else {
         client.worker.buffers.give(input.buffer);
         return None;
@@ -29,7 +29,7 @@ pub(crate) fn begin(client: &mut Client, input: Input) -> Option<Rc<Tls>> {
 /// What the handshake brought: who the client is, and as whom we were shown.
 pub(crate) fn established(client: &mut Client, tls: &Tls) {
     client.worker.counters.handshakes.add(1);
-    let user_from = client.trust.tls.as_ref().and_then(|terms| terms.user_from);
+    let user_from = client.trust().tls.as_ref().and_then(|terms| terms.user_from);
     client.know(|known| {
         tls.with_session(|session| {
             known.sni = session.server_name().map(String::into_boxed_str);

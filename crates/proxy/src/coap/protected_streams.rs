@@ -27,7 +27,7 @@ pub(super) enum Taken {
 
 pub(super) struct ProtectedStreams {
     worker: Rc<Worker>,
-    listener: Rc<str>,
+    listener: Box<str>,
     /// `None`: the listener has no contexts.
     contexts: Option<StreamContexts>,
     /// Whether it takes requests without them, too.
@@ -39,10 +39,10 @@ pub(super) struct ProtectedStreams {
 }
 
 impl ProtectedStreams {
-    pub(super) fn new(worker: &Rc<Worker>, listener: &Rc<str>, trust: &Trust) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, trust: &Trust) -> Self {
         let mut own = ProtectedStreams {
             worker: Rc::clone(worker),
-            listener: Rc::clone(listener),
+            listener: trust.name.clone(),
             contexts: None,
             is_plain: trust.takes_plain_coap,
             version: worker.plan().plan.version,

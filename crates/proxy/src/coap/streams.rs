@@ -53,7 +53,7 @@ pub(crate) struct Streams {
 }
 
 /// A listener's name, and whether it is anonymous.
-type Key = (Rc<str>, bool);
+type Key = (Box<str>, bool);
 
 /// The shared parts of the listeners that have connections now.
 #[derive(Default)]
@@ -64,14 +64,14 @@ pub(crate) struct StreamsByListener {
 impl StreamsByListener {
     /// Those of a client's listener; begun where there are none.
     pub(super) fn of(&self, client: &Client) -> Rc<Streams> {
-        let key = (Rc::clone(&client.connection.listener), client.trust.anonymous);
+        let key = (client.trust().name.clone(), client.trust().anonymous);
         if let Some(streams) = self.table.borrow().get(&key).and_then(Weak::upgrade) {
             return streams;
         }
         let worker = Rc::clone(&client.worker);
         let number = worker.coap.enter();
-        let own = Listener::of_streams(client.trust.anonymous, client.ends().map(|(_, own)| own));
-        let protected = RefCell::new(ProtectedStreams::new(&worker, &client.connection.listener, &client.trust));
+        let own = Listener::of_streams(client.trust().anonymous, client.ends().map(|(_, own)| own));
+        let protected = RefCell::new(ProtectedStreams::new(&worker, client.trust()));
         let server = RefCell::new(Server::new(worker, (own, number)));
         let streams = Rc::new(Streams { server, protected, lines: RefCell::default(), number, opened: Cell::new(0) });
         let mut table = self.table.borrow_mut();

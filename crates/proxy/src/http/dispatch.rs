@@ -82,7 +82,7 @@ fn read(
         Err(_) => return refuse(&BAD_PATH),
     };
     let mut host_buffer = [0; 256];
-    let behind = client.trust.client_behind(client.peer.address.ip(), &head);
+    let behind = client.trust().client_behind(client.peer.address.ip(), &head);
     let peer = behind.map(|address| client.peer.at((address, 0).into()));
     let request = Request {
         view: HttpView {

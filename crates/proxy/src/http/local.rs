@@ -137,10 +137,10 @@ pub(super) fn local(client: &Client, request: &Request<'_>, (route, what): (Opti
     // Who speaks MQTT logs in there, and OSCORE says whose a message is.
     let says_itself = match what {
         What::Mqtt(..) => true,
-        What::Coap(..) => client.trust.oscore.as_ref().is_some_and(|terms| !terms.is_empty()),
+        What::Coap(..) => client.trust().oscore.as_ref().is_some_and(|terms| !terms.is_empty()),
         _ => false,
     };
-    let needs_user = route.is_none() && !client.trust.anonymous && !says_itself;
+    let needs_user = route.is_none() && !client.trust().anonymous && !says_itself;
     let local = Local {
         what,
         reply: ReplyTo {

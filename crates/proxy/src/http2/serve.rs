@@ -16,7 +16,6 @@ use h2::server::{Builder, Connection};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_message::Protocol;
@@ -40,7 +39,6 @@ pub(crate) async fn serve(client: Box<Client>) {
     let parent = Rc::new(Parent {
         worker: Rc::clone(&worker),
         connection: Rc::clone(&client.connection),
-        trust: Arc::clone(&client.trust),
         peer: client.peer.clone(),
         local: client.connection.end.local_addr(),
         names: client.names.clone(),

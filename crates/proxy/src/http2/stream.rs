@@ -9,7 +9,6 @@ use super::looks::Looks;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
 use crate::ends::End;
-use crate::plan::Trust;
 use crate::worker::{Connection, Goodbye, Worker};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -30,7 +29,6 @@ use tidegate_tls::Names;
 pub(super) struct Parent {
     pub(super) worker: Rc<Worker>,
     pub(super) connection: Rc<Connection>,
-    pub(super) trust: Arc<Trust>,
     pub(super) peer: Rc<Peer>,
     /// Where it came to.
     pub(super) local: Option<SocketAddr>,
@@ -199,14 +197,13 @@ impl Future for Stream {
 
 fn client_of(parent: &Parent, end: &Rc<StreamEnd>) -> Box<Client> {
     let worker = &parent.worker;
-    let listener = &parent.connection.listener;
+    let trust = Arc::clone(&parent.connection.trust);
     let connection =
-        worker.connections.open((listener, &parent.peer), End::stream(Rc::clone(end)), worker.clock.read_millis());
+        worker.connections.open((trust, &parent.peer), End::stream(Rc::clone(end)), worker.clock.read_millis());
     connection.is_stream.set(true);
     Box::new(Client {
         worker: Rc::clone(worker),
         connection,
-        trust: Arc::clone(&parent.trust),
         peer: Rc::clone(&parent.peer),
         protocol: Protocol::Http2,
         names: parent.names.clone(),

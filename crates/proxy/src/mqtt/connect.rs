@@ -2,7 +2,8 @@
 
 use super::enhanced::Proven;
 use super::relay::{self, Opening, Takes, Wanted};
-use super::serve::{Connection, Ending};
+use super::seat::Ending;
+use super::serve::Connection;
 use crate::auth::{Claimed, Credentials, authenticate};
 use crate::hooks::{self, HookView, Refusal, Terms, flag};
 use crate::pubsub::Outlet;
@@ -71,7 +72,7 @@ impl Connecting {
         };
         let per_second = worker.plan().plan.mqtt.max_connects_per_s;
         if let Err(seconds) = worker.shared.pace.admit(worker.clock.micros(), per_second, worker.random()) {
-            connection.client.trust.counters[usize::from(worker.id)].refused_rate.add(1);
+            connection.client.trust().counters[usize::from(worker.id)].refused_rate.add(1);
             let mut session = connection.link.session.borrow_mut();
             session.refuse_for(reason::CONNECTION_RATE_EXCEEDED, seconds, &mut connection.link.out.borrow_mut());
             return false;
@@ -124,11 +125,11 @@ impl Connecting {
         let access = access.as_client(Some(Arc::clone(&client_id)));
         let is_users = access.user.as_ref().is_some_and(|user| plan.plan.users.contains_key(&**user));
         connection.client.connection.is_users.set(is_users);
-        connection.publisher.access = access.clone();
+        connection.seat.publisher.access = access.clone();
         if connection.client.peer.user() != access.user.as_ref() {
             connection.client.know(|known| known.user.clone_from(&access.user));
         }
-        connection.publisher.peer = Rc::clone(&connection.client.peer);
+        connection.seat.publisher.peer = Rc::clone(&connection.client.peer);
         let information = plan.plan.mqtt.response_information.as_deref().filter(|_| self.wants_response_information);
         let information = information.map(|information| information.replace("%c", &client_id));
         let longest = plan.plan.mqtt.max_session_expiry_s;
@@ -223,13 +224,13 @@ impl Connecting {
         if let Some(client_id) = &self.client_id {
             let _ = connection.client.connection.client_id.set(Arc::clone(client_id));
         }
-        connection.publisher.access = access;
+        connection.seat.publisher.access = access;
         let peer = Rc::new(peer);
         connection.client.connection.peer.replace(Rc::clone(&peer));
-        connection.publisher.peer = peer;
+        connection.seat.publisher.peer = peer;
         connection.relay = Some(Box::new(relay));
         connection.link.session.borrow_mut().relay();
-        connection.client.limit_to(connection.publisher.access.until());
+        connection.client.limit_to(connection.seat.publisher.access.until());
         // Its broker watches the keep-alive.
         connection.client.worker.connections.set_deadline(&connection.client.connection, 0);
         true
@@ -266,7 +267,7 @@ impl Connecting {
                 return Ok(access);
             }
         }
-        let anonymous = connection.client.trust.anonymous;
+        let anonymous = connection.client.trust().anonymous;
         let peer = &connection.client.peer;
         let certified = || {
             let user = peer.user()?.clone();
@@ -323,7 +324,7 @@ fn refuse_because(connection: &Connection, refusal: &Refusal) -> bool {
 /// It was served for no time at all: a DISCONNECT may only follow a CONNACK (MQTT-3.14.0-1), and no CONNACK
 /// has the code that says why.
 fn overtaken(connection: &mut Connection, accepted: &Accepted<'_>) -> bool {
-    connection.ended = Ending::TakenOver;
+    connection.seat.ended = Ending::TakenOver;
     let (mut session, mut out) = (connection.link.session.borrow_mut(), connection.link.out.borrow_mut());
     session.connack(accepted, &mut out);
     session.disconnect(reason::SESSION_TAKEN_OVER, &mut out);
@@ -334,11 +335,11 @@ fn overtaken(connection: &mut Connection, accepted: &Accepted<'_>) -> bool {
 fn accept(connection: &mut Connection, connected: &Connected, accepted: &Accepted<'_>) {
     let worker = Rc::clone(&connection.client.worker);
     let now = worker.clock.millis();
-    connection.seat.id = Some(connected.id);
+    connection.seat.publisher.session = Some((connected.id, 0));
     connection.link.need(worker.hub.keeper.appended());
     worker.hub.outlets.borrow_mut().insert(connected.id, Outlet::Mqtt(Rc::clone(&connection.link)));
     connection.link.session.borrow_mut().connack(accepted, &mut connection.link.out.borrow_mut());
-    connection.limit_to(connection.publisher.access.until());
+    connection.limit_to(connection.seat.publisher.access.until());
     worker.with_broker(|broker, sink| broker.resume(now, connected.id, sink));
     connection.mark();
 }

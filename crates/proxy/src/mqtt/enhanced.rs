@@ -38,13 +38,9 @@ impl Method {
 }
 
 /// Where a connection stands with it.
-#[derive(Default)]
 pub(crate) enum Enhanced {
-    /// Its CONNECT named no method.
-    #[default]
-    No,
     /// The client's last message is due; with the CONNECT that waits for it.
-    Asked(Box<(Exchange, Option<Box<Connecting>>)>),
+    Asked(Exchange, Option<Box<Connecting>>),
     /// Done; it may be done again.
     Done(Method),
 }
@@ -66,13 +62,13 @@ impl Connection {
     ) -> Handled {
         if method == Method::Token {
             let Some(access) = self.token(data) else { return self.refuse_enhanced(reason::NOT_AUTHORIZED) };
-            self.enhanced = Enhanced::Done(method);
+            self.enhanced = Some(Box::new(Enhanced::Done(method)));
             connecting.proven = Some(Proven { access, method: method.name(), proof: String::new() });
             return Handled::Later(Later::Connect(connecting), used);
         }
         match self.ask(data) {
             Some(exchange) => {
-                self.enhanced = Enhanced::Asked(Box::new((exchange, Some(connecting))));
+                self.enhanced = Some(Box::new(Enhanced::Asked(exchange, Some(connecting))));
                 Handled::Used(used)
             }
             None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
@@ -84,13 +80,12 @@ impl Connection {
         // MQTT-4.12.0-5: the method stays the same.
         let named = auth.method().and_then(method);
         let data = auth.data().unwrap_or_default();
-        match (std::mem::take(&mut self.enhanced), named, auth.reason) {
-            (Enhanced::Asked(asked), Some(Method::Scram), reason::CONTINUE_AUTHENTICATION) => {
-                let (exchange, connecting) = *asked;
+        match (self.enhanced.take().map(|enhanced| *enhanced), named, auth.reason) {
+            (Some(Enhanced::Asked(exchange, connecting)), Some(Method::Scram), reason::CONTINUE_AUTHENTICATION) => {
                 let Some((user, proof)) = exchange.finish(data) else {
                     return self.refuse_enhanced(reason::NOT_AUTHORIZED);
                 };
-                self.enhanced = Enhanced::Done(Method::Scram);
+                self.enhanced = Some(Box::new(Enhanced::Done(Method::Scram)));
                 let plan = self.client.worker.plan();
                 let access = Claimed { user, ..Claimed::default() }.access(&plan.plan);
                 match connecting {
@@ -101,16 +96,18 @@ impl Connection {
                     None => self.renew((Method::Scram, &proof), access, used),
                 }
             }
-            (Enhanced::Done(Method::Scram), Some(Method::Scram), reason::REAUTHENTICATE) => match self.ask(data) {
-                Some(exchange) => {
-                    self.enhanced = Enhanced::Asked(Box::new((exchange, None)));
-                    Handled::Used(used)
+            (Some(Enhanced::Done(Method::Scram)), Some(Method::Scram), reason::REAUTHENTICATE) => {
+                match self.ask(data) {
+                    Some(exchange) => {
+                        self.enhanced = Some(Box::new(Enhanced::Asked(exchange, None)));
+                        Handled::Used(used)
+                    }
+                    // MQTT-4.12.1-2
+                    None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
                 }
-                // MQTT-4.12.1-2
-                None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
-            },
-            (Enhanced::Done(Method::Token), Some(Method::Token), reason::REAUTHENTICATE) => {
-                self.enhanced = Enhanced::Done(Method::Token);
+            }
+            (Some(Enhanced::Done(Method::Token)), Some(Method::Token), reason::REAUTHENTICATE) => {
+                self.enhanced = Some(Box::new(Enhanced::Done(Method::Token)));
                 match self.token(data) {
                     Some(access) => self.renew((Method::Token, ""), access, used),
                     None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
@@ -123,16 +120,16 @@ impl Connection {
     /// A client has proven itself again: what its identity brings now counts from now on.
     fn renew(&mut self, (method, proof): (Method, &str), access: Access, used: usize) -> Handled {
         // MQTT-4.12.1-1: who it is stays the same, too.
-        if self.publisher.access.user != access.user {
+        if self.seat.publisher.access.user != access.user {
             return self.refuse_enhanced(reason::NOT_AUTHORIZED);
         }
-        let access = access.as_client(self.publisher.access.client_id.clone());
+        let access = access.as_client(self.seat.publisher.access.client_id.clone());
         self.limit_to(access.until());
-        if let Some(id) = self.seat.id {
+        if let Some(id) = self.seat.id() {
             let renewed = access.clone();
             self.client.worker.with_broker(|broker, sink| broker.renew_access(id, renewed, sink));
         }
-        self.publisher.access = access;
+        self.seat.publisher.access = access;
         self.put_auth((method, reason::SUCCESS), proof);
         Handled::Used(used)
     }

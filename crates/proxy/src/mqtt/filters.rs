@@ -41,7 +41,7 @@ impl Connection {
         let mut grants = Grants::default();
         for (filter, options) in wanted {
             let worker = Rc::clone(&self.client.worker);
-            let (peer, access) = (Rc::clone(&self.publisher.peer), self.publisher.access.clone());
+            let (peer, access) = (Rc::clone(&self.seat.publisher.peer), self.seat.publisher.access.clone());
             let who = (Protocol::Mqtt, &*peer, &access);
             let asked = hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos });
             match self.answering(asked, rest).await {
@@ -57,7 +57,7 @@ impl Connection {
     }
 
     fn grant(&mut self, filter: &str, options: Options, grants: &mut Grants) {
-        let Some(id) = self.seat.id else { return };
+        let Some(id) = self.seat.id() else { return };
         let worker = &self.client.worker;
         match worker.with_broker(|broker, sink| broker.subscribe(id, filter, options, sink)) {
             Ok(granted) => {
@@ -84,7 +84,7 @@ impl Connection {
     /// SUBACK, then the retained messages. `false`: the connection ends.
     fn suback(&mut self, packet_id: u16, grants: &Grants) -> bool {
         let is_said = self.link.session.borrow_mut().suback(packet_id, &grants.codes, &mut self.link.out.borrow_mut());
-        let Some(id) = self.seat.id.filter(|_| is_said) else { return false };
+        let Some(id) = self.seat.id().filter(|_| is_said) else { return false };
         let worker = &self.client.worker;
         self.link.need(worker.hub.keeper.appended());
         let now = worker.clock.millis();

@@ -5,7 +5,8 @@ use super::connect::Connecting;
 use super::enhanced;
 use super::filters::Grants;
 use super::relay::{Asked, Wanted};
-use super::serve::{Connection, Ending};
+use super::seat::Ending;
+use super::serve::Connection;
 use super::taking::Rest;
 use crate::pubsub::{Line, Publishing, publish};
 use std::future::Future;
@@ -83,7 +84,7 @@ pub(crate) fn handle(connection: &mut Connection, bytes: &[u8]) -> Handled {
         }
         // What the client may be told stands in the output already.
         Err(error) => {
-            connection.ended = Ending::ProtocolError;
+            connection.seat.ended = Ending::ProtocolError;
             let worker = &connection.client.worker;
             if let Some(id) = connection.link.client_id() {
                 let text = format!("{}: {}", error.rule, error.what);
@@ -153,7 +154,7 @@ impl Connection {
             Event::Ping => Handled::Used(used),
             Event::Disconnect { with_will, session_expiry } => {
                 self.seat.leave = Leave { with_will, expiry: session_expiry };
-                self.ended = Ending::Client;
+                self.seat.ended = Ending::Client;
                 Handled::End
             }
             Event::Auth(auth) => self.auth(&auth, used),
@@ -179,9 +180,9 @@ impl Connection {
     fn publish(&mut self, incoming: &Incoming<'_>, used: usize) -> Handled {
         let worker = &self.client.worker;
         let promise = (incoming.packet_id, incoming.qos);
-        let Some(id) = self.seat.id else { return Handled::End };
-        self.publisher.session = Some((id, incoming.packet_id));
-        match publish(worker, &self.publisher, incoming.message(worker.clock.millis())) {
+        let Some(id) = self.seat.id() else { return Handled::End };
+        self.seat.publisher.session = Some((id, incoming.packet_id));
+        match publish(worker, &self.seat.publisher, incoming.message(worker.clock.millis())) {
             Publishing::Done(published) => {
                 if self.published(promise, published) {
                     Handled::Used(used)
@@ -207,7 +208,7 @@ impl Connection {
     }
 
     fn ack(&mut self, ack: &Ack<'_>, used: usize) -> Handled {
-        let Some(id) = self.seat.id else { return Handled::End };
+        let Some(id) = self.seat.id() else { return Handled::End };
         let worker = &self.client.worker;
         let (now, packet_id) = (worker.clock.millis(), ack.packet_id);
         match ack.kind {
@@ -236,7 +237,7 @@ impl Connection {
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>, used: usize) -> Handled {
-        let Some(id) = self.seat.id else { return Handled::End };
+        let Some(id) = self.seat.id() else { return Handled::End };
         let worker = &self.client.worker;
         let mut codes = Vec::new();
         for name in unsubscribe.filters.iter() {

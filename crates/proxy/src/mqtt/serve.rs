@@ -2,17 +2,15 @@
 
 use super::enhanced::Enhanced;
 use super::relay::Relay;
+use super::seat::{Ending, Seat};
 use super::taking::{Inbox, Taken};
 use crate::client::{Client, Input};
-use crate::hooks::{self, HookView};
-use crate::pubsub::{Framing, MqttLink};
-use crate::worker::{Goodbye, Worker};
-use std::future::{Future, poll_fn};
+use crate::pubsub::{Framing, MqttLink, Publisher};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tidegate_broker::{CloseReason, Leave, SubscriberId};
-use tidegate_message::Protocol;
+use tidegate_broker::{CloseReason, Leave};
 use tidegate_mqtt::reason;
 use tidegate_websocket::{Decoder, Delivery, Role};
 
@@ -35,37 +33,6 @@ enum Woken {
     Room,
 }
 
-/// How a connection ended, as policies hear it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ending {
-    /// The client closed without a word, or its network did.
-    Lost,
-    Client,
-    ProtocolError,
-    UpstreamLost,
-    Expired,
-    KeepAlive,
-    Asked,
-    TakenOver,
-    Kicked,
-}
-
-impl Ending {
-    const fn label(self) -> &'static str {
-        match self {
-            Ending::Lost => "lost",
-            Ending::Client => "client",
-            Ending::ProtocolError => "protocol-error",
-            Ending::UpstreamLost => "upstream-lost",
-            Ending::Expired => "expired",
-            Ending::KeepAlive => "keep-alive",
-            Ending::Asked => "asked",
-            Ending::TakenOver => "taken-over",
-            Ending::Kicked => "kicked",
-        }
-    }
-}
-
 /// How a connection goes on.
 enum Turn {
     GoesOn,
@@ -79,33 +46,12 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) link: Rc<MqttLink>,
     pub(crate) seat: Seat,
-    pub(crate) publisher: crate::pubsub::Publisher,
-    pub(crate) enhanced: Enhanced,
+    /// Where it stands with enhanced authentication; `None`: its CONNECT named no method.
+    pub(crate) enhanced: Option<Box<Enhanced>>,
     /// Its way to a broker of an upstream, where its route leads to one.
     pub(crate) relay: Option<Box<Relay>>,
-    /// How it ended, as policies hear it.
-    pub(crate) ended: Ending,
     /// Made for who speaks WebSocket, and for packets that a read buffer does not hold.
     pub(super) inbox: Option<Box<Inbox>>,
-}
-
-/// A connection's place in the broker; given up however its task ends.
-pub(crate) struct Seat {
-    worker: Rc<Worker>,
-    /// The broker's name for it, from CONNACK on.
-    pub(crate) id: Option<SubscriberId>,
-    /// How it leaves, where the client said so.
-    pub(crate) leave: Leave,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.worker.hub.outlets.borrow_mut().remove(id);
-            let now = self.worker.clock.millis();
-            self.worker.with_broker(|broker, sink| broker.disconnect(now, id, self.leave, sink));
-        }
-    }
 }
 
 /// Serves a connection, from what it carries on. Of each idle client there is one, as a task of its own: it is
@@ -160,16 +106,13 @@ impl Connection {
         let settings = worker.hub.settings.borrow().clone();
         let link = MqttLink::new(settings, now, (framing, Rc::clone(&client.connection)));
         let inbox = || Inbox::of(Decoder::new(Role::Server, Delivery::Parts, &plan.plan.bounds));
-        let publisher =
-            crate::pubsub::Publisher { session: None, access: Default::default(), peer: Rc::clone(&client.peer) };
+        let publisher = Publisher { session: None, access: Default::default(), peer: Rc::clone(&client.peer) };
         Box::new(Connection {
             client,
             link: Rc::new(link),
-            seat: Seat { worker, id: None, leave: Leave::LOST },
-            publisher,
-            enhanced: Enhanced::No,
+            seat: Seat { worker, publisher, leave: Leave::LOST, ended: Ending::Lost },
+            enhanced: None,
             relay: None,
-            ended: Ending::Lost,
             inbox: (framing == Framing::WebSocket).then(inbox).map(Box::new),
         })
     }
@@ -212,7 +155,7 @@ impl Connection {
             }
             Woken::Late if !self.is_late() => return self.unless_congested(),
             Woken::Late => {
-                self.ended = Ending::KeepAlive;
+                self.seat.ended = Ending::KeepAlive;
                 return Turn::Over;
             }
             Woken::Asked => return self.leave(Ending::Asked, self.leaving_code()),
@@ -297,7 +240,7 @@ impl Connection {
 
     /// Goes on with what subscriptions are owed.
     fn replay_on(&self) {
-        let (worker, Some(id)) = (&self.client.worker, self.seat.id) else { return };
+        let (worker, Some(id)) = (&self.client.worker, self.seat.id()) else { return };
         // The broker asks again whether there is room, where there is more.
         self.link.has_more.set(false);
         let now = worker.clock.millis();
@@ -340,96 +283,11 @@ impl Connection {
         }
     }
 
-    /// Why a connection is asked to leave: somebody kicked it, or the gateway drains.
-    fn leaving_code(&self) -> u8 {
-        match self.client.connection.goodbye.get() {
-            Some(Goodbye::Kick) => reason::ADMINISTRATIVE_ACTION,
-            _ => reason::SERVER_SHUTTING_DOWN,
-        }
-    }
-
     /// Says goodbye; `ended` is what policies hear.
     fn leave(&mut self, ended: Ending, code: u8) -> Turn {
-        self.ended = ended;
+        self.seat.ended = ended;
         self.say_goodbye(code);
         Turn::Over
-    }
-
-    /// Tells `onDisconnect` of a client that had come in.
-    fn tell_policies(&self) {
-        let worker = &self.client.worker;
-        let plan = worker.plan();
-        if plan.plan.hooks.disconnect.is_empty() || (self.seat.id.is_none() && self.relay.is_none()) {
-            return;
-        }
-        let client_id = self.publisher.access.client_id.as_deref();
-        let view = HookView::new(Protocol::Mqtt, &self.publisher.peer, client_id)
-            .with("hook", &b"disconnect"[..])
-            .with("reason", self.ended.label().as_bytes());
-        hooks::disconnected(worker, &plan, &view);
-    }
-
-    fn say_goodbye(&mut self, code: u8) {
-        let plan = self.client.worker.plan();
-        match plan.plan.mqtt.redirect.as_ref().filter(|_| code == reason::SERVER_SHUTTING_DOWN) {
-            Some(redirect) => {
-                let mut session = self.link.session.borrow_mut();
-                session.redirect((&redirect.to, redirect.permanent), &mut self.link.out.borrow_mut());
-            }
-            None => self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut()),
-        }
-        if let Some(inbox) = &mut self.inbox
-            && code == reason::SERVER_SHUTTING_DOWN
-        {
-            inbox.close_with(1012);
-        }
-        self.mark();
-    }
-
-    /// The last frame of a WebSocket, behind what MQTT had to say.
-    fn close_frames(&mut self) {
-        let is_gone = self.client.is_at_end || self.link.is_broken.get();
-        let Some(inbox) = self.inbox.as_mut().filter(|_| !is_gone) else { return };
-        if self.ended == Ending::ProtocolError {
-            inbox.close_with(1002);
-        }
-        if let Some(frame) = inbox.last_frame() {
-            self.link.put_frame(&frame);
-        }
-    }
-
-    /// Leaves the broker, lets the last bytes out, closes.
-    async fn finish(mut self: Box<Self>) -> Option<Box<Self>> {
-        let worker = Rc::clone(&self.client.worker);
-        let now = worker.clock.millis();
-        self.tell_policies();
-        self.close_frames();
-        drop(self.seat);
-        if self.link.is_slow.replace(false) {
-            worker.counters.slow.sub(1);
-        }
-        self.client.deadline(now, worker.plan().plan.limits.stall_timeout_ms);
-        if self.link.waiting() > 0 {
-            worker.hub.flusher.mark(&self.link);
-        }
-        let link = Rc::clone(&self.link);
-        let connection = Rc::clone(&self.client.connection);
-        connection.lingers.set(true);
-        poll_fn(|cx| {
-            connection.register(cx.waker());
-            link.poll_unblock(&worker, cx);
-            if link.waiting() == 0 || link.is_broken.get() || connection.timed_out.get() {
-                return Poll::Ready(());
-            }
-            if !link.is_blocked.get() {
-                // The flush task runs behind this one; ask again after it.
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
-        .await;
-        Box::new(self.client).close().await;
-        None
     }
 }
 
@@ -441,5 +299,13 @@ mod tests {
     fn the_task_of_a_connection_is_no_more_than_what_its_runtime_adds_to() {
         // With that, a task fills 128 bytes.
         assert!(size_of::<Serving>() <= 24, "{}", size_of::<Serving>());
+    }
+
+    #[test]
+    fn what_each_idle_connection_is_does_not_grow_unnoticed() {
+        // Each is an allocation of its own, in steps of 16 bytes.
+        assert!(size_of::<Connection>() <= 216, "{}", size_of::<Connection>());
+        assert!(size_of::<MqttLink>() <= 136, "{}", size_of::<MqttLink>());
+        assert!(size_of::<crate::worker::Connection>() <= 184, "{}", size_of::<crate::worker::Connection>());
     }
 }

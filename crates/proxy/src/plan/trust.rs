@@ -14,6 +14,8 @@ use tidegate_tls::{ServerTerms, TlsError};
 /// One listener's terms.
 #[derive(Debug)]
 pub(crate) struct Trust {
+    /// Its address, as it was written.
+    pub(crate) name: Box<str>,
     /// Whose `X-Forwarded-*` is kept.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Whose PROXY header is required and believed.
@@ -76,6 +78,7 @@ impl Trust {
             protocols.push(Protocol::CoapTcp);
         }
         Ok(Trust {
+            name: listener.name.as_str().into(),
             oscore,
             takes_plain_coap,
             trusted_proxies: networks(&listener.trusted_proxies),
@@ -87,6 +90,26 @@ impl Trust {
             counters: registry.listener(&listener.name),
             dtls: dtls.map_err(|cause| TermsError::Dtls(listener.name.clone(), cause))?,
         })
+    }
+}
+
+#[cfg(test)]
+impl Trust {
+    /// One that lets nobody in.
+    pub(crate) fn nobody(name: &str) -> Trust {
+        Trust {
+            name: name.into(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+            protocols: Vec::new(),
+            anonymous: false,
+            unknown_to: None,
+            tls: None,
+            dtls: None,
+            oscore: None,
+            takes_plain_coap: false,
+            counters: Registry::new(1).listener(name),
+        }
     }
 }
 

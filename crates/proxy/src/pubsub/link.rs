@@ -40,7 +40,7 @@ pub(crate) struct MqttLink {
     pub(crate) out: RefCell<Vec<u8>>,
     /// What must be kept before `out` leaves.
     out_needs: Cell<u64>,
-    wire: RefCell<Option<Box<Wire>>>,
+    wire: Cell<Option<Box<Wire>>>,
     pub(crate) connection: Rc<Connection>,
     framing: Framing,
     /// It reads too slowly, and that was said.
@@ -63,7 +63,7 @@ impl MqttLink {
             session: RefCell::new(Session::new(settings, now)),
             out: RefCell::default(),
             out_needs: Cell::new(0),
-            wire: RefCell::default(),
+            wire: Cell::default(),
             connection,
             framing,
             is_slow: Cell::new(false),
@@ -83,8 +83,10 @@ impl MqttLink {
 
     /// Bytes that wait for the client.
     pub(crate) fn waiting(&self) -> usize {
-        let wire = self.wire.borrow();
-        self.out.borrow().len() + wire.as_ref().map_or(0, |wire| wire.bytes.len() - wire.sent)
+        let wire = self.wire.take();
+        let framed = wire.as_ref().map_or(0, |wire| wire.bytes.len() - wire.sent);
+        self.wire.set(wire);
+        self.out.borrow().len() + framed
     }
 
     /// Whether something that can wait may be put out; where not, the connection's task hears when it may.

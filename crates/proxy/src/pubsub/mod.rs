@@ -132,6 +132,8 @@ fn broker_limits(plan: &Plan) -> BrokerLimits {
         sticky_groups: plan.broker.shared_subscriptions == SharedSubscriptions::Sticky,
         max_queued_age_ms: plan.broker.max_queued_age_s * 1_000,
         max_inflight: plan.mqtt.max_inflight,
+        // What a client may have under way of QoS 2 has an identifier each.
+        max_inbound: usize::from(plan.mqtt.receive_maximum).max(BrokerLimits::default().max_inbound),
         max_session_expiry: plan.mqtt.max_session_expiry_s,
         topic_levels: plan.bounds.topic_levels,
         ..BrokerLimits::default()

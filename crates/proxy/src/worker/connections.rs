@@ -3,6 +3,7 @@
 //! slot comes round is it looked at again.
 
 use crate::ends::End;
+use crate::plan::Trust;
 use slab::Slab;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ pub(crate) enum Goodbye {
 pub(crate) struct Connection {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-    pub(crate) listener: Rc<str>,
+    /// The terms of its listener when it came.
+    pub(crate) trust: Arc<Trust>,
     /// Who it is: of MQTT, once its CONNECT was accepted, with all that is known.
     pub(crate) peer: RefCell<Rc<Peer>>,
     pub(crate) protocol: Cell<Option<Protocol>>,
@@ -140,7 +142,7 @@ impl Connections {
     }
 
     /// Enters a connection.
-    pub(crate) fn open(&self, (listener, peer): (&Rc<str>, &Rc<Peer>), end: End, now: u64) -> Rc<Connection> {
+    pub(crate) fn open(&self, (trust, peer): (Arc<Trust>, &Rc<Peer>), end: End, now: u64) -> Rc<Connection> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let mut table = self.table.borrow_mut();
@@ -148,7 +150,7 @@ impl Connections {
         let connection = Rc::new(Connection {
             slot: entry.key() as u32,
             generation,
-            listener: Rc::clone(listener),
+            trust,
             peer: RefCell::new(Rc::clone(peer)),
             protocol: Cell::new(None),
             end,
@@ -198,7 +200,7 @@ impl Connections {
         let row = |connection: &Rc<Connection>| ConnectionRow {
             id: format!("{worker}-{}-{}", connection.slot, connection.generation),
             protocol: connection.protocol.get().map_or("detecting", Protocol::label),
-            listener: connection.listener.to_string(),
+            listener: connection.trust.name.to_string(),
             peer: connection.address().to_string(),
             client_id: connection.client_id.get().map(|id| id.to_string()),
             state: connection.state(),
@@ -287,7 +289,7 @@ mod tests {
     fn table() -> (Connections, Rc<Connection>) {
         let table = Connections::new(0);
         let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1))));
-        let connection = table.open((&Rc::from("tcp://test"), &peer), End::nowhere(), 0);
+        let connection = table.open((Arc::new(Trust::nobody("tcp://test")), &peer), End::nowhere(), 0);
         (table, connection)
     }
 
@@ -348,7 +350,7 @@ mod tests {
         let (table, old) = table();
         table.set_deadline(&old, 500);
         table.close(&old);
-        let new = table.open((&Rc::from("tcp://test"), &old.peer.borrow()), End::nowhere(), 0);
+        let new = table.open((Arc::clone(&old.trust), &old.peer.borrow()), End::nowhere(), 0);
         assert_eq!(new.slot, old.slot);
         table.turn(2_000);
         assert!(!new.timed_out.get() && table.find(old.slot, old.generation).is_none());

@@ -146,7 +146,7 @@ fn handle(worker: &Rc<Worker>, message: Control, listeners: &mut HashMap<String,
             if let Some(listener) = listeners.remove(&name) {
                 listener.stop();
             }
-            drain(worker, 0, |connection| *connection.listener == *name);
+            drain(worker, 0, |connection| *connection.trust.name == *name);
         }
         Control::Restore(dealt, done) => restore_here(worker, dealt, done),
         Control::Connections(reply) => {

@@ -165,7 +165,7 @@ pub(crate) fn write_head(
         host,
         client: client.peer.address.ip(),
         scheme: request.scheme,
-        trusted: client.trust.trusts(client.peer.address.ip()),
+        trusted: client.trust().trusts(client.peer.address.ip()),
         upgrade: is_upgrade,
         hop,
         edits: &RequestEdits(edits),

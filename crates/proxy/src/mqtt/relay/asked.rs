@@ -49,7 +49,7 @@ impl Connection {
     ) -> bool {
         let qos = message.qos;
         let (worker, plan) = (Rc::clone(&self.client.worker), self.client.worker.plan());
-        let publisher = self.publisher.clone();
+        let publisher = self.seat.publisher.clone();
         let route = self.relay.as_ref().and_then(|relay| relay.route(&plan));
         let asking = fate((&worker, &plan), (route, &publisher), (&mut message, first));
         match self.answering(asking, rest).await {
@@ -61,7 +61,7 @@ impl Connection {
             Fate::Refused(outcome) => return self.answered((packet_id, qos), outcome),
         }
         let worker = &self.client.worker;
-        if !worker.shared.broker.acl().may_publish(&self.publisher.access, message.topic()) {
+        if !worker.shared.broker.acl().may_publish(&self.seat.publisher.access, message.topic()) {
             return self.answered((packet_id, qos), Outcome::Forbidden);
         }
         let head = DeliveryHead { dup, qos, retain: message.retain, packet_id, ..Default::default() };
@@ -79,7 +79,7 @@ impl Connection {
         let Some(mut codec) = self.relay.as_ref().map(|relay| relay.codec) else { return false };
         let Ok(Some((Packet::Subscribe(subscribe), _))) = codec.decode(packet) else { return false };
         let (mut codes, mut filters) = (Vec::new(), FilterList::default());
-        let (worker, publisher) = (Rc::clone(&self.client.worker), self.publisher.clone());
+        let (worker, publisher) = (Rc::clone(&self.client.worker), self.seat.publisher.clone());
         for wanted in subscribe.filters.iter() {
             let who = (Protocol::Mqtt, &*publisher.peer, &publisher.access);
             let asked = Subscription { filter: wanted.filter.into(), qos: wanted.options.qos };

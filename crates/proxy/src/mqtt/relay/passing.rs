@@ -2,7 +2,8 @@
 //! what a policy or a step of the route has to be asked about waits.
 
 use super::super::packets::{Handled, Later};
-use super::super::serve::{Connection, Ending};
+use super::super::seat::Ending;
+use super::super::serve::Connection;
 use super::{Asked, Relay};
 use crate::hooks;
 use crate::plan::Route;
@@ -85,7 +86,7 @@ impl Connection {
             _ => relay.gather(&bytes[..used]),
         }
         if let Packet::Disconnect(_) = packet {
-            self.ended = Ending::Client;
+            self.seat.ended = Ending::Client;
             return Handled::End;
         }
         Handled::Used(used)
@@ -93,7 +94,7 @@ impl Connection {
 
     /// Ends the connection with a code.
     fn say(&mut self, code: u8) -> Handled {
-        self.ended = Ending::ProtocolError;
+        self.seat.ended = Ending::ProtocolError;
         self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
         Handled::End
     }
@@ -118,7 +119,7 @@ impl Connection {
         let has_steps = route.is_some_and(|route| !route.steps.is_empty());
         if plan.plan.hooks.on_publish() || has_steps {
             let message = publish.message(topic, now);
-            let first = hooks::first(&worker, &plan, (&self.publisher, &message));
+            let first = hooks::first(&worker, &plan, (&self.seat.publisher, &message));
             if first.is_some() || has_steps {
                 let Some(message) = message.build() else {
                     return self.answer_publish((publish.packet_id, publish.qos), Outcome::InvalidTopic, whole.len());
@@ -127,7 +128,7 @@ impl Connection {
                 return Handled::Later(Later::Passing(Box::new(asked)), whole.len());
             }
         }
-        if !worker.shared.broker.acl().may_publish(&self.publisher.access, topic) {
+        if !worker.shared.broker.acl().may_publish(&self.seat.publisher.access, topic) {
             return self.answer_publish((publish.packet_id, publish.qos), Outcome::Forbidden, whole.len());
         }
         if known.as_ref().is_none_or(|(_, is_there)| *is_there) {
@@ -176,7 +177,7 @@ impl Connection {
     /// What the rules say of a filter.
     pub(super) fn code_of(&self, filter: &str) -> u8 {
         let plain = tidegate_broker::split_share(filter).map_or(filter, |(_, plain)| plain);
-        let may = self.client.worker.shared.broker.acl().may_subscribe(&self.publisher.access, plain);
+        let may = self.client.worker.shared.broker.acl().may_subscribe(&self.seat.publisher.access, plain);
         if may { reason::SUCCESS } else { reason::NOT_AUTHORIZED }
     }
 

@@ -1,14 +1,19 @@
-//! What waits for a session's client and what is in flight to it: the queue, packet
-//! identifiers, both phases of QoS 2, and the QoS 2 identifiers that it has sent.
+//! What waits for a session's client and what is in flight to it: the queue and its bounds, and what leaves when
+//! there is room.
 
+mod flight;
+mod keeping;
+
+pub use self::flight::Received;
+
+use self::flight::Inflight;
 use crate::access::Acl;
 use crate::limits::BrokerLimits;
 use crate::outlet::{Ids, Offer, Outlet};
-use crate::record::{Record, StoredDelivery};
+use crate::record::Record;
 use crate::sink::{DropReason, Sink};
 use crate::stats::Stats;
-use foldhash::fast::RandomState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tidegate_message::{Message, Qos};
 
@@ -67,41 +72,6 @@ impl Queued {
     }
 }
 
-/// An outbound QoS 1 or 2 delivery: `Published -> (Released ->) gone`.
-#[derive(Debug)]
-enum Inflight {
-    /// PUBLISH sent, no PUBACK or PUBREC yet.
-    Published(u16, Queued),
-    /// PUBREC came, PUBREL sent, no PUBCOMP yet: identifier, number.
-    Released(u16, u64),
-}
-
-impl Inflight {
-    const fn number(&self) -> u64 {
-        match self {
-            Inflight::Published(_, queued) => queued.number,
-            Inflight::Released(_, number) => *number,
-        }
-    }
-
-    const fn packet_id(&self) -> u16 {
-        match self {
-            Inflight::Published(id, _) | Inflight::Released(id, _) => *id,
-        }
-    }
-}
-
-/// What became of a PUBREC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Received {
-    /// Answer with PUBREL.
-    Release,
-    /// The client refused the message; there is nothing to answer.
-    Done,
-    /// No such packet identifier: PUBREL with 0x92.
-    Unknown,
-}
-
 /// The parts that move with a session to another worker.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
@@ -117,6 +87,8 @@ pub(crate) struct Backlog {
     inbound: Vec<u16>,
     /// Nothing in the queue is past its time before; 0: nobody has looked.
     past_at: u64,
+    /// Messages for the session that were dropped.
+    pub(crate) dropped: u64,
 }
 
 impl Backlog {
@@ -131,12 +103,13 @@ impl Backlog {
             last_number: 0,
             inbound: Vec::new(),
             past_at: 0,
+            dropped: 0,
         }
     }
 
     /// Whether it is as it was made.
     pub(crate) fn is_blank(&self) -> bool {
-        self.last_number == 0 && self.inbound.is_empty()
+        self.last_number == 0 && self.inbound.is_empty() && self.dropped == 0
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -226,29 +199,6 @@ impl Backlog {
         self.sent = self.inflight.len();
     }
 
-    /// The next free identifier. They go round in the order of `inflight`, so that one
-    /// in use can only be met right where the oldest stands.
-    fn next_id(&mut self) -> u16 {
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        if self.inflight.front().is_some_and(|oldest| oldest.packet_id() == self.last_id) {
-            // The oldest stayed for a whole round: look for a gap. There is one, because
-            // far fewer than 65,535 are in flight.
-            while self.index(self.last_id).is_some() {
-                self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            }
-        }
-        self.last_id
-    }
-
-    fn index(&self, packet_id: u16) -> Option<usize> {
-        self.inflight.iter().position(|inflight| inflight.packet_id() == packet_id)
-    }
-
-    fn remove(&mut self, index: usize) {
-        self.inflight.remove(index);
-        self.sent -= usize::from(index < self.sent);
-    }
-
     /// Sends what the window has room for: first again what an earlier connection left,
     /// then the queue. A right may have been taken away while something waited.
     pub(crate) fn pump<S: Sink>(&mut self, (window, acl): (usize, &Acl), outlet: &mut Outlet<'_, S>) {
@@ -285,109 +235,6 @@ impl Backlog {
         Some(queued)
     }
 
-    /// Puts what an earlier place of the session held in front. What reached both places
-    /// stays once: the numbers those had here, and what did not reach this one yet. The bounds may
-    /// be passed by as much as waited here.
-    pub(crate) fn join(&mut self, earlier: Backlog, stats: &mut Stats) -> (Vec<u64>, Vec<Arc<Message>>) {
-        let later = std::mem::replace(self, earlier);
-        self.past_at = 0;
-        self.renumber(later.last_number);
-        let address = |message: &Arc<Message>| Arc::as_ptr(message) as usize;
-        let mut held: HashMap<usize, Arc<Message>, RandomState> =
-            self.messages().map(|message| (address(message), message.clone())).collect();
-        stats.queued += self.queue.len() as u64;
-        stats.queued_bytes += self.queued_bytes;
-        let mut twice = Vec::new();
-        for queued in later.queue {
-            if held.remove(&address(&queued.message)).is_some() {
-                stats.queued -= 1;
-                stats.queued_bytes -= queued.cost();
-                twice.push(queued.number);
-            } else {
-                self.queued_bytes += queued.cost();
-                self.queue.push_back(queued);
-            }
-        }
-        (twice, held.into_values().collect())
-    }
-
-    /// Numbers from 1, below all that a session in arrival gives.
-    fn renumber(&mut self, last_number: u64) {
-        let mut next = 0;
-        let mut count = || {
-            next += 1;
-            next
-        };
-        for inflight in &mut self.inflight {
-            match inflight {
-                Inflight::Published(_, queued) => queued.number = count(),
-                Inflight::Released(_, number) => *number = count(),
-            }
-        }
-        self.queue.iter_mut().for_each(|queued| queued.number = count());
-        self.last_number = last_number.max(next);
-    }
-
-    /// A queue in front of which another one will be put.
-    pub(crate) fn arriving() -> Backlog {
-        Backlog { last_number: 1 << 32, ..Backlog::default() }
-    }
-
-    /// What was kept: in flight first, then what never left.
-    pub(crate) fn restored(stored: Vec<StoredDelivery>, inbound: Vec<u16>, now: u64) -> Backlog {
-        let mut backlog = Backlog { inbound, ..Backlog::default() };
-        for StoredDelivery { message, qos, retain, ids, packet_id, id } in stored {
-            backlog.last_number += 1;
-            let number = backlog.last_number;
-            let Some(message) = message else {
-                backlog.inflight.push_back(Inflight::Released(packet_id, number));
-                continue;
-            };
-            let queued = Queued { message, qos, retain, ids: Ids::from_slice(&ids), name: id, number, since: now };
-            if packet_id == 0 {
-                backlog.queued_bytes += queued.cost();
-                backlog.queue.push_back(queued);
-            } else {
-                backlog.inflight.push_back(Inflight::Published(packet_id, queued));
-            }
-        }
-        // They were given in this order.
-        backlog.last_id = backlog.inflight.back().map_or(0, Inflight::packet_id);
-        backlog
-    }
-
-    /// Says all of it, for a log that begins anew.
-    pub(crate) fn tell(&self, key: u64, append: &mut impl FnMut(Record<'_>)) {
-        for inflight in &self.inflight {
-            append(match inflight {
-                Inflight::Published(packet_id, queued) => queued.record(key, *packet_id),
-                Inflight::Released(packet_id, number) => {
-                    Record::Released { key, number: *number, packet_id: *packet_id }
-                }
-            });
-        }
-        self.queue.iter().for_each(|queued| append(queued.record(key, 0)));
-        self.inbound.iter().for_each(|&packet_id| append(Record::Inbound { key, packet_id, held: true }));
-    }
-
-    /// What somebody else may have if nobody acknowledges it: of QoS 2 only what never left. The oldest first, and
-    /// whether it is queued.
-    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (&Arc<Message>, bool)> {
-        let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
-            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => Some((&queued.message, false)),
-            _ => None,
-        });
-        inflight.chain(self.queue.iter().map(|queued| (&queued.message, true)))
-    }
-
-    fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
-        let inflight = self.inflight.iter().filter_map(|inflight| match inflight {
-            Inflight::Published(_, queued) => Some(&queued.message),
-            Inflight::Released(..) => None,
-        });
-        self.queue.iter().map(|queued| &queued.message).chain(inflight)
-    }
-
     /// The connection is gone: everything in flight is to be sent again on the next.
     pub(crate) fn suspend(&mut self) {
         self.sent = 0;
@@ -419,62 +266,5 @@ impl Backlog {
         stats.queued_bytes += queued.cost();
         stats.queued += 1;
         self.queue.push_back(queued);
-    }
-
-    /// PUBACK, or a delivery that the client cannot take: its number, if it was in flight.
-    pub(crate) fn acknowledge(&mut self, packet_id: u16, qos: Option<Qos>) -> Option<u64> {
-        let fits = |inflight: &Inflight| match inflight {
-            Inflight::Published(id, queued) => *id == packet_id && qos.is_none_or(|qos| queued.qos == qos),
-            Inflight::Released(..) => false,
-        };
-        let index = self.inflight.iter().position(fits)?;
-        let number = self.inflight[index].number();
-        self.remove(index);
-        Some(number)
-    }
-
-    /// PUBREC, and the delivery's number; a second one is answered as the first.
-    pub(crate) fn receive(&mut self, packet_id: u16, accepted: bool) -> (Received, u64) {
-        let Some(index) = self.index(packet_id) else { return (Received::Unknown, 0) };
-        let number = self.inflight[index].number();
-        match &self.inflight[index] {
-            Inflight::Published(_, queued) if queued.qos != Qos::ExactlyOnce => (Received::Unknown, number),
-            Inflight::Published(..) if !accepted => {
-                self.remove(index);
-                (Received::Done, number)
-            }
-            _ => {
-                self.inflight[index] = Inflight::Released(packet_id, number);
-                (Received::Release, number)
-            }
-        }
-    }
-
-    /// PUBCOMP: the delivery's number, if it was awaited.
-    pub(crate) fn complete(&mut self, packet_id: u16) -> Option<u64> {
-        let index = self.index(packet_id).filter(|&index| matches!(self.inflight[index], Inflight::Released(..)))?;
-        let number = self.inflight[index].number();
-        self.remove(index);
-        Some(number)
-    }
-
-    /// A QoS 2 PUBLISH comes in: `None`: there is no room, `Some(false)`: it came before.
-    pub(crate) fn receive_inbound(&mut self, packet_id: u16, max: usize) -> Option<bool> {
-        if self.inbound.contains(&packet_id) {
-            return Some(false);
-        }
-        (self.inbound.len() < max).then(|| {
-            self.inbound.push(packet_id);
-            true
-        })
-    }
-
-    /// PUBREL, or the publish was refused: whether the identifier was known.
-    pub(crate) fn release_inbound(&mut self, packet_id: u16) -> bool {
-        let index = self.inbound.iter().position(|&id| id == packet_id);
-        index.is_some_and(|index| {
-            self.inbound.swap_remove(index);
-            true
-        })
     }
 }
