@@ -7,6 +7,9 @@ use crate::dedup::DedupRef;
 use crate::etag::Etags;
 use crate::{Block, Code, Token, Transport};
 
+/// What an address that is not proven gets in any case, and of one message however often it is sent (RFC 9175 section 2.4).
+pub(crate) const UNPROVEN_BYTES: usize = 256;
+
 /// What a request says about observing (RFC 7641).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Observe {
@@ -54,7 +57,7 @@ impl Exchange {
     /// Bytes that an answer may have (RFC 9175 section 2.4): at most three times the
     /// request, but 256 in any case, until the address is proven.
     pub(crate) fn answer_max(&self) -> usize {
-        if self.proven { usize::MAX } else { (self.request_len as usize * 3).max(256) }
+        if self.proven { usize::MAX } else { (self.request_len as usize * 3).max(UNPROVEN_BYTES) }
     }
 
     pub(crate) const fn is_unwanted(&self, code: Code) -> bool {

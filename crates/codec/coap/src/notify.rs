@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::exchange::UNPROVEN_BYTES;
 use crate::observers::Observer;
 use crate::peers::{Confirmable, Pushed};
 use crate::reply::wish;
@@ -156,7 +157,7 @@ impl Endpoint {
             return payload;
         }
         self.added.push_uint(OptionNumber::OBSERVE, observer.sequence);
-        let bound = if observer.proven { usize::MAX } else { 256 };
+        let bound = if observer.proven { usize::MAX } else { UNPROVEN_BYTES };
         let room = self.room_for(observer.peer, bound, notification.options);
         let cut = self.cut(observer.peer, observer.wish, room);
         if payload.len() <= cut.whole {

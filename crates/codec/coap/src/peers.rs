@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use crate::exchange::UNPROVEN_BYTES;
 use crate::message_ids::MessageIds;
 use crate::waiting::{Queue, Queued};
 use crate::{ObserverId, Sleep};
@@ -234,8 +235,9 @@ impl Peers {
             }
             peer.timer = Some(flight.due);
             self.timers.push(Reverse((flight.due, to)));
-            if over {
-                return Some(Due::Again(to, flight.message.bytes.clone()));
+            let bytes = &flight.message.bytes;
+            if over && (peer.proven || bytes.len() * (flight.tries as usize + 1) <= UNPROVEN_BYTES) {
+                return Some(Due::Again(to, bytes.clone()));
             }
         }
         None
@@ -279,5 +281,36 @@ impl Peers {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random >> 11
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_proven_gets_256_bytes_of_a_message_that_nobody_acknowledges() {
+        for (len, is_proven, sent) in
+            [(51, false, 5), (52, false, 4), (129, false, 1), (256, false, 1), (1_000, true, 5)]
+        {
+            let mut peers = Peers::new((2_000, 4), Sleep::default(), (RandomState::new(), 7));
+            let to = SocketAddr::from(([192, 0, 2, 1], 5_683));
+            peers.entry(to).proven = is_proven;
+            let message = Confirmable { message_id: 1, owner: None, bytes: vec![0; len], counts: false, at_ms: 0 };
+            assert_eq!(peers.push(0, (to, message)), Pushed::Send);
+            let mut times = 1;
+            let mut now = 0;
+            while let Some(due) = peers.next_timeout() {
+                now = now.max(due);
+                match peers.poll_due(now) {
+                    Some(Due::Again(..)) => times += 1,
+                    Some(Due::GivenUp(_)) => break,
+                    None => {}
+                }
+            }
+            // Given up as late as anybody.
+            assert!(now >= 2_000 * 31, "{now}");
+            assert_eq!(times, sent, "{len} bytes");
+        }
     }
 }
