@@ -59,6 +59,7 @@ fn longest(slice: usize, batch: usize) -> String {
         let (will, receive_maximum) = (None, 100);
         let request = ConnectRequest { client_id, clean_start: false, expiry: u32::MAX, receive_maximum, will, access };
         let Connect::Ready(connected) = broker.connect(0, request, &mut driver) else { return String::new() };
+        broker.resume(0, connected.id, &mut driver);
         let options = Options { qos: Qos::AtLeastOnce, ..Options::default() };
         assert!(broker.subscribe(connected.id, "all", options, &mut driver).is_ok(), "a filter was refused");
     }

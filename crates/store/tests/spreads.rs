@@ -73,6 +73,7 @@ impl World {
         let Connect::Ready(connected) = self.call(|broker, kept| broker.connect(0, request, kept)) else {
             panic!("nobody else has it")
         };
+        self.call(|broker, kept| broker.resume(0, connected.id, kept));
         let options = Options { qos: Qos::ExactlyOnce, ..Options::default() };
         assert!(self.call(|broker, kept| broker.subscribe(connected.id, filter, options, kept)).is_ok());
     }
