@@ -27,7 +27,7 @@ fn stored(body: usize, vary: &[(&str, &str)]) -> Arc<Stored> {
             forbids_stale: false,
         },
         received_ms: 0,
-        used: AtomicBool::new(true),
+        used: AtomicBool::new(false),
     })
 }
 

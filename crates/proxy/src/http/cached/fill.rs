@@ -132,7 +132,7 @@ impl Fill {
             vary: vary_of(headers, value),
             lifetime,
             received_ms: came.now_us / 1_000,
-            used: AtomicBool::new(true),
+            used: AtomicBool::new(false),
         };
         Some(Box::new(Copying { ticket: self.ticket, stored }))
     }
