@@ -1,51 +1,32 @@
 //! Heads of answers that `h2` lets pass (RFC 9113 section 8.1): with pseudo-header fields that are not an
 //! answer's, or with any in trailers.
 
+use super::bodies::Bodies;
 use super::hpack::Marks;
-use super::sieve::{Frame, RST_STREAM, Rules};
-
-/// Answers under way that are remembered. Those that we took back are not told of any more: the oldest give way.
-const BODIES_MAX: usize = 1_024;
+use super::sieve::{Frame, Rules};
 
 /// Follows the answers of one connection.
 #[derive(Default)]
 pub(crate) struct Answers {
-    /// Streams whose head came, and whose end did not: what comes as a head now are trailers.
-    bodies: Vec<u32>,
-}
-
-impl Answers {
-    fn place(&self, stream: u32) -> Option<usize> {
-        self.bodies.iter().position(|known| *known == stream)
-    }
+    bodies: Bodies,
 }
 
 impl Rules for Answers {
     fn frame(&mut self, frame: Frame) -> bool {
         // Whether it goes on: `h2` counts empty DATA as long as a connection lives, and ends it at a hundred.
         if frame.is_empty_data() {
-            return self.place(frame.stream).is_none();
+            return !self.bodies.has(frame.stream);
         }
-        let is_last = frame.kind == RST_STREAM || frame.is_data() && frame.ends_stream();
-        if let Some(place) = is_last.then(|| self.place(frame.stream)).flatten() {
-            self.bodies.remove(place);
-        }
+        self.bodies.frame(frame);
         true
     }
 
     fn head(&mut self, frame: Frame, fields: Marks) -> bool {
-        if let Some(place) = self.place(frame.stream) {
-            if frame.ends_stream() {
-                self.bodies.remove(place);
-            }
+        if self.bodies.has(frame.stream) {
+            self.bodies.end(frame);
             return fields.has(Marks::PSEUDO);
         }
-        if !frame.ends_stream() && !fields.has(Marks::INTERIM) {
-            if self.bodies.len() == BODIES_MAX {
-                self.bodies.drain(..BODIES_MAX / 2);
-            }
-            self.bodies.push(frame.stream);
-        }
+        self.bodies.begin(frame, fields.has(Marks::INTERIM));
         fields.has(Marks::ASKING)
     }
 }
@@ -98,15 +79,5 @@ mod tests {
         assert!(passes(&mut sieve, &frame(1, 4, 1, &[0x88])) && !passes(&mut sieve, &frame(0, 0, 1, b"")));
         assert!(passes(&mut sieve, &frame(0, 8, 1, &[0])), "padding counts for the window");
         assert!(passes(&mut sieve, &frame(0, 1, 1, b"")), "the end");
-    }
-
-    #[test]
-    fn answers_that_were_taken_back_are_forgotten_in_the_end() {
-        let mut answers = Answers::default();
-        for stream in 0..5_000 {
-            let head = Frame::head_of(stream);
-            assert!(!answers.head(head, Marks::PSEUDO));
-            assert!(answers.bodies.len() <= BODIES_MAX && answers.bodies.contains(&stream));
-        }
     }
 }

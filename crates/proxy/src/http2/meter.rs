@@ -3,6 +3,7 @@
 //! A client that reads what it is sent opens windows and measures its path by PINGs, so
 //! that our own frames earn it some: a download is no flood, however fast.
 
+use super::bodies::Bodies;
 use super::hpack::Marks;
 use super::sieve::{CONTINUATIONS, DATA, Frame, RST_STREAM, Rules};
 
@@ -61,8 +62,10 @@ pub(crate) struct Meter {
     continuations: usize,
     /// Whether any stream has been answered.
     answered: bool,
-    /// The last stream that was opened: heads of it and of those before are trailers.
+    /// The last stream that was opened.
     last: u32,
+    /// Requests whose end did not come.
+    bodies: Bodies,
     /// Small DATA frames, since the last look.
     small: u32,
     /// Streams whose request is answered with 400: a `#` in its path, or a scheme that the gateway does not speak.
@@ -82,6 +85,7 @@ impl Meter {
             continuations: 0,
             answered: false,
             last: 0,
+            bodies: Bodies::new(),
             small: 0,
             refused: Vec::new(),
             flood: None,
@@ -137,6 +141,7 @@ impl Meter {
 impl Rules for Meter {
     fn frame(&mut self, frame: Frame) -> bool {
         self.continuations = if frame.kind == 0x9 { self.continuations + 1 } else { 0 };
+        self.bodies.frame(frame);
         match frame.kind {
             RST_STREAM => {
                 self.resets += 1;
@@ -160,9 +165,14 @@ impl Rules for Meter {
             || match is_request {
                 // Section 8.3.1: whatever has a scheme has a path.
                 true => fields.has(Marks::SCHEME) && !fields.has(Marks::PATH),
-                // Section 8.1: trailers have no pseudo-header fields.
-                false => fields.has(Marks::PSEUDO),
+                // Section 8.1: trailers have no pseudo-header fields. A head of a stream that is over is an error
+                // of another kind, which `h2` knows (section 5.1).
+                false => self.bodies.has(frame.stream) && fields.has(Marks::PSEUDO),
             };
+        match is_request {
+            true => self.bodies.begin(frame, false),
+            false => self.bodies.end(frame),
+        }
         // What makes us reset a stream costs what a reset of the client's own does.
         self.resets += u32::from(is_malformed);
         if is_request && !is_malformed && (fields.has(Marks::FRAGMENT) || fields.has(Marks::FOREIGN)) {

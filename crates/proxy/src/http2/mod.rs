@@ -3,6 +3,7 @@
 //! upstream, whatever version a request came by.
 
 mod answers;
+mod bodies;
 mod end;
 mod framed;
 mod grpc;
