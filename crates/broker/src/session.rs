@@ -21,16 +21,8 @@ pub struct Will {
 impl Will {
     /// What is published at `now`.
     pub(crate) fn builder(&self, now: u64) -> MessageBuilder<'_> {
-        let Will { message, expiry, .. } = self;
-        MessageBuilder {
-            topic: message.topic(),
-            payload: message.payload(),
-            protocol: message.protocol,
-            qos: message.qos,
-            retain: message.retain,
-            expires_at: expiry.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000)),
-            properties: message.properties.clone(),
-        }
+        let expires_at = self.expiry.map(|seconds| now.saturating_add(u64::from(seconds) * 1_000));
+        MessageBuilder { expires_at, ..self.message.builder() }
     }
 }
 

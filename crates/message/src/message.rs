@@ -128,6 +128,19 @@ impl<'a> MessageBuilder<'a> {
 }
 
 impl Message {
+    /// The same message once more, to be changed or published; `hops` begins anew.
+    pub fn builder(&self) -> MessageBuilder<'_> {
+        MessageBuilder {
+            topic: self.topic(),
+            payload: self.payload(),
+            protocol: self.protocol,
+            qos: self.qos,
+            retain: self.retain,
+            expires_at: self.expires_at,
+            properties: self.properties.clone(),
+        }
+    }
+
     /// The topic it was published to.
     pub fn topic(&self) -> &str {
         // The first `topic_len` bytes were copied from a `str` by `build`.

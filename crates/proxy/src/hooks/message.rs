@@ -4,7 +4,7 @@
 
 use super::view::HookView;
 use super::{Refusal, Standing, look};
-use crate::pubsub::{Publisher, Publishing, builder, go_on, swallow};
+use crate::pubsub::{Publisher, Publishing, go_on, swallow};
 use crate::worker::{Worker, WorkerPlan};
 use std::rc::Rc;
 use tidegate_broker::Published;
@@ -82,7 +82,7 @@ async fn asked(
             return Published::New(outcome);
         }
     }
-    match go_on(&worker, &plan, (&publisher, builder(&message))) {
+    match go_on(&worker, &plan, (&publisher, message.builder())) {
         Publishing::Done(published) => published,
         Publishing::Later(later) => later.await,
     }
@@ -103,7 +103,7 @@ pub(crate) async fn ask(
             Err(()) => Fate::Refused(Outcome::Busy),
         };
         match fate {
-            Fate::GoesOn => next = seek(worker, plan, (publisher, &builder(message), (hook, at))),
+            Fate::GoesOn => next = seek(worker, plan, (publisher, &message.builder(), (hook, at))),
             Fate::Refused(Outcome::Forbidden) => {
                 worker.counters.auth(message.protocol, "publish-forbidden");
                 return fate;
@@ -134,7 +134,7 @@ pub(crate) fn judge((decision, payload): (&Decision, Option<&[u8]>), message: &m
 /// The message as a decision changes it: topic, payload, retain, user properties and
 /// content type. `None`: it is none any more.
 pub(crate) fn changed(decision: &Decision, message: &Message, payload: Option<&[u8]>) -> Option<Message> {
-    let mut changed = builder(message);
+    let mut changed = message.builder();
     let changes = decision.changes();
     if let Some(topic) = changes.and_then(|changes| changes.topic.as_deref()) {
         changed.topic = topic;

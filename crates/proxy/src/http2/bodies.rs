@@ -23,7 +23,7 @@ impl Bodies {
     /// A frame came that is no head.
     pub(super) fn frame(&mut self, frame: Frame) {
         if frame.kind == RST_STREAM || frame.is_data() && frame.ends_stream() {
-            self.streams.retain(|known| *known != frame.stream);
+            self.forget(frame.stream);
         }
     }
 
@@ -41,8 +41,12 @@ impl Bodies {
     /// Trailers came.
     pub(super) fn end(&mut self, frame: Frame) {
         if frame.ends_stream() {
-            self.streams.retain(|known| *known != frame.stream);
+            self.forget(frame.stream);
         }
+    }
+
+    fn forget(&mut self, stream: u32) {
+        self.streams.retain(|known| *known != stream);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Delayed publishes whose time has come go the way of any publish: routes, policies,
 //! the broker.
 
-use super::publish::builder;
 use super::wills::absent;
 use super::{Publishing, publish};
 use crate::worker::Worker;
@@ -27,7 +26,7 @@ impl Worker {
         } else {
             // Nobody waits on a connection for it any more.
             let publisher = absent(access.clone());
-            if let Publishing::Later(publishing) = publish(self, &publisher, builder(message)) {
+            if let Publishing::Later(publishing) = publish(self, &publisher, message.builder()) {
                 // Only when it was published it is forgotten: a crash in between repeats it.
                 let worker = Rc::clone(self);
                 tokio::task::spawn_local(async move {

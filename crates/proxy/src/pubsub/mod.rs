@@ -25,7 +25,7 @@ pub(crate) use flush::{Flusher, flush};
 pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
 pub(crate) use outlet::{Outlet, Outlets};
-pub(crate) use publish::{Publisher, Publishing, builder, go_on, policies, publish, retains, swallow};
+pub(crate) use publish::{Publisher, Publishing, go_on, policies, publish, retains, swallow};
 pub(crate) use queue::{Queued, StreamQueue, Undelivered};
 pub(crate) use sink::HubSink;
 pub(crate) use spread::{Spreader, spread};

@@ -80,7 +80,7 @@ fn take(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>)
 /// Publishes what a client left behind: it did not come in now.
 pub(super) fn publish_left(worker: &Rc<Worker>, publisher: &Publisher, message: &Message) -> Publishing {
     let plan = worker.plan();
-    let message = builder(message);
+    let message = message.builder();
     if plan.plan.hooks.on_publish()
         && let Some(publishing) = hooks::intercept_publish(worker, &plan, (publisher, &message))
     {
@@ -129,7 +129,7 @@ fn kept(worker: &Rc<Worker>, publisher: &Publisher, message: MessageBuilder<'_>)
 
 async fn when_roomy(worker: Rc<Worker>, publisher: Publisher, message: Message) -> Published {
     worker.room_to_spread().await;
-    let published = to_broker(&worker, &publisher, builder(&message));
+    let published = to_broker(&worker, &publisher, message.builder());
     if publisher.session.is_none() {
         worker.kept(worker.hub.keeper.appended()).await;
     }
@@ -174,19 +174,6 @@ pub(crate) fn swallow(worker: &Rc<Worker>, publisher: &Publisher, message: &Mess
     worker.with_broker(|broker, sink| broker.swallow(once, sink))
 }
 
-/// The same message once more.
-pub(crate) fn builder(message: &Message) -> MessageBuilder<'_> {
-    MessageBuilder {
-        topic: message.topic(),
-        payload: message.payload(),
-        protocol: message.protocol,
-        qos: message.qos,
-        retain: message.retain,
-        expires_at: message.expires_at,
-        properties: message.properties.clone(),
-    }
-}
-
 /// A publish that routes match: policies of all of them, the broker, then the targets.
 async fn routed(
     worker: Rc<Worker>,
@@ -207,7 +194,7 @@ async fn routed(
             }
         }
     }
-    let published = to_broker(&worker, &publisher, builder(&message));
+    let published = to_broker(&worker, &publisher, message.builder());
     if publisher.session.is_none() {
         worker.kept(worker.hub.keeper.appended()).await;
     }
@@ -236,7 +223,7 @@ pub(crate) async fn policies(
     }
     let (mut edits, mut scratch, mut step) = (Edits::new(), Vec::new(), 0);
     while !route.steps.is_empty() {
-        let owned = builder(message);
+        let owned = message.builder();
         let view = TopicView::of(&owned, publisher);
         let captures = Captures::new();
         let mut context = Context {
@@ -281,7 +268,7 @@ pub(crate) async fn policies(
 /// A rewritten topic. `Some`: it is none.
 fn rewrite(edits: &Edits, message: &mut Message) -> Option<Outcome> {
     let topic = std::str::from_utf8(edits.topic()?).ok().filter(|topic| valid_topic(topic));
-    let moved = topic.and_then(|topic| MessageBuilder { topic, ..builder(message) }.build());
+    let moved = topic.and_then(|topic| MessageBuilder { topic, ..message.builder() }.build());
     match moved {
         Some(mut moved) => {
             moved.hops = message.hops;
@@ -326,14 +313,14 @@ async fn republish(
     let rendered =
         Template::compile(template, &[], Place::Topic).is_ok_and(|template| template.render(&input, &mut topic));
     let topic = std::str::from_utf8(&topic).ok().filter(|topic| rendered && valid_topic(topic));
-    let Some(mut again) = topic.and_then(|topic| MessageBuilder { topic, ..builder(message) }.build()) else {
+    let Some(mut again) = topic.and_then(|topic| MessageBuilder { topic, ..message.builder() }.build()) else {
         return Outcome::InvalidTopic;
     };
     again.hops = message.hops + 1;
     let publisher = Publisher { session: None, ..publisher.clone() };
     let mut found = Vec::new();
     {
-        let owned = builder(&again);
+        let owned = again.builder();
         plan.plan.table.topics(again.topic(), &TopicView::of(&owned, &publisher), &mut found);
     }
     found.retain(|route| *route != index);

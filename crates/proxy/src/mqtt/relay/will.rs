@@ -4,7 +4,7 @@
 use super::super::serve::Connection;
 use super::asked::fate;
 use crate::hooks::{self, Fate};
-use crate::pubsub::{Publisher, builder};
+use crate::pubsub::Publisher;
 use std::rc::Rc;
 use tidegate_broker::Access;
 use tidegate_kit::Codec;
@@ -29,7 +29,7 @@ pub(in crate::mqtt) async fn judged(
         return Err(Outcome::TooLarge);
     }
     let before = message.clone();
-    let first = hooks::first(&worker, &plan, (&publisher, &builder(&before)));
+    let first = hooks::first(&worker, &plan, (&publisher, &before.builder()));
     let kept = match fate((&worker, &plan), (route, &publisher), (&mut message, first)).await {
         Fate::GoesOn => true,
         Fate::Dropped => {
