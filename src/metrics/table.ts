@@ -24,6 +24,7 @@ export const METRICS = {
   tidegate_queued_messages: "messages that wait for their subscriber",
   tidegate_dropped_total: "messages that were not delivered, by reason",
   tidegate_delayed_messages: "publishes to $delayed that wait for their time",
+  tidegate_pending_wills: "wills that topic routes and policies are to see, or are seeing",
   tidegate_publishes_total: "publishes the broker took or refused, wills included",
   tidegate_deliveries_total: "deliveries due (matched) and handed to a connection (delivered)",
   tidegate_policy_shadow_total: "verdicts of versions in shadow beside the one that holds",

@@ -512,6 +512,8 @@ export interface BrokerPlan {
   readonly durability: "process" | "power"
   /** Delayed publishes that wait on one worker; default 100,000. */
   readonly maxDelayed: number
+  /** Wills that wait on one worker for topic routes and policies; default 100,000. */
+  readonly maxPendingWills: number
   /** Deliveries of publishes for many that are due on one worker; default 262,144. */
   readonly maxPendingDeliveries: number
   /** Between `$SYS` messages; 0: none. Default 10. */

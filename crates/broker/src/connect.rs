@@ -292,7 +292,9 @@ impl Broker {
     /// Publishes a will, or has it published.
     pub(crate) fn publish_left<S: Sink>(&mut self, now: u64, origin: Origin<'_>, will: &Will, sink: &mut S) {
         let message = will.builder(now);
-        if !sink.will(origin.access, &message) {
+        if sink.sees_wills() {
+            self.hold_will(now, origin.access, message, sink);
+        } else {
             self.publish(now, origin, message, sink);
         }
     }

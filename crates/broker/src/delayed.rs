@@ -1,10 +1,11 @@
 //! `$delayed/<seconds>/<topic>`: a publish that waits for its time. It is checked when
 //! it comes and published as if it came then; until then nobody but the log knows it.
+//! Wills that the driver has to see wait here too, due at once.
 
 use crate::access::{Access, Own, Rule};
 use crate::broker::Broker;
 use crate::record::Record;
-use crate::sink::Sink;
+use crate::sink::{DropReason, Sink};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_message::{Message, MessageBuilder, Outcome, Qos};
@@ -20,6 +21,8 @@ pub struct Delayed {
     pub access: Access,
     /// What is to be published.
     pub message: Arc<Message>,
+    /// It is a will: it was counted as coming in by nobody. After a restart it is a delayed publish like others.
+    pub is_will: bool,
 }
 
 /// A delayed publish as it was kept.
@@ -46,12 +49,20 @@ struct Waiting {
     is_kept: bool,
 }
 
-/// All that wait on one worker, bounded in number and bytes.
+/// How much waits.
+#[derive(Default)]
+struct Load {
+    count: usize,
+    bytes: usize,
+}
+
+/// All that wait on one worker, bounded in number and bytes: delayed publishes and wills each for themselves.
 #[derive(Default)]
 pub(crate) struct DelayedQueue {
     by_id: BTreeMap<u64, Waiting>,
     order: BTreeSet<(u64, u64)>,
-    bytes: usize,
+    delayed: Load,
+    wills: Load,
 }
 
 impl DelayedQueue {
@@ -59,14 +70,32 @@ impl DelayedQueue {
         self.order.first().map(|(at, _)| *at)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    fn load(&mut self, is_will: bool) -> &mut Load {
+        if is_will { &mut self.wills } else { &mut self.delayed }
     }
 
     fn insert(&mut self, waiting: Waiting) {
-        self.bytes += waiting.delayed.message.cost();
+        let load = self.load(waiting.delayed.is_will);
+        load.count += 1;
+        load.bytes += waiting.delayed.message.cost();
         self.order.insert((waiting.due_at, waiting.delayed.id));
         self.by_id.insert(waiting.delayed.id, waiting);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.by_id.remove(&id)?;
+        self.order.remove(&(waiting.due_at, id));
+        let load = self.load(waiting.delayed.is_will);
+        load.count -= 1;
+        load.bytes -= waiting.delayed.message.cost();
+        Some(waiting)
+    }
+}
+
+impl Load {
+    /// Whether a message finds no room, where `count` messages and `bytes` may wait.
+    fn is_full(&self, message: &Message, (count, bytes): (usize, usize)) -> bool {
+        self.count >= count || self.bytes + message.cost() > bytes
     }
 }
 
@@ -94,16 +123,28 @@ impl Broker {
         let is_kept = self.shared.is_keeping() && (message.retain || message.qos != Qos::AtMostOnce);
         let Some(message) = MessageBuilder { topic, ..message }.build() else { return Outcome::InvalidTopic };
         let limits = &self.subscribers.limits;
-        let is_full = self.delayed.len() >= limits.max_delayed
-            || self.delayed.bytes + message.cost() > limits.max_queued_total_bytes
-            || (is_kept && self.shared.is_full());
-        if is_full {
+        let bounds = (limits.max_delayed, limits.max_queued_total_bytes);
+        if self.delayed.delayed.is_full(&message, bounds) || (is_kept && self.shared.is_full()) {
             return Outcome::QuotaExceeded;
         }
         let due_at = now.saturating_add(u64::from(seconds) * 1_000);
-        let delayed = Delayed { id: self.subscribers.next_name(), access, message: Arc::new(message) };
-        self.hold(Waiting { delayed, due_at, is_kept }, sink);
+        let (id, message) = (self.subscribers.next_name(), Arc::new(message));
+        self.hold(Waiting { delayed: Delayed { id, access, message, is_will: false }, due_at, is_kept }, sink);
         Outcome::Success
+    }
+
+    /// Takes a will up that the driver publishes: from then on it stands in the log as a delayed publish does.
+    pub(crate) fn hold_will<S: Sink>(&mut self, now: u64, access: &Access, will: MessageBuilder<'_>, sink: &mut S) {
+        let (protocol, promised) = (will.protocol, will.retain || will.qos != Qos::AtMostOnce);
+        let limits = &self.subscribers.limits;
+        let bounds = (limits.max_pending_wills, limits.max_queued_total_bytes);
+        let Some(message) = will.build().filter(|message| !self.delayed.wills.is_full(message, bounds)) else {
+            self.count(Outcome::QuotaExceeded);
+            return self.subscribers.lose((protocol, DropReason::WillsFull), 1, sink);
+        };
+        let is_kept = promised && self.shared.is_keeping() && !self.shared.is_full();
+        let (id, access, message) = (self.subscribers.next_name(), access.clone(), Arc::new(message));
+        self.hold(Waiting { delayed: Delayed { id, access, message, is_will: true }, due_at: now, is_kept }, sink);
     }
 
     fn hold<S: Sink>(&mut self, waiting: Waiting, sink: &mut S) {
@@ -120,23 +161,26 @@ impl Broker {
 
     /// A delayed publish was published: it waits no more.
     pub fn delayed_done<S: Sink>(&mut self, id: u64, sink: &mut S) {
-        let Some(waiting) = self.delayed.by_id.remove(&id) else { return };
-        self.delayed.bytes -= waiting.delayed.message.cost();
-        if waiting.is_kept {
+        if self.delayed.remove(id).is_some_and(|waiting| waiting.is_kept) {
             sink.append(&Record::Undelay { id });
         }
     }
 
     /// Publishes that wait for their time.
-    pub fn delayed(&self) -> usize {
-        self.delayed.len()
+    pub const fn delayed(&self) -> usize {
+        self.delayed.delayed.count
+    }
+
+    /// Wills that were handed to the driver, or are to be.
+    pub const fn pending_wills(&self) -> usize {
+        self.delayed.wills.count
     }
 
     /// Takes up a delayed publish that was kept.
     pub fn restore_delayed<S: Sink>(&mut self, stored: StoredDelayed, sink: &mut S) {
         let StoredDelayed { user, client_id, is_superuser, rules, message, due_at } = stored;
         let access = Access::of(user, client_id).with_own(Own { is_superuser, rules, until: None });
-        let delayed = Delayed { id: self.subscribers.next_name(), access, message };
+        let delayed = Delayed { id: self.subscribers.next_name(), access, message, is_will: false };
         self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);
     }
 
@@ -149,7 +193,7 @@ impl Broker {
 }
 
 fn tell<S: Sink>(waiting: &Waiting, sink: &mut S) {
-    let Waiting { delayed: Delayed { id, access, message }, due_at, is_kept } = waiting;
+    let Waiting { delayed: Delayed { id, access, message, .. }, due_at, is_kept } = waiting;
     if *is_kept {
         let (user, client_id) = (access.user.as_deref(), access.client_id.as_deref());
         sink.append(&Record::Delay { id: *id, user, client_id, message, due_at: *due_at });

@@ -3,6 +3,7 @@
 use crate::access::Acl;
 use crate::broker::{Broker, MAX_WORKERS};
 use crate::groups::Turn;
+use crate::publish::Source;
 use crate::record::Record;
 use crate::replay::Recent;
 use crate::retained::is_own;
@@ -44,8 +45,7 @@ impl Broker {
     /// Delivers a publish that was checked.
     pub(crate) fn spread<S: Sink>(
         &mut self,
-        now: u64,
-        origin: Option<u32>,
+        (now, source): (u64, Source<'_>),
         message: MessageBuilder<'_>,
         sink: &mut S,
     ) -> Outcome {
@@ -73,7 +73,7 @@ impl Broker {
         }
         let Some(message) = once.message() else { return Outcome::InvalidTopic };
         let name = if promised { subscribers.next_name() } else { 0 };
-        let job = Job { now, message, origin, name };
+        let job = Job { now, message, origin: source.slot, name };
         subscribers.deliver(job, &matched.entries, sink);
         let mut picks: SmallVec<[(u16, Arc<str>); 2]> = SmallVec::new();
         let mut durable = matched.durable;
@@ -88,7 +88,7 @@ impl Broker {
             }
         }
         let durable = if promised { durable } else { 0 };
-        forward((message, sequence), (matched.workers, (durable, name)), &picks, sink);
+        forward((message, sequence, source.client), (matched.workers, (durable, name)), &picks, sink);
         Outcome::Success
     }
 
@@ -114,7 +114,8 @@ impl Broker {
                 // Its own name: the other worker may have had the message for its ordinary subscribers.
                 let is_kept = message.qos != Qos::AtMostOnce && group.is_durable(Some(next));
                 let name = if is_kept { subscribers.next_name() } else { 0 };
-                sink.forward(next, Forward { message, sequence: forward.sequence, name, plain: false, groups });
+                let sequence = forward.sequence;
+                sink.forward(next, Forward { message, sequence, name, plain: false, groups, client: None });
             } else {
                 deliver_to_member((subscribers, acl), group, job, sink);
             }
@@ -122,9 +123,10 @@ impl Broker {
     }
 
     fn deliver_plain<S: Sink>(&mut self, now: u64, from: u16, forward: &Forward, sink: &mut S) {
+        let origin = forward.client.as_deref().and_then(|client| self.slot_of(client));
         let Broker { tree, routes, acl, subscribers, recent, moves, interest, .. } = self;
         let topic = forward.message.topic();
-        let job = Job { now, message: &forward.message, origin: None, name: named(subscribers, forward) };
+        let job = Job { now, message: &forward.message, origin, name: named(subscribers, forward) };
         let matched = routes.find(topic, tree.generation, |matched| fill(tree, (acl, subscribers), topic, matched));
         let fresh = forward.sequence == 0 || recent.is_empty();
         if fresh && moves.are_quiet() {
@@ -173,7 +175,7 @@ fn named(subscribers: &mut Subscribers, forward: &Forward) -> u64 {
 }
 
 fn forward<S: Sink>(
-    (message, sequence): (&Arc<Message>, u64),
+    (message, sequence, client): (&Arc<Message>, u64, Option<&Arc<str>>),
     (plain, (durable, name)): (u64, (u64, u64)),
     picks: &[(u16, Arc<str>)],
     sink: &mut S,
@@ -186,6 +188,7 @@ fn forward<S: Sink>(
         let groups = picks.iter().filter(|(to, _)| *to == worker).map(|(_, key)| key.clone()).collect();
         let is_in = |bits: u64| bits >> worker & 1 == 1;
         let name = if is_in(durable) { name } else { 0 };
-        sink.forward(worker, Forward { message: message.clone(), sequence, name, plain: is_in(plain), groups });
+        let (message, client, plain) = (message.clone(), client.cloned(), is_in(plain));
+        sink.forward(worker, Forward { message, sequence, name, plain, groups, client });
     }
 }

@@ -75,7 +75,7 @@ impl Broker {
                 let is_kept = message.qos != Qos::AtMostOnce && group.is_durable(Some(to));
                 let name = if is_kept { subscribers.next_name() } else { 0 };
                 let groups = [key].into_iter().collect();
-                sink.forward(to, Forward { message, sequence: 0, name, plain: false, groups });
+                sink.forward(to, Forward { message, sequence: 0, name, plain: false, groups, client: None });
             }
             Turn::Here => {
                 let name = subscribers.next_name();

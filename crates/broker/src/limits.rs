@@ -25,6 +25,8 @@ pub struct BrokerLimits {
     pub max_queued_age_ms: u64,
     /// Publishes of one worker that wait for their time. Default 100,000.
     pub max_delayed: usize,
+    /// Wills of one worker that wait for the driver to publish them, `Sink::sees_wills`. Default 100,000.
+    pub max_pending_wills: usize,
     /// Whether a shared subscription keeps to one member until that goes; `false`: turns,
     /// which is the default.
     pub sticky_groups: bool,
@@ -50,6 +52,7 @@ impl Default for BrokerLimits {
             topic_levels: 128,
             max_queued_age_ms: 0,
             max_delayed: 100_000,
+            max_pending_wills: 100_000,
             sticky_groups: false,
             max_replayed: 100_000,
             slice: 1_024,

@@ -7,6 +7,7 @@ use crate::filter::is_topic;
 use crate::record::Record;
 use crate::retained::is_own;
 use crate::sink::{Sink, SubscriberId};
+use std::sync::Arc;
 use tidegate_message::{MessageBuilder, Outcome, Protocol, Qos};
 
 /// Who publishes.
@@ -16,6 +17,15 @@ pub struct Origin<'a> {
     pub subscriber: Option<SubscriberId>,
     /// For the access rules.
     pub access: &'a Access,
+}
+
+/// The same, as no local needs to know it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Source<'a> {
+    /// Here.
+    pub(crate) slot: Option<u32>,
+    /// On other workers; `None`: its session is here, or there is none.
+    pub(crate) client: Option<&'a Arc<str>>,
 }
 
 /// What became of a PUBLISH of a session.
@@ -40,21 +50,23 @@ impl Broker {
         self.refresh_acl();
         let outcome = match self.check(origin.access, &message) {
             Outcome::Success if is_delayed(&message) => self.delay(now, origin.access.clone(), message, sink),
-            Outcome::Success => self.spread(now, self.slot_of_origin(origin), message, sink),
+            Outcome::Success => self.spread((now, self.source(origin)), message, sink),
             refused => refused,
         };
         self.count(outcome)
     }
 
-    /// The slot of who publishes, for no local: who has no subscriber at hand may still be the client of a session.
-    fn slot_of_origin(&self, Origin { subscriber, access }: Origin<'_>) -> Option<u32> {
-        subscriber.map(|id| id.slot).or_else(|| self.slot_of(access.client_id.as_deref()?))
+    /// Who publishes, for no local: who has no subscriber at hand may still be the client of a session, on any worker.
+    fn source<'a>(&self, Origin { subscriber, access }: Origin<'a>) -> Source<'a> {
+        let client = access.client_id.as_ref().filter(|_| subscriber.is_none());
+        let slot = subscriber.map(|id| id.slot).or_else(|| self.slot_of(client?));
+        Source { slot, client }
     }
 
     /// Publishes what the gateway tells of itself: no rules, and no publish that counts.
     pub fn spread_own<S: Sink>(&mut self, now: u64, message: MessageBuilder<'_>, sink: &mut S) -> Outcome {
         self.refresh_acl();
-        self.spread(now, None, message, sink)
+        self.spread((now, Source::default()), message, sink)
     }
 
     /// Publishes for an MQTT session, whose access it uses. At QoS 2 the packet
@@ -82,7 +94,10 @@ impl Broker {
                 let access = self.subscribers.get(id).map(|slot| slot.access.clone()).unwrap_or_default();
                 self.delay(now, access, message, sink)
             }
-            Some(Outcome::Success) => self.spread(now, Some(id.slot), message, sink),
+            Some(Outcome::Success) => {
+                let source = Source { slot: Some(id.slot), client: None };
+                self.spread((now, source), message, sink)
+            }
             refused => refused.unwrap_or(Outcome::Internal),
         };
         if let (true, Some(session)) = (once, self.subscribers.get_mut(id).and_then(|slot| slot.session.as_mut())) {
@@ -114,7 +129,7 @@ impl Broker {
         Published::New(self.count(Outcome::Success))
     }
 
-    fn count(&mut self, outcome: Outcome) -> Outcome {
+    pub(crate) fn count(&mut self, outcome: Outcome) -> Outcome {
         let stats = &mut self.subscribers.stats;
         *(if outcome.is_accepted() { &mut stats.accepted } else { &mut stats.refused }) += 1;
         outcome

@@ -84,7 +84,8 @@ impl Broker {
         sink.append(&Record::End { key });
     }
 
-    /// Makes a session of what was kept. Its messages go out when its client comes back.
+    /// Makes a session of what was kept. Its messages go out when its client comes back, its will with the next
+    /// `handle_timeout` if it is due: others may have to be restored to get it.
     pub fn restore<S: Sink>(&mut self, now: u64, stored: StoredSession, sink: &mut S) {
         let StoredSession { client_id, user, is_superuser, rules, expiry, ends_at, will, filters, deliveries, inbound } =
             stored;
@@ -115,6 +116,6 @@ impl Broker {
         if let Some(session) = self.subscribers.get(id).and_then(|slot| slot.session.as_ref()) {
             session.backlog().tell(session.key, &mut |record| sink.append(&record));
         }
-        self.run_session(now, id.slot, sink);
+        self.schedule(id.slot);
     }
 }

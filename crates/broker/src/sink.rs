@@ -1,11 +1,10 @@
 //! What leaves the broker: deliveries, messages for other workers, changes of
 //! interest, goodbyes and drops. The driver implements `Sink`; it must not block.
 
-use crate::access::Access;
 use crate::record::Record;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use tidegate_message::{Message, MessageBuilder, Protocol, Qos};
+use tidegate_message::{Message, Protocol, Qos};
 
 /// Whoever receives messages, whatever the protocol. `generation` tells a subscriber
 /// from an earlier one in the same slot, and a connection from the one that it replaced.
@@ -47,6 +46,8 @@ pub struct Forward {
     pub plain: bool,
     /// Shared subscriptions (`$share/group/filter`) of which one member there gets it.
     pub groups: SmallVec<[Arc<str>; 1]>,
+    /// The client that published it, for no local, where its session may be on that worker.
+    pub client: Option<Arc<str>>,
 }
 
 /// What one worker tells all others about its subscribers.
@@ -99,11 +100,13 @@ pub enum DropReason {
     TooOld,
     /// The session ended, and another member of its shared subscription gets it.
     Reassigned,
+    /// A will for which there is no room among those that the driver is to publish.
+    WillsFull,
 }
 
 impl DropReason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::QueueFull,
         DropReason::TotalFull,
         DropReason::Disconnected,
@@ -115,6 +118,7 @@ impl DropReason {
         DropReason::Duplicate,
         DropReason::TooOld,
         DropReason::Reassigned,
+        DropReason::WillsFull,
     ];
 
     /// The `reason` label of `tidegate_dropped_total`.
@@ -131,6 +135,7 @@ impl DropReason {
             DropReason::Duplicate => "duplicate",
             DropReason::Reassigned => "reassigned",
             DropReason::TooOld => "too-old",
+            DropReason::WillsFull => "wills-full",
         }
     }
 }
@@ -145,9 +150,8 @@ pub trait Sink {
         let _ = to;
         true
     }
-    /// A will is due. `true`: the driver publishes it, in the name of `access`, once this call is over.
-    fn will(&mut self, access: &Access, message: &MessageBuilder<'_>) -> bool {
-        let _ = (access, message);
+    /// A will is due: whether the driver publishes it. Then `Broker::poll_delayed` has it once this call is over.
+    fn sees_wills(&mut self) -> bool {
         false
     }
     /// PUBREL again, for a resumed session.

@@ -53,7 +53,7 @@ impl Broker {
         self.schedule(slot);
     }
 
-    fn schedule(&mut self, slot: u32) {
+    pub(crate) fn schedule(&mut self, slot: u32) {
         let session = self.subscribers.slots.get_mut(slot as usize).and_then(|slot| slot.session.as_mut());
         let Some((session, at)) = session.and_then(|session| session.due_at().map(|at| (session, at))) else { return };
         if session.timer_at.time().is_none_or(|timer| at < timer) {

@@ -215,7 +215,21 @@ impl Steps {
 
     /// Runs from a step on, behind a script.
     pub fn run_from<V: View>(&self, start: usize, view: &V, context: &mut Context<'_>) -> Verdict<'_> {
-        for (step, next) in self.steps.iter().zip(1..).skip(start) {
+        self.run_those(|_| true, (start, view), context)
+    }
+
+    /// The same for what may never happen: rate limits neither count it nor stand in its way.
+    pub fn run_uncounted<V: View>(&self, start: usize, view: &V, context: &mut Context<'_>) -> Verdict<'_> {
+        self.run_those(|step| !matches!(step, Step::RateLimit(..)), (start, view), context)
+    }
+
+    fn run_those<V: View>(
+        &self,
+        runs: impl Fn(&Step) -> bool,
+        (start, view): (usize, &V),
+        context: &mut Context<'_>,
+    ) -> Verdict<'_> {
+        for (step, next) in self.steps.iter().zip(1..).skip(start).filter(|(step, _)| runs(step)) {
             context.ran = next;
             if let Some(verdict) = step.run(next, view, context) {
                 return verdict;

@@ -70,6 +70,12 @@ export const BROKER = {
   maxBetweenWorkers: [4_096, 16, 1_000_000, "messages on their way between two workers"],
   maxQueuedAgeS: [0, 0, 4_294_967_295, "longest that a message waits for a session; 0: as long as it takes"],
   maxDelayed: [100_000, 0, 10_000_000, "publishes to `$delayed/...` that wait on one worker"],
+  maxPendingWills: [
+    100_000,
+    1,
+    10_000_000,
+    "wills that wait on one worker for topic routes and policies; those beyond are dropped",
+  ],
   maxPendingDeliveries: [
     262_144,
     1,

@@ -38,6 +38,10 @@ pub(crate) struct Driver {
     pub(crate) released: Vec<(SubscriberId, u16)>,
     pub(crate) closed: Vec<(SubscriberId, CloseReason)>,
     pub(crate) drops: u64,
+    /// Whether wills wait for `poll_delayed`.
+    pub(crate) sees_wills: bool,
+    /// Delayed publishes and wills as a log would hold them.
+    pub(crate) delays: BTreeSet<u64>,
     /// Deliveries as a log would hold them: session and number.
     pub(crate) kept: BTreeSet<(u64, u64)>,
     /// Sessions that a log names as those that get publishes for many, until these are over.
@@ -58,6 +62,10 @@ impl Sink for Driver {
                 true
             }
         }
+    }
+
+    fn sees_wills(&mut self) -> bool {
+        self.sees_wills
     }
 
     fn send(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
@@ -102,6 +110,8 @@ impl Sink for Driver {
                 assert_eq!(self.spreads.insert(id, keys.len()), None, "one for a publish");
             }
             Record::SpreadOver { id } => self.due -= self.spreads.remove(&id).expect("it had begun"),
+            Record::Delay { id, .. } => assert!(self.delays.insert(id), "one for a publish"),
+            Record::Undelay { id } => assert!(self.delays.remove(&id), "it was kept before"),
             Record::End { key } => self.kept.retain(|(of, _)| *of != key),
             _ => {}
         }
@@ -246,7 +256,7 @@ impl Cluster {
     }
 
     /// Takes what a call put out: deliveries to clients, the rest to the links.
-    fn drain(&mut self, at: usize) {
+    pub(crate) fn drain(&mut self, at: usize) {
         loop {
             self.take_over(at);
             while let Some((from, key)) = self.drivers[at].parted.pop() {

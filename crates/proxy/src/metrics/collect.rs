@@ -33,6 +33,7 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         count(into, "tidegate_panics_total", &[], worker.panics.value());
         gauge(into, "tidegate_queued_messages", &[], worker.queued.value() as f64);
         gauge(into, "tidegate_delayed_messages", &[], worker.delayed.value() as f64);
+        gauge(into, "tidegate_pending_wills", &[], worker.pending_wills.value() as f64);
         gauge(into, "tidegate_slow_clients", &[], worker.slow.value() as f64);
         gauge(into, "tidegate_dtls_sessions", &[], worker.dtls_sessions.value() as f64);
         count(into, "tidegate_dtls_handshakes_total", &[], worker.dtls_handshakes.value());

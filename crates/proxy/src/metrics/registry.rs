@@ -159,6 +159,7 @@ pub(crate) struct WorkerCounters {
     pub(crate) slow: Counter,
     /// Publishes that wait for their time.
     pub(crate) delayed: Counter,
+    pub(crate) pending_wills: Counter,
     pub(crate) publishes_accepted: Counter,
     pub(crate) publishes_refused: Counter,
     /// Deliveries due, and those that reached a connection.

@@ -60,6 +60,7 @@ impl PlanDto {
                 max_stored_bytes: u64::MAX,
                 durability: Durability::Process,
                 max_delayed: 100_000,
+                max_pending_wills: 100_000,
                 max_pending_deliveries: 262_144,
                 sys_interval_s: 0,
                 shared_subscriptions: SharedSubscriptions::Fair,
@@ -276,6 +277,7 @@ pub(crate) struct BrokerDto {
     pub(crate) max_stored_bytes: u64,
     pub(crate) durability: Durability,
     pub(crate) max_delayed: usize,
+    pub(crate) max_pending_wills: usize,
     /// Deliveries of publishes for many that are due on one worker; then publishers wait.
     pub(crate) max_pending_deliveries: usize,
     pub(crate) sys_interval_s: u64,

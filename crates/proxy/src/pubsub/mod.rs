@@ -25,18 +25,17 @@ pub(crate) use flush::{Flusher, flush};
 pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
 pub(crate) use link::{Framing, MqttLink};
 pub(crate) use outlet::{Outlet, Outlets};
-pub(crate) use publish::{Publisher, Publishing, go_on, policies, publish, retains, swallow};
+pub(crate) use publish::{Charge, Publisher, Publishing, go_on, policies, publish, retains, swallow};
 pub(crate) use queue::{Queued, StreamQueue, Undelivered};
 pub(crate) use sink::HubSink;
 pub(crate) use spread::{Spreader, spread};
 pub(crate) use sys::SysTopics;
 pub(crate) use trace::{Line, Traces, Watch};
-pub(crate) use wills::Wills;
 
 use crate::hooks::Held;
 use crate::plan::{Plan, SharedSubscriptions};
 use crate::worker::Worker;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -73,8 +72,10 @@ pub(crate) struct Hub {
     /// Deliveries that their client does not take: packet ids to give back.
     pub(crate) discards: RefCell<Vec<(SubscriberId, u16)>>,
     pub(crate) undelivered: Rc<Undelivered>,
-    /// Wills that routes and policies have to see.
-    pub(crate) wills: Wills,
+    /// The broker's call of now brought wills that routes and policies have to see.
+    has_wills: Cell<bool>,
+    /// What clients left behind, wills and delayed publishes, that routes and policies are seeing.
+    left_under_way: Cell<usize>,
     claims: RefCell<HashMap<u64, Claim>>,
     unsettled: RefCell<Vec<Waker>>,
 }
@@ -101,7 +102,8 @@ impl Hub {
             encoded: RefCell::default(),
             discards: RefCell::default(),
             undelivered: Rc::default(),
-            wills: Wills::default(),
+            has_wills: Cell::default(),
+            left_under_way: Cell::default(),
             claims: RefCell::default(),
             unsettled: RefCell::default(),
         }
@@ -128,6 +130,7 @@ fn broker_limits(plan: &Plan) -> BrokerLimits {
         max_queued_total_bytes: plan.broker.max_queued_total_bytes,
         max_subscriptions: plan.broker.max_subscriptions_per_client,
         max_delayed: plan.broker.max_delayed,
+        max_pending_wills: plan.broker.max_pending_wills,
         max_pending_deliveries: plan.broker.max_pending_deliveries,
         sticky_groups: plan.broker.shared_subscriptions == SharedSubscriptions::Sticky,
         max_queued_age_ms: plan.broker.max_queued_age_s * 1_000,

@@ -38,6 +38,14 @@ pub(crate) fn retains(said: Option<&[u8]>) -> Option<bool> {
     }
 }
 
+/// Whether rate limits count what policies see.
+#[derive(Clone, Copy)]
+pub(crate) enum Charge {
+    Counted,
+    /// It may never be published.
+    Free,
+}
+
 /// What became of a publish.
 pub(crate) enum Publishing {
     Done(Published),
@@ -182,7 +190,7 @@ async fn routed(
 ) -> Published {
     for index in &found {
         let route = &plan.plan.routes[*index];
-        let fate = policies(&worker, &plan, (route, &publisher, &mut message)).await;
+        let fate = policies(&worker, &plan, (route, &publisher, &mut message, Charge::Counted)).await;
         let outcome = if let Fate::Refused(refused) = fate { refused } else { Outcome::Success };
         count(&worker, route, (message.protocol, outcome));
         match fate {
@@ -215,7 +223,7 @@ async fn routed(
 pub(crate) async fn policies(
     worker: &Rc<Worker>,
     plan: &Rc<WorkerPlan>,
-    (route, publisher, message): (&Route, &Publisher, &mut Message),
+    (route, publisher, message, charge): (&Route, &Publisher, &mut Message, Charge),
 ) -> Fate {
     let refused = Fate::Refused;
     if route.problem.is_some() {
@@ -234,7 +242,11 @@ pub(crate) async fn policies(
             now_ns: worker.clock.micros() * 1_000,
             ran: step,
         };
-        let (ruling, payload) = match route.steps.run_from(step, &view, &mut context) {
+        let verdict = match charge {
+            Charge::Counted => route.steps.run_from(step, &view, &mut context),
+            Charge::Free => route.steps.run_uncounted(step, &view, &mut context),
+        };
+        let (ruling, payload) = match verdict {
             Verdict::Continue => break,
             Verdict::Respond(answer) if answer.status < 400 => break,
             // A login is HTTP's; over other protocols nobody can have passed it.

@@ -5,8 +5,8 @@ use crate::worker::Worker;
 use std::cell::RefMut;
 use std::rc::Rc;
 use std::sync::Arc;
-use tidegate_broker::{Access, CloseReason, Delivery, DropReason, Forward, InterestChange, Record, Sink, SubscriberId};
-use tidegate_message::{Message, MessageBuilder, Protocol, Qos};
+use tidegate_broker::{CloseReason, Delivery, DropReason, Forward, InterestChange, Record, Sink, SubscriberId};
+use tidegate_message::{Message, Protocol, Qos};
 use tidegate_mqtt::{DeliveryHead, Encoded, Version, prepare};
 use tidegate_ring::{EventKind, EventRecord};
 use tidegate_store::Pending;
@@ -181,8 +181,8 @@ impl Sink for HubSink<'_> {
         self.send_out(to, message, delivery);
     }
 
-    fn will(&mut self, access: &Access, message: &MessageBuilder<'_>) -> bool {
-        self.worker.hub.wills.take(self.worker, access, message)
+    fn sees_wills(&mut self) -> bool {
+        self.worker.sees_wills()
     }
 
     fn has_room(&mut self, to: SubscriberId) -> bool {

@@ -1,35 +1,13 @@
 //! Wills where a publish has more to pass than the broker: policies and topic routes see them like every other publish.
-//! Without these the broker publishes them itself, within the call that they come from.
+//! They wait in the broker among what is delayed, due at once, so that their number has a bound and a log knows of them until
+//! they are published. Without routes and policies the broker publishes them itself, within the call that they come from.
 
-use super::publish::publish_left;
-use super::{Publisher, Publishing};
+use super::Publisher;
 use crate::worker::Worker;
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate_broker::Access;
-use tidegate_message::{Message, MessageBuilder, Peer};
-
-/// Wills that are due, in their order; no more than one call of the broker brings.
-#[derive(Default)]
-pub(crate) struct Wills(RefCell<VecDeque<(Access, Message)>>);
-
-impl Wills {
-    /// Takes a will up, where somebody has to see it.
-    pub(crate) fn take(&self, worker: &Worker, access: &Access, will: &MessageBuilder<'_>) -> bool {
-        let plan = worker.plan.borrow();
-        let is_seen = plan.plan.hooks.on_publish() || plan.plan.table.has_topics();
-        let message = if is_seen { will.clone().build() } else { None };
-        let is_taken = message.is_some();
-        self.0.borrow_mut().extend(message.map(|message| (access.clone(), message)));
-        is_taken
-    }
-
-    fn next(&self) -> Option<(Access, Message)> {
-        self.0.borrow_mut().pop_front()
-    }
-}
+use tidegate_message::Peer;
 
 /// Somebody whose connection is gone.
 pub(super) fn absent(access: Access) -> Publisher {
@@ -37,12 +15,20 @@ pub(super) fn absent(access: Access) -> Publisher {
 }
 
 impl Worker {
+    /// Whether somebody has to see a will; then it is published when this call of the broker is over.
+    pub(super) fn sees_wills(&self) -> bool {
+        let plan = self.plan.borrow();
+        let is_seen = plan.plan.hooks.on_publish() || plan.plan.table.has_topics();
+        if is_seen {
+            self.hub.has_wills.set(true);
+        }
+        is_seen
+    }
+
     /// Publishes the wills that a call of the broker brought.
     pub(super) fn publish_wills(self: &Rc<Self>) {
-        while let Some((access, message)) = self.hub.wills.next() {
-            if let Publishing::Later(publishing) = publish_left(self, &absent(access), &message) {
-                tokio::task::spawn_local(publishing);
-            }
+        if self.hub.has_wills.take() {
+            self.attend_delayed(self.clock.millis());
         }
     }
 }

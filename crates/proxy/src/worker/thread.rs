@@ -252,10 +252,10 @@ async fn tick(worker: Rc<Worker>) {
         interval.tick().await;
         let now = worker.clock.millis();
         worker.connections.turn(now);
-        if worker.hub.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
-            worker.with_broker(|broker, sink| broker.handle_timeout(now, sink));
+        // What is due since before a start waits for the rules, routes and policies of the first plan.
+        if worker.shared.plan.load().version > 0 {
+            worker.attend_due(now);
         }
-        worker.attend_delayed(now);
         tell_sessions(&worker);
         worker.tell_events();
         worker.attend_sys(now);
@@ -305,6 +305,7 @@ fn tell_sessions(worker: &Worker) {
     counters.sessions_disconnected.set(stats.disconnected as u64);
     counters.subscriptions.set(stats.subscriptions as u64);
     counters.delayed.set(broker.delayed() as u64);
+    counters.pending_wills.set(broker.pending_wills() as u64);
     counters.pending_deliveries.set(broker.pending_deliveries() as u64);
     counters.coap_asleep.set(worker.coap.asleep() as u64);
     counters.publishes_accepted.set(stats.accepted);

@@ -57,7 +57,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         "broker": {
             "httpPath": "/t", "maxQueued": 1000, "maxQueuedBytes": 1 << 20, "maxQueuedTotalBytes": 1 << 28,
             "maxRetained": 1000, "maxSubscriptionsPerClient": 100, "maxBetweenWorkers": 4096,
-            "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process", "maxDelayed": 1000, "maxPendingDeliveries": 1024, "sysIntervalS": 0, "sharedSubscriptions": "fair",
+            "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process", "maxDelayed": 1000, "maxPendingWills": 1000, "maxPendingDeliveries": 1024, "sysIntervalS": 0, "sharedSubscriptions": "fair",
         },
         "mqtt": {
             "maxSessions": 1000, "maxPacketBytes": 1 << 20, "receiveMaximum": 100, "topicAliasMaximum": 16,

@@ -6,7 +6,7 @@ use super::super::serve::Connection;
 use super::super::taking::Rest;
 use crate::hooks::{self, Fate, First, Subscription};
 use crate::plan::Route;
-use crate::pubsub::{Publisher, policies};
+use crate::pubsub::{Charge, Publisher, policies};
 use crate::worker::{Worker, WorkerPlan};
 use std::rc::Rc;
 use tidegate_kit::Codec;
@@ -51,7 +51,7 @@ impl Connection {
         let (worker, plan) = (Rc::clone(&self.client.worker), self.client.worker.plan());
         let publisher = self.seat.publisher.clone();
         let route = self.relay.as_ref().and_then(|relay| relay.route(&plan));
-        let asking = fate((&worker, &plan), (route, &publisher), (&mut message, first));
+        let asking = fate((&worker, &plan), (route, &publisher, Charge::Counted), (&mut message, first));
         match self.answering(asking, rest).await {
             Fate::GoesOn => {}
             Fate::Dropped => {
@@ -105,7 +105,7 @@ impl Connection {
 /// What hooks, then the steps of its route make of a publish.
 pub(super) async fn fate(
     (worker, plan): (&Rc<Worker>, &Rc<WorkerPlan>),
-    (route, publisher): (Option<&Route>, &Publisher),
+    (route, publisher, charge): (Option<&Route>, &Publisher, Charge),
     (message, first): (&mut Message, Option<First>),
 ) -> Fate {
     if let Some(first) = first {
@@ -115,7 +115,7 @@ pub(super) async fn fate(
         }
     }
     match route {
-        Some(route) if !route.steps.is_empty() => policies(worker, plan, (route, publisher, message)).await,
+        Some(route) if !route.steps.is_empty() => policies(worker, plan, (route, publisher, message, charge)).await,
         _ => Fate::GoesOn,
     }
 }

@@ -4,7 +4,7 @@
 use super::super::serve::Connection;
 use super::asked::fate;
 use crate::hooks::{self, Fate};
-use crate::pubsub::Publisher;
+use crate::pubsub::{Charge, Publisher};
 use std::rc::Rc;
 use tidegate_broker::Access;
 use tidegate_kit::Codec;
@@ -30,7 +30,7 @@ pub(in crate::mqtt) async fn judged(
     }
     let before = message.clone();
     let first = hooks::first(&worker, &plan, (&publisher, &before.builder()));
-    let kept = match fate((&worker, &plan), (route, &publisher), (&mut message, first)).await {
+    let kept = match fate((&worker, &plan), (route, &publisher, Charge::Free), (&mut message, first)).await {
         Fate::GoesOn => true,
         Fate::Dropped => {
             worker.dropped(Protocol::Mqtt, "policy");
