@@ -46,6 +46,7 @@ ava.before(async () => {
   })
   const use = [{ cache: {} }]
   gateway = await runGateway({
+    listeners: [{ address: "tcp://127.0.0.1:0", protocols: "detect", trustedProxies: ["127.0.0.0/8"] }],
     upstreams: { api: { endpoints: [origin.address] }, gone: { endpoints: ["127.0.0.1:1"] } },
     limits: { cacheBytes: 200_000, cacheEntries: 50, cacheEntryBytes: 50_000 },
     routes: [
@@ -163,6 +164,21 @@ test("Vary: each kind of client has its own answer", async (t) => {
   replies["/said/vary"] = (_, { accept }) => ({ ...kept(60, { vary: "Accept" }), body: `for ${accept}` })
   for (const accept of ["a/a", "b/b", "a/a", "b/b"]) t.is((await get("/said/vary", { accept })).text, `for ${accept}`)
   t.is(seen.length, 2)
+})
+
+test("a proxy in front that came by another scheme or name gets another answer", async (t) => {
+  replies["/ttl/behind"] = (_n, headers) => ({ body: `${headers["x-forwarded-proto"]} ${headers["x-forwarded-host"]}` })
+  for (const [proto, host] of [
+    ["http", "a"],
+    ["https", "a"],
+    ["https", "b"],
+  ]) {
+    for (const turn of ["first", "second"]) {
+      const { text } = await get("/ttl/behind", { "x-forwarded-proto": `${proto}`, "x-forwarded-host": `${host}` })
+      t.is(text, `${proto} ${host}`, turn)
+    }
+  }
+  t.is(seen.length, 3)
 })
 
 test("what policies say of the client keeps clients apart", async (t) => {

@@ -1,17 +1,19 @@
 //! Sockets of the front: bound so that every worker has its own and two gateways
 //! never share a port by accident, batches of datagrams, and admission before
 //! anything is read. What comes in is accepted bytes; protocols are not known here.
-// The one place with unsafe is `datagrams`: recvmmsg and sendmmsg by libc.
+// What has unsafe calls libc: recvmmsg and sendmmsg in `datagrams`, options of sockets elsewhere.
 #![deny(unsafe_code)]
 
 mod admission;
 mod bind;
 mod datagrams;
 mod destination;
+mod taken;
 
 pub use admission::{Admission, Permit, Refusal};
 pub use bind::{BindError, Bound, bind_tcp, bind_udp};
 pub use datagrams::{BATCH, Datagrams, RECEIVE_MAX};
+pub use taken::bytes_acked;
 
 /// Raises the open-file limit to the hard one. Returns the limit now in force.
 ///

@@ -64,6 +64,10 @@ impl Cors {
     pub(crate) fn run<V: View>(&self, view: &V, edits: &mut Edits) -> Option<&Answer> {
         // A cache must not give one origin's answer to another.
         edits.add_response_header("vary", "origin");
+        // What the service says of it may let in whom the route does not.
+        for field in ["access-control-allow-origin", "access-control-allow-credentials"] {
+            edits.remove_response_header(field);
+        }
         let origin = view.field(FieldId::Header("origin")).and_then(|origin| std::str::from_utf8(origin).ok());
         let wanted = view.field(FieldId::Header("access-control-request-method"));
         let preflight = wanted.is_some() && view.field(FieldId::Method) == Some(b"OPTIONS");

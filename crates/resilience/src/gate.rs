@@ -7,6 +7,8 @@
 //! ```
 //! All workers share one by `Arc`; while it is closed nobody takes a lock.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use serde::Deserialize;
@@ -37,13 +39,41 @@ pub enum Admission {
     /// Go.
     Admit,
     /// Go; the result decides whether the breaker closes. It must be reported as a
-    /// probe's; one that never is, is given up after `max_open_ms`.
+    /// [`Probe`]'s; one that never is, is given up after `max_open_ms`.
     Probe,
     /// Answer 503 with this much of `Retry-After`.
     Reject {
         /// Until the next probe, at least 1.
         retry_after_ms: u64,
     },
+}
+
+/// A probe under way. Dropped untold, as when its client leaves, it makes room for the next one.
+#[derive(Debug)]
+pub struct Probe {
+    gate: Arc<Gate>,
+    is_told: Cell<bool>,
+}
+
+impl Probe {
+    /// For who was admitted as one.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Probe { gate, is_told: Cell::new(false) }
+    }
+
+    /// Tells how it went.
+    pub fn report(&self, now_ms: u64, ok: bool) {
+        self.is_told.set(true);
+        self.gate.report_probe(now_ms, ok);
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if !self.is_told.get() {
+            self.gate.take_back();
+        }
+    }
 }
 
 /// What metrics show.
@@ -128,6 +158,12 @@ impl Gate {
         self.probe_at.store(0, SeqCst);
     }
 
+    /// A probe came to nothing that says how the upstream is: the next request is one.
+    fn take_back(&self) {
+        // Closed meanwhile, it stays closed; any time that is over lets one through.
+        let _ = self.probe_at.fetch_update(SeqCst, SeqCst, |probe_at| (probe_at != 0).then_some(1));
+    }
+
     /// Its state at `now_ms`.
     pub fn state(&self, now_ms: u64) -> GateState {
         match self.probe_at.load(SeqCst) {
@@ -182,6 +218,18 @@ mod tests {
         let gate = opened();
         assert_eq!(gate.admit(400), Admission::Reject { retry_after_ms: 600 });
         assert_eq!(gate.state(400), GateState::Open);
+    }
+
+    #[test]
+    fn a_probe_that_says_nothing_makes_room_for_the_next() {
+        let gate = Arc::new(opened());
+        assert_eq!(gate.admit(1_000), Admission::Probe);
+        let probe = Probe::new(Arc::clone(&gate));
+        assert_eq!(gate.admit(1_001), Admission::Reject { retry_after_ms: 2_999 }, "one at a time");
+        drop(probe);
+        assert_eq!(gate.admit(1_002), Admission::Probe);
+        Probe::new(Arc::clone(&gate)).report(1_003, true);
+        assert_eq!(gate.admit(1_004), Admission::Admit, "and it stays closed");
     }
 
     #[test]

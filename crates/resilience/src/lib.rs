@@ -17,7 +17,7 @@ mod window;
 pub use adaptive::{Adaptive, AdaptivePlan};
 pub use backoff::Backoff;
 pub use concurrency::{Concurrency, Full, Permit};
-pub use gate::{Admission, BreakerPlan, Gate, GateState};
+pub use gate::{Admission, BreakerPlan, Gate, GateState, Probe};
 pub use hedge::{Hedge, HedgePlan};
 pub use outlier::{OutlierDetector, OutlierPlan, OutlierState};
 pub use rate_limit::{RateLimit, RateVerdict};

@@ -86,6 +86,8 @@ pub fn forward_request<E: HeadEdits>(out: &mut Vec<u8>, head: &RequestHead<'_, '
             FieldClass::EndToEnd => {}
             FieldClass::HopByHop => continue,
             FieldClass::Identity if !context.trusted => continue,
+            // A proxy writes hyphens: this is its client's, who means servers that read both as one variable.
+            FieldClass::Identity if header.name.contains('_') => continue,
             FieldClass::Identity if header.name.eq_ignore_ascii_case("x-forwarded-for") => continue,
             FieldClass::Identity if header.name.eq_ignore_ascii_case("forwarded") => continue,
             FieldClass::Identity if context.hop.certificate.is_some() && tells_of_certificate(header.name) => continue,

@@ -258,10 +258,16 @@ fn check_request_line(head: &[u8], method: &str, target: &str) -> Result<(), Dec
     if method.len() > 32 || !method.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')) {
         return Err(BAD_METHOD);
     }
-    let visible = target.bytes().all(|byte| {
-        byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
-    });
-    if visible { Ok(()) } else { Err(BAD_TARGET) }
+    // RFC 3986 wants most of these escaped, and browsers (the URL standard) send them as they are: `|` and `^`
+    // anywhere, the others in a query.
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let fits = |text: &str, also: &[u8]| {
+        text.bytes().all(|byte| {
+            byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'`' | b'{' | b'}')
+                || also.contains(&byte)
+        })
+    };
+    if fits(path, b"") && fits(query, b"\\`{}") { Ok(()) } else { Err(BAD_TARGET) }
 }
 
 /// RFC 3986 section 3.2 without userinfo: reg-name, IPv4 or bracketed IPv6, then a port.

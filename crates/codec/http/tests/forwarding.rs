@@ -9,6 +9,10 @@ use tidegate_http::{
 use tidegate_message::Limits;
 
 fn request(lines: &str) -> String {
+    request_from(lines, false)
+}
+
+fn request_from(lines: &str, trusted: bool) -> String {
     let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let head = parse_request(bytes.as_bytes(), &Limits::default(), &mut headers).unwrap().unwrap();
@@ -17,7 +21,7 @@ fn request(lines: &str) -> String {
         host: head.authority,
         client: [127, 0, 0, 1].into(),
         scheme: "http",
-        trusted: false,
+        trusted,
         upgrade: false,
         hop: Hop::default(),
         edits: &(),
@@ -46,6 +50,14 @@ fn a_length_goes_on_without_leading_zeros() {
     }
     // Another name of that many letters keeps what it says.
     assert!(request("X-Numbers-Only: 007\r\n").contains("\r\nX-Numbers-Only: 007\r\n"));
+}
+
+#[test]
+fn a_trusted_proxy_writes_hyphens_and_what_has_an_underscore_is_its_clients() {
+    let lines = "X-Forwarded-Proto: https\r\nX_Forwarded_Proto: http\r\nx_user: root\r\nX_Other: 1\r\n";
+    let out = request_from(lines, true);
+    assert!(out.contains("X-Forwarded-Proto: https\r\n") && out.contains("X_Other: 1\r\n"), "{out}");
+    assert!(!out.contains("X_Forwarded_Proto") && !out.contains("x_user"), "{out}");
 }
 
 #[test]

@@ -37,10 +37,15 @@ fn put_common(out: &mut Vec<u8>, (seen, ending): (&Seen, &Ending<'_>)) {
     for part in [b" [", day, b"/", month, b"/", year, b":", time, b" +0000] \""] {
         out.extend_from_slice(part);
     }
-    put_escaped(out, &seen.method, b'"');
-    out.push(b' ');
-    put_escaped(out, &seen.target, b'"');
-    let _ = write!(out, " {}\" {} {}", seen.version, ending.status, ending.bytes);
+    if !seen.method.is_empty() {
+        put_escaped(out, &seen.method, b'"');
+        out.push(b' ');
+    }
+    if !seen.target.is_empty() {
+        put_escaped(out, &seen.target, b'"');
+        out.push(b' ');
+    }
+    let _ = write!(out, "{}\" {} {}", seen.version, ending.status, ending.bytes);
 }
 
 fn put_json(out: &mut Vec<u8>, (seen, ending): (&Seen, &Ending<'_>)) {
@@ -148,6 +153,18 @@ mod tests {
         let common = r#"192.0.2.1 - - [06/Nov/1994:08:49:37 +0000] "GET /a?b HTTP/1.1" 200 5"#;
         assert_eq!(line(Format::Common), format!("{common}\n"));
         assert_eq!(line(Format::Combined), format!("{common} \"-\" \"x\\x22\\xe2\\x80\\xae\\x0a\\x5c\"\n"));
+    }
+
+    #[test]
+    fn a_line_that_broke_a_rule_is_shown_as_it_came() {
+        let shown = |opening: &[u8]| {
+            let mut out = Vec::new();
+            put_common(&mut out, (&Seen::of_line(opening), &Ending::refused((0, 0), 400, 0)));
+            String::from_utf8(out).expect("ASCII").split_once("] ").expect("a date").1.to_owned()
+        };
+        assert_eq!(shown(b"GET /<a> HTTP/1.1\r\nHost: x"), r#""GET /<a> HTTP/1.1" 400 0"#);
+        assert_eq!(shown(b"SSH-2.0-\"x\x1b\r\n"), r#""SSH-2.0-\x22x\x1b -" 400 0"#);
+        assert_eq!(shown(b""), r#""-" 400 0"#);
     }
 
     #[test]

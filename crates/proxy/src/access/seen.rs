@@ -3,6 +3,7 @@
 use super::{Attempt, Span, readdress};
 use crate::http::Request;
 use std::net::IpAddr;
+use tidegate_http::Version;
 
 /// A request as it was seen.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,20 @@ impl Seen {
         if let (Some(span), Some(attempt)) = (&self.span, &self.attempt) {
             readdress(head, (attempt.span(), span));
         }
+    }
+
+    /// What a request line seems to say that broke a rule, or stood before what did.
+    pub(crate) fn of_line(opening: &[u8]) -> Seen {
+        let line = opening.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let keep = |text: &[u8]| Box::from(&text[..text.len().min(Seen::FIELD_MAX)]);
+        let words: Vec<&[u8]> = line.splitn(3, |byte| *byte == b' ').collect();
+        let version = [Version::Http11, Version::Http10].map(Version::label);
+        let version = version.into_iter().find(|known| words.get(2).is_some_and(|word| *word == known.as_bytes()));
+        let [method, target] = match words[..] {
+            [method, target, ..] => [method, target],
+            _ => [b"", line],
+        };
+        Seen { method: keep(method), target: keep(target), version: version.unwrap_or("-"), ..Seen::default() }
     }
 
     pub(crate) fn of(request: &Request<'_>) -> Box<Seen> {

@@ -143,6 +143,24 @@ impl End {
         poll_fn(|cx| self.poll_write_ready(cx)).await
     }
 
+    /// Bytes that the peer has taken so far. `None`: nobody tells.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        match &self.to {
+            To::Socket(socket) => tidegate_listener::bytes_acked(socket.borrow().as_ref()?),
+            _ => None,
+        }
+    }
+
+    /// What the peer has not taken is thrown away when the connection closes: the kernel would hold
+    /// megabytes for minutes for a peer that reads nothing.
+    pub(crate) fn abandon(&self) {
+        if let To::Socket(socket) = &self.to
+            && let Some(socket) = &*socket.borrow()
+        {
+            let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     /// Tells the peer that nothing more comes from us.
     pub(crate) fn end(&self) {
         match &self.to {

@@ -22,9 +22,13 @@ pub(crate) struct FileRequest {
     pub(crate) path: Vec<u8>,
     /// The path ended in a slash, or was empty: an index is wanted.
     pub(crate) wants_index: bool,
+    /// The request's own path did, whatever a rewrite made of it: a directory answers with its index.
+    pub(crate) takes_index: bool,
     /// Where a directory's slash was forgotten: the request's path, and what follows it.
     pub(crate) redirect: Vec<u8>,
     pub(crate) conditions: Conditions,
+    /// What several ranges are separated by: nobody knows it when a file is written, so that none has it.
+    pub(crate) boundary: [u8; 32],
     pub(crate) accept_encoding: Vec<u8>,
 }
 
@@ -56,14 +60,11 @@ pub(super) enum Part {
     File(u64, u64),
 }
 
-/// What the body of several ranges is separated by; long enough to be in no file by chance.
-const BOUNDARY: &str = "tidegate-b3c1a7f0e5d94826";
-
 impl FileRequest {
     /// Finds the file and decides. Blocking.
     pub(super) fn answer(&self, packing: Option<&Packing>) -> FileAnswer {
         match self.find() {
-            Ok((found, coding)) => self.of(found, (coding, packing)),
+            Ok((found, sought)) => self.of(found, (sought, packing)),
             Err(Missing::Directory) => FileAnswer::empty(301, field("location", &self.redirect)),
             Err(Missing::NotThere) => FileAnswer::text(404, "404 Not Found: there is no such file\n"),
             Err(Missing::Broken) => FileAnswer::text(500, "500 Internal Server Error: the file cannot be read\n"),
@@ -71,13 +72,13 @@ impl FileRequest {
     }
 
     /// The file, or its precompressed sibling that the client likes most.
-    fn find(&self) -> Result<(Found, Option<Coding>), Missing> {
+    fn find(&self) -> Result<(Found, Sought), Missing> {
         let root = open_root(&self.root)?;
         let mut path = self.path.clone();
         let plain = match open_file(&root, &path) {
             // A file's name does not end in a slash.
             Ok(_) if self.wants_index => Err(Missing::NotThere),
-            Err(Missing::Directory) if self.wants_index => {
+            Err(Missing::Directory) if self.wants_index || self.takes_index => {
                 if !path.is_empty() && !path.ends_with(b"/") {
                     path.push(b'/');
                 }
@@ -92,16 +93,15 @@ impl FileRequest {
         while let Some(coding) = preferred_coding(&self.accept_encoding, &offered) {
             let sibling = [&path[..], ending(coding)].concat();
             match open_file(&root, &sibling) {
-                Ok(found) => return Ok((found, Some(coding))),
+                Ok(found) => return Ok((found, Sought { kind: content_type(&path), coding: Some(coding) })),
                 Err(_) => offered.retain(|other| *other != coding),
             }
         }
-        Ok((plain, None))
+        Ok((plain, Sought { kind: content_type(&path), coding: None }))
     }
 
-    fn of(&self, found: Found, (coding, packing): (Option<Coding>, Option<&Packing>)) -> FileAnswer {
-        let Found { file, size, modified } = found;
-        let kind = content_type(if self.wants_index { b"index.html" } else { &self.path });
+    fn of(&self, found: Found, (sought, packing): (Sought, Option<&Packing>)) -> FileAnswer {
+        let (Found { file, size, modified }, Sought { kind, coding }) = (found, sought);
         // Ranges are of the file as it is.
         let packing =
             packing.filter(|known| coding.is_none() && !self.conditions.has_range() && known.fits(kind, size));
@@ -141,13 +141,27 @@ impl FileRequest {
             Some(Ranges::Unsatisfiable) => {
                 FileAnswer::empty(416, field("content-range", format!("bytes */{size}").as_bytes()))
             }
-            Some(Ranges::Parts(ranges)) => ranged((file, size), &ranges, (fields, kind)),
+            Some(Ranges::Parts(ranges)) => {
+                let boundary = String::from_utf8_lossy(&self.boundary);
+                ranged((file, size), (&ranges, &boundary), (fields, kind))
+            }
         }
     }
 }
 
+/// What a file that was found is.
+struct Sought {
+    /// Its content type, without its coding.
+    kind: &'static str,
+    coding: Option<Coding>,
+}
+
 /// 206: one range as it is, several as `multipart/byteranges` (section 14.6).
-fn ranged((file, size): (File, u64), ranges: &[(u64, u64)], (mut fields, kind): (Vec<u8>, &str)) -> FileAnswer {
+fn ranged(
+    (file, size): (File, u64),
+    (ranges, boundary): (&[(u64, u64)], &str),
+    (mut fields, kind): (Vec<u8>, &str),
+) -> FileAnswer {
     let extent = |(first, length): (u64, u64)| format!("bytes {first}-{}/{size}", first + length - 1);
     let mut parts = Vec::new();
     if let [only] = *ranges {
@@ -155,13 +169,13 @@ fn ranged((file, size): (File, u64), ranges: &[(u64, u64)], (mut fields, kind): 
         fields.extend(field("content-range", extent(only).as_bytes()));
         parts.push(Part::File(only.0, only.1));
     } else {
-        fields.extend(field("content-type", format!("multipart/byteranges; boundary={BOUNDARY}").as_bytes()));
+        fields.extend(field("content-type", format!("multipart/byteranges; boundary={boundary}").as_bytes()));
         for &range in ranges {
-            let text = format!("\r\n--{BOUNDARY}\r\ncontent-type: {kind}\r\ncontent-range: {}\r\n\r\n", extent(range));
+            let text = format!("\r\n--{boundary}\r\ncontent-type: {kind}\r\ncontent-range: {}\r\n\r\n", extent(range));
             parts.push(Part::Text(text.into_bytes()));
             parts.push(Part::File(range.0, range.1));
         }
-        parts.push(Part::Text(format!("\r\n--{BOUNDARY}--\r\n").into_bytes()));
+        parts.push(Part::Text(format!("\r\n--{boundary}--\r\n").into_bytes()));
     }
     let length = parts.iter().map(Part::length).sum();
     let body = Body { length, parts, file: Some(file), encoder: None };

@@ -3,12 +3,9 @@
 
 use super::answer::FileRequest;
 use super::packing::Packing;
-use crate::client::{Client, Ended};
-use crate::http::{Length, ReplyTo};
-use std::future::poll_fn;
-use std::rc::Rc;
+use crate::client::Client;
+use crate::http::{Length, ReplyTo, deliver};
 use std::sync::Arc;
-use std::task::Poll;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -42,7 +39,7 @@ pub(crate) async fn serve(mut client: Box<Client>, (request, reply): (FileReques
     let (mut out, keep_alive) = reply.begin(&client, (answer.status, &answer.fields, length));
     out.append(&mut chunk);
     let stall_ms = reply.plan.limits.stall_timeout_ms;
-    write(&mut client, &out, stall_ms).await.ok()?;
+    deliver(&mut client, &out, stall_ms).await.ok()?;
     client.worker.buffers.give_write(out);
     while !to_head && !body.parts.is_empty() {
         let read = blocking(move || {
@@ -53,7 +50,7 @@ pub(crate) async fn serve(mut client: Box<Client>, (request, reply): (FileReques
         // A file that became shorter: its length was promised, so the connection ends here.
         let (rest, bytes, true) = read.await? else { return None };
         (body, chunk) = (rest, bytes);
-        write(&mut client, &chunk, stall_ms).await.ok()?;
+        deliver(&mut client, &chunk, stall_ms).await.ok()?;
     }
     if keep_alive {
         return Some(client);
@@ -67,27 +64,4 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     let reading = READING.with(Arc::clone);
     let _permit = reading.acquire_owned().await.ok()?;
     spawn_blocking(work).await.ok()
-}
-
-/// Writes all of it; the deadline is for each piece that the client takes.
-async fn write(client: &mut Client, bytes: &[u8], stall_ms: u64) -> Result<(), Ended> {
-    let connection = Rc::clone(&client.connection);
-    client.deadline(client.worker.clock.millis(), stall_ms);
-    let mut sent = 0;
-    poll_fn(|cx| {
-        connection.register(cx.waker());
-        while sent < bytes.len() {
-            if connection.timed_out.get() {
-                return Poll::Ready(Err(Ended::TimedOut));
-            }
-            match client.write_now(cx, &bytes[sent..]) {
-                Ok(0) => return Poll::Pending,
-                Ok(count) => sent += count,
-                Err(_) => return Poll::Ready(Err(Ended::Closed)),
-            }
-            client.deadline(client.worker.clock.millis(), stall_ms);
-        }
-        Poll::Ready(Ok(()))
-    })
-    .await
 }

@@ -33,10 +33,10 @@ pub(crate) fn answered(
     let (keep_alive, used) = keep(client, request);
     let mut out = client.worker.buffers.take_write();
     let mut all = fields.to_vec();
-    if !body.is_empty() && !contains_content_type(fields) {
+    if !body.is_empty() && !has_field(fields, b"content-type") {
         all.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
     }
-    if (status == 503 || status == 429) && !fields.to_ascii_lowercase().starts_with(b"retry-after") {
+    if (status == 503 || status == 429) && !has_field(fields, b"retry-after") {
         all.extend_from_slice(b"retry-after: 1\r\n");
     }
     let packed = compressed(client, request, (index, status, &mut all, body));
@@ -76,8 +76,10 @@ fn compressed(
     packed
 }
 
-fn contains_content_type(fields: &[u8]) -> bool {
-    memchr::memmem::find(&fields.to_ascii_lowercase(), b"content-type:").is_some()
+/// Whether field lines have that name among them.
+fn has_field(fields: &[u8], name: &[u8]) -> bool {
+    let names = fields.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':').next());
+    names.flatten().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// A failure's answer.
@@ -91,17 +93,15 @@ pub(crate) fn failed(
     let edits = request.edits.borrow();
     let answer = FailureAnswer::of(flag, (request.to_head(), keep_alive));
     let answer = FailureAnswer { retry_after_ms, edits: Some(&edits), ..answer };
-    respond_failure(client, request.now_ms(), &answer, &mut out);
-    note(
-        client,
-        request,
-        (Some(index).filter(|index| *index != usize::MAX), flag.status(), Some(flag), flag.text().len()),
-    );
+    let bytes = respond_failure(client, request.now_ms(), &answer, &mut out);
+    let route = Some(index).filter(|index| *index != usize::MAX);
+    note(client, request, (route, flag.status(), Some(flag), bytes));
     (write(client, out, keep_alive), used)
 }
 
 /// A head that broke a rule: its answer, then the connection closes.
-pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> Next {
+/// `opening`: what was read of it.
+pub(crate) fn refused(client: &Client, (started_us, opening): (u64, &[u8]), error: &DecodeError) -> Next {
     let mut out = Vec::new();
     let body = format!("{} {}: {error}\n", error.code, reason(error.code));
     client.connection.lingers.set(true);
@@ -115,7 +115,7 @@ pub(crate) fn refused(client: &Client, started_us: u64, error: &DecodeError) -> 
     let counters = client.worker.plan();
     counters.plan.unrouted[usize::from(client.worker.id)].of(client.protocol).codes.add(error.code);
     if let Some(sink) = counters.plan.access.as_ref().filter(|sink| client.worker.access.wants(sink)) {
-        let seen = Seen { client: Some(client.peer.address.ip()), version: "-", ..Seen::default() };
+        let seen = Seen { client: Some(client.peer.address.ip()), ..Seen::of_line(opening) };
         let began_ms = client.worker.clock.epoch_ms() + started_us / 1_000;
         let micros = client.worker.clock.micros().saturating_sub(started_us);
         client.worker.access.put(sink, &seen, &Ending::refused((began_ms, micros), error.code, body.len()));

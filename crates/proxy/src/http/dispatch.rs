@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{HEADERS_MAX, parse_request};
+use tidegate_http::{HEADERS_MAX, Version, parse_request};
 use tidegate_kit::DecodeError;
 use tidegate_policy::Edits;
 use tidegate_route::{Captures, canonical_path};
@@ -68,12 +68,13 @@ fn read(
     (plan, started_us, resume): (&Rc<WorkerPlan>, u64, Option<Box<Resume>>),
 ) -> (Next, usize) {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let refuse = |error: &DecodeError| (refused(client, started_us, error), bytes.len());
+    let refuse = |error: &DecodeError| (refused(client, (started_us, bytes), error), bytes.len());
     let head = match parse_request(bytes, &plan.plan.bounds, &mut headers) {
         Ok(Some(head)) => head,
         Ok(None) => return refuse(&INCOMPLETE),
         Err(error) => return refuse(&error),
     };
+    client.connection.is_http10.set(head.version == Version::Http10);
     let canonical = if head.target == b"*" { Ok(Cow::Borrowed(&b"*"[..])) } else { canonical_path(head.path()) };
     let path: &[u8] = match &canonical {
         Ok(path) => path,

@@ -1,4 +1,5 @@
-//! `Max-Forwards` (RFC 9110 section 7.6.2): how many hops OPTIONS and TRACE may still take.
+//! `Max-Forwards` (RFC 9110 section 7.6.2): how many hops OPTIONS and TRACE may still take. And what
+//! the last one says.
 
 use super::answers::answered;
 use super::dispatch::Next;
@@ -12,12 +13,18 @@ pub(super) fn count_hop(client: &Client, request: &Request<'_>) -> Option<(Next,
     let Some(left) = left.checked_sub(1) else {
         // What a TRACE would say here, the request's head with what stands in it, is for nobody.
         let status = if request.head.method == "TRACE" { 405 } else { 204 };
-        let fields = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
-        return Some(answered(client, request, (usize::MAX, status, fields, b"")));
+        return Some(answered(client, request, (usize::MAX, status, ALLOW, b"")));
     };
     request.edits.borrow_mut().set_request_header("max-forwards", &left.to_string());
     None
 }
+
+/// `OPTIONS *` asks about the server itself (RFC 9110 section 9.3.7), and no route claimed it.
+pub(super) fn about_server(client: &Client, request: &Request<'_>) -> (Next, usize) {
+    answered(client, request, (usize::MAX, 204, ALLOW, b""))
+}
+
+const ALLOW: &[u8] = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
 
 /// What the field says; `None`: nothing, or not of this method.
 fn hops(head: &RequestHead<'_, '_>) -> Option<u32> {

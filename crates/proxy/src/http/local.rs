@@ -4,11 +4,11 @@
 use super::answers::{answered, failed};
 use super::dispatch::Next;
 use super::failure::Flag;
-use super::handler;
 use super::reply::{ReplyTo, collect};
 use super::request::Request;
 use super::topics::{self, TopicRequest};
 use super::view::wants_websocket;
+use super::{handler, hops};
 use crate::auth::{Claimed, Credentials, authenticate, basic, bearer};
 use crate::client::Client;
 use crate::files::{self, FileRequest, relative_path};
@@ -70,6 +70,9 @@ pub(crate) fn builtin(client: &Client, request: &Request<'_>) -> (Next, usize) {
     if wants_websocket(head) {
         return upgrade(client, request);
     }
+    if head.target == b"*" {
+        return hops::about_server(client, request);
+    }
     if !is_topic {
         return failed(client, request, (usize::MAX, Flag::NoRoute, 0));
     }
@@ -120,9 +123,14 @@ pub(crate) fn to_directory(
         redirect.extend_from_slice(query);
     }
     let conditions = Conditions::of(head.headers);
+    let takes_index = request.view.path.ends_with(b"/");
+    let mut boundary = [0; 32];
+    client.worker.write_id(&mut boundary);
     let file = FileRequest {
         root: Arc::clone(root),
-        wants_index: path.ends_with(b"/") || request.view.path.ends_with(b"/"),
+        wants_index: path.ends_with(b"/") || (takes_index && rewritten.is_none()),
+        takes_index,
+        boundary,
         path: relative,
         redirect,
         conditions: if head.method == "GET" { conditions } else { conditions.without_range() },

@@ -1,5 +1,9 @@
-//! The least that a client must bring while it is waited for: one byte at a time keeps a request,
+//! The least that a client must bring, or take, while it is waited for: one byte at a time keeps a request,
 //! and its upstream's connection, as busy as none does.
+
+use crate::client::{Client, Ended};
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// Bytes a second, over each window.
 const MIN_RATE: u64 = 512;
@@ -27,6 +31,63 @@ impl Pace {
         *self = Pace { since: now.max(1), bytes: 0 };
         is_kept
     }
+}
+
+/// How old a look may be that a wait for the client begins with.
+const LOOK_MS: u64 = 1_000;
+
+/// From `now` on the client is waited for, to take what it was offered.
+pub(super) fn await_taking(client: &Client, now: u64) {
+    if now.saturating_sub(client.connection.taken.get().0) >= LOOK_MS {
+        client.connection.taken.set((now, taken(client)));
+    }
+}
+
+/// Whether it took enough since then, wherever that stands: who reads slowly may, who reads drips may not.
+pub(super) fn keeps_taking(client: &Client, now: u64) -> bool {
+    let (since, before) = client.connection.taken.replace((now, taken(client)));
+    let enough = (MIN_RATE * now.saturating_sub(since) / 1_000).max(1);
+    client.connection.taken.get().1.saturating_sub(before) >= enough
+}
+
+fn taken(client: &Client) -> u64 {
+    client.connection.end.taken().unwrap_or_else(|| client.connection.bytes_out.get())
+}
+
+/// Writes everything as fast as the client takes it; each `window_ms` it must have taken enough.
+///
+/// # Errors
+/// The client is gone or too slow.
+pub(crate) async fn deliver(client: &mut Client, bytes: &[u8], window_ms: u64) -> Result<(), Ended> {
+    let mut sent = 0;
+    let now = client.worker.clock.millis();
+    client.deadline(now, window_ms);
+    let mut is_awaited = false;
+    poll_fn(|cx| {
+        client.connection.register(cx.waker());
+        while sent < bytes.len() {
+            if client.connection.timed_out.get() {
+                let now = client.worker.clock.millis();
+                if !is_awaited || !keeps_taking(client, now) {
+                    client.connection.end.abandon();
+                    return Poll::Ready(Err(Ended::TimedOut));
+                }
+                client.deadline(now, window_ms);
+            }
+            match client.write_now(cx, &bytes[sent..]) {
+                Ok(0) => {
+                    if !std::mem::replace(&mut is_awaited, true) {
+                        await_taking(client, now);
+                    }
+                    return Poll::Pending;
+                }
+                Ok(count) => sent += count,
+                Err(_) => return Poll::Ready(Err(Ended::Closed)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
 }
 
 #[cfg(test)]

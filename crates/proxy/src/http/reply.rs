@@ -2,7 +2,7 @@
 //! login, a file. What an answer needs to know of its request is kept here, since the
 //! head is gone by then.
 
-use super::pace::Pace;
+use super::pace::{Pace, deliver};
 use super::respond::{Answer, Length, respond};
 use crate::access::{Ending, Seen};
 use crate::client::{Client, Ended, Input};
@@ -125,8 +125,7 @@ impl ReplyTo {
             &mut out,
         );
         self.count(&client, status, body.len() as u64);
-        client.deadline(micros / 1_000, self.plan.limits.stall_timeout_ms);
-        let written = client.write_all(&out).await;
+        let written = deliver(&mut client, &out, self.plan.limits.stall_timeout_ms).await;
         worker.buffers.give_write(out);
         match written {
             Ok(()) if keep_alive => Some(client),

@@ -38,17 +38,29 @@ pub(crate) fn respond(client: &Client, now_ms: u64, answer: &Answer<'_>, out: &m
     // Writing to a Vec cannot fail.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status));
     put_fields(out, answer.fields, answer.edits);
-    if answer.status != 204 && answer.status != 304 && answer.status >= 200 {
+    // What stood behind such a head would be read as the next answer.
+    let body = if has_body(answer.status) { answer.body } else { b"" };
+    if has_length(answer.status) {
         let _ = match answer.length {
-            Length::Whole => write!(out, "content-length: {}\r\n", answer.body.len()),
+            Length::Whole => write!(out, "content-length: {}\r\n", body.len()),
             Length::Later(length) => write!(out, "content-length: {length}\r\n"),
             Length::Chunks => write!(out, "transfer-encoding: chunked\r\n"),
         };
     }
     finish(client, (now_ms, answer.keep_alive), out);
     if !answer.to_head {
-        out.extend_from_slice(answer.body);
+        out.extend_from_slice(body);
     }
+}
+
+/// Whether an answer of that status may have a body (RFC 9110 section 6.4.1, 205: section 15.3.6).
+pub(crate) const fn has_body(status: u16) -> bool {
+    has_length(status) && status != 205
+}
+
+/// Whether it may say how long it is (RFC 9110 section 8.6).
+pub(crate) const fn has_length(status: u16) -> bool {
+    status >= 200 && status != 204 && status != 304
 }
 
 /// Appends field lines as policies leave them.
@@ -88,11 +100,23 @@ pub(crate) fn respond_canned(
 fn finish(client: &Client, (now_ms, keep_alive): (u64, bool), out: &mut Vec<u8>) {
     out.extend_from_slice(b"date: ");
     out.extend_from_slice(&client.worker.date(now_ms));
-    out.extend_from_slice(if keep_alive { b"\r\n\r\n" } else { b"\r\nconnection: close\r\n\r\n" });
+    out.extend_from_slice(b"\r\n");
+    put_connection(out, (keep_alive, client.connection.is_http10.get()));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Says what becomes of the connection, where that is not what the client takes for granted (RFC 9112 section 9.3).
+pub(super) fn put_connection(out: &mut Vec<u8>, (keep_alive, is_http10): (bool, bool)) {
+    match (keep_alive, is_http10) {
+        (false, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (true, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        (true, false) => {}
+    }
 }
 
 /// Appends the answer to a failure: the flag and what it means, as plain text.
-pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAnswer<'_>, out: &mut Vec<u8>) {
+/// How long its body is.
+pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAnswer<'_>, out: &mut Vec<u8>) -> usize {
     let mut fields = b"content-type: text/plain; charset=utf-8\r\n".to_vec();
     let status = failure.status;
     if status == 503 || status == 429 {
@@ -113,6 +137,7 @@ pub(crate) fn respond_failure(client: &Client, now_ms: u64, failure: &FailureAns
         edits: failure.edits,
     };
     respond(client, now_ms, &answer, out);
+    body.len()
 }
 
 /// What a failure's answer says.

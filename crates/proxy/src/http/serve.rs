@@ -3,6 +3,7 @@
 use super::answers::refused;
 use super::dispatch::{Next, Resume, dispatch};
 use super::exchange::Done;
+use super::pace::deliver;
 use super::tunnel;
 use crate::client::{Client, Ended, Input};
 use std::future::poll_fn;
@@ -83,8 +84,7 @@ fn poll_next(
 /// Writes what the client did not take at once; whether the connection goes on.
 async fn flush(client: &mut Client, (rest, keep): (Vec<u8>, bool)) -> bool {
     let stall = client.worker.plan().plan.limits.stall_timeout_ms;
-    client.deadline(client.worker.clock.millis(), stall);
-    client.write_all(&rest).await.is_ok() && keep
+    deliver(client, &rest, stall).await.is_ok() && keep
 }
 
 /// Dispatches the request that `input` begins with; what stands behind its head is carried over.
@@ -110,7 +110,7 @@ async fn rest_of_head(client: &mut Client) -> bool {
                 }
             }
             Err(error) => {
-                client.worker.buffers.give(input.buffer);
+                client.stash(input);
                 return refuse(client, &error).await;
             }
         }
@@ -125,7 +125,8 @@ async fn rest_of_head(client: &mut Client) -> bool {
 async fn refuse(client: &mut Client, error: &DecodeError) -> bool {
     let now = client.worker.clock.micros();
     client.deadline(now / 1_000, client.worker.plan().plan.limits.stall_timeout_ms);
-    if let Next::Flush(rest) = refused(client, now, error) {
+    let opening = std::mem::take(&mut client.carry);
+    if let Next::Flush(rest) = refused(client, (now, &opening), error) {
         let _ = client.write_all(&rest.0).await;
     }
     false

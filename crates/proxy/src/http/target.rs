@@ -115,7 +115,8 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
         idle_ms: timeout.and_then(|timeout| timeout.idle_ms).unwrap_or(BODY_IDLE_MS),
         total_ms: timeout.and_then(|timeout| timeout.total_ms).unwrap_or(0),
         is_sampled,
-        line: is_sampled.then(|| access_line(head).into()),
+        // What its upstream is asked for is told else, from what is sent.
+        line: (is_sampled || edits.path().is_some()).then(|| access_line(head).into()),
         seen: client.worker.seen(request),
         ends_at_ms: 0,
         retries: 0,

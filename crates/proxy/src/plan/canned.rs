@@ -2,6 +2,7 @@
 //! that the route compresses with.
 
 use crate::compress::{Compression, VARY};
+use crate::http::{has_body, has_length};
 use tidegate_http::{Coding, reason};
 
 /// An answer made once: status line and fields up to the first that differs.
@@ -31,11 +32,14 @@ impl Canned {
         Canned::of(status, &fields, body.as_bytes().to_vec())
     }
 
-    fn of(status: u16, fields: &[u8], body: Vec<u8>) -> Canned {
+    fn of(status: u16, fields: &[u8], mut body: Vec<u8>) -> Canned {
+        if !has_body(status) {
+            body.clear();
+        }
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status)).into_bytes();
         let fields_at = head.len();
         head.extend_from_slice(fields);
-        if status != 204 && status != 304 {
+        if has_length(status) {
             head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
         Canned { status, head, fields_at, body, coding: None, coded: Vec::new() }

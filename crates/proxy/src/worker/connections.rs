@@ -46,10 +46,14 @@ pub(crate) struct Connection {
     pub(crate) last_activity: Cell<u64>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
+    /// When it was looked at last how much the client had taken, and how much that was.
+    pub(crate) taken: Cell<(u64, u64)>,
     pub(crate) goodbye: Cell<Option<Goodbye>>,
     pub(crate) timed_out: Cell<bool>,
     /// The client may still be sending when it is answered: close so that it can read the answer.
     pub(crate) lingers: Cell<bool>,
+    /// Its request came by HTTP/1.0.
+    pub(crate) is_http10: Cell<bool>,
     /// A stream of a connection that has an entry of its own.
     pub(crate) is_stream: Cell<bool>,
     /// When the identity of its client ends; `u64::MAX`: it does not.
@@ -161,9 +165,11 @@ impl Connections {
             last_activity: Cell::new(now),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            taken: Cell::new((0, 0)),
             goodbye: Cell::new(None),
             timed_out: Cell::new(false),
             lingers: Cell::new(false),
+            is_http10: Cell::new(false),
             is_stream: Cell::new(false),
             ends_at: Cell::new(u64::MAX),
             deadline: Cell::new(0),

@@ -18,7 +18,7 @@ use crate::plan::{Route, RouteCache};
 use httparse::Header;
 use std::sync::Arc;
 use tidegate_cache::{Begun, Key, RequestTerms, Stored, Ticket, Use, Waiting};
-use tidegate_http::{Body, Conditions};
+use tidegate_http::{Body, Conditions, Version};
 
 /// What looking came to.
 pub(super) enum Looked {
@@ -91,6 +91,14 @@ fn key_of(client: &Client, request: &Request<'_>, (route, index): (&Route, usize
     }
     form.push(b'\n');
     request.edits.borrow().put_request_changes(&mut form);
+    // A proxy in front says by what scheme and name its client came, and services answer by that (a redirect to
+    // https, addresses in a page).
+    if client.trust().trusts(client.peer.address.ip()) {
+        for name in ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"] {
+            form.extend_from_slice(&value_of(request.head.headers, name));
+            form.push(b'\n');
+        }
+    }
     Key { uri: uri_of(client, request), form: form.into() }
 }
 
@@ -125,6 +133,7 @@ pub(super) fn respond(
         now_ms,
         to_head: request.to_head(),
         keep_alive,
+        is_http10: request.head.version == Version::Http10,
         edits: Some(&request.edits.borrow()),
         conditions: &Conditions::of(request.head.headers),
         source: "hit",

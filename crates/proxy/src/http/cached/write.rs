@@ -1,6 +1,6 @@
 //! A kept answer as it goes to a client.
 
-use crate::http::respond::put_fields;
+use crate::http::respond::{has_length, put_connection, put_fields};
 use std::io::Write;
 use tidegate_cache::Stored;
 use tidegate_http::{Condition, Conditions, Validators, parse_http_date, reason};
@@ -11,6 +11,7 @@ pub(crate) struct Told<'t> {
     pub(crate) now_ms: u64,
     pub(crate) to_head: bool,
     pub(crate) keep_alive: bool,
+    pub(crate) is_http10: bool,
     pub(crate) edits: Option<&'t Edits>,
     /// What the client knows already.
     pub(crate) conditions: &'t Conditions,
@@ -30,13 +31,14 @@ pub(crate) fn write_stored(stored: &Stored, told: &Told<'_>, out: &mut Vec<u8>) 
     let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));
     put_fields(out, &stored.fields, told.edits);
     let body: &[u8] = if is_known { b"" } else { &stored.body };
-    if status != 204 && status != 304 {
+    if has_length(status) {
         let _ = write!(out, "content-length: {}\r\n", body.len());
     }
     let age_ms = stored.age_ms(told.now_ms);
     let ttl = (stored.lifetime.fresh_ms as i64 - age_ms as i64) / 1_000;
     let _ = write!(out, "age: {}\r\ncache-status: tidegate; {}; ttl={ttl}\r\n", age_ms / 1_000, told.source);
-    out.extend_from_slice(if told.keep_alive { b"\r\n" } else { b"connection: close\r\n\r\n" });
+    put_connection(out, (told.keep_alive, told.is_http10));
+    out.extend_from_slice(b"\r\n");
     if told.to_head {
         return (status, 0);
     }

@@ -84,7 +84,7 @@ impl Exchange {
                 return Some(step);
             }
             let body_start = start + len;
-            let new_head = match self.head_received(client, &head) {
+            let new_head = match self.head_received(client, (&head, end - body_start)) {
                 Onward::AsItCame => return self.body_received((client, cx), buffer, (start, body_start, end)),
                 Onward::Begun => return self.body_received((client, cx), buffer, (body_start, body_start, end)),
                 Onward::Gone => return Some(Step::Aborted(Flag::ClientGone)),
@@ -157,8 +157,8 @@ impl Exchange {
         }
     }
 
-    /// Decides how the answer goes on.
-    fn head_received(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>) -> Onward {
+    /// Decides how the answer goes on; `in_hand`: bytes of its body that came with it.
+    fn head_received(&mut self, client: &mut Client, (head, in_hand): (&ResponseHead<'_, '_>, usize)) -> Onward {
         let facts = &mut self.facts;
         facts.keep_alive &=
             self.request.is_complete && !client.connection.is_leaving() && !client.worker.is_draining.get();
@@ -204,6 +204,14 @@ impl Exchange {
         self.response.body = Some(BodyReader::new(head.body, extensions));
         self.facts.answered_us = client.worker.clock.read_micros();
         self.await_body(client, self.facts.answered_us / 1_000);
+        let goes_on = match head.body {
+            Body::None => false,
+            Body::Length(length) => length > in_hand as u64,
+            Body::Chunked | Body::UntilClose => true,
+        };
+        if self.facts.line.is_none() && (head.status >= 500 || goes_on) {
+            self.facts.line = Some(forward::first_line(&self.request.out).into());
+        }
         if self.request.is_complete {
             client.worker.buffers.give_write(std::mem::take(&mut self.request.out));
             self.request.sent = 0;

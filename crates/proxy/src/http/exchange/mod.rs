@@ -12,6 +12,7 @@ pub(crate) use response::ResponseSide;
 
 use super::failure::Flag;
 use super::forward::{self, Again, Facts, Hedge, Link};
+use super::pace::{await_taking, keeps_taking};
 use super::respond::{FailureAnswer, respond_failure};
 use crate::client::Client;
 use crate::metrics::CacheOutcome;
@@ -22,7 +23,7 @@ use std::task::{Context, Poll};
 use tidegate_balance::{EndpointIndex, InFlight, Tried};
 use tidegate_cache::Stored;
 use tidegate_kit::DecodeError;
-use tidegate_resilience::{Permit, RetryPermit};
+use tidegate_resilience::{Permit, Probe, RetryPermit};
 use tidegate_upstream::Connection;
 
 /// Why a try ended without an answer.
@@ -71,7 +72,7 @@ pub(crate) struct Exchange {
     pub(crate) request: RequestSide,
     pub(crate) response: ResponseSide,
     pub(crate) in_flight: Option<InFlight>,
-    pub(crate) is_probe: bool,
+    pub(crate) probe: Option<Probe>,
     pub(crate) retry_permit: Option<RetryPermit>,
     pub(crate) last_flag: Option<Flag>,
     /// The second try beside this one, where the route makes one.
@@ -107,11 +108,18 @@ impl Exchange {
     fn step(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Step {
         if client.connection.timed_out.get() {
             let now = client.worker.clock.millis();
-            client.worker.connections.set_deadline(&client.connection, 0);
             client.connection.last_activity.set(now);
-            return self.failed(self.timed_out(now));
+            let stall_ms = self.plan.plan.limits.stall_timeout_ms;
+            if !self.is_untaken() || now >= self.facts.total_ends_at() || !keeps_taking(client, now) {
+                client.worker.connections.set_deadline(&client.connection, 0);
+                if self.is_untaken() {
+                    client.connection.end.abandon();
+                }
+                return self.failed(self.timed_out(now));
+            }
+            self.deadline(client, (now, stall_ms));
         }
-        if self.response.pending_at < self.response.pending.len() && !self.flush(client, cx) {
+        if self.is_untaken() && !self.flush(client, cx) {
             return Step::Aborted(Flag::ClientGone);
         }
         if self.hedge.is_some() {
@@ -132,27 +140,35 @@ impl Exchange {
         self.move_response(client, cx)
     }
 
+    /// Whether the client has not taken all that there is for it.
+    fn is_untaken(&self) -> bool {
+        self.response.pending_at < self.response.pending.len()
+    }
+
     /// The upstream has so long for more of the body, within what the whole exchange may take.
     fn await_body(&self, client: &Client, now: u64) {
-        let Facts { idle_ms, total_ms, started_us, .. } = self.facts;
-        let ends_at = if total_ms == 0 { u64::MAX } else { started_us / 1_000 + total_ms };
-        let idles_at = if idle_ms == 0 { u64::MAX } else { now + idle_ms };
-        let at = ends_at.min(idles_at);
+        let idles_at = if self.facts.idle_ms == 0 { u64::MAX } else { now + self.facts.idle_ms };
+        let at = self.facts.total_ends_at().min(idles_at);
         // A time that is over stays over: the wheel tells of it with its next turn.
         if at > now {
             client.worker.connections.set_deadline(&client.connection, if at == u64::MAX { 0 } else { at });
         }
     }
 
+    /// So long for what is due now, within what the whole exchange may take.
+    pub(crate) fn deadline(&self, client: &Client, (now, after_ms): (u64, u64)) {
+        let at = (now + after_ms).min(self.facts.total_ends_at());
+        client.worker.connections.set_deadline(&client.connection, at.max(now + 1));
+    }
+
     /// Which of the times is over. Whom the client keeps waiting is not to blame for it: else whoever
     /// announces bodies and does not send them opens the breakers of others' upstreams.
     fn timed_out(&self, now: u64) -> Flag {
         let owes_body = self.response.body.is_none() && self.request.is_due();
-        if owes_body || self.response.pending_at < self.response.pending.len() {
+        if owes_body || self.is_untaken() {
             return Flag::SlowClient;
         }
-        let Facts { total_ms, started_us, .. } = self.facts;
-        if total_ms > 0 && now >= started_us / 1_000 + total_ms {
+        if now >= self.facts.total_ends_at() {
             return Flag::TotalTimeout;
         }
         if self.response.body.is_some() { Flag::Stalled } else { Flag::Timeout }
@@ -223,7 +239,8 @@ impl Exchange {
             edits: self.facts.response_edits.as_deref(),
         };
         let mut out = Vec::new();
-        respond_failure(client, client.worker.clock.millis(), &answer, &mut out);
+        let bytes = respond_failure(client, client.worker.clock.millis(), &answer, &mut out);
+        self.response.body_bytes = if self.facts.to_head { 0 } else { bytes as u64 };
         self.response.status = status;
         forward::failed(self, client, flag);
         self.response.pending = out;
@@ -232,6 +249,7 @@ impl Exchange {
         self.response.upstream_reusable = false;
         self.link = Link::Answering;
         let now = client.worker.clock.millis();
+        await_taking(client, now);
         client.deadline(now, self.plan.plan.limits.stall_timeout_ms);
     }
 }

@@ -99,15 +99,14 @@ impl Exchange {
                 client.worker.buffers.give(input.buffer);
                 return Err(Failure::Flag(Flag::SlowClient));
             }
-            let Facts { timeout_ms, idle_ms, total_ms, .. } = self.facts;
-            match self.response.body {
-                None => {
-                    self.facts.asked_us = now_us;
-                    client.deadline(now, timeout_ms);
-                }
-                // Both streams flow: whoever sends keeps the call alive.
-                Some(_) if idle_ms > 0 && total_ms == 0 => client.deadline(now, idle_ms),
-                Some(_) => {}
+            let (Facts { timeout_ms, idle_ms, .. }, ends_at) = (&self.facts, self.facts.total_ends_at());
+            // With an answer both streams flow: whoever sends keeps the call alive.
+            let after_ms = if self.response.body.is_none() { *timeout_ms } else { *idle_ms };
+            if after_ms > 0 {
+                client.worker.connections.set_deadline(&client.connection, (now + after_ms).min(ends_at).max(now + 1));
+            }
+            if self.response.body.is_none() {
+                self.facts.asked_us = now_us;
             }
             request.is_invited = true;
             request.feed(client, input).map_err(Failure::Body)?;

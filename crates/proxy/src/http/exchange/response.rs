@@ -6,6 +6,7 @@ use crate::compress::Encoder;
 use crate::http::cached::Copying;
 use crate::http::failure::Flag;
 use crate::http::forward::Link;
+use crate::http::pace::await_taking;
 use crate::outbound::Unprocessed;
 use crate::worker::{HEADROOM, ReadBuffer};
 use std::io;
@@ -233,7 +234,8 @@ impl Exchange {
         self.response.pending.extend_from_slice(rest);
         self.response.pending_at = 0;
         let now = client.worker.clock.millis();
-        client.deadline(now, self.plan.plan.limits.stall_timeout_ms);
+        await_taking(client, now);
+        self.deadline(client, (now, self.plan.plan.limits.stall_timeout_ms));
         (!self.flush(client, cx)).then_some(Step::Aborted(Flag::ClientGone))
     }
 
@@ -246,8 +248,6 @@ impl Exchange {
                 Ok(count) => response.pending_at += count,
                 Err(_) => return false,
             }
-            let now = client.worker.clock.millis();
-            client.deadline(now, self.plan.plan.limits.stall_timeout_ms);
         }
         (response.pending, response.pending_at) = (Vec::new(), 0);
         self.await_body(client, client.worker.clock.millis());

@@ -6,10 +6,11 @@ use crate::access::TryEnd;
 use crate::client::Client;
 use crate::http::cached::{Came, Coded, Told, write_stored};
 use crate::http::forward::{self, Link};
+use crate::http::pace::await_taking;
 use crate::metrics::CacheOutcome;
 use std::sync::Arc;
 use tidegate_cache::Stored;
-use tidegate_http::{Body, ResponseHead};
+use tidegate_http::{Body, ResponseHead, Version};
 
 impl Exchange {
     /// Whether a kept answer goes in place of the one that begins with `head`.
@@ -67,6 +68,7 @@ impl Exchange {
             now_ms: client.worker.clock.millis(),
             to_head: self.facts.to_head,
             keep_alive: self.facts.keep_alive,
+            is_http10: self.facts.version == Version::Http10,
             edits: self.facts.response_edits.as_deref(),
             conditions: &conditions.unwrap_or_default(),
             source: if outcome == CacheOutcome::Stale { "hit; detail=stale-if-error" } else { "hit; detail=confirmed" },
@@ -77,6 +79,7 @@ impl Exchange {
         (response.status, response.body_bytes) = (status, bytes as u64);
         (response.pending, response.pending_at, response.is_done) = (out, 0, true);
         (self.request.is_complete, self.request.sent) = (true, self.request.out.len());
+        await_taking(client, told.now_ms);
         client.deadline(told.now_ms, self.plan.plan.limits.stall_timeout_ms);
     }
 }

@@ -13,9 +13,10 @@ use incoming::Incoming;
 use std::io::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_balance::{EndpointIndex, PickRequest, Tried};
-use tidegate_resilience::Admission;
+use tidegate_resilience::{Admission, Probe};
 use tidegate_upstream::Connection;
 use tokio::io::AsyncWriteExt;
 
@@ -69,7 +70,7 @@ struct Try<'f> {
     rest: Option<&'f Rest>,
     tried: Tried,
     endpoint: Option<EndpointIndex>,
-    is_probe: bool,
+    probe: Option<Probe>,
     retries: u32,
 }
 
@@ -111,9 +112,10 @@ async fn send(
 ) -> Result<Fetched, Flag> {
     let upstream = plan.plan.upstreams.get(index).filter(|upstream| upstream.problem.is_none()).ok_or(Flag::Broken)?;
     let (now, started_us) = (worker.clock.millis(), worker.clock.micros());
-    let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
-        Some(Admission::Reject { .. }) => return Err(Flag::Overflow),
-        admission => admission == Some(Admission::Probe),
+    let probe = match upstream.gate.as_ref().map(|gate| (gate, gate.admit(now))) {
+        Some((_, Admission::Reject { .. })) => return Err(Flag::Overflow),
+        Some((gate, Admission::Probe)) => Some(Probe::new(Arc::clone(gate))),
+        Some((_, Admission::Admit)) | None => None,
     };
     let counters = &upstream.counters[usize::from(worker.id)];
     let Ok(_permit) = upstream.admit() else {
@@ -122,14 +124,14 @@ async fn send(
     };
     upstream.budget.record_request(now);
     let (tried, endpoint, retries) = (Tried::new(), None, 0);
-    let mut attempt = Try { worker, plan, index, request, rest, tried, endpoint, is_probe, retries };
+    let mut attempt = Try { worker, plan, index, request, rest, tried, endpoint, probe, retries };
     let result = tokio::select! {
         biased;
         result = attempt.run() => result,
         flag = time_is_over(request, rest) => Err(flag),
     };
-    // Who broke off is not the upstream's fault; a probe must end all the same.
-    if is_probe || !matches!(result, Err(Flag::ClientGone)) {
+    // Who broke off is not the upstream's fault.
+    if !matches!(result, Err(Flag::ClientGone)) {
         attempt.report(result.as_ref().is_ok_and(|fetched| fetched.status < 500));
     }
     if attempt.retries > 0 {
@@ -280,11 +282,13 @@ impl Try<'_> {
     fn report(&self, ok: bool) {
         let (upstream, now) = (self.upstream(), self.worker.clock.millis());
         let opened = match &upstream.gate {
-            Some(gate) if self.is_probe => {
-                gate.report_probe(now, ok);
-                false
-            }
-            Some(gate) => gate.report(now, ok),
+            Some(gate) => match &self.probe {
+                Some(probe) => {
+                    probe.report(now, ok);
+                    false
+                }
+                None => gate.report(now, ok),
+            },
             None => false,
         };
         if opened {

@@ -36,8 +36,8 @@ pub(super) fn report(exchange: &mut Exchange, client: &Client, ok: bool) {
     }
     if let Some(gate) = &upstream.gate {
         let now = client.worker.clock.read_millis();
-        if exchange.is_probe {
-            gate.report_probe(now, ok);
+        if let Some(probe) = &exchange.probe {
+            probe.report(now, ok);
         } else if gate.report(now, ok) {
             client.worker.log(Level::Warn, &format!("breaker of upstream {} opened", upstream.name));
         }
@@ -154,10 +154,11 @@ pub(crate) fn account(exchange: &mut Exchange, client: &Client, (status, flag): 
     }
 }
 
-/// Method and target of a request that is still in hand.
-fn first_line(out: &[u8]) -> &str {
+/// Method and path of a request that is still in hand.
+pub(crate) fn first_line(out: &[u8]) -> &str {
     const LINE_MAX: usize = 256;
     let line = out.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+    let line = line.split(|byte| *byte == b'?').next().unwrap_or_default();
     std::str::from_utf8(&line[..line.len().min(LINE_MAX)]).ok().filter(|line| !line.is_empty()).unwrap_or("- -")
 }

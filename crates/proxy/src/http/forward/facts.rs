@@ -63,6 +63,11 @@ impl Facts {
         until.saturating_sub(self.asked_us)
     }
 
+    /// When all of it must be over, milliseconds of the gateway's clock; `u64::MAX`: never.
+    pub(crate) const fn total_ends_at(&self) -> u64 {
+        if self.total_ms == 0 { u64::MAX } else { self.started_us / 1_000 + self.total_ms }
+    }
+
     pub(crate) fn response_edits(&self) -> ResponseEdits<'_> {
         ResponseEdits(self.response_edits.as_deref())
     }

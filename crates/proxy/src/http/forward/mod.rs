@@ -7,7 +7,7 @@ mod link;
 mod retry;
 mod tries;
 
-pub(crate) use account::{account, excused, failed, opened};
+pub(crate) use account::{account, excused, failed, first_line, opened};
 pub(crate) use facts::{Facts, Outgoing};
 pub(crate) use hedge::Hedge;
 pub(crate) use link::Link;
@@ -25,11 +25,12 @@ use crate::client::Client;
 use crate::plan::Target;
 use crate::worker::WorkerPlan;
 use std::rc::Rc;
+use std::sync::Arc;
 use tidegate_balance::{EndpointIndex, PickRequest, Tried};
 use tidegate_http::{Body, BodyReader, Hop, RequestContext, forward_request};
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
-use tidegate_resilience::Admission;
+use tidegate_resilience::{Admission, Probe};
 
 /// The upstream whose turn it is in a weighted split. `None`: its share is broken.
 pub(crate) fn choose(plan: &WorkerPlan, target: &Target) -> Option<usize> {
@@ -60,10 +61,10 @@ pub(crate) fn start(
     if upstream.problem.is_some() {
         return Err((Flag::Broken, 0));
     }
-    let is_probe = match upstream.gate.as_ref().map(|gate| gate.admit(now)) {
-        Some(Admission::Reject { retry_after_ms }) => return Err((Flag::Overflow, retry_after_ms)),
-        Some(Admission::Probe) => true,
-        Some(Admission::Admit) | None => false,
+    let probe = match upstream.gate.as_ref().map(|gate| (gate, gate.admit(now))) {
+        Some((_, Admission::Reject { retry_after_ms })) => return Err((Flag::Overflow, retry_after_ms)),
+        Some((gate, Admission::Probe)) => Some(Probe::new(Arc::clone(gate))),
+        Some((_, Admission::Admit)) | None => None,
     };
     let permit = upstream.admit().map_err(|_| {
         upstream.counters[usize::from(client.worker.id)].overflow_requests.add(1);
@@ -125,7 +126,7 @@ pub(crate) fn start(
         request: side,
         response: ResponseSide::default(),
         in_flight: upstream.endpoints.begin(endpoint),
-        is_probe,
+        probe,
         retry_permit: None,
         last_flag: None,
         hedge: None,
@@ -206,5 +207,5 @@ fn pick(plan: &WorkerPlan, upstream: usize, request: &PickRequest<'_>) -> Option
 /// The time of one try: its own, within what is left of the route's.
 fn set_deadline(exchange: &Exchange, client: &Client, now: u64) {
     let left = exchange.facts.ends_at_ms.saturating_sub(now).max(1);
-    client.deadline(now, exchange.facts.per_try_ms.unwrap_or(u64::MAX).min(left));
+    exchange.deadline(client, (now, exchange.facts.per_try_ms.unwrap_or(u64::MAX).min(left)));
 }
