@@ -1,5 +1,8 @@
 /** Who may do what: one list of users and rules, the same for MQTT, HTTP, JSON frames and CoAP. */
 import { spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import ava from "ava"
 import mqtt from "mqtt"
@@ -43,6 +46,24 @@ test("MQTT lets in who knows the password, and says why to the others", async (t
   t.is(await code({ username: "ann", password: "ebb" }), 0x86)
   t.is(await code({ username: "bob", password: "tide" }), 0x86)
   t.is(await code({}), 0x87)
+})
+
+test("guesses are compared in turns: they take neither all memory nor the others' time", async (t) => {
+  if (process.platform !== "linux") return t.pass("/proc tells of memory")
+  const memory = (): number =>
+    Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${gateway.process.pid}/status`, "utf8"))?.[1]) / 1_024
+  const before = memory()
+  const left = new AbortController()
+  const guesses = Array.from({ length: 150 }, async (_, n) => {
+    const authorization = `Basic ${Buffer.from(`ann:${n}`).toString("base64")}`
+    await fetch(http("/t/free/guess"), { headers: { authorization }, signal: left.signal }).catch(() => undefined)
+  })
+  let most = 0
+  for (const end = Date.now() + 1_500; Date.now() < end; await sleep(20)) most = Math.max(most, memory() - before)
+  // What each thread has had its allocator keeps, for as many threads as it has arenas.
+  t.true(most < 20 * (8 * availableParallelism() + 4), `${Math.round(most)} MiB more`)
+  left.abort()
+  await Promise.all(guesses)
 })
 
 test("rules count for publish, subscribe and delivery", async (t) => {

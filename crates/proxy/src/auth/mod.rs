@@ -7,6 +7,7 @@ mod passwords;
 mod rules;
 pub(crate) mod scram;
 mod token;
+mod turns;
 
 pub use hash::hash_password;
 pub(crate) use passwords::{Verified, basic, bearer, verify};
@@ -49,7 +50,7 @@ pub(crate) async fn authenticate(worker: &Rc<Worker>, credentials: Credentials<'
     if let Some(service) = plan.plan.auth_service.as_ref().filter(|_| !is_ours) {
         return callback::ask(worker, service, credentials).await;
     }
-    let user = passwords::user(worker, credentials.user, credentials.password).await;
+    let user = passwords::user(worker, (credentials.user, credentials.peer.ip()), credentials.password).await;
     count(if user.is_some() { "password" } else { "bad-credentials" });
     Some(Claimed { user: user?, ..Claimed::default() }.access(&plan.plan))
 }

@@ -1,14 +1,16 @@
 //! User names and passwords of the plan. Hashing is slow on purpose, so it runs beside
-//! the worker, and a password that was right is known again by a keyed hash for as long
+//! the worker, in turns, and a password that was right is known again by a keyed hash for as long
 //! as the plan is the same.
 
 use super::Claimed;
 use super::hash::verify_password;
+use super::turns::turn;
 use crate::worker::Worker;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Those that were verified and are remembered.
@@ -58,12 +60,21 @@ impl Verified {
 }
 
 /// Whether a password is right for a user's hash; remembered if so.
-pub(crate) async fn verify(worker: &Worker, who: (&str, &str), password: &[u8]) -> bool {
+pub(crate) async fn verify(worker: &Worker, (who, source): ((&str, &str), IpAddr), password: &[u8]) -> bool {
+    if worker.verified.knows(who, password) {
+        return true;
+    }
+    let turn = turn(source).await;
     if worker.verified.knows(who, password) {
         return true;
     }
     let (hash, copy) = (who.1.to_owned(), password.to_vec());
-    let right = tokio::task::spawn_blocking(move || verify_password(&hash, &copy)).await.unwrap_or(false);
+    let compare = move || {
+        // Its turn lasts as long as it takes, whether or not anybody still waits for it.
+        let _turn = turn;
+        verify_password(&hash, &copy)
+    };
+    let right = tokio::task::spawn_blocking(compare).await.unwrap_or(false);
     if right {
         let digest = worker.verified.digest(who, password);
         worker.verified.remember(digest, Claimed { user: who.0.into(), ..Claimed::default() }, u64::MAX);
@@ -72,11 +83,12 @@ pub(crate) async fn verify(worker: &Worker, who: (&str, &str), password: &[u8]) 
 }
 
 /// The user of the plan, if name and password are right.
-pub(super) async fn user(worker: &Worker, user: &str, password: &[u8]) -> Option<Arc<str>> {
+pub(super) async fn user(worker: &Worker, (user, source): (&str, IpAddr), password: &[u8]) -> Option<Arc<str>> {
     let plan = worker.plan();
     let hash = plan.plan.users.get(user).and_then(|user| user.hash.clone());
     // An unknown user takes as long as a wrong password.
-    let right = verify(worker, (user, hash.as_deref().unwrap_or(&plan.plan.no_user)), password).await;
+    let who = (user, hash.as_deref().unwrap_or(&plan.plan.no_user));
+    let right = verify(worker, (who, source), password).await;
     (right && hash.is_some()).then(|| user.into())
 }
 

@@ -1,14 +1,15 @@
 //! `basicAuth`: who asks, by name and password (RFC 7617). A password that was right
 //! lately is known at once; another is compared beside the worker, and the request waits.
 
+use super::request::Request;
 use crate::auth::{basic, verify};
 use crate::client::Client;
 use crate::decide::{Asking, Ruling};
 use crate::worker::Worker;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tidegate_cache::Waiting;
-use tidegate_http::RequestHead;
 use tidegate_policy::BasicAuth;
 
 /// What a request waits for before it goes on.
@@ -24,6 +25,7 @@ pub(crate) enum Awaited {
 /// A password that is compared.
 pub(crate) struct Login {
     worker: Rc<Worker>,
+    source: IpAddr,
     user: String,
     password: Vec<u8>,
     hash: Box<str>,
@@ -39,8 +41,8 @@ pub(super) enum Looked {
 }
 
 /// Looks at a request's credentials.
-pub(super) fn look(client: &Client, head: &RequestHead<'_, '_>, auth: &BasicAuth) -> Looked {
-    let Some((user, password)) = head.header("authorization").and_then(basic) else {
+pub(super) fn look(client: &Client, request: &Request<'_>, auth: &BasicAuth) -> Looked {
+    let Some((user, password)) = request.head.header("authorization").and_then(basic) else {
         return Looked::Ruled(Ruling::Stranger(auth.realm.clone()));
     };
     let (hash, is_known) = auth.hash(&user);
@@ -52,6 +54,7 @@ pub(super) fn look(client: &Client, head: &RequestHead<'_, '_>, auth: &BasicAuth
         hash: hash.into(),
         is_known,
         realm: auth.realm.clone(),
+        source: request.view.peer.address.ip(),
         header: auth.user_header.clone(),
         user,
         password,
@@ -75,7 +78,7 @@ impl Awaited {
 
 impl Login {
     async fn ruling(self: Box<Self>) -> Ruling {
-        let right = verify(&self.worker, (&self.user, &self.hash), &self.password).await;
+        let right = verify(&self.worker, ((&self.user, &self.hash), self.source), &self.password).await;
         if right && self.is_known { Ruling::Known(self.header, self.user.into()) } else { Ruling::Stranger(self.realm) }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn routed(
             Verdict::Unfit => break failed(client, request, (index, Flag::Unfit, 0)),
             Verdict::Login { auth, next } => {
                 step = next;
-                match look(client, request.head, auth) {
+                match look(client, request, auth) {
                     Looked::Ruled(ruling) => {
                         if let Some(refusal) = rule(client, request, (index, &ruling)) {
                             break refusal;
