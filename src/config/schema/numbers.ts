@@ -40,7 +40,7 @@ export const LIMITS = {
     1_000,
     10,
     1_000_000,
-    "PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames, besides ten for each frame that was sent",
+    "PING, SETTINGS, PRIORITY, WINDOW_UPDATE, GOAWAY, unknown frames and DATA without data, besides ten for each frame that was sent",
   ],
   maxConnectsPerSourcePerS: [
     0,

@@ -37,7 +37,7 @@ pub enum Piece<'a> {
 }
 
 /// Follows one body through the pieces it arrives in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum BodyReader {
     /// A body of which so many bytes are left.
     Length(u64),

@@ -35,7 +35,7 @@ enum State {
 }
 
 /// The decoder of one chunked body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chunked {
     state: State,
     extensions_left: usize,

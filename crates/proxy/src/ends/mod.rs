@@ -59,7 +59,7 @@ impl End {
                 (Some(socket), Some(tls)) => tls.poll_read(socket, (cx, buffers), read),
                 (None, _) => Poll::Ready(Ok(())),
             },
-            To::Stream(stream) => stream.poll_read(cx, read),
+            To::Stream(stream) => stream.poll_read(read),
             #[cfg(test)]
             To::Nowhere => Poll::Pending,
         }
@@ -73,7 +73,7 @@ impl End {
                 Some(socket) => socket.poll_read_ready(cx),
                 None => Poll::Ready(Ok(())),
             },
-            To::Stream(stream) => stream.poll_read_ready(cx),
+            To::Stream(stream) => stream.poll_read_ready(),
             #[cfg(test)]
             To::Nowhere => Poll::Pending,
         }

@@ -4,10 +4,13 @@
 
 use super::inward::Inward;
 use super::outward::{Outward, Stage};
+use super::stream::Parent;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tidegate_http::{Body, HeadEdits, ResponseHead};
+use tidegate_http2::StreamKey;
 use tokio::io::ReadBuf;
 
 /// Bytes that may wait in one direction.
@@ -15,6 +18,8 @@ pub(super) const END_BYTES: usize = 64 << 10;
 
 /// See the module.
 pub(crate) struct StreamEnd {
+    parent: Rc<Parent>,
+    key: StreamKey,
     inward: RefCell<Inward>,
     outward: RefCell<Outward>,
     /// The client took its stream back.
@@ -26,29 +31,29 @@ pub(crate) struct StreamEnd {
     is_polled: Cell<bool>,
 }
 
-fn register(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) {
+/// Whether the waker is another one than before.
+fn register(slot: &RefCell<Option<Waker>>, cx: &Context<'_>) -> bool {
     let mut slot = slot.borrow_mut();
     match slot.as_mut() {
-        Some(known) if known.will_wake(cx.waker()) => {}
+        Some(known) if known.will_wake(cx.waker()) => return false,
         Some(known) => known.clone_from(cx.waker()),
         None => *slot = Some(cx.waker().clone()),
     }
+    true
 }
 
 /// The driver's side.
 impl StreamEnd {
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_broken.get() || self.inward.borrow_mut().is_ready(cx) {
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Pending
+    pub(crate) fn poll_read_ready(&self) -> Poll<io::Result<()>> {
+        let is_ready = self.is_broken.get() || self.inward.borrow().is_ready(&self.parent.h2.borrow());
+        if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read(&self, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_broken.get() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        self.inward.borrow_mut().poll_read(cx, read)
+        self.inward.borrow_mut().poll_read(&mut self.parent.h2.borrow_mut(), read)
     }
 
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -87,8 +92,9 @@ impl StreamEnd {
         self.tell();
     }
 
-    /// Wakes the stream where it must see that its answer is over.
+    /// Wakes the stream where it must see that its answer is over, and who sends what was said.
     fn tell(&self) {
+        self.parent.tell();
         if self.is_polled.get() || matches!(self.outward.borrow().stage(), Stage::Idle | Stage::Blocked) {
             return;
         }
@@ -98,8 +104,10 @@ impl StreamEnd {
 
 /// The stream's side.
 impl StreamEnd {
-    pub(super) fn new(inward: Inward, outward: Outward) -> Self {
+    pub(super) fn new(parent: Rc<Parent>, key: StreamKey, (inward, outward): (Inward, Outward)) -> Self {
         StreamEnd {
+            parent,
+            key,
             inward: RefCell::new(inward),
             outward: RefCell::new(outward),
             is_broken: Cell::new(false),
@@ -111,11 +119,12 @@ impl StreamEnd {
 
     /// The stream is looked at: sends what found the window closed. `false`: the client took it back.
     pub(super) fn enter(&self, cx: &mut Context<'_>) -> bool {
-        register(&self.stream, cx);
-        self.inward.borrow_mut().pull(cx);
+        if register(&self.stream, cx) {
+            self.parent.h2.borrow_mut().register(self.key, cx.waker());
+        }
         self.is_polled.set(true);
         let mut outward = self.outward.borrow_mut();
-        if outward.poll_reset(cx) {
+        if outward.is_reset() {
             drop(outward);
             self.break_off();
             return false;
@@ -155,7 +164,14 @@ impl StreamEnd {
     }
 
     /// Throws away what still comes. `false`: nothing more does, or too much did.
-    pub(super) fn discard(&self, cx: &mut Context<'_>) -> bool {
-        self.inward.borrow_mut().discard(cx)
+    pub(super) fn discard(&self) -> bool {
+        self.inward.borrow_mut().discard(&mut self.parent.h2.borrow_mut())
+    }
+
+    /// Nobody takes anything of it any more.
+    pub(super) fn close(&self) {
+        self.is_broken.set(true);
+        self.parent.h2.borrow_mut().close(self.key);
+        self.parent.tell();
     }
 }

@@ -1,155 +1,92 @@
-//! A request's body out of its stream, framed as its head said. What is there is taken at once:
-//! `h2` keeps each frame by itself, however little it brings. Its window opens again only when
+//! A request's body out of its stream, framed as its head said. Its window opens again only when
 //! the driver has read it, so that what waits here is bounded by that.
 
 use super::end::END_BYTES;
-use super::head::{Shape, trailer_lines};
-use h2::RecvStream;
-use http::HeaderMap;
+use super::head::Shape;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use tidegate_http::{put_chunk, put_last_chunk};
+use tidegate_http2::{Connection, RemoteEnd, StreamKey};
 use tokio::io::ReadBuf;
 
 /// Bytes that are framed at once: a reader has room for them and their chunk's size.
 const FRAMED_BYTES: usize = END_BYTES - 16;
+/// Bytes of a request that is over which are thrown away before its stream is.
+const DISCARD_BYTES: usize = 1 << 20;
 
 /// See the module.
 pub(super) struct Inward {
-    body: RecvStream,
+    key: StreamKey,
     shape: Shape,
-    /// What came, and how much of it has been framed.
-    came: Vec<u8>,
-    framed: usize,
     /// Framed, and not read yet.
     buffer: Vec<u8>,
-    /// The last chunk is due behind what came.
-    last_chunk: Option<Vec<u8>>,
-    is_done: bool,
-    /// The client said that nothing more comes, and the driver sees it as the end of its connection.
-    is_ended: bool,
-    is_broken: bool,
+    /// The last chunk was framed.
+    is_framed: bool,
     /// Bytes of a request that was answered before it ended.
     discarded: usize,
 }
 
 impl Inward {
-    pub(super) fn new(body: RecvStream, shape: Shape) -> Self {
-        // A request without a body has nothing to wait for.
-        let is_done = shape == Shape::Plain && body.is_end_stream();
-        Inward {
-            body,
-            shape,
-            came: Vec::new(),
-            framed: 0,
-            buffer: Vec::new(),
-            last_chunk: None,
-            is_done,
-            is_ended: false,
-            is_broken: false,
-            discarded: 0,
-        }
+    pub(super) const fn new(key: StreamKey, shape: Shape) -> Self {
+        Inward { key, shape, buffer: Vec::new(), is_framed: false, discarded: 0 }
     }
 
     /// Whether a read would bring something.
-    pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        self.pull(cx);
-        self.is_broken || self.is_ended || self.has_more()
+    pub(super) fn is_ready(&self, h2: &Connection) -> bool {
+        let is_more = match (h2.remote(self.key), self.shape) {
+            (RemoteEnd::Reset, _) | (RemoteEnd::Ended, Shape::Tunnel) => true,
+            (RemoteEnd::Ended, Shape::Chunked) => !self.is_framed,
+            // What follows the request is the client's own business.
+            (RemoteEnd::Open, _) | (RemoteEnd::Ended, Shape::Plain) => false,
+        };
+        is_more || !self.buffer.is_empty() || !h2.body(self.key).is_empty()
     }
 
-    fn has_more(&self) -> bool {
-        !self.buffer.is_empty() || !self.came.is_empty() || self.last_chunk.is_some()
-    }
-
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.has_more() {
-            self.pull(cx);
-        }
-        if self.is_broken {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        if !self.has_more() && !self.is_ended {
+    /// The driver is woken with the stream.
+    pub(super) fn poll_read(&mut self, h2: &mut Connection, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.is_ready(h2) {
             return Poll::Pending;
         }
-        if self.buffer.is_empty() {
-            self.frame();
+        if h2.remote(self.key) == RemoteEnd::Reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let fits = self.buffer.len().min(read.remaining());
-        read.put_slice(&self.buffer[..fits]);
-        if fits == self.buffer.len() {
-            self.buffer = Vec::new();
-        } else {
+        if self.shape == Shape::Chunked {
+            self.frame(h2);
+            let fits = self.buffer.len().min(read.remaining());
+            read.put_slice(&self.buffer[..fits]);
             self.buffer.drain(..fits);
+        } else {
+            let body = h2.body(self.key);
+            let fits = body.len().min(read.remaining());
+            read.put_slice(&body[..fits]);
+            h2.consume(self.key, fits);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Frames a buffer of what came: its window opens again.
-    fn frame(&mut self) {
-        let end = self.came.len().min(self.framed + FRAMED_BYTES);
-        let count = end - self.framed;
-        if self.shape == Shape::Chunked {
-            put_chunk(&mut self.buffer, &self.came[self.framed..end]);
-        } else if count == self.came.len() {
-            self.buffer = std::mem::take(&mut self.came);
-        } else {
-            self.buffer.extend_from_slice(&self.came[self.framed..end]);
+    /// Makes a chunk of what came, where none is left.
+    fn frame(&mut self, h2: &mut Connection) {
+        if !self.buffer.is_empty() {
+            return;
         }
-        self.framed = end;
-        if self.framed >= self.came.len() {
-            (self.came, self.framed) = (Vec::new(), 0);
-            if let Some(trailers) = self.last_chunk.take() {
-                put_last_chunk(&mut self.buffer, &trailers);
-            }
+        let body = h2.body(self.key);
+        let count = body.len().min(FRAMED_BYTES);
+        let is_all = count == body.len();
+        if count > 0 {
+            put_chunk(&mut self.buffer, &body[..count]);
         }
-        // The stream may be over by now: then there is no window to open.
-        let _ = self.body.flow_control().release_capacity(count);
-    }
-
-    /// Takes what is there.
-    pub(super) fn pull(&mut self, cx: &mut Context<'_>) {
-        while !self.is_done {
-            match self.body.poll_data(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Some(Ok(data))) => self.came.extend_from_slice(&data),
-                Poll::Ready(Some(Err(_))) => (self.is_done, self.is_broken) = (true, true),
-                Poll::Ready(None) => match self.body.poll_trailers(cx) {
-                    Poll::Pending => return,
-                    Poll::Ready(Err(_)) => (self.is_done, self.is_broken) = (true, true),
-                    Poll::Ready(Ok(trailers)) => self.ends(trailers.unwrap_or_default()),
-                },
-            }
-        }
-    }
-
-    fn ends(&mut self, trailers: HeaderMap) {
-        self.is_done = true;
-        match self.shape {
-            Shape::Chunked => self.last_chunk = Some(trailer_lines(&trailers)),
-            // What follows the request is the client's own business.
-            Shape::Plain => {}
-            Shape::Tunnel => self.is_ended = true,
+        h2.consume(self.key, count);
+        if is_all && !self.is_framed && h2.remote(self.key) == RemoteEnd::Ended {
+            self.is_framed = true;
+            put_last_chunk(&mut self.buffer, &h2.take_trailers(self.key));
         }
     }
 
     /// Throws away what still comes. `false`: nothing more does, or too much did.
-    pub(super) fn discard(&mut self, cx: &mut Context<'_>) -> bool {
-        const DISCARD_BYTES: usize = 1 << 20;
-        let mut count = std::mem::take(&mut self.came).len() - std::mem::take(&mut self.framed);
-        loop {
-            self.discarded += count;
-            let _ = self.body.flow_control().release_capacity(count);
-            if self.is_done || self.discarded >= DISCARD_BYTES {
-                return false;
-            }
-            count = match self.body.poll_data(cx) {
-                Poll::Pending => return true,
-                Poll::Ready(Some(Ok(data))) => data.len(),
-                Poll::Ready(_) => {
-                    self.is_done = true;
-                    0
-                }
-            };
-        }
+    pub(super) fn discard(&mut self, h2: &mut Connection) -> bool {
+        let count = h2.body(self.key).len();
+        h2.consume(self.key, count);
+        self.discarded += count;
+        self.discarded < DISCARD_BYTES && h2.remote(self.key) == RemoteEnd::Open
     }
 }

@@ -2,36 +2,24 @@
 //! reaches, trailers. What finds it closed waits here.
 
 use super::end::END_BYTES;
-use super::framed::{Turn, send_framed};
+use super::grpc;
+use super::head::{answer_field, trailer_fields};
 use super::stream::Parent;
-use super::{grpc, head};
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, SendStream};
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
 use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use std::task::Context;
-use tidegate_http::{Body, BodyReader, HEADERS_MAX, HeadEdits, ResponseHead, parse_response};
-
-/// Longest payload of a DATA frame, unless the client asks for longer ones (RFC 9113 section 4.2).
-const FRAME_BYTES: usize = 16 << 10;
+use tidegate_http::{
+    Body, BodyReader, HEADERS_MAX, HeadEdits, Piece, ResponseHead, each_response_field, parse_response,
+};
+use tidegate_http2::{Connection, Reason, RemoteEnd, StreamKey};
 
 /// How far the answer is.
 enum State {
-    Head(SendResponse<Bytes>),
-    Body(SendStream<Bytes>, BodyReader),
+    Head,
+    Body(BodyReader),
     Done,
     /// The stream must be reset.
-    Broken(SendHalf, Reason),
-}
-
-/// What a reset is sent by.
-enum SendHalf {
-    Head(SendResponse<Bytes>),
-    Body(SendStream<Bytes>),
+    Broken(Reason),
 }
 
 /// Where an answer stands.
@@ -39,7 +27,7 @@ enum SendHalf {
 pub(super) enum Stage {
     /// Everything that was there is out.
     Idle,
-    /// The client's window is closed.
+    /// The client's window is closed, or its socket.
     Blocked,
     Finished,
     /// The stream must be reset.
@@ -54,9 +42,12 @@ enum Pause {
     Broken(Reason),
 }
 
+const BROKEN: Pause = Pause::Broken(Reason::INTERNAL_ERROR);
+
 /// See the module.
 pub(super) struct Outward {
     state: State,
+    key: StreamKey,
     parent: Rc<Parent>,
     shape: AnswerShape,
     /// What is not sent yet: part of a head, or a body that found the window closed.
@@ -78,17 +69,17 @@ pub(super) struct AnswerShape {
 }
 
 impl Outward {
-    pub(super) fn new(respond: SendResponse<Bytes>, parent: Rc<Parent>, shape: AnswerShape) -> Self {
+    pub(super) fn new(key: StreamKey, parent: Rc<Parent>, shape: AnswerShape) -> Self {
         let (rest, is_blocked, is_ended) = (Vec::new(), false, false);
-        Outward { state: State::Head(respond), parent, shape, rest, is_blocked, is_ended, sent: 0 }
+        Outward { state: State::Head, key, parent, shape, rest, is_blocked, is_ended, sent: 0 }
     }
 
-    pub(super) fn stage(&self) -> Stage {
+    pub(super) const fn stage(&self) -> Stage {
         match &self.state {
-            State::Body(..) if self.is_blocked => Stage::Blocked,
-            State::Head(_) | State::Body(..) => Stage::Idle,
+            State::Body(_) if self.is_blocked => Stage::Blocked,
+            State::Head | State::Body(_) => Stage::Idle,
             State::Done => Stage::Finished,
-            State::Broken(..) => Stage::Broken,
+            State::Broken(_) => Stage::Broken,
         }
     }
 
@@ -97,48 +88,39 @@ impl Outward {
         self.rest.len() < END_BYTES
     }
 
-    /// Whether the client took its stream back.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> bool {
-        let reset = match &mut self.state {
-            State::Head(respond) => respond.poll_reset(cx),
-            State::Body(send, _) => send.poll_reset(cx),
-            State::Done | State::Broken(..) => return false,
-        };
-        reset.is_ready()
+    /// Whether the client took its stream back before the answer's end.
+    pub(super) fn is_reset(&self) -> bool {
+        matches!(self.state, State::Head | State::Body(_))
+            && self.parent.h2.borrow().remote(self.key) == RemoteEnd::Reset
     }
 
     /// Ends the stream with an error: its own, where it has one.
     pub(super) fn reset(&mut self, reason: Reason) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Head(mut respond) => respond.send_reset(reason),
-            State::Body(mut send, _) => send.send_reset(reason),
-            State::Broken(SendHalf::Head(mut respond), own) => respond.send_reset(own),
-            State::Broken(SendHalf::Body(mut send), own) => send.send_reset(own),
-            State::Done => {}
-        }
+        let reason = match std::mem::replace(&mut self.state, State::Done) {
+            State::Head | State::Body(_) => reason,
+            State::Broken(own) => own,
+            State::Done => return,
+        };
+        self.parent.h2.borrow_mut().reset(self.key, reason);
     }
 
     /// The call's time is over: says so in gRPC's words, wherever the answer stands.
     pub(super) fn deadline_exceeded(&mut self) {
-        match &mut self.state {
-            State::Head(respond) => {
-                let response = grpc_response(grpc::DEADLINE_EXCEEDED, b"deadline exceeded");
-                let _ = respond.send_response(response, true);
+        let mut h2 = self.parent.h2.borrow_mut();
+        match &self.state {
+            State::Head => put_grpc(&mut h2, self.key, grpc::DEADLINE_EXCEEDED, b"deadline exceeded"),
+            State::Body(_) => {
+                let status = grpc::DEADLINE_EXCEEDED.to_string();
+                h2.trailers(self.key, [(&b"grpc-status"[..], status.as_bytes())].into_iter());
             }
-            State::Body(send, _) => {
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", HeaderValue::from(u16::from(grpc::DEADLINE_EXCEEDED)));
-                let _ = send.send_trailers(trailers);
-            }
-            State::Done | State::Broken(..) => {}
+            State::Done | State::Broken(_) => {}
         }
-        self.count(1);
         self.state = State::Done;
     }
 
     /// Takes bytes of the answer: what has to wait is kept, as far as there is room.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_ended || matches!(self.state, State::Broken(..)) {
+        if self.is_ended || matches!(self.state, State::Broken(_)) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if !self.has_room() && !bytes.is_empty() {
@@ -152,28 +134,21 @@ impl Outward {
             self.pump();
         }
         match self.state {
-            State::Broken(..) => Err(io::ErrorKind::BrokenPipe.into()),
+            State::Broken(_) => Err(io::ErrorKind::BrokenPipe.into()),
             // Nobody hears what follows the end.
             State::Done => {
                 self.rest = Vec::new();
                 Ok(bytes.len())
             }
-            State::Head(_) | State::Body(..) => Ok(used + fits),
+            State::Head | State::Body(_) => Ok(used + fits),
         }
     }
 
     /// Begins an answer by its fields.
-    pub(super) fn begin<E: HeadEdits>(
-        &mut self,
-        head: &ResponseHead<'_, '_>,
-        (body, edits): (Body, &E),
-    ) -> io::Result<()> {
-        let begun = match head::answer(head, (body, edits), &self.parent.worker.buffers) {
-            Some(response) => self.send_head(response, (body, head.reason)),
-            None => Err(Pause::Broken(Reason::INTERNAL_ERROR)),
-        };
+    pub(super) fn begin<E: HeadEdits>(&mut self, head: &ResponseHead<'_, '_>, how: (Body, &E)) -> io::Result<()> {
+        let begun = self.send_head(head, (head.status, how));
         self.settle(begun);
-        if matches!(self.state, State::Broken(..)) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        if matches!(self.state, State::Broken(_)) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     /// Nothing more is written.
@@ -201,14 +176,14 @@ impl Outward {
         self.is_blocked = false;
         loop {
             let step = match &mut self.state {
-                State::Head(_) => self.head(&bytes[at..]),
-                State::Body(..) => self.body(&bytes[at..]),
-                State::Done | State::Broken(..) => return at,
+                State::Head => self.head(&bytes[at..]),
+                State::Body(_) => self.body(&bytes[at..]),
+                State::Done | State::Broken(_) => return at,
             };
             match step {
                 Ok(used) => at += used,
                 // The driver left in the middle of its answer.
-                Err(Pause::NeedMore) if self.is_ended => self.settle(Err(Pause::Broken(Reason::INTERNAL_ERROR))),
+                Err(Pause::NeedMore) if self.is_ended => self.settle(Err(BROKEN)),
                 Err(Pause::NeedMore) => return at,
                 Err(Pause::Blocked) => {
                     self.is_blocked = true;
@@ -221,103 +196,147 @@ impl Outward {
 
     /// Remembers that the stream is broken.
     fn settle(&mut self, step: Result<(), Pause>) {
-        let Err(Pause::Broken(reason)) = step else { return };
-        self.state = match std::mem::replace(&mut self.state, State::Done) {
-            State::Head(respond) => State::Broken(SendHalf::Head(respond), reason),
-            State::Body(send, _) => State::Broken(SendHalf::Body(send), reason),
-            over => over,
-        };
+        if let (Err(Pause::Broken(reason)), State::Head | State::Body(_)) = (step, &self.state) {
+            self.state = State::Broken(reason);
+        }
     }
 
     /// Reads a head that came as bytes.
     fn head(&mut self, bytes: &[u8]) -> Result<usize, Pause> {
-        let broken = Pause::Broken(Reason::INTERNAL_ERROR);
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let plan = self.parent.worker.plan();
         let head = match parse_response(bytes, &plan.plan.bounds, self.shape.to_head, &mut headers) {
             Ok(Some(head)) => head,
             Ok(None) => return Err(Pause::NeedMore),
-            Err(_) => return Err(broken),
+            Err(_) => return Err(BROKEN),
         };
+        // RFC 8441 section 5: 200 takes the place of 101.
         let opened = self.shape.is_tunnel && head.status == 101;
-        let body = if opened { Body::UntilClose } else { head.body };
-        let buffers = &self.parent.worker.buffers;
-        let Some(mut response) = head::answer(&head, (head.body, &()), buffers) else { return Err(broken) };
-        if opened {
-            // RFC 8441 section 5: 200 takes the place of 101.
-            *response.status_mut() = StatusCode::OK;
-        }
-        self.send_head(response, (body, head.reason)).map(|()| head.len)
+        let (status, body) = if opened { (200, Body::UntilClose) } else { (head.status, head.body) };
+        self.send_head(&head, (status, (body, &()))).map(|()| head.len)
     }
 
-    fn send_head(&mut self, mut response: Response<()>, (mut body, reason): (Body, &str)) -> Result<(), Pause> {
-        let State::Head(respond) = &mut self.state else { return Ok(()) };
-        let status = response.status().as_u16();
-        if self.shape.is_grpc && status >= 300 {
-            // gRPC's answers are 200; all else is somebody who does not speak it.
-            (response, body) = (grpc_response(grpc::status_of(status), reason.as_bytes()), Body::None);
-        }
-        if status < 200 {
-            let _ = respond.send_informational(response);
+    fn send_head<E: HeadEdits>(
+        &mut self,
+        head: &ResponseHead<'_, '_>,
+        (status, (mut body, edits)): (u16, (Body, &E)),
+    ) -> Result<(), Pause> {
+        let Outward { state, key, parent, shape, .. } = self;
+        if !matches!(state, State::Head) {
             return Ok(());
         }
-        let ends = body == Body::None || self.shape.to_head;
-        if self.shape.is_grpc && ends {
-            response.headers_mut().remove(header::CONTENT_LENGTH);
+        let mut h2 = parent.h2.borrow_mut();
+        if shape.is_grpc && status >= 300 {
+            // gRPC's answers are 200; all else is somebody who does not speak it.
+            put_grpc(&mut h2, *key, grpc::status_of(status), head.reason.as_bytes());
+            *state = State::Done;
+            return Ok(());
         }
-        match respond.send_response(response, ends) {
-            Ok(_) if ends => self.state = State::Done,
+        if status < 200 {
+            body = Body::None;
+        }
+        let ends = body == Body::None || shape.to_head;
+        let loses_length = shape.is_grpc && ends;
+        let Some(mut writer) = h2.head(*key, status) else { return Err(BROKEN) };
+        let mut is_told = true;
+        each_response_field(head, (body, edits), &mut |name, value| {
+            is_told &= answer_field(&mut writer, (name, value), loses_length);
+        });
+        if !is_told {
+            return Err(BROKEN);
+        }
+        writer.finish(ends && status >= 200);
+        if status >= 200 {
             // Chunk extensions are for upstreams; the driver writes none.
-            Ok(send) => self.state = State::Body(send, BodyReader::new(body, 0)),
-            Err(_) => return Err(Pause::Broken(Reason::INTERNAL_ERROR)),
+            *state = if ends { State::Done } else { State::Body(BodyReader::new(body, 0)) };
         }
-        self.count(1);
         Ok(())
     }
 
+    /// Sends a frame of data, or the end.
     fn body(&mut self, bytes: &[u8]) -> Result<usize, Pause> {
-        let State::Body(send, reader) = &mut self.state else { return Ok(0) };
-        let (used, count, turn) = send_framed((send, reader), bytes, |data| self.parent.worker.buffers.small(data));
-        let turn = match turn {
-            Turn::NeedMore if self.is_ended && matches!(reader, BodyReader::UntilClose) => {
-                match send.send_data(Bytes::new(), true) {
-                    Ok(()) => Turn::Done,
-                    Err(_) => Turn::Broken(Reason::INTERNAL_ERROR),
-                }
+        let State::Body(reader) = &mut self.state else { return Ok(0) };
+        let mut h2 = self.parent.h2.borrow_mut();
+        if bytes.is_empty() && !reader.is_done() {
+            if !self.is_ended || !matches!(reader, BodyReader::UntilClose) {
+                return Err(Pause::NeedMore);
             }
-            turn => turn,
+            h2.end(self.key);
+            self.state = State::Done;
+            return Ok(0);
+        }
+        let Some(mut data) = h2.data(self.key) else {
+            let Some((used, lines)) = lone_end(reader, bytes) else { return Err(Pause::Blocked) };
+            finish(&mut h2, self.key, &lines);
+            self.state = State::Done;
+            return Ok(used);
         };
-        self.sent += count as u64;
-        self.count(count.div_ceil(FRAME_BYTES) as u32);
-        match turn {
-            Turn::Sent => Ok(used),
-            Turn::NeedMore if used > 0 => Ok(used),
-            Turn::NeedMore => Err(Pause::NeedMore),
-            Turn::Blocked => Err(Pause::Blocked),
-            Turn::Done => {
-                self.state = State::Done;
-                Ok(used)
+        let mut used = 0;
+        let end = loop {
+            let until = bytes.len().min(used + data.room());
+            match reader.next(&bytes[used..until]) {
+                Ok((Piece::Data(piece), count)) => {
+                    data.put(piece);
+                    used += count;
+                    if reader.is_done() && !matches!(reader, BodyReader::UntilClose) {
+                        break Some(Vec::new());
+                    }
+                }
+                Ok((Piece::NeedMore, count)) => {
+                    used += count;
+                    if count == 0 || used == bytes.len() {
+                        break None;
+                    }
+                }
+                Ok((Piece::End(trailers), count)) => {
+                    used += count;
+                    break Some(trailers);
+                }
+                Err(_) => return Err(BROKEN),
             }
-            Turn::Broken(reason) => Err(Pause::Broken(reason)),
+        };
+        let ends_plainly = end.as_ref().is_some_and(Vec::is_empty);
+        self.sent += data.finish(ends_plainly) as u64;
+        if let Some(lines) = end {
+            if !ends_plainly {
+                finish(&mut h2, self.key, &lines);
+            }
+            self.state = State::Done;
+        } else if used == 0 {
+            return Err(Pause::NeedMore);
+        }
+        Ok(used)
+    }
+}
+
+/// The end of a body where no data stands in front of it: it needs no window (RFC 9113 section 6.9.1). With it:
+/// how many bytes it was.
+fn lone_end(reader: &BodyReader, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let mut reader = reader.clone();
+    let mut used = 0;
+    loop {
+        match reader.next(&bytes[used..]) {
+            Ok((Piece::End(lines), count)) => return Some((used + count, lines)),
+            Ok((Piece::NeedMore, count)) if count > 0 => used += count,
+            _ => return None,
         }
     }
+}
 
-    /// Frames that the client was sent, about: long data leaves in several.
-    fn count(&self, frames: u32) {
-        let verdict = &self.parent.verdict;
-        verdict.answered.set(true);
-        verdict.sent.set(verdict.sent.get().saturating_add(frames));
+/// Ends a stream behind its data.
+fn finish(h2: &mut Connection, key: StreamKey, lines: &[u8]) {
+    if lines.is_empty() {
+        h2.end(key);
+    } else {
+        h2.trailers(key, trailer_fields(lines));
     }
 }
 
 /// An answer of gRPC that is a head alone ("Trailers-Only").
-fn grpc_response(status: u8, message: &[u8]) -> Response<()> {
-    let mut response = Response::new(());
-    let fields = response.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert("grpc-status", HeaderValue::from(u16::from(status)));
-    if let Ok(text) = HeaderValue::from_bytes(&grpc::message(message)) {
-        fields.insert("grpc-message", text);
-    }
-    response
+fn put_grpc(h2: &mut Connection, key: StreamKey, status: u8, message: &[u8]) {
+    let Some(mut head) = h2.head(key, 200) else { return };
+    head.field(b"content-type", b"application/grpc");
+    head.field(b"grpc-status", status.to_string().as_bytes());
+    head.field(b"grpc-message", &grpc::message(message));
+    head.finish(true);
 }

@@ -1,154 +1,187 @@
 //! One HTTP/2 connection with its streams, all in one task: so what they send leaves
-//! together. Accepts streams, ends the connection when it is idle, asked
+//! together. Opens streams, ends the connection when it is idle, asked
 //! to leave, or flooded.
 
-use super::io::{ClientIo, Verdict};
-use super::looks::Looks;
-use super::meter::{Allowed, Flood, Meter, PREFACE};
-use super::sieve::Sieve;
+use super::set::StreamSet;
 use super::stream::{Parent, Stream};
 use crate::client::Client;
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use h2::Reason;
-use h2::server::{Builder, Connection};
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tidegate_http2::{Allowed, Config, Connection, Failure, Reason, RequestHead, StreamKey, TakeRequest};
 use tidegate_message::Protocol;
 
 /// Bytes of a request body that may be on their way: for one stream, for all of them.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// What `h2` may keep besides of DATA frames that bring next to nothing, by its own reckoning. Streams
-/// take theirs in every turn, and what a turn reads of them is bounded.
-const SMALL_DATA: usize = 1 << 20;
-/// Bytes of an answer that wait for the socket.
+/// Bytes of answers that wait for the socket.
 const SEND_BYTES: usize = 64 << 10;
-/// How long a flooded connection has to read why it ends.
+/// How long a connection that broke a rule has to read why it ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long one that leaves has for that, once it has no stream.
+const LEAVING_MS: u64 = 1_000;
+/// Reads of one turn; others on the worker come then.
+const READS_A_TURN: usize = 4;
 
 /// Serves a connection that begins with the HTTP/2 preface, which is carried over.
 pub(crate) async fn serve(client: Box<Client>) {
     let (worker, plan) = (Rc::clone(&client.worker), client.worker.plan());
     let limits = &plan.plan.limits;
-    let verdict = Rc::new(Verdict::default());
+    let config = Config {
+        streams_max: limits.http2_streams,
+        head_max: plan.plan.bounds.header_total as u32,
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        out_max: SEND_BYTES,
+        allowed: Allowed {
+            resets_per_second: limits.http2_resets_per_second,
+            control_per_second: limits.http2_control_per_second,
+        },
+    };
     let parent = Rc::new(Parent {
-        worker: Rc::clone(&worker),
+        worker,
         connection: Rc::clone(&client.connection),
         peer: client.peer.clone(),
         local: client.connection.end.local_addr(),
         names: client.names.clone(),
-        verdict: Rc::clone(&verdict),
-        looks: Looks::default(),
+        h2: RefCell::new(Connection::new(config)),
+        is_polled: Cell::new(false),
     });
-    let allowed = Allowed {
-        resets_per_second: limits.http2_resets_per_second,
-        control_per_second: limits.http2_control_per_second,
-    };
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(limits.http2_streams)
-        .max_header_list_size(plan.plan.bounds.header_total as u32)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BYTES)
-        .data_frame_budget(SMALL_DATA)
-        .enable_connect_protocol();
-    let io = ClientIo { client, sieve: Sieve::new(Meter::new(allowed), PREFACE), verdict };
-    // The half-open deadline still holds until the client's settings are there.
-    let mut handshake = Box::pin(builder.handshake::<_, Bytes>(io));
-    let connected = poll_fn(|cx| {
-        parent.connection.register(cx.waker());
-        if parent.connection.timed_out.get() {
-            return Poll::Ready(None);
-        }
-        handshake.as_mut().poll(cx).map(Result::ok)
-    });
-    let Some(connection) = connected.await else { return };
-    Driver { connection, parent, streams: FuturesUnordered::new(), is_leaving: false, idle: false }.run().await;
+    Driver { client, parent, streams: StreamSet::new(), is_leaving: false, is_idle: false }.run().await;
 }
 
 struct Driver {
-    connection: Connection<ClientIo, Bytes>,
+    client: Box<Client>,
     parent: Rc<Parent>,
-    streams: FuturesUnordered<Stream>,
+    streams: StreamSet<Stream>,
     is_leaving: bool,
-    idle: bool,
+    is_idle: bool,
 }
 
 impl Driver {
     async fn run(mut self) {
-        let flood = poll_fn(|cx| self.poll(cx)).await;
         poll_fn(|cx| {
-            self.streams.iter_mut().for_each(|stream| stream.abandon(cx));
+            self.parent.is_polled.set(true);
+            self.streams.begin(cx);
+            let polled = self.poll(cx);
+            self.parent.is_polled.set(false);
+            self.streams.rest(cx);
+            polled
+        })
+        .await;
+        poll_fn(|cx| {
+            self.streams.each().for_each(|stream| stream.abandon(cx));
             Poll::Ready(())
         })
         .await;
         self.streams.clear();
-        if let Some(flood) = flood {
+        let failure = self.parent.h2.borrow().failure();
+        if let Some(failure) = failure {
+            self.count(failure);
+            let said = poll_fn(|cx| self.flush(cx));
+            let _ = tokio::time::timeout(LAST_WORDS, said).await;
+        }
+        self.client.end();
+    }
+
+    fn count(&self, failure: Failure) {
+        if let Failure::Flood(flood) = failure {
             self.parent.worker.dropped(Protocol::Http2, flood.label());
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            let closed = poll_fn(|cx| self.connection.poll_closed(cx));
-            let _ = tokio::time::timeout(LAST_WORDS, closed).await;
         }
     }
 
-    /// Ready: the connection is over, or must be for that flood.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Flood>> {
-        let known = Rc::clone(&self.parent);
-        known.connection.register(cx.waker());
+    /// Ready: the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = Rc::clone(&self.parent.connection);
+        connection.register(cx.waker());
+        if connection.timed_out.get() && (self.is_leaving || !self.parent.h2.borrow().has_settings()) {
+            // It had its time: to say what it speaks, or to go.
+            return Poll::Ready(());
+        }
+        if connection.is_leaving() || connection.timed_out.get() {
+            self.leave();
+        }
+        for turn in 1.. {
+            // As long as the client reads what that leads to.
+            let is_heard = self.parent.h2.borrow().has_room();
+            let read = if is_heard { self.read(cx) } else { Poll::Pending };
+            if matches!(read, Poll::Ready(Err(_))) || self.parent.h2.borrow().failure().is_some() {
+                return Poll::Ready(());
+            }
+            if self.work(cx).is_err() {
+                return Poll::Ready(());
+            }
+            let h2 = self.parent.h2.borrow();
+            if h2.is_over() && h2.out().is_empty() {
+                return Poll::Ready(());
+            }
+            if read.is_pending() && (is_heard || !h2.has_room()) {
+                break;
+            }
+            if turn == READS_A_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        self.rest();
+        Poll::Pending
+    }
+
+    /// Takes what the client sent.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Driver { client, parent, streams, .. } = self;
+        let mut h2 = parent.h2.borrow_mut();
+        let input = match client.carried() {
+            Some(input) => input,
+            None => ready!(client.poll_input(cx))?,
+        };
+        let mut opening = Opening { parent, streams, is_any: false };
+        h2.receive(input.bytes(), client.worker.clock.read_millis(), &mut opening);
+        if opening.is_any {
+            self.is_idle = false;
+            parent.connection.is_active.set(true);
+            parent.worker.connections.set_deadline(&parent.connection, 0);
+        }
+        let is_end = client.is_at_end && input.is_empty();
+        client.worker.buffers.give(input.buffer);
+        Poll::Ready(if is_end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+    }
+
+    /// Lets the streams go on, and sends what they say.
+    fn work(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            if known.connection.is_leaving() || known.connection.timed_out.get() {
-                self.leave();
+            let are_all = self.look(cx);
+            if let Poll::Ready(Err(error)) = self.flush(cx) {
+                return Err(error);
             }
-            let accepted = self.connection.poll_accept(cx);
-            if let Some(flood) = known.verdict.flood.get() {
-                return Poll::Ready(Some(flood));
-            }
-            match accepted {
-                Poll::Ready(Some(Ok(opened))) => {
-                    self.idle = false;
-                    known.connection.is_active.set(true);
-                    known.worker.connections.set_deadline(&known.connection, 0);
-                    self.streams.extend(Stream::open(&known, opened));
-                }
-                Poll::Ready(ended) => {
-                    self.count_excess(ended.and_then(Result::err));
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    self.poll_streams(cx);
-                    if known.looks.are_left() {
-                        known.verdict.all_looked_at(cx);
-                    }
-                    self.rest();
-                    return Poll::Pending;
-                }
+            if !are_all || !self.parent.h2.borrow_mut().give_turns() {
+                return Ok(());
             }
         }
     }
 
-    /// Counts a connection that `h2` itself ended for what it was made to do; it has said so already.
-    fn count_excess(&self, error: Option<h2::Error>) {
-        if error.is_some_and(|error| error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)) {
-            self.parent.worker.dropped(Protocol::Http2, "frame-flood");
-        }
-    }
-
-    /// Moves those that something happened to, a turn of them. What they send wakes this task: it leaves with the next look.
-    fn poll_streams(&mut self, cx: &mut Context<'_>) {
-        self.parent.looks.begin();
+    /// Looks at a turn of streams. Whether none is left.
+    fn look(&mut self, cx: &mut Context<'_>) -> bool {
         let streams = &mut self.streams;
         // Bounded by the turn and by each one's windows; a budget that ends in their midst would only poll them in vain.
-        let all = tokio::task::unconstrained(poll_fn(|cx| {
-            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
-            Poll::Ready(())
-        }));
-        let _ = pin!(all).poll(cx);
+        let turn = tokio::task::unconstrained(poll_fn(|_| Poll::Ready(streams.turn())));
+        pin!(turn).poll(cx) == Poll::Ready(true)
+    }
+
+    /// Sends what there is. Pending: the socket takes no more, and wakes this task when it does.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut h2 = self.parent.h2.borrow_mut();
+        while !h2.out().is_empty() {
+            match self.client.write_now(cx, h2.out())? {
+                0 => return Poll::Pending,
+                count => h2.took(count),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// GOAWAY that allows what is under way, then GOAWAY with the last stream (RFC 9113
@@ -157,20 +190,39 @@ impl Driver {
         if std::mem::replace(&mut self.is_leaving, true) {
             return;
         }
-        self.connection.graceful_shutdown();
+        self.parent.h2.borrow_mut().leave();
+        self.is_idle = false;
         let goodbye = self.parent.connection.goodbye.get();
-        self.streams.iter().for_each(|stream| stream.part(goodbye));
+        self.streams.each().for_each(|stream| stream.part(goodbye));
     }
 
-    /// Without streams a connection is idle, and that has an end.
+    /// Without streams a connection is idle, and that has an end. The half-open deadline holds until the client's
+    /// settings are there.
     fn rest(&mut self) {
         let (worker, connection) = (&self.parent.worker, &self.parent.connection);
-        if self.idle || !self.streams.is_empty() {
+        let mut h2 = self.parent.h2.borrow_mut();
+        if self.is_idle || !self.streams.is_empty() || !h2.has_settings() {
             return;
         }
-        self.idle = true;
+        self.is_idle = true;
+        h2.rest();
         connection.is_active.set(false);
-        let idle_ms = if self.is_leaving { 1_000 } else { worker.plan().plan.limits.idle_timeout_ms };
+        let idle_ms = if self.is_leaving { LEAVING_MS } else { worker.plan().plan.limits.idle_timeout_ms };
         worker.connections.set_deadline(connection, worker.clock.millis() + idle_ms);
+    }
+}
+
+/// Makes streams of requests.
+struct Opening<'d> {
+    parent: &'d Rc<Parent>,
+    streams: &'d mut StreamSet<Stream>,
+    is_any: bool,
+}
+
+impl TakeRequest for Opening<'_> {
+    fn take(&mut self, key: StreamKey, head: &mut RequestHead, ends: bool) -> Result<(), Reason> {
+        self.streams.push(Stream::open(self.parent, key, (head, ends))?);
+        self.is_any = true;
+        Ok(())
     }
 }

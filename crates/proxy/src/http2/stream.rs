@@ -2,18 +2,14 @@
 //! call's deadline, a client that drips. Polled within its connection's task.
 
 use super::end::StreamEnd;
-use super::head::{Shape, translate};
+use super::grpc;
+use super::head::{Shape, finish};
 use super::inward::Inward;
-use super::io::Verdict;
-use super::looks::Looks;
 use super::outward::{AnswerShape, Outward, Stage};
 use crate::client::Client;
 use crate::ends::End;
 use crate::worker::{Connection, Goodbye, Worker};
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::Request;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tidegate_http2::{Reason, RequestHead, StreamKey};
 use tidegate_message::{Peer, Protocol};
 use tidegate_tls::Names;
 
@@ -33,8 +30,18 @@ pub(super) struct Parent {
     /// Where it came to.
     pub(super) local: Option<SocketAddr>,
     pub(super) names: Option<Arc<Names>>,
-    pub(super) verdict: Rc<Verdict>,
-    pub(super) looks: Looks,
+    pub(super) h2: RefCell<tidegate_http2::Connection>,
+    /// The connection's driver is at work, and sends what is said.
+    pub(super) is_polled: Cell<bool>,
+}
+
+impl Parent {
+    /// Something was said that must be sent.
+    pub(super) fn tell(&self) {
+        if !self.is_polled.get() {
+            self.connection.wake();
+        }
+    }
 }
 
 /// How long the rest of an answered request is waited for.
@@ -56,34 +63,29 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream that was opened; `None`: it was refused.
+    /// A stream that was opened; `ends`: its request has no body.
+    ///
+    /// # Errors
+    /// What it is refused with.
     pub(super) fn open(
         parent: &Rc<Parent>,
-        (request, mut respond): (Request<RecvStream>, SendResponse<Bytes>),
-    ) -> Option<Stream> {
-        let (parts, body) = request.into_parts();
-        let id = respond.stream_id().as_u32();
-        let is_refused = parent.verdict.take_refused(id);
-        let translated = translate(&parts, (body.is_end_stream(), is_refused), parent.worker.buffers.take_write());
-        let translated = match translated {
-            Ok(translated) => translated,
-            Err(reason) => {
-                respond.send_reset(reason);
-                return None;
-            }
-        };
-        let (is_tunnel, to_head) = (translated.shape == Shape::Tunnel, translated.to_head);
-        let shape = AnswerShape { is_tunnel, to_head, is_grpc: translated.is_grpc };
-        let outward = Outward::new(respond, Rc::clone(parent), shape);
-        let end = Rc::new(StreamEnd::new(Inward::new(body, translated.shape), outward));
+        key: StreamKey,
+        (head, ends): (&mut RequestHead, bool),
+    ) -> Result<Stream, Reason> {
+        let shape = finish(head, ends)?;
+        let is_grpc = grpc::is_grpc(head.content_type());
+        let timeout = is_grpc.then(|| grpc::parse_timeout(head.grpc_timeout())).flatten();
+        let answer = AnswerShape { is_tunnel: shape == Shape::Tunnel, to_head: head.is_head(), is_grpc };
+        let outward = Outward::new(key, Rc::clone(parent), answer);
+        let end = Rc::new(StreamEnd::new(Rc::clone(parent), key, (Inward::new(key, shape), outward)));
         let mut client = client_of(parent, &end);
         let connection = Rc::clone(&client.connection);
-        client.carry = translated.head;
-        Some(Stream {
+        client.carry = std::mem::replace(&mut head.text, parent.worker.buffers.take_write());
+        Ok(Stream {
             driver: Some(Box::pin(crate::http::serve(client))),
             end,
             connection,
-            deadline: translated.timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
+            deadline: timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
             is_lingering: false,
             behind: None,
             parent: Rc::clone(parent),
@@ -152,7 +154,7 @@ impl Stream {
     /// client that sends first and reads then is not met by a reset.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.driver = None;
-        if !self.end.discard(cx) {
+        if !self.end.discard() {
             return Poll::Ready(());
         }
         let end = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
@@ -179,15 +181,19 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// Nobody takes anything of it any more.
+    fn drop(&mut self) {
+        self.end.close();
+    }
+}
+
 impl Future for Stream {
     type Output = ();
 
     /// A panic ends its stream, not the others of the connection.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let stream = self.get_mut();
-        if !stream.parent.looks.take(cx) {
-            return Poll::Pending;
-        }
         catch_unwind(AssertUnwindSafe(|| stream.look(cx))).unwrap_or_else(|_| {
             stream.panicked();
             Poll::Ready(())

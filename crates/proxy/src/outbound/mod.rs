@@ -4,10 +4,7 @@
 pub(crate) mod coap;
 mod dial;
 mod grpc_web;
-mod h2_request;
-mod h2_response;
-mod h2_stream;
-mod heard;
+mod http2;
 mod shared;
 mod sources;
 
@@ -16,7 +13,7 @@ pub(crate) use sources::Sources;
 
 use crate::ends::Tls;
 use crate::worker::Worker;
-use h2_stream::H2Stream;
+use http2::H2Stream;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;

@@ -1,7 +1,6 @@
 //! One HTTP/2 connection to an endpoint, shared by the requests of a worker.
 
-use super::h2_stream::H2Stream;
-use super::heard::Heard;
+use super::http2::{H2Stream, Heard};
 use super::{Outbound, noop};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};

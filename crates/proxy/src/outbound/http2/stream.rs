@@ -1,11 +1,12 @@
 //! One request on a shared HTTP/2 connection, as an exchange reads and writes it: the
 //! bytes of HTTP/1.1 in both directions.
 
-use super::UNSAYABLE;
-use super::grpc_web::Web;
-use super::h2_request::translate;
-use super::h2_response::{Answer, broken, put_interim};
-use crate::http2::{Turn, is_grpc, poll_window, send_framed};
+use super::super::UNSAYABLE;
+use super::super::grpc_web::Web;
+use super::framed::{Turn, poll_window, send_framed};
+use super::request::translate;
+use super::response::{Answer, broken, put_interim};
+use crate::http2::is_grpc;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
@@ -77,7 +78,7 @@ fn unsayable(text: &str) -> io::Error {
 }
 
 impl H2Stream {
-    pub(super) fn new(
+    pub(in crate::outbound) fn new(
         connection: SendRequest<Bytes>,
         (active, scheme, authority): (Rc<Cell<usize>>, &'static str, Authority),
     ) -> Self {
@@ -101,7 +102,7 @@ impl H2Stream {
         }
     }
 
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(in crate::outbound) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.push(cx)?;
         if matches!(self.request, Outgoing::Sent) {
             // An answer may come before the request is whole: the rest interests nobody.
@@ -119,7 +120,11 @@ impl H2Stream {
         Poll::Ready(Ok(taken))
     }
 
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::outbound) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.push(cx)?;
         if self.read == self.incoming.len() {
             self.incoming.clear();
@@ -139,7 +144,7 @@ impl H2Stream {
 
     /// Takes what is there while nobody reads it: `h2` keeps each frame by itself, however
     /// little it brings. Bounded by the stream's window, which opens only with a read.
-    pub(super) fn absorb(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::outbound) fn absorb(&mut self, cx: &mut Context<'_>) {
         if let Some(answer) = &mut self.answer {
             // An error is met again by who reads.
             let web = self.web.as_ref().filter(|_| self.is_call);
@@ -148,7 +153,7 @@ impl H2Stream {
     }
 
     /// The client sends no more.
-    pub(super) fn end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(in crate::outbound) fn end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.push(cx)?;
         if let Outgoing::Body(send, BodyReader::UntilClose) = &mut self.request {
             let _ = send.send_data(Bytes::new(), true);

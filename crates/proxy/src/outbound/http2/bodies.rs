@@ -12,10 +12,6 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) const fn new() -> Self {
-        Bodies { streams: Vec::new() }
-    }
-
     pub(super) fn has(&self, stream: u32) -> bool {
         self.streams.contains(&stream)
     }
@@ -56,7 +52,7 @@ mod tests {
 
     #[test]
     fn streams_that_were_taken_back_are_forgotten_in_the_end() {
-        let mut bodies = Bodies::new();
+        let mut bodies = Bodies::default();
         for stream in 0..5_000 {
             bodies.begin(Frame::head_of(stream), false);
             assert!(bodies.streams.len() <= STREAMS_MAX && bodies.has(stream));

@@ -1,17 +1,37 @@
 //! A body framed as HTTP/1.1, onto a stream of HTTP/2, as far as its window reaches.
 
-use super::head;
+use crate::http2::trailer_fields;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::task::{Context, Poll, ready};
 use tidegate_http::{BodyReader, Piece};
 
 /// Data of one turn.
 const TURN_BYTES: usize = 32 << 10;
 
+/// Trailer lines as fields.
+fn trailers(lines: &[u8]) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for (name, value) in trailer_fields(lines) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            fields.append(name, value);
+        }
+    }
+    fields
+}
+
+/// Fields as trailer lines.
+pub(super) fn trailer_lines(fields: &HeaderMap) -> Vec<u8> {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+    };
+    fields.iter().flat_map(line).collect()
+}
+
 /// What one turn came to.
 #[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Turn {
+pub(super) enum Turn {
     /// Something was sent; there may be more.
     Sent,
     /// What was there is used up, the body is not at its end.
@@ -25,7 +45,7 @@ pub(crate) enum Turn {
 }
 
 /// Sends what of `bytes` has room, `copied`. With it: how many were used, and how many of them were data.
-pub(crate) fn send_framed(
+pub(super) fn send_framed(
     (send, reader): (&mut SendStream<Bytes>, &mut BodyReader),
     bytes: &[u8],
     copied: impl Fn(&[u8]) -> Bytes,
@@ -47,7 +67,7 @@ pub(crate) fn send_framed(
         sent = send.send_data(data, ends_plainly);
     }
     if let (Ok(()), Some(lines), false) = (&sent, &end, ends_plainly) {
-        sent = send.send_trailers(head::trailers(lines));
+        sent = send.send_trailers(trailers(lines));
     }
     let turn = match (sent, end) {
         (Err(_), _) => Turn::Broken(Reason::CANCEL),
@@ -59,7 +79,7 @@ pub(crate) fn send_framed(
 }
 
 /// Waits until a window opens that was found closed. `false`: the stream is gone.
-pub(crate) fn poll_window(send: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<bool> {
+pub(super) fn poll_window(send: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<bool> {
     match ready!(send.poll_capacity(cx)) {
         Some(Ok(_)) => Poll::Ready(true),
         _ => Poll::Ready(false),

@@ -3,17 +3,18 @@
 
 use super::bodies::Bodies;
 use super::hpack::Marks;
-use super::sieve::{Frame, Rules};
+use super::sieve::Frame;
 
 /// Follows the answers of one connection.
 #[derive(Default)]
-pub(crate) struct Answers {
+pub(super) struct Answers {
     bodies: Bodies,
 }
 
-impl Rules for Answers {
-    fn frame(&mut self, frame: Frame) -> bool {
-        // Whether it goes on: `h2` counts empty DATA as long as a connection lives, and ends it at a hundred.
+impl Answers {
+    /// A frame came; a head is told of when it is whole. `false`: it does not go on.
+    pub(super) fn frame(&mut self, frame: Frame) -> bool {
+        // `h2` counts empty DATA as long as a connection lives, and ends it at a hundred.
         if frame.is_empty_data() {
             return !self.bodies.has(frame.stream);
         }
@@ -21,7 +22,8 @@ impl Rules for Answers {
         true
     }
 
-    fn head(&mut self, frame: Frame, fields: Marks) -> bool {
+    /// What the fields of a head are, which came in so many frames. `true`: it is malformed.
+    pub(super) fn head(&mut self, frame: Frame, fields: Marks) -> bool {
         if self.bodies.has(frame.stream) {
             self.bodies.end(frame);
             return fields.has(Marks::PSEUDO);
@@ -33,8 +35,8 @@ impl Rules for Answers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sieve::Sieve;
     use super::*;
-    use crate::http2::sieve::Sieve;
     use tokio::io::ReadBuf;
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -42,7 +44,7 @@ mod tests {
     }
 
     /// Whether a frame goes on as it came.
-    fn passes(sieve: &mut Sieve<Answers>, frame: &[u8]) -> bool {
+    fn passes(sieve: &mut Sieve, frame: &[u8]) -> bool {
         let mut room = [0; 256];
         let mut read = ReadBuf::new(&mut room);
         read.put_slice(frame);
@@ -51,7 +53,7 @@ mod tests {
 
     #[test]
     fn an_answer_has_a_status_and_trailers_have_none() {
-        let mut sieve = Sieve::new(Answers::default(), 0);
+        let mut sieve = Sieve::default();
         let interim = [0x08, 3, b'1', b'0', b'3'];
         // 103, 200, a path; then trailers without and with a status.
         for (block, flags, is_fine) in [
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn empty_data_of_an_answer_does_not_go_on_and_any_other_does() {
-        let mut sieve = Sieve::new(Answers::default(), 0);
+        let mut sieve = Sieve::default();
         assert!(passes(&mut sieve, &frame(0, 0, 1, b"")), "of nothing");
         assert!(passes(&mut sieve, &frame(1, 4, 1, &[0x88])) && !passes(&mut sieve, &frame(0, 0, 1, b"")));
         assert!(passes(&mut sieve, &frame(0, 8, 1, &[0])), "padding counts for the window");

@@ -1,8 +1,7 @@
-//! What `h2` does not tell of a head, or ends the connection for where the stream would do (RFC 9113
-//! section 8.1.1): whether a `#` stands in its `:path`, since its parser cuts off what follows; whether
-//! there is a `:path` at all; a `:scheme` that is not of HTTP; pseudo-header fields in trailers, or of the
-//! other direction, which it drops; names and values that no field may have. HPACK (RFC 7541) is followed
-//! as far as that needs: an entry of the table is known by its size and by what of it matters here.
+//! What `h2` does not tell of an answer's head, or ends the connection for where the stream would do (RFC 9113
+//! section 8.1.1): pseudo-header fields in trailers, or those of requests, which it drops; names and values that no
+//! field may have. HPACK (RFC 7541) is followed as far as that needs: an entry of the table is known by its size
+//! and by what of it matters here.
 
 use super::text::{Literal, Name, Text};
 use std::collections::VecDeque;
@@ -27,23 +26,17 @@ const STATIC_NAMES: [u8; 61] = [
 
 /// What is known of a field, or of the fields of a whole head.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Marks(u8);
+pub(super) struct Marks(u8);
 
 impl Marks {
     /// A pseudo-header field.
     pub(super) const PSEUDO: Marks = Marks(1);
-    pub(super) const PATH: Marks = Marks(1 | 2 | 64);
-    pub(super) const SCHEME: Marks = Marks(1 | 4 | 64);
-    /// A `#` in a path.
-    pub(super) const FRAGMENT: Marks = Marks(8);
-    /// A scheme that is neither `http` nor `https`.
-    pub(super) const FOREIGN: Marks = Marks(16);
     /// A status of an interim answer.
-    pub(super) const INTERIM: Marks = Marks(32);
+    pub(super) const INTERIM: Marks = Marks(2);
     /// A pseudo-header field of requests.
-    pub(super) const ASKING: Marks = Marks(64);
+    pub(super) const ASKING: Marks = Marks(4);
     /// A field that breaks a rule by itself.
-    pub(super) const BAD: Marks = Marks(128);
+    pub(super) const BAD: Marks = Marks(8);
 
     pub(super) const fn has(self, all: Marks) -> bool {
         self.0 & all.0 == all.0
@@ -53,22 +46,15 @@ impl Marks {
     const fn of(name: Name) -> Marks {
         match name {
             Name::Field => Marks(0),
-            Name::Path => Marks::PATH,
-            Name::Scheme => Marks::SCHEME,
             Name::Status => Marks::PSEUDO,
-            Name::Method | Name::Other => Marks(1 | 64),
+            Name::Asking => Marks(1 | 4),
             Name::Bad => Marks::BAD,
         }
     }
 
     fn of_field(name: Name, value: &Text) -> Marks {
         let marks = Marks::of(name);
-        match name {
-            Name::Path if value.has_hash() => marks | Marks::FRAGMENT,
-            Name::Scheme if !value.is(b"http") && !value.is(b"https") => marks | Marks::FOREIGN,
-            Name::Status if value.is_interim() => marks | Marks::INTERIM,
-            _ => marks,
-        }
+        if name == Name::Status && value.is_interim() { marks | Marks::INTERIM } else { marks }
     }
 }
 
@@ -105,11 +91,13 @@ struct Walk<'b> {
     anew: Option<Vec<u8>>,
 }
 
-impl HeadWatch {
-    pub(super) const fn new() -> Self {
+impl Default for HeadWatch {
+    fn default() -> Self {
         HeadWatch { entries: VecDeque::new(), size: 0, max: TABLE_MAX, is_lost: false }
     }
+}
 
+impl HeadWatch {
     /// Follows a header block: what its fields are, and the block that goes on where one of them is bad. `h2`
     /// knows no way back from that; in its place stands a field of the same size, so that its table stays right.
     pub(super) fn block(&mut self, block: &[u8]) -> (Marks, Option<Vec<u8>>) {
@@ -164,20 +152,19 @@ impl HeadWatch {
             index => self.entry(index)?.0,
         };
         let named = walk.rest;
-        let literal = literal(&mut walk.rest)?;
-        let value = Text::of(literal)?;
+        let value = Text::of(literal(&mut walk.rest)?)?;
         let mut marks = Marks::of_field(name.1, &value);
-        if value.suits(name.1, literal) {
+        if value.suits(name.1) {
             walk.goes_on(before);
         } else {
             marks = marks | Marks::BAD;
             match (name.1, value.len) {
                 (Name::Status, 3) => walk.put_value((before, named), b"200"),
-                (Name::Bad | Name::Status, _) | (Name::Method, 0) => {
+                (Name::Bad | Name::Status | Name::Asking, _) => {
                     name.1 = Name::Bad;
                     walk.replace(before, (first, is_kept), (name.0, value.len))?;
                 }
-                (_, length) => walk.put_value((before, named), &vec![FILLER; length]),
+                (Name::Field, length) => walk.put_value((before, named), &vec![FILLER; length]),
             }
         }
         if is_kept {
@@ -190,10 +177,7 @@ impl HeadWatch {
     fn entry(&self, index: usize) -> Option<((usize, Name), Marks)> {
         if let Some(length) = STATIC_NAMES.get(index.checked_sub(1)?) {
             let name = match index {
-                1 => Name::Other,
-                2 | 3 => Name::Method,
-                4 | 5 => Name::Path,
-                6 | 7 => Name::Scheme,
+                1..=7 => Name::Asking,
                 8..=14 => Name::Status,
                 _ => Name::Field,
             };
@@ -308,88 +292,44 @@ fn literal<'b>(block: &mut &'b [u8]) -> Option<Literal<'b>> {
 mod tests {
     use super::*;
 
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("a byte"))
-            .collect()
-    }
-
-    /// A literal `:path`, kept or not, in plain octets.
-    fn path(value: &str, kept: bool) -> Vec<u8> {
-        [&[if kept { 0x44 } else { 0x04 }, value.len() as u8], value.as_bytes()].concat()
-    }
-
-    impl HeadWatch {
-        fn finds_fragment(&mut self, block: &[u8]) -> bool {
-            self.block(block).0.has(Marks::FRAGMENT)
-        }
+    fn literal(prefix: &[u8], value: &str) -> Vec<u8> {
+        [prefix, &[value.len() as u8], value.as_bytes()].concat()
     }
 
     #[test]
-    fn a_fragment_is_found_in_whatever_form_the_path_comes() {
-        let mut watch = HeadWatch::new();
-        // Section C.4.1 to C.4.3: three requests that build on each other.
-        assert!(!watch.finds_fragment(&hex("8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff")));
-        assert!(!watch.finds_fragment(&hex("8286 84be 5886 a8eb 1064 9cbf")));
-        assert!(!watch.finds_fragment(&hex("8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf")));
-        assert_eq!((watch.entries.len(), watch.size), (3, 164), "as the appendix says");
-        assert!(watch.finds_fragment(&path("/a#b", false)) && !watch.finds_fragment(&path("/a", true)));
-        assert!(watch.finds_fragment(&path("/a#b", true)));
-        assert!(watch.finds_fragment(&[0xbe]), "by its place in the table");
-        assert!(!watch.finds_fragment(&[0xbf]), "the one before has none");
-        // ":path" by name, and a `#` in another field.
-        assert!(watch.finds_fragment(&[&[0x00, 5][..], b":path", &[2], b"/#"].concat()));
-        assert!(!watch.finds_fragment(&[&[0x00, 3][..], b"x-a", &[2], b"a#"].concat()));
-        // "/#" in Huffman's code: 011000 111111111010 and padding.
-        assert!(watch.finds_fragment(&[0x04, 0x83, 0b0110_0011, 0b1111_1110, 0b1011_1111]));
+    fn pseudo_header_fields_are_known_in_whatever_form_they_come() {
+        let mut watch = HeadWatch::default();
+        let mut marks = |block: &[u8]| watch.block(block).0;
+        assert_eq!(marks(&[0x82, 0x86, 0x84]), Marks::PSEUDO | Marks::ASKING);
+        assert_eq!(marks(&literal(&[0x58], "a")), Marks::default(), "cache-control");
+        assert_eq!(marks(&[0x88]), Marks::PSEUDO, ":status");
+        // Kept, then by its place; by its place with another value; by its whole name; in Huffman's code.
+        assert_eq!(marks(&literal(&[0x48], "103")), Marks::PSEUDO | Marks::INTERIM);
+        assert_eq!(marks(&[0xbe]), Marks::PSEUDO | Marks::INTERIM);
+        assert_eq!(marks(&literal(b"\0\x07:status", "200")), Marks::PSEUDO);
+        assert_eq!(marks(&[0x08, 0x82, 0x10, 0x01]), Marks::PSEUDO, "200");
+        assert!(marks(&literal(&[0x01], "a.example")).has(Marks::PSEUDO | Marks::ASKING | Marks::BAD));
     }
 
     #[test]
     fn a_small_table_forgets_and_broken_blocks_end_it() {
-        let mut watch = HeadWatch::new();
-        // At most 40 octets: one entry of that name.
-        watch.block(&[0x3f, 0x09]);
-        assert!(watch.finds_fragment(&path("/a#", true)) && watch.finds_fragment(&[0xbe]));
-        watch.block(&path("/bb", true));
-        assert!(!watch.finds_fragment(&[0xbe]) && watch.entries.len() == 1);
+        let mut watch = HeadWatch::default();
+        let is_interim = |watch: &mut HeadWatch, block: &[u8]| watch.block(block).0.has(Marks::INTERIM);
+        // 42 octets at most: one entry of that name.
+        watch.block(&[0x3f, 0x0b]);
+        assert!(is_interim(&mut watch, &literal(&[0x48], "103")) && is_interim(&mut watch, &[0xbe]));
+        watch.block(&literal(&[0x48], "200"));
+        assert!(!is_interim(&mut watch, &[0xbe]) && watch.entries.len() == 1);
         for broken in [
             &[0x80_u8][..],
             &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            &[0x44, 9, b'/'],
+            &[0x48, 9, b'2'],
             &[0xfe],
             &[0x3f, 0xff, 0xff, 0x7f],
         ] {
-            let mut watch = HeadWatch::new();
-            assert!(!watch.finds_fragment(broken) && watch.is_lost, "{broken:?}");
+            let mut watch = HeadWatch::default();
+            assert!(watch.block(broken).0 == Marks::default() && watch.is_lost, "{broken:?}");
         }
-    }
-
-    #[test]
-    fn schemes_and_pseudo_header_fields_are_known_in_whatever_form_they_come() {
-        let literal = |prefix: &[u8], value: &str| [prefix, &[value.len() as u8], value.as_bytes()].concat();
-        let mut watch = HeadWatch::new();
-        let mut marks = |block: &[u8]| watch.block(block).0;
-        // GET, http, "/"; GET, https, no path.
-        assert_eq!(marks(&[0x82, 0x86, 0x84]), Marks::PATH | Marks::SCHEME);
-        assert_eq!(marks(&[0x82, 0x87]), Marks::SCHEME);
-        assert_eq!(marks(&[0x58, 1, b'a']), Marks::default(), "cache-control");
-        for known in ["http", "https", "HTTP"] {
-            assert_eq!(marks(&literal(&[0x06], known)), Marks::SCHEME, "{known}");
-        }
-        for foreign in ["ftp", "httpx", "httpss", "http+unix", ""] {
-            assert!(marks(&literal(&[0x06], foreign)).has(Marks::FOREIGN), "{foreign}");
-        }
-        // Kept, then by its place; by its place with another value; by its whole name.
-        assert!(marks(&literal(&[0x46], "ftp")).has(Marks::FOREIGN) && marks(&[0xbe]).has(Marks::FOREIGN));
-        assert_eq!(marks(&literal(&[0x0f, 0x2f], "http")), Marks::SCHEME);
-        assert!(marks(&literal(b"\0\x07:scheme", "ftp")).has(Marks::FOREIGN));
-        // "ftp" in Huffman's code: 100101 01001 101011, padding.
-        assert!(marks(&[0x06, 0x83, 0b1001_0101, 0b0011_0101, 0b1111_1111]).has(Marks::FOREIGN));
-        assert_eq!(marks(&[0x88]), Marks::PSEUDO, ":status");
-        assert_eq!(marks(&literal(&[0x08], "103")), Marks::PSEUDO | Marks::INTERIM);
-        assert_eq!(marks(&literal(&[0x01], "a.example")), Marks::PSEUDO | Marks::ASKING);
     }
 
     #[test]
@@ -411,18 +351,19 @@ mod tests {
             (":status", "abc"),
             (":status", "101"),
             (":status", "099"),
-            (":method", "G T"),
+            (":method", "GET"),
+            (":path", "/"),
             ("", "abc"),
         ] {
             for first in [0x00, 0x10, 0x40] {
-                let mut watch = HeadWatch::new();
+                let mut watch = HeadWatch::default();
                 // A field before and behind it, and one that is kept.
                 let (before, behind) = (field("a", "1", 0x40), [field("b", "2", 0x00), vec![0xbe]].concat());
                 let block = [&before[..], &field(name, value, first), &behind].concat();
                 let (marks, anew) = watch.block(&block);
                 let anew = anew.expect("replaced");
                 assert!(marks.has(Marks::BAD) && anew.starts_with(&before) && anew.ends_with(&behind), "{name:?}");
-                let mut again = HeadWatch::new();
+                let mut again = HeadWatch::default();
                 let (marks, same) = again.block(&anew);
                 assert!(!marks.has(Marks::BAD) && same.is_none(), "{name:?}: {value:?}");
                 assert_eq!((again.size, again.entries.len()), (watch.size, watch.entries.len()), "{name:?}");
@@ -431,10 +372,10 @@ mod tests {
                 assert_eq!((by_place.0.has(Marks::BAD), by_place.1), (first == 0x40, None));
             }
         }
-        for fine in [("x", "\u{e4} b"), ("x-_.~!#$%&'*+^`|", ""), (":path", "/\u{e4}"), (":status", "599")] {
-            assert_eq!(HeadWatch::new().block(&field(fine.0, fine.1, 0)).1, None, "{fine:?}");
+        for fine in [("x", "\u{e4} b"), ("x-_.~!#$%&'*+^`|", ""), (":status", "599")] {
+            assert_eq!(HeadWatch::default().block(&field(fine.0, fine.1, 0)).1, None, "{fine:?}");
         }
         let long = [&[0x00, 1][..], b"X", &[0x7f, 0x80, 0x01], &[b'v'; 255]].concat();
-        assert_eq!(HeadWatch::new().block(&long).1.map(|anew| anew.len()), Some(long.len()));
+        assert_eq!(HeadWatch::default().block(&long).1.map(|anew| anew.len()), Some(long.len()));
     }
 }

@@ -1,7 +1,8 @@
 //! An upstream's answer from HTTP/2 to the bytes of HTTP/1.1.
 
-use super::Unprocessed;
-use super::grpc_web::Web;
+use super::super::Unprocessed;
+use super::super::grpc_web::Web;
+use super::framed::trailer_lines;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Response, StatusCode, header};
 use std::io::{self, Write};
@@ -140,7 +141,7 @@ impl Answer {
     }
 
     fn end(&self, trailers: Option<HeaderMap>, web: Option<&Web>, out: &mut Vec<u8>) {
-        let lines = trailers.as_ref().map(crate::http2::trailer_lines);
+        let lines = trailers.as_ref().map(trailer_lines);
         match (web, lines) {
             (None, lines) => put_last_chunk(out, &lines.unwrap_or_default()),
             (Some(web), lines) => {

@@ -2,7 +2,7 @@
 //! stream alone. It tells when the other end's settings have been read: the first frame that it sends
 //! (RFC 9113 section 3.4).
 
-use crate::http2::{Answers, Sieve};
+use super::sieve::Sieve;
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
@@ -13,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const FRAME_HEAD: usize = 9;
 
 /// See the module.
-pub(super) struct Heard<I> {
+pub(in crate::outbound) struct Heard<I> {
     io: I,
-    sieve: Sieve<Answers>,
+    sieve: Sieve,
     length: [u8; 3],
     /// Bytes that came, as long as the frame is not whole.
     seen: usize,
@@ -23,18 +23,9 @@ pub(super) struct Heard<I> {
 }
 
 impl<I> Heard<I> {
-    pub(super) fn new(io: I) -> (Self, Rc<Cell<bool>>) {
+    pub(in crate::outbound) fn new(io: I) -> (Self, Rc<Cell<bool>>) {
         let is_heard = Rc::new(Cell::new(false));
-        (
-            Heard {
-                io,
-                sieve: Sieve::new(Answers::default(), 0),
-                length: [0; 3],
-                seen: 0,
-                is_heard: Rc::clone(&is_heard),
-            },
-            is_heard,
-        )
+        (Heard { io, sieve: Sieve::default(), length: [0; 3], seen: 0, is_heard: Rc::clone(&is_heard) }, is_heard)
     }
 
     fn take(&mut self, bytes: &[u8]) {

@@ -65,18 +65,33 @@ impl Codes {
     }
 }
 
-/// Decodes `bytes`. `None`: what is left over is no padding.
-pub(super) fn decode(bytes: &[u8], mut take: impl FnMut(u8)) -> Option<()> {
+/// Decodes `bytes`, octet by octet. `None`: what is left over is no padding.
+pub fn decode(bytes: &[u8], mut take: impl FnMut(u8)) -> Option<()> {
     let codes = &*CODES;
-    let mut rest = bytes.iter();
+    let mut rest = bytes;
     // The next bits, from the highest on, and how many they are.
     let (mut window, mut have) = (0_u64, 0_u32);
     loop {
-        while have <= 56
-            && let Some(byte) = rest.next()
-        {
-            window |= u64::from(*byte) << (56 - have);
-            have += 8;
+        if have < BITS_MAX as u32 {
+            match rest.split_first_chunk::<8>() {
+                Some((next, _)) => {
+                    window |= u64::from_be_bytes(*next) >> have;
+                    // Whole octets only: what the window holds beyond them comes again.
+                    let octets = (63 - have) / 8;
+                    rest = &rest[octets as usize..];
+                    have += octets * 8;
+                    window &= u64::MAX << (64 - have);
+                }
+                None => {
+                    while have <= 56
+                        && let Some((byte, behind)) = rest.split_first()
+                    {
+                        window |= u64::from(*byte) << (56 - have);
+                        have += 8;
+                        rest = behind;
+                    }
+                }
+            }
         }
         if have == 0 {
             return Some(());

@@ -1,8 +1,9 @@
-//! Frames on their way to `h2` (RFC 9113 section 4). What goes on mostly goes on where it stands in the
+//! Frames of an upstream on their way to `h2` (RFC 9113 section 4). What goes on mostly goes on where it stands in the
 //! buffer that was read. What `h2` would end the connection for, where an error of the stream or nothing at
 //! all would do, goes on as something else: a malformed head with a field for which `h2` resets its stream,
 //! empty DATA not at all.
 
+use super::answers::Answers;
 use super::hpack::{HeadWatch, Marks, forbidden};
 use tokio::io::ReadBuf;
 
@@ -10,10 +11,10 @@ const HEADER: usize = 9;
 /// Longest payload: SETTINGS_MAX_FRAME_SIZE as it is by default.
 const PAYLOAD_MAX: usize = 16 << 10;
 /// CONTINUATION frames of one head.
-pub(super) const CONTINUATIONS: usize = 20;
+const CONTINUATIONS: usize = 20;
 
-pub(super) const DATA: u8 = 0x0;
-pub(super) const HEADERS: u8 = 0x1;
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
 pub(super) const RST_STREAM: u8 = 0x3;
 const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
@@ -23,7 +24,7 @@ const PRIORITY: u8 = 0x20;
 
 /// What stands in front of a frame's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Frame {
+pub(super) struct Frame {
     pub(super) length: usize,
     pub(super) kind: u8,
     flags: u8,
@@ -99,15 +100,6 @@ impl Frame {
     }
 }
 
-/// What frames are looked at for.
-pub(crate) trait Rules {
-    /// A frame came; a head is told of when it is whole. `false`: it does not go on.
-    fn frame(&mut self, frame: Frame) -> bool;
-
-    /// What the fields of a head are, which came in so many frames. `true`: it is malformed.
-    fn head(&mut self, frame: Frame, fields: Marks) -> bool;
-}
-
 /// What becomes of the bytes at hand.
 enum Look {
     NeedMore,
@@ -118,10 +110,11 @@ enum Look {
 }
 
 /// See the module.
-pub(crate) struct Sieve<R> {
-    pub(super) rules: R,
+#[derive(Default)]
+pub(super) struct Sieve {
+    answers: Answers,
     watch: HeadWatch,
-    /// Bytes that go on unseen: a preface, then payloads.
+    /// Bytes of a payload that go on unseen.
     skip: usize,
     /// The beginning of a frame that must be seen whole.
     held: Vec<u8>,
@@ -130,14 +123,9 @@ pub(crate) struct Sieve<R> {
     given: usize,
 }
 
-impl<R: Rules> Sieve<R> {
-    /// Behind a preface of so many bytes.
-    pub(crate) const fn new(rules: R, preface: usize) -> Self {
-        Sieve { rules, watch: HeadWatch::new(), skip: preface, held: Vec::new(), ready: Vec::new(), given: 0 }
-    }
-
+impl Sieve {
     /// Hands on what is ready. `false`: nothing is.
-    pub(crate) fn give(&mut self, read: &mut ReadBuf<'_>) -> bool {
+    pub(super) fn give(&mut self, read: &mut ReadBuf<'_>) -> bool {
         let rest = &self.ready[self.given..];
         if rest.is_empty() {
             return false;
@@ -152,7 +140,7 @@ impl<R: Rules> Sieve<R> {
     }
 
     /// Looks at what was read behind `before`. `false`: none of it goes on yet.
-    pub(crate) fn pass(&mut self, read: &mut ReadBuf<'_>, before: usize) -> bool {
+    pub(super) fn pass(&mut self, read: &mut ReadBuf<'_>, before: usize) -> bool {
         let new = &read.filled()[before..];
         if new.is_empty() {
             // The end: what was held is `h2`'s to wonder about.
@@ -211,14 +199,14 @@ impl<R: Rules> Sieve<R> {
     fn look(&mut self, bytes: &[u8]) -> Look {
         let Some(frame) = Frame::parse(bytes) else { return Look::NeedMore };
         if frame.kind != HEADERS || frame.length > PAYLOAD_MAX {
-            let goes_on = self.rules.frame(frame);
+            let goes_on = self.answers.frame(frame);
             return if goes_on { Look::Pass(HEADER, frame.length) } else { Look::Replace(frame.len(), Vec::new()) };
         }
         if !frame.has(END_HEADERS) {
             return self.gather(frame, bytes);
         }
         let Some(payload) = bytes.get(HEADER..frame.len()) else { return Look::NeedMore };
-        self.rules.frame(frame);
+        self.answers.frame(frame);
         match self.judge(frame, frame.fragment(payload)) {
             Some(anew) => Look::Replace(frame.len(), anew),
             None => Look::Pass(frame.len(), 0),
@@ -242,7 +230,7 @@ impl<R: Rules> Sieve<R> {
         if !is_whole {
             // Too many, or others between them: `h2` ends the connection.
             self.watch.lose();
-            self.rules.frame(first);
+            self.answers.frame(first);
             return Look::Pass(HEADER, first.length);
         }
         if bytes.len() < at {
@@ -251,7 +239,7 @@ impl<R: Rules> Sieve<R> {
         let parts = parts.into_iter().flatten();
         let block: Vec<u8> =
             parts.flat_map(|(part, from)| part.fragment(&bytes[from..from + part.length])).copied().collect();
-        self.rules.frame(first);
+        self.answers.frame(first);
         match self.judge(first, &block) {
             Some(anew) => Look::Replace(at, anew),
             None if block.len() > PAYLOAD_MAX => Look::Pass(at, 0),
@@ -262,7 +250,7 @@ impl<R: Rules> Sieve<R> {
     /// What goes on in place of a head that is malformed.
     fn judge(&mut self, frame: Frame, block: &[u8]) -> Option<Vec<u8>> {
         let (fields, anew) = self.watch.block(block);
-        let is_malformed = self.rules.head(frame, fields) || fields.has(Marks::BAD);
+        let is_malformed = self.answers.head(frame, fields) || fields.has(Marks::BAD);
         is_malformed.then(|| frame.of_head(&forbidden(anew.as_deref().unwrap_or(block))))
     }
 }

@@ -1,20 +1,15 @@
 //! Names and values of a field block, octet by octet: which they are, as far as that matters
 //! here, and whether RFC 9113 section 8.2.1 and RFC 9110 section 5.5 allow what is in them.
 
-use super::huffman::decode;
+use tidegate_http2::decode_huffman;
 
 /// Octets that are kept: as many as `:authority` has.
 const HEAD: usize = 10;
 
 /// Not of a field's name: a token without capitals.
 const NO_NAME: u8 = 1;
-/// Not of a token.
-const NO_TOKEN: u8 = 2;
 /// Not of a field's value.
-const NO_VALUE: u8 = 4;
-/// Not ASCII.
-const HIGH: u8 = 8;
-const HASH: u8 = 16;
+const NO_VALUE: u8 = 2;
 
 /// What each octet is not.
 const CLASSES: [u8; 256] = {
@@ -25,20 +20,11 @@ const CLASSES: [u8; 256] = {
         let is_token = byte.is_ascii_alphanumeric()
             || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
         let mut class = 0;
-        if !is_token {
-            class |= NO_TOKEN | NO_NAME;
-        }
-        if byte.is_ascii_uppercase() {
+        if !is_token || byte.is_ascii_uppercase() {
             class |= NO_NAME;
         }
         if byte.is_ascii_control() && byte != b'\t' {
             class |= NO_VALUE;
-        }
-        if !byte.is_ascii() {
-            class |= HIGH;
-        }
-        if byte == b'#' {
-            class |= HASH;
         }
         classes[octet] = class;
         octet += 1;
@@ -50,12 +36,9 @@ const CLASSES: [u8; 256] = {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Name {
     Field,
-    Path,
-    Scheme,
     Status,
-    Method,
-    /// `:authority` and `:protocol`.
-    Other,
+    /// A pseudo-header field of requests.
+    Asking,
     /// One that no field may have.
     Bad,
 }
@@ -83,7 +66,7 @@ impl Text {
         let mut text = Text::default();
         let bytes = literal.bytes;
         if literal.is_coded {
-            decode(bytes, |octet| text.take(octet))?;
+            decode_huffman(bytes, |octet| text.take(octet))?;
             return Some(text);
         }
         // The same at once: most of a head is its values.
@@ -111,36 +94,27 @@ impl Text {
         self.classes & class != 0
     }
 
-    pub(super) const fn has_hash(&self) -> bool {
-        self.has(HASH)
-    }
-
-    pub(super) fn is(&self, known: &[u8]) -> bool {
+    fn is(&self, known: &[u8]) -> bool {
         self.head().is_some_and(|head| head.eq_ignore_ascii_case(known))
     }
 
     pub(super) fn as_name(&self) -> Name {
         match self.head() {
-            Some(b":path") => Name::Path,
-            Some(b":scheme") => Name::Scheme,
             Some(b":status") => Name::Status,
-            Some(b":method") => Name::Method,
-            Some(b":authority" | b":protocol") => Name::Other,
+            Some(b":method" | b":scheme" | b":authority" | b":path" | b":protocol") => Name::Asking,
             _ if self.len == 0 || self.has(NO_NAME) => Name::Bad,
             _ => Name::Field,
         }
     }
 
     /// Whether a field of that name may have it.
-    pub(super) fn suits(&self, name: Name, literal: Literal<'_>) -> bool {
+    pub(super) fn suits(&self, name: Name) -> bool {
         let is_blank = |octet: u8| matches!(octet, b' ' | b'\t');
         match name {
-            Name::Bad => false,
+            Name::Bad | Name::Asking => false,
             Name::Field => !self.has(NO_VALUE) && !(self.len > 0 && (is_blank(self.head[0]) || is_blank(self.last))),
-            Name::Method => self.len > 0 && !self.has(NO_TOKEN),
             // RFC 9113 section 8.6: nobody switches protocols.
             Name::Status => matches!(self.head(), Some([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'])) && !self.is(b"101"),
-            Name::Path | Name::Scheme | Name::Other => !self.has(HIGH) || is_utf8(literal),
         }
     }
 
@@ -148,14 +122,4 @@ impl Text {
     pub(super) fn is_interim(&self) -> bool {
         self.head[0] == b'1'
     }
-}
-
-fn is_utf8(literal: Literal<'_>) -> bool {
-    let mut bytes = Vec::new();
-    if !literal.is_coded {
-        bytes.extend_from_slice(literal.bytes);
-    } else if decode(literal.bytes, |octet| bytes.push(octet)).is_none() {
-        return false;
-    }
-    std::str::from_utf8(&bytes).is_ok()
 }
