@@ -1,6 +1,7 @@
-// F7: CPU time of a confirmable GET over UDP, de-duplication on, with 16 and 512 clients
-// that have one request in flight each; and what 10,000 observers of one resource cost: CPU
-// time of a notification to one of them, memory of each.
+// F7: CPU time of a confirmable GET over UDP and DTLS, de-duplication on, with 16 and 512
+// clients that have one request in flight each; what a DTLS session costs to make and to
+// hold (F8); and what 10,000 observers of one resource cost: CPU time of a notification to
+// one of them, memory of each.
 import { setTimeout as sleep } from "node:timers/promises"
 import { gated } from "./lib/load.mjs"
 import { chosen, options } from "./lib/options.mjs"
@@ -8,37 +9,60 @@ import { cpuMs, memoryKiB } from "./lib/proc.mjs"
 import { stop } from "./lib/process.mjs"
 import { fail, opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
 import { interleave, spread } from "./lib/rounds.mjs"
-import { COAP_PEERS, libcoap, libcoapNon } from "./peers/coap.mjs"
-import { tidegateCoap } from "./peers/tidegate.mjs"
+import { COAP_PEERS, DTLS_PEERS, LIBCOAP_DTLS, libcoap, libcoapNon, PSK } from "./peers/coap.mjs"
+import { tidegateCoap, tidegateCoapSingle, tidegateDtls, tidegateDtlsSingle } from "./peers/tidegate.mjs"
 
+const PLAIN = { peers: [tidegateCoap, tidegateCoapSingle, ...COAP_PEERS], psk: [] }
+const SECURE = {
+  peers: [tidegateDtls, tidegateDtlsSingle, ...DTLS_PEERS],
+  psk: ["--psk", `${PSK.identity}:${PSK.key}`],
+}
 const SHAPES = [
-  { name: "get16", clients: 16 },
-  { name: "get512", clients: 512 },
+  { name: "get16", run: compare, clients: 16, ...PLAIN },
+  { name: "get512", run: compare, clients: 512, ...PLAIN },
+  { name: "dtls-get16", run: compare, clients: 16, ...SECURE },
+  { name: "dtls-get512", run: compare, clients: 512, ...SECURE },
+  { name: "dtls-sessions", run: hold, clients: 2_000, ...SECURE },
   // libcoap loses observers of more: of 2,000 some never learn of a change.
-  { name: "observe-few-con", most: 500, peers: [tidegateCoap, libcoap], args: [] },
-  { name: "observe-few-non", most: 500, peers: [tidegateCoap, libcoapNon], args: ["--non"] },
-  { name: "observe-con", most: Infinity, peers: [tidegateCoap], args: [] },
-  { name: "observe-non", most: Infinity, peers: [tidegateCoap], args: ["--non"] },
+  { name: "observe-few-con", run: observe, most: 500, peers: [tidegateCoap, tidegateCoapSingle, libcoap], args: [] },
+  {
+    name: "observe-few-non",
+    run: observe,
+    most: 500,
+    peers: [tidegateCoap, tidegateCoapSingle, libcoapNon],
+    args: ["--non"],
+  },
+  { name: "observe-con", run: observe, most: Infinity, peers: [tidegateCoap, tidegateCoapSingle], args: [] },
+  { name: "observe-non", run: observe, most: Infinity, peers: [tidegateCoap, tidegateCoapSingle], args: ["--non"] },
+  { name: "dtls-observe-few-con", run: observe, most: 500, peers: [tidegateDtls, ...LIBCOAP_DTLS], args: SECURE.psk },
 ]
 /** Changes of a round, each of which reaches every observer. */
 const WRITES = 10
+/** After that long without work the gateway keeps a session in a smaller form. */
+const SILENCE_MS = 25_000
 
 const asked = options()
-const all = [tidegateCoap, ...COAP_PEERS, libcoapNon]
+const all = SHAPES.flatMap(({ peers }) => peers)
 chosen(all, asked.only)
-const only = (peers) => present(peers.filter(({ name }) => asked.only?.includes(name) ?? true))
 const results = {}
 for (const shape of chosen(SHAPES, asked.shapes)) {
-  results[shape.name] = await (shape.clients === undefined ? observe(shape) : compare(shape))
+  const peers = present(shape.peers.filter(({ name }) => asked.only?.includes(name) ?? true))
+  results[shape.name] = peers.length === 0 ? [] : await shape.run(shape, peers)
 }
 save("coap", { asked, results })
 
-async function compare({ name, clients }) {
-  const peers = only([tidegateCoap, ...COAP_PEERS])
-  opening(`\n${name}: CON GET of a value of 4 bytes, ${clients} clients, one request in flight each`, peers, asked)
-  const rounds = await interleave(peers, asked.rounds, (peer) => measure(peer, clients))
+/** The gateway's own median of a figure, if it was measured. */
+function ownOf(rounds, field) {
   const own = rounds.get("tidegate")
-  const ownUs = own === undefined ? undefined : spread(own.map(({ us }) => us)).median
+  return own === undefined ? undefined : spread(own.map((one) => one[field])).median
+}
+
+async function compare({ name, clients, psk }, peers) {
+  const over = psk.length > 0 ? "over DTLS with a pre-shared key and AES-128-CCM-8" : "over UDP"
+  const what = `CON GET of a value of 4 bytes ${over}, ${clients} clients, one request in flight each`
+  opening(`\n${name}: ${what}`, peers, asked)
+  const rounds = await interleave(peers, asked.rounds, (peer) => measure(peer, clients, psk))
+  const ownUs = ownOf(rounds, "us")
   const rows = peers.map((peer) => {
     const found = rounds.get(peer.name)
     const us = spread(found.map((one) => one.us))
@@ -61,26 +85,21 @@ async function compare({ name, clients }) {
   return rows
 }
 
-async function measure(peer, clients) {
+async function measure(peer, clients, psk) {
   const { pid, port, child } = await peer.start()
-  const load = async (seconds) => {
-    const args = ["coap-get", "--gate", "--port", port, "--clients", clients, "--seconds", seconds]
-    const { go } = await gated(args.map(String))
-    const before = cpuMs(pid)
-    const found = await go()
-    return { ...found, spent: cpuMs(pid) - before }
-  }
   // Who compiles as it runs has done so when it counts.
-  await load(asked.seconds)
-  const { answers, again, seconds, p50_us, p99_us, spent } = await load(asked.seconds)
+  const times = ["--warm", asked.seconds, "--seconds", asked.seconds]
+  const words = ["coap-get", "--gate", "--port", port, "--clients", clients, ...times, ...psk]
+  const { go } = await gated(words.map(String))
+  const before = cpuMs(pid)
+  const { answers, again, seconds, p50_us, p99_us } = await go()
+  const spent = cpuMs(pid) - before
   await stop(child)
   if (answers === 0) fail(`${peer.name} answered nothing`)
   return { us: (spent * 1_000) / answers, perSecond: answers / seconds, again, p50: p50_us, p99: p99_us }
 }
 
-async function observe({ name, most, peers: wanted, args }) {
-  const peers = only(wanted)
-  if (peers.length === 0) return []
+async function observe({ name, most, args }, peers) {
   const count = Math.min(most, asked.quick ? 500 : asked.observers)
   opening(
     `\n${name}: ${count} observers of one value, ${WRITES} changes, each known to all before the next`,
@@ -88,8 +107,7 @@ async function observe({ name, most, peers: wanted, args }) {
     asked,
   )
   const rounds = await interleave(peers, asked.rounds, (peer) => tell(peer, count, args))
-  const own = rounds.get("tidegate")
-  const ownUs = own === undefined ? undefined : spread(own.map(({ us }) => us)).median
+  const ownUs = ownOf(rounds, "us")
   const rows = peers.map((peer) => {
     const found = rounds.get(peer.name)
     const [us, kib] = ["us", "kib"].map((field) => spread(found.map((one) => one[field])))
@@ -112,7 +130,8 @@ async function observe({ name, most, peers: wanted, args }) {
 async function tell(peer, count, args) {
   const { pid, port, child } = await peer.start()
   // What everyone has once is there before the observers come.
-  const warm = await gated(["coap-get", "--gate", "--port", port, "--clients", 64, "--seconds", 1].map(String))
+  const psk = args.includes("--psk") ? SECURE.psk : []
+  const warm = await gated(["coap-get", "--gate", "--port", port, "--clients", 64, "--seconds", 1, ...psk].map(String))
   await warm.go()
   await sleep(500)
   const before = memoryKiB(pid)
@@ -125,4 +144,48 @@ async function tell(peer, count, args) {
   const spent = cpuMs(pid) - spentBefore
   await stop(child)
   return { us: (spent * 1_000) / told, kib, ms: p50_us / 1_000, again }
+}
+
+async function hold({ name, clients, psk }, peers) {
+  const count = asked.quick ? 200 : clients
+  const what = `${count} sessions of DTLS, each with a handshake and a GET, then silence of ${SILENCE_MS / 1_000} s`
+  opening(`\n${name}: ${what}`, peers, asked)
+  const rounds = await interleave(peers, asked.rounds, (peer) => open(peer, count, psk))
+  const ownUs = ownOf(rounds, "us")
+  const rows = peers.map((peer) => {
+    const found = rounds.get(peer.name)
+    const [us, kib, silentKib] = ["us", "kib", "silentKib"].map((field) => spread(found.map((one) => one[field])))
+    return { name: peer.name, us, ...(peer.hasHeap ? {} : { kib, silentKib }) }
+  })
+  const head = ["", "CPU us a session", "tidegate / it", "KiB a session", "KiB after the silence"]
+  const cells = rows.map(({ name, us, kib, silentKib }) => [
+    name,
+    ranged(us),
+    name === "tidegate" ? "" : ratio(ownUs, us.median),
+    kib === undefined ? "a heap" : ranged(kib),
+    silentKib === undefined ? "a heap" : ranged(silentKib),
+  ])
+  say(table(head, cells))
+  return rows
+}
+
+async function open(peer, count, psk) {
+  const { pid, port, child } = await peer.start()
+  const sessions = (clients) => {
+    const words = ["coap-get", "--gate", "--met", "--port", port, "--clients", clients, "--seconds", 0, ...psk]
+    return gated(words.map(String))
+  }
+  // A first quarter is not counted, and stays.
+  const first = await sessions(Math.ceil(count / 4))
+  await sleep(500)
+  const [before, spentBefore] = [memoryKiB(pid), cpuMs(pid)]
+  const held = await sessions(count)
+  const spent = cpuMs(pid) - spentBefore
+  await sleep(500)
+  const kib = (memoryKiB(pid) - before) / count
+  await sleep(asked.quick ? 1_000 : SILENCE_MS)
+  const silentKib = (memoryKiB(pid) - before) / count
+  for (const { go } of [held, first]) await go()
+  await stop(child)
+  return { us: (spent * 1_000) / count, kib, silentKib }
 }

@@ -1,4 +1,4 @@
-// Servers of CoAP over UDP that hold a value that was put to /t/bench.
+// Servers of CoAP over UDP and DTLS that hold a value that was put to /t/bench.
 import { createSocket } from "node:dgram"
 import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -10,28 +10,52 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
 const JARS = path("../../node_modules/.cache/californium")
 const AIOCOAP = path("../../node_modules/.cache/aiocoap")
 
-/** Waits until a ping is answered by a Reset. */
-export async function answering(port, child) {
+/** What a client of DTLS proves itself by. */
+export const PSK = { identity: "bench", key: "secret" }
+
+/** A ping, which is answered by a Reset. */
+const PING = Buffer.from([0x40, 0, 1, 1])
+
+/** A hello with TLS_PSK_WITH_AES_128_CCM_8, which is answered by a HelloVerifyRequest. */
+const HELLO = hello()
+
+function hello() {
+  const body = Buffer.concat([Buffer.from("fefd", "hex"), Buffer.alloc(32, 1), Buffer.from("00000002c0a80100", "hex")])
+  const length = Buffer.from([0, 0, body.length])
+  const message = Buffer.concat([Buffer.from([1]), length, Buffer.alloc(5), length, body])
+  return Buffer.concat([Buffer.from("16fefd", "hex"), Buffer.alloc(8), Buffer.from([0, message.length]), message])
+}
+
+/** Waits until something answers; `secure`: over DTLS. */
+export async function answering(port, child, { secure = false } = {}) {
   const socket = createSocket("udp4")
   let answered = false
   socket.on("message", () => {
     answered = true
   })
   socket.on("error", () => {})
-  for (const until = Date.now() + 10_000; Date.now() < until && !answered; ) {
+  for (const until = Date.now() + 30_000; Date.now() < until && !answered; ) {
     if (child.exitCode !== null) break
-    socket.send(Buffer.from([0x40, 0, 1, 1]), port, "127.0.0.1")
+    socket.send(secure ? HELLO : PING, port, "127.0.0.1")
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   socket.close()
   if (!answered) throw new Error(`nothing answers on port ${port}; ${child.complaint()}`)
 }
 
-async function serve(command, args, options) {
+async function serve(command, args, { secure, ...options } = {}) {
   const port = await freePort()
   const child = start(CORE.gateway, command, args(port).map(String), options)
-  await answering(port, child)
+  await answering(port, child, { secure })
   return { port, child, pid: child.pid }
+}
+
+/** libcoap listens for DTLS at the port behind the one that it is told. */
+async function serveSecure(command, args) {
+  const port = await freePort()
+  const child = start(CORE.gateway, command, args(port).map(String))
+  await answering(port + 1, child, { secure: true })
+  return { port: port + 1, child, pid: child.pid }
 }
 
 export const libcoap = {
@@ -48,10 +72,22 @@ export const libcoapNon = {
   start: () => serve("coap-server-notls", (port) => ["-A", "127.0.0.1", "-p", port, "-d", "10", "-N"]),
 }
 
-function ofCalifornium(name, deduplicator) {
+/** The same over DTLS, with the library that a package was built with. */
+const libcoapWith = (library) => ({
+  ...libcoap,
+  name: `libcoap ${library}`,
+  start: () => {
+    const psk = ["-h", "", "-k", PSK.key]
+    return serveSecure(`coap-server-${library}`, (port) => ["-A", "127.0.0.1", "-p", port, "-d", "10", ...psk])
+  },
+})
+
+function ofCalifornium(name, deduplicator, psk) {
   const fetched = `mvn -f test/e2e/californium dependency:copy-dependencies -DoutputDirectory=${JARS}`
   return {
     name,
+    /** Its memory is a heap that grows as it likes. */
+    hasHeap: true,
     missing: () => {
       if (find("java") === undefined) return "apt-get install default-jdk-headless"
       return existsSync(JARS) ? undefined : fetched
@@ -59,7 +95,9 @@ function ofCalifornium(name, deduplicator) {
     version: () => /californium-core\D*([\d.]+)\.jar/.exec(output("ls", [JARS]))?.[1] ?? "?",
     start: () => {
       const program = path("./serve/Californium.java")
-      return serve("java", (port) => ["-cp", `${JARS}/*`, program, port, deduplicator])
+      const proof = psk === undefined ? [] : [psk.identity, psk.key]
+      const options = { secure: psk !== undefined }
+      return serve("java", (port) => ["-cp", `${JARS}/*`, program, port, deduplicator, ...proof], options)
     },
   }
 }
@@ -85,3 +123,12 @@ const aiocoap = {
 }
 
 export const COAP_PEERS = [libcoap, californium, californiumBare, nodeCoap, aiocoap]
+
+export const LIBCOAP_DTLS = [libcoapWith("openssl"), libcoapWith("gnutls")]
+
+/** Those that speak DTLS; node-coap does not, and aiocoap only by a library of its own. */
+export const DTLS_PEERS = [
+  ...LIBCOAP_DTLS,
+  ofCalifornium("californium", "MARK_AND_SWEEP", PSK),
+  ofCalifornium("californium without", "NO_DEDUPLICATOR", PSK),
+]

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { stringify } from "yaml"
 import { CORE, freePort, listening, scratch, start } from "../lib/process.mjs"
-import { answering } from "./coap.mjs"
+import { answering, PSK } from "./coap.mjs"
 
 const ROOT = process.env.TIDEGATE_ROOT ?? fileURLToPath(new URL("../../", import.meta.url))
 const BIN = join(ROOT, "bin", "tidegate.mjs")
@@ -60,19 +60,40 @@ export const tidegateDurable = (durability) => ({
   start: () => run({ dataDir: "data", broker: { ...ROOMY.broker, durability } }),
 })
 
+async function runCoap(listener, numbers) {
+  const udp = await freePort()
+  const listeners = [{ address: "tcp://127.0.0.1:0" }, { address: `udp://127.0.0.1:${udp}`, ...listener }]
+  const coap = { maxObservers: 100_000, ...numbers }
+  const config = { workers: 1, admin: false, dataDir: false, listeners, coap }
+  const folder = scratch()
+  const file = join(folder, "tidegate.config.yaml")
+  writeFileSync(file, stringify(config))
+  const child = start(CORE.gateway, process.execPath, [BIN, "run", "--config", file], { cwd: folder })
+  await answering(udp, child, { secure: listener.dtls !== undefined })
+  return { port: udp, child, pid: child.pid }
+}
+
+/** Each receives and sends one datagram by a system call. */
+const SINGLE = { name: "tidegate unbatched", numbers: { datagramsPerCall: 1 } }
+
 /** As a server of CoAP over UDP. */
-export const tidegateCoap = {
-  ...common,
-  start: async () => {
-    const udp = await freePort()
-    const listeners = [{ address: "tcp://127.0.0.1:0" }, { address: `udp://127.0.0.1:${udp}`, protocols: ["coap"] }]
-    const coap = { maxObservers: 100_000 }
-    const config = { workers: 1, admin: false, dataDir: false, listeners, coap }
-    const folder = scratch()
-    const file = join(folder, "tidegate.config.yaml")
-    writeFileSync(file, stringify(config))
-    const child = start(CORE.gateway, process.execPath, [BIN, "run", "--config", file], { cwd: folder })
-    await answering(udp, child)
-    return { port: udp, child, pid: child.pid }
-  },
+export const tidegateCoap = { ...common, start: () => runCoap({ protocols: ["coap"] }) }
+
+export const tidegateCoapSingle = {
+  ...tidegateCoap,
+  name: SINGLE.name,
+  start: () => runCoap({ protocols: ["coap"] }, SINGLE.numbers),
+}
+
+const DTLS = { protocols: ["dtls"], dtls: { psk: [PSK] } }
+/** Handshakes come as fast as they can. */
+const ROOMY_DTLS = { maxHandshakesPerS: 1_000_000 }
+
+/** The same over DTLS. */
+export const tidegateDtls = { ...common, start: () => runCoap(DTLS, ROOMY_DTLS) }
+
+export const tidegateDtlsSingle = {
+  ...tidegateDtls,
+  name: SINGLE.name,
+  start: () => runCoap(DTLS, { ...ROOMY_DTLS, ...SINGLE.numbers }),
 }

@@ -558,6 +558,7 @@ export interface CoapPlan {
   readonly maxAsleepTotalBytes: number
   readonly maxUpstreamObservations: number
   readonly dedupEntries: number
+  readonly datagramsPerCall: number
   readonly nstart: number
   readonly cacheEntries: number
   readonly maxSessions: number

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-const FLAGS: [&str; 4] = ["gate", "non", "kept", "subscribe"];
+const FLAGS: [&str; 5] = ["gate", "non", "kept", "subscribe", "met"];
 
 /// What was asked for.
 pub struct Args {

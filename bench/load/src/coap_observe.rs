@@ -1,13 +1,12 @@
-//! Observers of one resource of CoAP over UDP, each with a socket of its own, and one
+//! Observers of one resource of CoAP over UDP or DTLS, each with a socket of its own, and one
 //! client that changes it. What is confirmable is acknowledged. Each change waits for the
 //! one before to be with everybody.
 
 use crate::args::Args;
+use crate::link::{Link, Server};
 use hdrhistogram::Histogram;
-use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Observe, and Uri-Path: t, bench.
@@ -20,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Observer {
-    socket: UdpSocket,
+    link: Link,
     is_registered: bool,
     /// The change that it knows of.
     newest: u32,
@@ -50,38 +49,26 @@ fn heard(bytes: &[u8]) -> Option<Heard> {
     Some(Heard { confirmable: first & 0x30 == 0, id: [high, low], code, change })
 }
 
-/// A socket of its own towards the server.
-fn socket(to: SocketAddr) -> Result<UdpSocket, String> {
-    let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|error| error.to_string())?;
-    socket.connect(to).map_err(|error| error.to_string())?;
-    Ok(socket)
-}
-
 impl Observer {
-    fn register(&self) {
+    fn register(&mut self) {
         // A message id that no other load has used from the same port: it would be taken for a
         // repetition.
         let message = [&[0x41, 1, 0xff, 0xf0, 7], REGISTER].concat();
         // One that is lost is sent again.
-        let _ = self.socket.send(&message);
+        let _ = self.link.send(&message);
     }
 
     /// Takes what has come. `true`: it knows a change that it did not.
     fn take(&mut self, counts: &mut Counts) -> Result<bool, String> {
         let (mut bytes, mut is_new) = ([0; 1_500], false);
-        loop {
-            let count = match self.socket.recv(&mut bytes) {
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(is_new),
-                Err(error) => return Err(format!("receiving: {error}")),
-            };
+        while let Some(count) = self.link.receive(&mut bytes)? {
             let Some(heard) = heard(&bytes[..count]).filter(|heard| heard.code != 0) else { continue };
             if heard.code >> 5 != 2 {
                 return Err(format!("{}.{:02} was answered", heard.code >> 5, heard.code & 31));
             }
             if heard.confirmable {
                 counts.acknowledged += 1;
-                let _ = self.socket.send(&[0x60, 0, heard.id[0], heard.id[1]]);
+                let _ = self.link.send(&[0x60, 0, heard.id[0], heard.id[1]]);
             }
             let Some(change) = heard.change else { continue };
             if !std::mem::replace(&mut self.is_registered, true) {
@@ -94,12 +81,13 @@ impl Observer {
                 counts.again += 1;
             }
         }
+        Ok(is_new)
     }
 }
 
 /// Changes the resource.
 struct Writer {
-    socket: UdpSocket,
+    link: Link,
     id: u16,
     is_confirmable: bool,
 }
@@ -110,7 +98,7 @@ impl Writer {
         let [high, low] = self.id.to_be_bytes();
         let first = if self.is_confirmable { 0x41 } else { 0x51 };
         let message = [&[first, 3, high, low, 9], PATH, b"\xff", format!("{change:08}").as_bytes()].concat();
-        let _ = self.socket.send(&message);
+        let _ = self.link.send(&message);
     }
 
     /// Puts a value until that is answered.
@@ -120,8 +108,8 @@ impl Writer {
             self.put(change);
             let until = Instant::now() + AGAIN;
             while Instant::now() < until {
-                match self.socket.recv(&mut bytes) {
-                    Ok(count) if count >= 4 && bytes[1] >> 5 == 2 => return Ok(()),
+                match self.link.receive(&mut bytes)? {
+                    Some(count) if count >= 4 && bytes[1] >> 5 == 2 => return Ok(()),
                     _ => std::thread::sleep(Duration::from_millis(2)),
                 }
             }
@@ -132,15 +120,15 @@ impl Writer {
 
 /// Holds `--connections` observers; with `--writes` that many changes, each to all of them.
 pub fn run(args: &Args) -> Result<String, String> {
-    let to = args.address()?;
+    let server = Server::read(args)?;
     let (count, writes): (usize, u32) = (args.value("connections", 1_000)?, args.value("writes", 0)?);
-    let mut writer = Writer { socket: socket(to)?, id: std::process::id() as u16, is_confirmable: !args.has("non") };
+    let mut writer = Writer { link: Link::open(&server)?, id: std::process::id() as u16, is_confirmable: !args.has("non") };
     writer.put_surely(1)?;
     let mut poll = Poll::new().map_err(|error| error.to_string())?;
     let mut observers = Vec::with_capacity(count);
     for index in 0..count {
-        let mut observer = Observer { socket: socket(to)?, is_registered: false, newest: 0 };
-        let registered = poll.registry().register(&mut observer.socket, Token(index), Interest::READABLE);
+        let mut observer = Observer { link: Link::open(&server)?, is_registered: false, newest: 0 };
+        let registered = poll.registry().register(&mut observer.link.socket, Token(index), Interest::READABLE);
         registered.map_err(|error| error.to_string())?;
         observers.push(observer);
     }
@@ -193,7 +181,8 @@ fn register(
             }
             if asked_at.is_none_or(|at| at.elapsed() > AGAIN) {
                 asked_at = Some(Instant::now());
-                observers[own.clone()].iter().filter(|observer| !observer.is_registered).for_each(Observer::register);
+                let missing = observers[own.clone()].iter_mut().filter(|observer| !observer.is_registered);
+                missing.for_each(Observer::register);
             }
             wait(poll, events, 50)?;
             for event in events.iter() {

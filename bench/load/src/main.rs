@@ -8,10 +8,12 @@ mod args;
 mod client;
 mod coap;
 mod coap_observe;
+mod dtls;
 mod fleet;
 mod http_idle;
 mod idle;
 mod ledger;
+mod link;
 mod packet;
 mod storm;
 mod throughput;
@@ -27,8 +29,9 @@ const HELP: &str = "tidegate-load <command> --port P [--host 127.0.0.1] [--gate]
   mqtt-idle        --connections 1000 [--subscribe]     holds them until a line on stdin
   http-idle        --connections 1000 [--path /]        holds them until a line on stdin
   connect-storm    --connections 10000 --parallel 64
-  coap-get         --clients 16 --seconds 5             of /t/bench, one in flight each
-  coap-observe     --connections 10000 --writes 20 [--non]   observers of /t/bench and its changes; holds them until a line on stdin";
+  coap-get         --clients 16 --seconds 5 --warm 0 [--met]   of /t/bench, one in flight each; met: each has asked once before
+  coap-observe     --connections 10000 --writes 20 [--non]   observers of /t/bench and its changes; holds them until a line on stdin
+                   both: [--psk identity:key]           over DTLS";
 
 fn main() -> ExitCode {
     let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| run(&args));

@@ -1,4 +1,4 @@
-//! Datagrams in batches: up to 64 by one `recvmmsg`, up to 64 by one `sendmmsg`.
+//! Datagrams in batches: up to 64 by one `recvmmsg`, up to 64 by one `sendmmsg`, or fewer.
 //! The buffers belong to the socket and are used again for every batch.
 #![allow(unsafe_code)]
 
@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Datagrams of one system call.
-pub const BATCH: usize = 64;
+/// Most datagrams of one system call.
+pub const BATCH_MAX: usize = 64;
 /// Longest datagram that is read whole, bytes; a longer one is marked truncated.
 pub const RECEIVE_MAX: usize = 2_048;
 
@@ -28,6 +28,10 @@ pub struct Datagrams {
     inbound: Inbound,
     outbound: Vec<u8>,
     queued: Vec<(SocketAddr, usize)>,
+    /// Whether the kernel says where a datagram was sent to.
+    says_where: bool,
+    /// Datagrams of one system call.
+    batch: usize,
 }
 
 /// Where a batch is received, with the headers that tell the kernel so: they point at the
@@ -44,18 +48,31 @@ struct Inbound {
 }
 
 impl Datagrams {
-    /// Takes a bound, non-blocking socket into the current runtime.
+    /// Takes a bound, non-blocking socket into the current runtime; `batch` datagrams go
+    /// through a system call, 1 to [`BATCH_MAX`].
     ///
     /// # Errors
     /// What the runtime said.
-    pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    pub fn new(socket: std::net::UdpSocket, batch: usize) -> io::Result<Self> {
         let says_where = ask_for_destinations(&socket)?;
+        let batch = batch.clamp(1, BATCH_MAX);
         Ok(Datagrams {
             socket: UdpSocket::from_std(socket)?,
-            inbound: Inbound::new(says_where),
+            inbound: Inbound::new(says_where, batch),
             outbound: Vec::new(),
             queued: Vec::new(),
+            says_where,
+            batch,
         })
+    }
+
+    /// Takes `batch` datagrams by one system call from now on. What the last one has brought
+    /// is gone where that changes anything.
+    pub fn set_batch(&mut self, batch: usize) {
+        let batch = batch.clamp(1, BATCH_MAX);
+        if std::mem::replace(&mut self.batch, batch) != batch {
+            self.inbound = Inbound::new(self.says_where, batch);
+        }
     }
 
     /// Receives one batch: how many datagrams there are now; read them by [`Self::received`].
@@ -65,10 +82,10 @@ impl Datagrams {
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             std::task::ready!(self.socket.poll_recv_ready(cx))?;
-            let (socket, inbound) = (&self.socket, &mut self.inbound);
+            let (socket, inbound, batch) = (&self.socket, &mut self.inbound, self.batch);
             let mut last = None;
             let result = socket.try_io(Interest::READABLE, || match inbound.receive(socket.as_raw_fd())? {
-                BATCH => Ok(BATCH),
+                count if count == batch => Ok(count),
                 // A batch that is not full has emptied the socket: the next look waits for an
                 // event instead of asking the kernel once more.
                 count => {
@@ -115,7 +132,7 @@ impl Datagrams {
     pub fn flush(&mut self) -> usize {
         let (mut start, mut sent) = (0, 0);
         while sent < self.queued.len() {
-            let batch = &self.queued[sent..(sent + BATCH).min(self.queued.len())];
+            let batch = &self.queued[sent..(sent + self.batch).min(self.queued.len())];
             let taken = send(self.socket.as_raw_fd(), batch, (&self.outbound, start));
             if taken == 0 {
                 break;
@@ -127,7 +144,7 @@ impl Datagrams {
         self.queued.clear();
         self.outbound.clear();
         // A burst must not keep its memory.
-        self.outbound.shrink_to(BATCH * RECEIVE_MAX);
+        self.outbound.shrink_to(BATCH_MAX * RECEIVE_MAX);
         lost
     }
 
@@ -141,10 +158,10 @@ impl Datagrams {
 }
 
 impl Inbound {
-    fn new(says_where: bool) -> Self {
-        let mut bytes = vec![[0; RECEIVE_MAX]; BATCH];
+    fn new(says_where: bool, batch: usize) -> Self {
+        let mut bytes = vec![[0; RECEIVE_MAX]; batch];
         // SAFETY: all-zero bytes are a valid sockaddr_storage.
-        let mut senders = vec![unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() }; BATCH];
+        let mut senders = vec![unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() }; batch];
         let vector =
             |part: &mut [u8; RECEIVE_MAX]| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: RECEIVE_MAX };
         let mut vectors: Vec<libc::iovec> = bytes.iter_mut().map(vector).collect();
@@ -158,7 +175,7 @@ impl Inbound {
             header
         };
         let mut headers: Vec<libc::mmsghdr> = senders.iter_mut().zip(&mut vectors).map(header).collect();
-        let mut controls: Vec<Control> = if says_where { vec![[0; 8]; BATCH] } else { Vec::new() };
+        let mut controls: Vec<Control> = if says_where { vec![[0; 8]; batch] } else { Vec::new() };
         for (header, control) in headers.iter_mut().zip(&mut controls) {
             header.msg_hdr.msg_control = control.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = CONTROL_LEN as _;
@@ -176,7 +193,8 @@ impl Inbound {
         self.count = 0;
         // SAFETY: every header points at a buffer and an address that live as long as it.
         let count = unsafe {
-            libc::recvmmsg(fd, self.headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            let (headers, batch) = (self.headers.as_mut_ptr(), self.headers.len() as u32);
+            libc::recvmmsg(fd, headers, batch, libc::MSG_DONTWAIT, std::ptr::null_mut())
         };
         self.count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         Ok(self.count)
@@ -192,24 +210,24 @@ impl Inbound {
 
 /// Sends `batch`, whose bytes stand in `bytes.0` from `bytes.1` on; how many were taken.
 fn send(fd: i32, batch: &[(SocketAddr, usize)], bytes: (&[u8], usize)) -> usize {
-    // SAFETY: all-zero bytes are valid for these plain structs.
-    let mut vectors: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut names: [MaybeUninit<socket2::SockAddr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH_MAX];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
+    let mut names = [const { MaybeUninit::<socket2::SockAddr>::uninit() }; BATCH_MAX];
     let mut start = bytes.1;
     for (index, (to, end)) in batch.iter().enumerate() {
         let part = &bytes.0[start..*end];
         start = *end;
-        vectors[index] = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+        let vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
         let name = names[index].write(socket2::SockAddr::from(*to));
-        let header = &mut headers[index].msg_hdr;
+        // SAFETY: all-zero bytes are a valid mmsghdr.
+        let header = &mut headers[index].write(unsafe { MaybeUninit::zeroed().assume_init() }).msg_hdr;
         header.msg_name = name.as_ptr().cast_mut().cast();
         header.msg_namelen = name.len();
-        header.msg_iov = &raw mut vectors[index];
+        header.msg_iov = vectors[index].write(vector);
         header.msg_iovlen = 1;
     }
     // SAFETY: `batch.len()` headers were filled above and point at live memory; the kernel only reads.
-    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), batch.len() as u32, libc::MSG_DONTWAIT) };
+    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr().cast(), batch.len() as u32, libc::MSG_DONTWAIT) };
     usize::try_from(sent).unwrap_or(0)
 }
 
@@ -240,7 +258,8 @@ mod tests {
         runtime.block_on(async {
             let bound = crate::bind_udp(SocketAddr::from(([0, 0, 0, 0], 0)), 1).expect("a free port");
             let port = bound.address.port();
-            let mut datagrams = Datagrams::new(bound.sockets.into_iter().next().expect("one")).expect("taken");
+            let mut datagrams =
+                Datagrams::new(bound.sockets.into_iter().next().expect("one"), BATCH_MAX).expect("taken");
             let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
             client.set_broadcast(true).expect("allowed");
             let mut seen = Vec::new();
@@ -256,28 +275,44 @@ mod tests {
         });
     }
 
-    #[test]
-    fn a_batch_comes_in_by_one_call_and_goes_out_by_one() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let bound = crate::bind_udp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a free port");
-            let server = bound.address;
-            let mut datagrams = Datagrams::new(bound.sockets.into_iter().next().expect("one")).expect("taken");
-            let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
-            for text in ["one", "two", "three"] {
-                client.send_to(text.as_bytes(), server).expect("sent");
-            }
-            let count = std::future::poll_fn(|cx| datagrams.poll_receive(cx)).await.expect("received");
-            assert_eq!(count, 3);
+    /// Sends three datagrams and echoes them; by how many calls they came.
+    async fn echo_three(datagrams: &mut Datagrams) -> usize {
+        let server = datagrams.local_address().expect("bound");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        for text in ["one", "two", "three"] {
+            client.send_to(text.as_bytes(), server).expect("sent");
+        }
+        let (mut calls, mut received) = (0, 0);
+        while received < 3 {
+            let receiving = std::future::poll_fn(|cx| datagrams.poll_receive(cx));
+            let count = tokio::time::timeout(std::time::Duration::from_secs(5), receiving).await;
+            let count = count.expect("in time").expect("received");
+            (calls, received) = (calls + usize::from(count > 0), received + count);
             for index in 0..count {
                 let (from, bytes, cut) = datagrams.received(index).map(|(f, b, c)| (f, b.to_vec(), c)).expect("there");
                 assert!(!cut);
                 datagrams.queue(from, |out| out.extend_from_slice(&bytes));
             }
-            assert_eq!(datagrams.flush(), 0);
-            let mut buffer = [0; 16];
-            let echoes: Vec<usize> = (0..3).map(|_| client.recv(&mut buffer).expect("echo")).collect();
-            assert_eq!(echoes, [3, 3, 5]);
+        }
+        assert_eq!(datagrams.flush(), 0);
+        let mut buffer = [0; 16];
+        let mut echo = || client.recv(&mut buffer).map(|len| String::from_utf8_lossy(&buffer[..len]).into_owned());
+        assert_eq!([(); 3].map(|()| echo().expect("an echo")), ["one", "two", "three"]);
+        calls
+    }
+
+    #[test]
+    fn a_batch_comes_in_by_one_call_and_smaller_ones_by_more() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bound = crate::bind_udp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a free port");
+            let mut datagrams =
+                Datagrams::new(bound.sockets.into_iter().next().expect("one"), BATCH_MAX).expect("taken");
+            assert_eq!(echo_three(&mut datagrams).await, 1);
+            for (batch, calls) in [(1, 3), (2, 2), (BATCH_MAX, 1), (0, 3), (usize::MAX, 1)] {
+                datagrams.set_batch(batch);
+                assert_eq!(echo_three(&mut datagrams).await, calls, "batches of {batch}");
+            }
         });
     }
 }

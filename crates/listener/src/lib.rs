@@ -12,7 +12,7 @@ mod taken;
 
 pub use admission::{Admission, Permit, Refusal};
 pub use bind::{BindError, Bound, bind_tcp, bind_udp};
-pub use datagrams::{BATCH, Datagrams, RECEIVE_MAX};
+pub use datagrams::{BATCH_MAX, Datagrams, RECEIVE_MAX};
 pub use taken::bytes_acked;
 
 /// Raises the open-file limit to the hard one. Returns the limit now in force.

@@ -115,6 +115,7 @@ export const COAP = {
   maxAsleepTotalBytes: [64 * MIB, 256, 65_536 * MIB, "bytes that wait for all sleeping clients of a worker"],
   maxUpstreamObservations: [1_000, 0, 1_000_000, "resources of upstreams that a worker observes for clients; 0: none"],
   dedupEntries: [65_536, 16, 16_777_216, "message ids a worker remembers"],
+  datagramsPerCall: [64, 1, 64, "most datagrams of one system call at a UDP socket, which keeps 2 KiB for each"],
   nstart: [1, 1, 1_024, "requests to one endpoint of an upstream that are not acknowledged or answered, per worker"],
   cacheEntries: [256, 0, 65_536, "answers of upstreams a worker keeps for their Max-Age; 0: none"],
   maxSessions: [100_000, 0, 10_000_000, "DTLS sessions; new clients are shed, not those that are there"],

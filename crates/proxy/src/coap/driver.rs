@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tidegate_dtls::looks_like_dtls;
-use tidegate_listener::{BATCH, Datagrams};
+use tidegate_listener::Datagrams;
 use tidegate_message::Protocol;
 use tokio::time::{Instant, Sleep};
 
-/// Batches of one wake-up; then other connections have their turn.
-const BATCHES_MAX: usize = 4;
+/// Datagrams of one wake-up, or a batch more; then other connections have their turn.
+const TURN_MAX: usize = 256;
 /// How long receiving rests after an error.
 const REST_MS: u64 = 50;
 
@@ -49,7 +49,7 @@ impl Drop for Leave {
 /// that are under way are answered.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerDto>, socket: std::net::UdpSocket) {
     let local = socket.local_addr().ok();
-    let datagrams = match Datagrams::new(socket) {
+    let datagrams = match Datagrams::new(socket, worker.plan().plan.coap.datagrams_per_call) {
         Ok(datagrams) => datagrams,
         Err(error) => return worker.log(Level::Error, &format!("{} cannot be served: {error}", listener.name)),
     };
@@ -93,6 +93,7 @@ impl Driver {
         self.server.now_ms = self.server.worker.clock.millis();
         let is_leaving = self.server.inbox.is_leaving();
         self.server.adopt();
+        self.datagrams.set_batch(self.server.worker.plan.borrow().plan.coap.datagrams_per_call);
         self.secure.adopt();
         self.secure.restore(&mut self.server);
         self.protected.adopt(&mut self.server);
@@ -132,7 +133,8 @@ impl Driver {
         if self.server.now_ms < self.rest_until {
             return false;
         }
-        for _ in 0..BATCHES_MAX {
+        let mut taken = 0;
+        while taken < TURN_MAX {
             let count = match self.datagrams.poll_receive(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(count)) => count,
@@ -154,10 +156,7 @@ impl Driver {
                     take((&mut self.server, &mut self.secure, &mut self.protected), (peer, datagram));
                 }
             }
-            if count < BATCH {
-                // The next read would find nothing: readiness comes first.
-                continue;
-            }
+            taken += count;
         }
         true
     }

@@ -64,7 +64,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
             "maxInflight": 100, "serverKeepAliveS": 0, "maxSessionExpiryS": 60, "redirect": null, "maxConnectsPerS": 0, "connectTimeoutMs": 5000,
         },
         "coap": {
-            "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "maxUpstreamObservations": 10, "maxAsleepS": 60, "maxAsleepMessages": 10, "maxAsleepBytes": 4096, "maxAsleepTotalBytes": 65536, "dedupEntries": 1024, "nstart": 1, "cacheEntries": 16,
+            "maxBlockBytes": 1 << 16, "maxObservers": 100, "maxObserversPerClient": 3, "maxUpstreamObservations": 10, "maxAsleepS": 60, "maxAsleepMessages": 10, "maxAsleepBytes": 4096, "maxAsleepTotalBytes": 65536, "dedupEntries": 1024, "datagramsPerCall": 64, "nstart": 1, "cacheEntries": 16,
             "maxSessions": 100, "maxHandshakes": 10, "maxHandshakesPerS": 100, "sessionIdleMs": 60_000,
             "ackTimeoutMs": 2000, "maxRetransmit": 4, "maxRegistrations": 10, "maxRegistrationBytes": 4096, "hopLimit": 16, "forwardProxy": false, "ownHosts": [],
         },
