@@ -119,3 +119,43 @@ test("who releases the connection gets what was asked before", async (t) => {
   await other.stop()
   slow.server.close()
 })
+
+test("who has said all he has to say still gets his answers, and one that is not sent ends it, too", async (t) => {
+  const slow = await upstream((_, response) => setTimeout(() => response.end("late"), 300))
+  const other = await runGateway({
+    upstreams: { slow: { endpoints: [slow.address] } },
+    routes: [{ when: { path: "/slow" }, to: "slow" }],
+  })
+  const asked = get("slow", true)
+  // The same with No-Response for 2.xx (RFC 7967): option 258, value 2.
+  const silently = Buffer.concat([
+    Buffer.from([asked.readUInt8(0) + 0x30]),
+    asked.subarray(1),
+    Buffer.from([0xd1, 0xea, 2]),
+  ])
+  for (const [request, expected] of [
+    [asked, /late$/],
+    [Buffer.concat([asked, asked]), /late.*late$/],
+    [silently, /^(?!.*late)/s],
+  ] as const) {
+    const socket = connect({ port: other.port, host: "127.0.0.1", allowHalfOpen: true })
+    let seen = ""
+    socket.on("data", (data) => {
+      seen += data.toString("latin1")
+    })
+    const began = Date.now()
+    socket.end(Buffer.concat([CSM, request]))
+    await once(socket, "end")
+    t.regex(seen, expected)
+    t.true(Date.now() - began >= 250, "not before the answer")
+    t.true(Date.now() - began < 5_000)
+  }
+  // Who has nothing to wait for is let go at once.
+  const idle = connect({ port: other.port, host: "127.0.0.1", allowHalfOpen: true })
+  idle.end(CSM)
+  idle.resume()
+  await once(idle, "end")
+  await other.stop()
+  slow.server.close()
+  t.pass()
+})

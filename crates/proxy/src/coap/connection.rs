@@ -23,6 +23,8 @@ struct Stream {
     is_asked: bool,
     /// It was asked to leave, or has said that it will.
     is_released: bool,
+    /// It sends nothing more, and may still read.
+    is_ended: bool,
 }
 
 /// Why a wait ended.
@@ -32,7 +34,9 @@ enum Woken {
     Late,
     /// The gateway wants it gone.
     Asked,
-    /// It closed, or nothing more is to be said.
+    /// It has sent its last byte.
+    Ended,
+    /// It is gone, or nothing more is to be said.
     Over,
 }
 
@@ -45,7 +49,8 @@ pub(crate) async fn serve_stream(client: Box<Client>, (transport, access): (Tran
     let decoder = || Box::new(Decoder::new(Role::Server, Delivery::Messages, &bounds));
     let frames = (transport == Transport::WebSocket).then(decoder);
     client.connection.lingers.set(true);
-    let mut stream = Stream { client, streams, line, peer, frames, sent: 0, is_asked: false, is_released: false };
+    let mut stream =
+        Stream { client, streams, line, peer, frames, sent: 0, is_asked: false, is_released: false, is_ended: false };
     stream.run().await;
     let Stream { client, streams, .. } = stream;
     streams.close(peer);
@@ -73,7 +78,12 @@ impl Stream {
                     self.flush();
                     true
                 }
-                Woken::Over => return,
+                // What it has asked is answered; a WebSocket that ends without a goodbye is broken.
+                Woken::Ended if self.frames.is_none() => {
+                    self.is_ended = true;
+                    true
+                }
+                Woken::Ended | Woken::Over => return,
             };
         }
         self.write_out().await;
@@ -93,18 +103,19 @@ impl Stream {
                 return Poll::Ready(Woken::Over);
             }
             let waiting = self.line.out.borrow().len() - self.sent;
-            if self.is_released && waiting == 0 && !self.streams.awaits(self.peer) {
+            let is_last = self.is_released || self.is_ended;
+            if is_last && waiting == 0 && !self.streams.awaits(self.peer) {
                 return Poll::Ready(Woken::Over);
             }
             // Who does not read his answers asks nothing more.
-            if waiting > OUTPUT_HIGH {
+            if waiting > OUTPUT_HIGH || self.is_ended {
                 return Poll::Pending;
             }
             match ready!(self.client.poll_input(cx)) {
                 Ok(input) if !self.client.is_at_end => Poll::Ready(Woken::Input(input)),
                 Ok(input) => {
                     self.client.worker.buffers.give(input.buffer);
-                    Poll::Ready(Woken::Over)
+                    Poll::Ready(Woken::Ended)
                 }
                 Err(_) => Poll::Ready(Woken::Over),
             }

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::worker::Connection;
 use foldhash::fast::RandomState;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
@@ -47,6 +47,8 @@ pub(crate) struct Streams {
     pub(super) server: RefCell<Server>,
     protected: RefCell<ProtectedStreams>,
     lines: RefCell<HashMap<SocketAddr, Rc<Line>, RandomState>>,
+    /// Those that go with their last answer, which may be one that is not sent.
+    leaving: RefCell<HashSet<SocketAddr, RandomState>>,
     number: u32,
     /// Makes the names of connections differ that come from the same address.
     opened: Cell<u32>,
@@ -73,7 +75,8 @@ impl StreamsByListener {
         let own = Listener::of_streams(client.trust().anonymous, client.ends().map(|(_, own)| own));
         let protected = RefCell::new(ProtectedStreams::new(&worker, client.trust()));
         let server = RefCell::new(Server::new(worker, (own, number)));
-        let streams = Rc::new(Streams { server, protected, lines: RefCell::default(), number, opened: Cell::new(0) });
+        let (lines, leaving) = (RefCell::default(), RefCell::default());
+        let streams = Rc::new(Streams { server, protected, lines, leaving, number, opened: Cell::new(0) });
         let mut table = self.table.borrow_mut();
         table.retain(|_, streams| streams.strong_count() > 0);
         table.insert(key, Rc::downgrade(&streams));
@@ -116,10 +119,24 @@ impl Streams {
         true
     }
 
-    /// Whether a request of a connection waits for its answer.
+    /// Whether a request of a connection that leaves waits for its answer; it is woken when one may be
+    /// there.
     pub(super) fn awaits(&self, peer: SocketAddr) -> bool {
         let (server, protected) = (self.server.borrow(), self.protected.borrow());
-        server.waiting.len() > 0 && protected.peers_on(peer).into_iter().any(|peer| server.waiting.is_for(peer))
+        let awaits =
+            server.waiting.len() > 0 && protected.peers_on(peer).into_iter().any(|peer| server.waiting.is_for(peer));
+        if awaits {
+            self.leaving.borrow_mut().insert(peer);
+        }
+        awaits
+    }
+
+    fn wake_leaving(&self) {
+        for peer in self.leaving.take() {
+            if let Some(line) = self.lines.borrow().get(&peer) {
+                line.connection.wake();
+            }
+        }
     }
 
     /// A connection reads again.
@@ -176,6 +193,7 @@ impl Task {
         server.adopt();
         streams.protected.borrow_mut().adopt(&mut server);
         server.take_finished();
+        streams.wake_leaving();
         server.handle_timeouts();
         server.take_observed();
         server.worker.coap.set_waiting(streams.number, server.load());
