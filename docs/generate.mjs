@@ -110,6 +110,7 @@ const COAP_DOCUMENTS = [
   ["RFC7967", "No-Response (RFC 7967)"],
   ["RFC8768", "Hop-Limit (RFC 8768)"],
   ["RFC8132", "FETCH and PATCH (RFC 8132)"],
+  ["RFC8075", "From HTTP to CoAP (RFC 8075)"],
   ["RFC9175", "Echo and Request-Tag (RFC 9175)"],
 ]
 

@@ -14,6 +14,13 @@ type Answer = { code: string; options?: Option[]; payload?: Buffer }
 const seen: ParsedPacket[] = []
 const replies = new Map<string, (request: ParsedPacket) => Answer>()
 
+const FRESHNESS: Record<string, Record<string, string>> = {
+  "/web/aged": { "cache-control": "max-age=60", age: "50" },
+  "/web/over": { expires: "0" },
+  "/web/asked": { "cache-control": "max-age=60, no-cache" },
+  "/web/own": { "cache-control": "private, max-age=60" },
+}
+
 let origin: Socket
 let gateway: Running
 let web: Awaited<ReturnType<typeof upstream>>
@@ -31,6 +38,8 @@ ava.before(async () => {
   })
   web = await upstream(({ url }, response) => {
     if (url === "/web/new") return response.writeHead(201, { location: "/web/a%20b?x=1" }).end()
+    const fresh = FRESHNESS[url ?? ""]
+    if (fresh) return response.writeHead(200, fresh).end("web")
     const type = url === "/web/text" ? "text/html" : "application/json; charset=utf-8"
     return response.writeHead(200, url === "/web" ? {} : { "content-type": type }).end("web")
   })
@@ -189,5 +198,79 @@ test("a type with its charset has its number, and what HTTP has created is named
   t.deepEqual(
     [created?.code, values(created, "Location-Path").map(text), values(created, "Location-Query").map(text)],
     ["2.01", ["web", "a b"], ["x=1"]],
+  )
+})
+
+const web8075 = (where: string, init?: RequestInit): Promise<Response> =>
+  fetch(`http://127.0.0.1:${gateway.port}/o/${where}`, init)
+
+test("Accept is tried by its worth until something is acceptable: RFC8075-6.1-2 RFC8075-6.1-3 RFC8075-6.1-4", async (t) => {
+  const wanted = new Map<string, number>([
+    ["text", 0],
+    ["json", 50],
+  ])
+  for (const [kind, format] of wanted) {
+    replies.set(`o/${kind}`, (request) => {
+      const accept = values(request, "Accept")[0]
+      if (accept !== undefined && Number.parseInt(accept || "0", 16) !== format) return { code: "4.06" }
+      return {
+        code: "2.05",
+        options: [option("Content-Format", format === 0 ? [] : [format])],
+        payload: Buffer.from("x"),
+      }
+    })
+  }
+  const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+  const asked = async (kind: string, accept: string, method = "GET"): Promise<[number, (string | undefined)[]]> => {
+    const before = seen.length
+    const body = method === "GET" ? undefined : "x"
+    const { status } = await web8075(kind, { method, headers: { accept }, ...(body === undefined ? {} : { body }) })
+    return [status, seen.slice(before).map((request) => values(request, "Accept")[0])]
+  }
+  t.deepEqual(await asked("text", "*/*"), [200, [undefined]])
+  t.deepEqual(await asked("text", browser), [200, ["29", undefined]])
+  t.deepEqual(await asked("text", "image/webp, text/html"), [200, [undefined]])
+  t.deepEqual(await asked("json", "application/json;q=0.5, application/cbor"), [200, ["3c", "32"]])
+  t.deepEqual(await asked("text", "application/json;q=0.5, application/cbor"), [406, ["3c", "32"]])
+  t.deepEqual(await asked("json", "text/plain;q=0.1, application/json;q=0.9"), [200, ["32"]])
+  // What changes something is asked for once.
+  t.deepEqual(await asked("text", "application/json, */*", "POST"), [200, [undefined]])
+  t.deepEqual(await asked("text", "application/json, text/plain", "POST"), [406, ["32"]])
+})
+
+test("codes and codings of HTTP and CoAP: RFC8075-6.1-1 RFC8075-6.2-1 RFC8075-6.5.3-1 RFC8075-7-2 RFC8075-7-3 RFC7252-5.9-1", async (t) => {
+  const answers = (where: string, answer: Answer): void => void replies.set(`o/${where}`, () => answer)
+  answers("option", { code: "4.02", payload: Buffer.from("strange\r\nx: y") })
+  const blamed = await web8075("option", { headers: { accept: "application/json" } })
+  const ours = await web8075("option", { headers: { accept: "*/*" } })
+  t.deepEqual([blamed.status, ours.status, await ours.text()], [400, 500, "strange\r\nx: y"])
+  t.notRegex(ours.statusText, /strange/)
+  answers("method", { code: "4.05" })
+  const refused = await web8075("method")
+  t.is(refused.status, 400)
+  t.regex(refused.statusText, /^CoAP server returned 4\.05/)
+  answers("later", { code: "4.30" })
+  answers("worse", { code: "5.30" })
+  t.deepEqual([(await web8075("later")).status, (await web8075("worse")).status], [400, 500])
+  // Who asks by CoAP is told the code as it is.
+  t.is((await ask({ code: "0.01", options: path("o/later") }))?.code, "4.30")
+  answers("number", { code: "2.05", options: [option("Content-Format", [0xfd, 0xe8])], payload: Buffer.from("x") })
+  t.is((await web8075("number")).headers.get("content-type"), "application/coap-payload;cf=65000")
+  const before = seen.length
+  const packed = {
+    method: "PUT",
+    body: "x",
+    headers: { "content-encoding": "gzip", "content-type": "application/json" },
+  }
+  t.is((await web8075("option", packed)).status, 415)
+  t.is(seen.length, before, "the endpoint never sees it")
+})
+
+test("an answer of HTTP is as fresh as it says: RFC7252-10.1-1", async (t) => {
+  const age = async (where: string): Promise<string | undefined> =>
+    values(await ask({ code: "0.01", options: path(`web/${where}`) }), "Max-Age")[0]
+  t.deepEqual(
+    [await age("aged"), await age("over"), await age("asked"), await age("own"), await age("text")],
+    ["0a", "", "", "", undefined],
   )
 })

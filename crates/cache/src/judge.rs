@@ -83,24 +83,15 @@ pub fn judge(
     if forbidden || !may_be_kept(status) {
         return None;
     }
-    let date_s = find("date").and_then(|header| parse_http_date(header.value));
-    let expires = find("expires").map(|header| {
-        // Section 5.3: what is no date, as 0 is none, is over.
-        parse_http_date(header.value).map_or(0, |at| at.saturating_sub(date_s.unwrap_or(now_s)))
-    });
-    let said_s = control.s_maxage.or(control.max_age).or(expires);
-    let fresh_ms = match said_s {
+    let fresh_ms = match said_s(headers, &control, now_s) {
         Some(seconds) => seconds * 1_000,
         None => policy.ttl_ms.filter(|_| status < 300 || matches!(status, 301 | 308 | 404 | 410))?,
     };
     let stale_ms =
         |said: Option<u64>, own: u64| if control.must_revalidate { 0 } else { said.map_or(own, |s| s * 1_000) };
-    // Section 4.2.3. A clock that differs must not make every answer old: only whole seconds count.
-    let apparent_ms = date_s.map_or(0, |at| now_s.saturating_sub(at) * 1_000).saturating_sub(1_000);
-    let told_s = find("age").and_then(|header| first_number(header.value));
     let lifetime = Lifetime {
         fresh_ms,
-        age_ms: apparent_ms.max(told_s.map_or(0, |age| age.min(1 << 31) * 1_000 + took_ms)),
+        age_ms: age_ms(headers, (now_s, took_ms)),
         stale_while_revalidate_ms: stale_ms(control.stale_while_revalidate, policy.stale_while_revalidate_ms),
         stale_if_error_ms: stale_ms(control.stale_if_error, policy.stale_if_error_ms),
         asks_always: control.no_cache,
@@ -112,6 +103,39 @@ pub fn judge(
             || lifetime.stale_while_revalidate_ms > 0
             || lifetime.stale_if_error_ms > 0);
     (is_ever_used || has_validator).then_some(lifetime)
+}
+
+/// For how many seconds an answer that came at `now_s` since 1970 is good for whoever keeps it; 0: it
+/// is not to be kept or not without asking. `None`: it does not say.
+pub fn fresh_for_s(headers: &[Header<'_>], now_s: u64) -> Option<u64> {
+    let control = Control::of(headers);
+    if control.no_store || control.no_cache || control.private {
+        return Some(0);
+    }
+    said_s(headers, &control, now_s).map(|said_s| said_s.saturating_sub(age_ms(headers, (now_s, 0)).div_ceil(1_000)))
+}
+
+fn find<'h>(headers: &'h [Header<'h>], name: &str) -> Option<&'h [u8]> {
+    headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+}
+
+/// The lifetime that an answer says, from its making on.
+fn said_s(headers: &[Header<'_>], control: &Control, now_s: u64) -> Option<u64> {
+    let expires = || {
+        let date_s = find(headers, "date").and_then(parse_http_date).unwrap_or(now_s);
+        // Section 5.3: what is no date, as 0 is none, is over.
+        Some(parse_http_date(find(headers, "expires")?).map_or(0, |at| at.saturating_sub(date_s)))
+    };
+    control.s_maxage.or(control.max_age).or_else(expires)
+}
+
+/// How old an answer was when it came, `took_ms` after it was asked for (section 4.2.3). A clock that
+/// differs must not make every answer old: only whole seconds count.
+fn age_ms(headers: &[Header<'_>], (now_s, took_ms): (u64, u64)) -> u64 {
+    let date_s = find(headers, "date").and_then(parse_http_date);
+    let apparent_ms = date_s.map_or(0, |at| now_s.saturating_sub(at) * 1_000).saturating_sub(1_000);
+    let told_s = find(headers, "age").and_then(first_number);
+    apparent_ms.max(told_s.map_or(0, |age| age.min(1 << 31) * 1_000 + took_ms))
 }
 
 /// Of several ages in a list the first counts (section 5.1).
@@ -131,6 +155,28 @@ mod tests {
 
     const POLICY: CachePolicy = CachePolicy { ttl_ms: None, stale_while_revalidate_ms: 0, stale_if_error_ms: 0 };
     const NOW: u64 = 784_111_777;
+
+    #[test]
+    fn what_is_left_of_an_answers_time_is_told() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (fields, left) in [
+            (&[][..], None),
+            (&[("Cache-Control", "public")], None),
+            (&[("Cache-Control", "max-age=60")], Some(60)),
+            (&[("Cache-Control", "max-age=60"), ("Age", "50")], Some(10)),
+            (&[("Cache-Control", "max-age=60"), ("Age", "70")], Some(0)),
+            (&[("Cache-Control", "max-age=60, no-cache")], Some(0)),
+            (&[("Cache-Control", "max-age=60"), ("Cache-Control", "no-store")], Some(0)),
+            (&[("Cache-Control", "private, max-age=60")], Some(0)),
+            (&[("Cache-Control", "max-age=60, s-maxage=5")], Some(5)),
+            (&[("Expires", "0")], Some(0)),
+            (&[("Expires", date)], Some(0)),
+            (&[("Date", date), ("Expires", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60)),
+        ] {
+            let headers: Vec<_> = fields.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
+            assert_eq!(fresh_for_s(&headers, NOW), left, "{fields:?}");
+        }
+    }
 
     fn judged(
         status: u16,

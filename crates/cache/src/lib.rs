@@ -13,7 +13,7 @@ mod stored;
 
 pub use control::Control;
 pub use fill::{Begun, Ticket, Waiting};
-pub use judge::{CachePolicy, Lifetime, RequestTerms, judge};
+pub use judge::{CachePolicy, Lifetime, RequestTerms, fresh_for_s, judge};
 pub use key::{FieldValues, Key, vary_of};
 pub use store::{Bounds, Purge, Stats, Store};
 pub use stored::{Stored, Use, stored_fields};

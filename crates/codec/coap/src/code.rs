@@ -92,7 +92,8 @@ impl Code {
         })
     }
 
-    /// The HTTP status of the same meaning (RFC 8075 table 2).
+    /// The HTTP status of the same meaning (RFC 8075 table 2); of a code that nobody has registered
+    /// that of its class (RFC 7252 section 5.9).
     pub const fn status(self) -> u16 {
         match self {
             Code::CREATED => 201,
@@ -102,8 +103,13 @@ impl Code {
             Code::METHOD_NOT_ALLOWED => 405,
             Code::REQUEST_ENTITY_INCOMPLETE => 408,
             Code::PROXYING_NOT_SUPPORTED => 502,
-            _ if self.class() == 2 => 200,
-            _ => self.class() as u16 * 100 + self.detail() as u16,
+            _ => match (self.class(), self.detail()) {
+                (2, _) => 200,
+                (class @ 4, detail @ (0..=6 | 9 | 12 | 13 | 15 | 22 | 29)) | (class @ 5, detail @ (0..=4 | 8)) => {
+                    class as u16 * 100 + detail as u16
+                }
+                (class, _) => class as u16 * 100,
+            },
         }
     }
 
@@ -177,5 +183,10 @@ mod tests {
             assert_eq!(Code::from_status(status, Code::GET).status(), status);
         }
         assert_eq!(Code::from_status(204, Code::DELETE), Code::DELETED);
+        for (code, status) in
+            [((4, 30), 400), ((4, 7), 400), ((5, 31), 500), ((5, 6), 500), ((2, 30), 200), ((5, 8), 508)]
+        {
+            assert_eq!(Code::new(code.0, code.1).status(), status);
+        }
     }
 }

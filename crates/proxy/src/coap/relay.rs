@@ -169,7 +169,7 @@ impl Relay {
         request.fields.extend_from_slice(format!("{OBSERVE_FIELD}: {number}\r\n").as_bytes());
         let fetched = fetch(&self.worker, &plan, index, &request).await;
         let observation = self.worker.coap_clients.take_observation(number);
-        Ok((Whole::of(fetched?), observation))
+        Ok((Whole::of(&self.worker, fetched?), observation))
     }
 
     /// An answer that nothing will follow.

@@ -102,7 +102,7 @@ impl Server {
                 // RFC 7641 section 4.1: an answer without Observe says that there is none.
                 None => fetch(&worker, &plan, upstream, &request)
                     .await
-                    .map(|fetched| Joined { value: Rc::new(Whole::of(fetched)), joining: None }),
+                    .map(|fetched| Joined { value: Rc::new(Whole::of(&worker, fetched)), joining: None }),
             })
         });
     }

@@ -14,9 +14,13 @@ use crate::outbound::Wire;
 use crate::outbound::coap::{
     ASKED_BY_COAP, CODE_FIELD, HOST_FIELD, NO_HOP_LIMIT, OPTIONS_FIELD, location_of, read_options, write_options,
 };
+use crate::worker::Worker;
+use httparse::Header;
 use std::fmt::Write;
 use std::rc::Rc;
+use tidegate_cache::fresh_for_s;
 use tidegate_coap::{Code, Message, Observe, ObserverId, OptionNumber, OptionRef};
+use tidegate_http::parse_http_date;
 use tidegate_message::Protocol;
 use tidegate_policy::{Edits, KeyInput};
 
@@ -114,7 +118,7 @@ impl Server {
 
     pub(super) fn answer_fetched(&mut self, ticket: &Ticket, result: Result<Fetched, Flag>) {
         match result {
-            Ok(fetched) => self.answer_and_keep(ticket, Whole::of(fetched)),
+            Ok(fetched) => self.answer_and_keep(ticket, Whole::of(&self.worker, fetched)),
             Err(flag) => self.fail(ticket, (flag, 0)),
         }
     }
@@ -167,10 +171,11 @@ const NAME: &[u8] = b"tidegate";
 
 impl Whole {
     /// An answer of HTTP, or of what stands behind it.
-    pub(super) fn of(fetched: Fetched) -> Whole {
+    pub(super) fn of(worker: &Worker, fetched: Fetched) -> Whole {
         let code = fetched.field(CODE_FIELD).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         let code = code.map(Code);
-        let (max_age, content_type) = (max_age(&fetched), fetched.field("content-type").map(Box::from));
+        let now_s = (worker.clock.epoch_ms() + worker.clock.read_millis()) / 1_000;
+        let (max_age, content_type) = (max_age(&fetched, now_s), fetched.field("content-type").map(Box::from));
         let mut passed_on = fetched.field(OPTIONS_FIELD).map(read_options).unwrap_or_default();
         if fetched.status == 201 && code.is_none() {
             passed_on = fetched.field("location").map(location_of).unwrap_or_default();
@@ -279,19 +284,22 @@ fn fields((call, if_none_match): (&Call<'_>, bool), edits: &Edits, (wire, hop_li
     fields
 }
 
-/// RFC 7252 section 10.1: how long an answer is fresh; for one that says "later", when.
-fn max_age(fetched: &Fetched) -> Option<u32> {
-    let text = |name| fetched.field(name).and_then(|value| std::str::from_utf8(value).ok());
-    if matches!(fetched.status, 429 | 503) {
-        return text("retry-after")?.trim().parse().ok();
-    }
-    text("cache-control")?.split(',').map(str::trim).find_map(|directive| {
-        match directive.split_once('=').unwrap_or((directive, "")) {
-            (name, _) if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") => Some(0),
-            (name, seconds) if name.eq_ignore_ascii_case("max-age") => seconds.trim_matches('"').parse().ok(),
-            _ => None,
+/// RFC 7252 section 10.1: how long an answer is fresh, seconds; for one that says "later", when. What may
+/// not be kept without asking is over at once, and what says nothing has the time that CoAP gives it.
+fn max_age(fetched: &Fetched, now_s: u64) -> Option<u32> {
+    let seconds = match (fetched.status, fetched.field("retry-after")) {
+        (429 | 503, Some(later)) => {
+            let wait = std::str::from_utf8(later).ok().and_then(|text| text.trim().parse().ok());
+            wait.or_else(|| Some(parse_http_date(later)?.saturating_sub(now_s)))
         }
-    })
+        (429 | 503, None) => None,
+        _ => {
+            let fields = fetched.fields.iter();
+            let headers: Vec<_> = fields.map(|(name, value)| Header { name, value }).collect();
+            fresh_for_s(&headers, now_s)
+        }
+    };
+    seconds.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -307,12 +315,18 @@ mod tests {
         for (status, name, value, seconds) in [
             (200, "Cache-Control", "public, max-age=30", Some(30)),
             (200, "cache-control", "no-store", Some(0)),
-            (200, "cache-control", "private", None),
+            (200, "cache-control", "private", Some(0)),
+            (200, "cache-control", "max-age=30, no-cache", Some(0)),
+            (200, "cache-control", "public", None),
+            (200, "Expires", "0", Some(0)),
             (200, "retry-after", "5", None),
             (503, "Retry-After", "5", Some(5)),
-            (429, "retry-after", "Wed, 21 Oct 2026 07:28:00 GMT", None),
+            (429, "retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            (503, "retry-after", "soon", None),
+            (503, "cache-control", "max-age=30", None),
+            (200, "cache-control", "max-age=99999999999", Some(1 << 31)),
         ] {
-            assert_eq!(max_age(&answer(status, name, value)), seconds, "{status} {name}: {value}");
+            assert_eq!(max_age(&answer(status, name, value), 784_111_770), seconds, "{status} {name}: {value}");
         }
     }
 

@@ -23,7 +23,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tidegate_coap::{Answer, Failure, OptionNumber};
+use tidegate_coap::{Answer, Code, Failure, OptionNumber};
 use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_request};
 use tidegate_message::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -51,30 +51,16 @@ async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut
     };
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let Ok(Some(parsed)) = parse_request(&head, &bounds(), &mut headers) else { return Ok(()) };
-    let request = match to_coap::translate(&parsed, body) {
+    let mut request = match to_coap::translate(&parsed, body) {
         Ok(request) => request,
         Err(refusal) => return pipe.write_all(refusal).await,
     };
-    let key = cache::key(upstream, &request);
-    let now = worker.clock.millis();
-    let mut sent = request.clone();
-    let changes = &worker.shared.coap_changes;
-    let (fresh, stale) = worker.coap_clients.cached(now, (key, changes.of(upstream, &request.options)));
-    let answer = match fresh {
-        // RFC 7641 section 5: an answer that is kept does not make an observer.
-        _ if request.observe.is_some() => {
-            let observed = observing::observe(worker, (key, address), &request).await;
-            observed.map(Rc::new)
-        }
-        Some(answer) => Ok(answer),
-        None => {
-            to_coap::validate(&mut sent, stale.as_deref());
-            let asked = CoapClients::ask(worker, address, sent).await;
-            asked.map(|answer| {
-                let end = worker.clock.millis();
-                changes.note(end, (upstream, &request), &answer);
-                worker.coap_clients.keep((end, now), key, (answer, stale))
-            })
+    let answer = loop {
+        let answer = ask(worker, (upstream, address), &request).await;
+        // RFC 8075 section 6.1: CoAP takes one format at a time.
+        let is_unacceptable = answer.as_ref().is_ok_and(|answer| answer.code == Code::NOT_ACCEPTABLE);
+        if !is_unacceptable || !request.next_format() {
+            break answer;
         }
     };
     match answer {
@@ -86,6 +72,36 @@ async fn serve(worker: &Rc<Worker>, (upstream, address): (&str, SocketAddr), mut
         // Nothing came, and nobody knows what the endpoint did: as a connection that breaks.
         Err(Failure::Timeout) => Ok(()),
         Err(failure) => pipe.write_all(to_http::failed(failure)).await,
+    }
+}
+
+/// The answer that is kept, or the endpoint's.
+async fn ask(
+    worker: &Rc<Worker>,
+    (upstream, address): (&str, SocketAddr),
+    request: &to_coap::Outgoing,
+) -> Result<Rc<Answer>, Failure> {
+    let key = cache::key(upstream, request);
+    let now = worker.clock.millis();
+    let mut sent = request.clone();
+    let changes = &worker.shared.coap_changes;
+    let (fresh, stale) = worker.coap_clients.cached(now, (key, changes.of(upstream, &request.options)));
+    match fresh {
+        // RFC 7641 section 5: an answer that is kept does not make an observer.
+        _ if request.observe.is_some() => {
+            let observed = observing::observe(worker, (key, address), request).await;
+            observed.map(Rc::new)
+        }
+        Some(answer) => Ok(answer),
+        None => {
+            to_coap::validate(&mut sent, stale.as_deref());
+            let asked = CoapClients::ask(worker, address, sent).await;
+            asked.map(|answer| {
+                let end = worker.clock.millis();
+                changes.note(end, (upstream, request), &answer);
+                worker.coap_clients.keep((end, now), key, (answer, stale))
+            })
+        }
     }
 }
 

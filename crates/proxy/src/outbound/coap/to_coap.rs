@@ -17,11 +17,14 @@ pub(crate) const NO_HOP_LIMIT: &str = "-";
 
 /// Longest value of a path or query option (RFC 7252 section 5.10).
 const OPTION_MAX: usize = 255;
+/// Formats that an endpoint is asked for in turn, so that a long list is no flood.
+const FORMATS_MAX: usize = 3;
 /// Lengths of entity tags (section 5.10.6).
 const ETAG_MAX: usize = 8;
 
 const NOT_IMPLEMENTED: &[u8] = b"HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const UNSUPPORTED_CODING: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\nConnection: close\r\nAccept-Encoding: identity\r\nContent-Length: 0\r\n\r\n";
 const URI_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// A request as it leaves.
@@ -35,6 +38,8 @@ pub(crate) struct Outgoing {
     pub(super) is_asked_by_coap: bool,
     /// Where to leave what is observed.
     pub(super) observe: Option<u64>,
+    /// What else its answer may be where it is not acceptable, the best last; `None`: anything.
+    pub(super) others: Vec<Option<u16>>,
 }
 
 /// Asks an endpoint for its links (RFC 6690).
@@ -42,7 +47,15 @@ pub(crate) fn links_of() -> Outgoing {
     let mut options = OptionList::new();
     options.push(OptionNumber::URI_PATH, b".well-known").push(OptionNumber::URI_PATH, b"core");
     options.push_uint(OptionNumber::ACCEPT, 40);
-    Outgoing { method: Code::GET, options, body: Vec::new(), is_head: false, is_asked_by_coap: false, observe: None }
+    Outgoing {
+        method: Code::GET,
+        options,
+        body: Vec::new(),
+        is_head: false,
+        is_asked_by_coap: false,
+        observe: None,
+        others: Vec::new(),
+    }
 }
 
 /// Translates; an error is the answer that says why it cannot be.
@@ -63,7 +76,19 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
     if let Some(kind) = text("content-type").filter(|_| !body.is_empty()) {
         options.push_uint(OptionNumber::CONTENT_FORMAT, u32::from(loose_format(kind)));
     }
-    if let Some(format) = text("accept").and_then(wanted) {
+    // Section 6.1: a coding that has no number would be taken for what it hides.
+    let codings = head.list("content-encoding").filter(|_| !body.is_empty()).unwrap_or_default();
+    if codings.split(|byte| *byte == b',').any(|coding| !matches!(coding.trim_ascii(), b"" | b"identity")) {
+        return Err(UNSUPPORTED_CODING);
+    }
+    let accepted = head.list("accept").unwrap_or_default();
+    let mut others = wanted(&String::from_utf8_lossy(&accepted).to_ascii_lowercase());
+    if !matches!(method, Code::GET | Code::FETCH) {
+        // What changes something is asked once, and for nothing where anything will do.
+        let best = others.pop().filter(|_| !others.contains(&None));
+        others = best.into_iter().collect();
+    }
+    if let Some(format) = others.pop().flatten() {
         options.push_uint(OptionNumber::ACCEPT, u32::from(format));
     }
     put_conditions(&mut options, method, (text("if-match"), text("if-none-match")));
@@ -83,7 +108,19 @@ pub(super) fn translate(head: &RequestHead<'_, '_>, body: Vec<u8>) -> Result<Out
     }
     let observe = text(OBSERVE_FIELD).and_then(|number| number.parse().ok());
     let is_head = head.method == "HEAD";
-    Ok(Outgoing { method, options, body, is_head, is_asked_by_coap: asked.is_some(), observe })
+    Ok(Outgoing { method, options, body, is_head, is_asked_by_coap: asked.is_some(), observe, others })
+}
+
+impl Outgoing {
+    /// The same request for another format, if its answer was not acceptable and there is one.
+    pub(super) fn next_format(&mut self) -> bool {
+        let Some(format) = self.others.pop() else { return false };
+        self.options.remove(OptionNumber::ACCEPT);
+        if let Some(format) = format {
+            self.options.push_uint(OptionNumber::ACCEPT, u32::from(format));
+        }
+        true
+    }
 }
 
 /// Asks whether what is kept is still valid.
@@ -177,17 +214,33 @@ fn loose_format(kind: &str) -> u16 {
     format_of(kind).or_else(|| format_of(&bare)).unwrap_or_else(loose)
 }
 
-/// The first type of `Accept` that has a number; CoAP can ask for one only, and where
-/// anything will do for none.
-fn wanted(accept: &str) -> Option<u16> {
-    let kinds = accept.split(',').map(str::trim);
-    let mut refused = kinds.filter(|kind| !kind.replace(' ', "").ends_with(";q=0"));
-    let first = refused.next()?;
-    let bare = |kind: &str| kind.split(";q=").next().unwrap_or(kind).trim().to_owned();
-    if first.starts_with("*/*") {
-        return None;
+/// What `Accept` wants, the best last; `None`: anything will do, and no option says so (RFC 8075 section
+/// 6.1). A type without a number does not count, nor does one that is worth less than anything.
+fn wanted(accept: &str) -> Vec<Option<u16>> {
+    let mut found: Vec<(u16, Option<u16>)> = Vec::new();
+    for kind in accept.split(',').map(str::trim) {
+        let weight =
+            kind.match_indices(';').find_map(|(at, _)| Some((at, kind[at + 1..].trim_start().strip_prefix("q=")?)));
+        let (kind, worth) = match weight {
+            Some((at, weight)) => (kind[..at].trim_end(), weight.split(';').next().unwrap_or_default()),
+            None => (kind, "1"),
+        };
+        // RFC 9110 section 12.4.2: three digits behind the point.
+        let worth = worth.trim().parse::<f32>().map_or(0, |worth| (worth.clamp(0.0, 1.0) * 1_000.0) as u16);
+        let format = format_of(kind);
+        let is_any = kind == "*/*";
+        if worth > 0 && (is_any || format.is_some()) && found.iter().all(|(_, known)| *known != format) {
+            found.push((worth, format));
+        }
     }
-    std::iter::once(first).chain(refused).find_map(|kind| format_of(&bare(kind)))
+    // Of those that are worth the same the first counts, and what is said before anything.
+    found.sort_by_key(|(worth, format)| (std::cmp::Reverse(*worth), format.is_none()));
+    let any = found.iter().position(|(_, format)| format.is_none());
+    found.truncate(any.map_or(found.len(), |any| any + 1).min(FORMATS_MAX));
+    if any.is_some_and(|any| any >= FORMATS_MAX) {
+        found.push((0, None));
+    }
+    found.into_iter().rev().map(|(_, format)| format).collect()
 }
 
 fn put_conditions(options: &mut OptionList, method: Code, (matched, unmatched): (Option<&str>, Option<&str>)) {
@@ -272,11 +325,52 @@ mod tests {
         ] {
             assert_eq!(loose_format(kind), number, "{kind}");
         }
-        assert_eq!(wanted("text/html, application/json;q=0.9, */*;q=0.1"), Some(50));
-        assert_eq!(
-            (wanted("*/*"), wanted("text/html"), wanted("application/cbor;q=0, text/plain")),
-            (None, None, Some(0))
-        );
+    }
+
+    #[test]
+    fn what_is_accepted_is_asked_for_by_its_worth() {
+        for (accept, best_last) in [
+            ("", &[][..]),
+            ("*/*", &[None]),
+            ("text/html", &[]),
+            ("text/html, application/json;q=0.9, */*;q=0.1", &[None, Some(50)]),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", &[None, Some(41)]),
+            ("application/json, text/plain, */*", &[None, Some(0), Some(50)]),
+            ("application/json;q=0.5, application/cbor", &[Some(50), Some(60)]),
+            ("application/json; q=0.2, text/plain;q=0.7, application/cbor ; q=0.71", &[Some(50), Some(0), Some(60)]),
+            ("application/cbor;q=0, text/plain", &[Some(0)]),
+            ("application/cbor;q=0.000, */*;q=0", &[]),
+            ("application/json;q=0.1, */*;q=0.5", &[None]),
+            ("*/*, application/json", &[None, Some(50)]),
+            ("application/json;q=rubbish, text/plain;q=7", &[Some(0)]),
+            ("application/json;charset=utf-8;q=0.5;x=1, text/plain;q=0.4", &[Some(0), Some(50)]),
+            (
+                "application/json, text/plain, application/cbor, application/xml, */*",
+                &[None, Some(60), Some(0), Some(50)],
+            ),
+        ] {
+            assert_eq!(wanted(accept), best_last, "{accept}");
+        }
+        let outgoing =
+            of("GET / HTTP/1.1\r\nHost: h\r\nAccept: text/plain;q=0.5\r\nAccept: application/json\r\n\r\n", b"");
+        let outgoing = outgoing.expect("translated");
+        assert_eq!((options(&outgoing), outgoing.others), (vec![(17, vec![50])], vec![Some(0)]));
+        for (accept, expected) in
+            [("Application/JSON;Q=1, text/plain", vec![(17, vec![50])]), ("application/json, */*", vec![])]
+        {
+            let outgoing =
+                of(&format!("POST / HTTP/1.1\r\nHost: h\r\nAccept: {accept}\r\n\r\n"), b"x").expect("translated");
+            assert_eq!((options(&outgoing), outgoing.others), (expected, vec![]), "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_coding_that_coap_has_no_number_for_is_refused() {
+        let put = |coding: &str| of(&format!("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Encoding: {coding}\r\n\r\n"), b"x");
+        assert_eq!(put("gzip").err(), Some(UNSUPPORTED_CODING));
+        assert_eq!(put("identity\r\nContent-Encoding: br").err(), Some(UNSUPPORTED_CODING));
+        assert!(put("identity").is_ok());
+        assert!(of("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\n\r\n", b"").is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::passing::{OPTIONS_FIELD, passed_on, write_options};
 use super::to_coap::Outgoing;
 use crate::coap::type_of;
 use std::io::Write;
-use tidegate_coap::{Answer, Code, Failure, OptionNumber};
+use tidegate_coap::{Answer, Code, Failure, OptionList, OptionNumber};
 
 /// The code as it came, for whoever asked by CoAP.
 pub(crate) const CODE_FIELD: &str = "X-Tidegate-Coap-Code";
@@ -24,44 +24,45 @@ pub(super) const fn failed(failure: Failure) -> &'static [u8] {
     }
 }
 
-/// RFC 8075 section 7, table 2.
-const fn status(code: Code, has_body: bool) -> u16 {
+/// RFC 8075 section 7, table 2. `is_mapped`: a header of the request became a critical option.
+const fn status(code: Code, (has_body, is_mapped): (bool, bool)) -> u16 {
     match code {
-        Code::CREATED => 201,
-        Code::DELETED | Code::CHANGED => {
-            if has_body {
-                200
-            } else {
-                204
-            }
-        }
-        Code::VALID => 304,
+        Code::DELETED | Code::CHANGED if has_body => 200,
         Code::UNAUTHORIZED => 403,
+        // Note 6: unless a header is to blame it is our translation.
+        Code::BAD_OPTION if !is_mapped => 500,
         // 405 would have to name the methods that are allowed.
-        Code::BAD_OPTION | Code::METHOD_NOT_ALLOWED => 400,
-        Code::REQUEST_ENTITY_INCOMPLETE => 400,
-        Code::PROXYING_NOT_SUPPORTED => 502,
-        // RFC 8768 section 5: a loop.
-        Code::HOP_LIMIT_REACHED => 508,
-        Code(_) if code.class() == 2 => 200,
-        Code(_) => {
-            let status = code.class() as u16 * 100 + code.detail() as u16;
-            match code.class() {
-                4 | 5 => status,
-                _ => 502,
-            }
-        }
+        Code::METHOD_NOT_ALLOWED => 400,
+        // Note 10: part of a transfer in blocks, and no end of one.
+        Code::CONTINUE | Code::REQUEST_ENTITY_INCOMPLETE => 502,
+        _ if code.is_response() => code.status(),
+        _ => 502,
     }
+}
+
+/// What stands behind the status. Section 7, note 7: who looks for a fault finds what 400 hides.
+const fn reason(code: Code) -> &'static str {
+    match code {
+        Code::METHOD_NOT_ALLOWED => "CoAP server returned 4.05",
+        _ => "CoAP",
+    }
+}
+
+/// Options that headers become, and that are critical: those of conditions, and Accept.
+fn is_mapped(options: &OptionList) -> bool {
+    [OptionNumber::IF_MATCH, OptionNumber::IF_NONE_MATCH, OptionNumber::ACCEPT]
+        .iter()
+        .any(|number| options.contains(*number))
 }
 
 /// The whole answer.
 pub(super) fn answer(request: &Outgoing, answer: &Answer) -> Vec<u8> {
     let Answer { code, options, body, .. } = answer;
-    let status = status(*code, !body.is_empty());
+    let status = status(*code, (!body.is_empty(), is_mapped(&request.options)));
     let is_bare = request.is_head || matches!(status, 204 | 304);
     let mut out = Vec::with_capacity(256 + body.len());
     // Writing to a Vec cannot fail.
-    let _ = write!(out, "HTTP/1.1 {status} CoAP\r\nConnection: close\r\n");
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\nConnection: close\r\n", reason(*code));
     if !matches!(status, 204 | 304) {
         let _ = write!(out, "Content-Length: {}\r\n", body.len());
     }
@@ -140,7 +141,6 @@ fn put_location(out: &mut Vec<u8>, answer: &Answer) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_coap::OptionList;
 
     fn text(code: Code, options: &[(u16, &[u8])], (body, is_head): (&[u8], bool)) -> String {
         let mut list = OptionList::new();
@@ -154,11 +154,13 @@ mod tests {
             is_head,
             is_asked_by_coap: false,
             observe: None,
+            others: Vec::new(),
         };
         let whole = Answer { code, options: list, body: body.to_vec(), confirmable: false };
         String::from_utf8(answer(&request, &whole)).expect("text")
     }
 
+    // RFC8075-7-1 RFC8075-7-4 RFC7252-5.9-1
     #[test]
     fn codes_become_statuses_as_the_table_says() {
         for (code, body, expected) in [
@@ -169,7 +171,7 @@ mod tests {
             (Code::CONTENT, b"x", 200),
             (Code::BAD_REQUEST, b"", 400),
             (Code::UNAUTHORIZED, b"", 403),
-            (Code::BAD_OPTION, b"", 400),
+            (Code::BAD_OPTION, b"", 500),
             (Code::FORBIDDEN, b"", 403),
             (Code::NOT_FOUND, b"", 404),
             (Code::METHOD_NOT_ALLOWED, b"", 400),
@@ -184,9 +186,16 @@ mod tests {
             (Code::SERVICE_UNAVAILABLE, b"", 503),
             (Code::GATEWAY_TIMEOUT, b"", 504),
             (Code::PROXYING_NOT_SUPPORTED, b"", 502),
+            (Code::HOP_LIMIT_REACHED, b"", 508),
+            (Code::CONTINUE, b"", 502),
+            (Code::REQUEST_ENTITY_INCOMPLETE, b"", 502),
+            (Code::new(4, 30), b"", 400),
+            (Code::new(5, 30), b"", 500),
+            (Code::new(3, 1), b"", 502),
         ] {
-            assert_eq!(status(code, !body.is_empty()), expected, "{code:?}");
+            assert_eq!(status(code, (!body.is_empty(), false)), expected, "{code:?}");
         }
+        assert_eq!(status(Code::BAD_OPTION, (false, true)), 400, "a header is to blame");
     }
 
     #[test]
