@@ -66,6 +66,23 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The whole records of a datagram, the last of which may be cut: the library takes fewer bytes than a
+/// head for a fault of its own, and would end the session. And whether one of them begins as the hello of
+/// a client does: in an open session the library takes such a client for one that has begun anew, which
+/// has to be said alone, and with a cookie.
+pub(crate) fn examine(datagram: &[u8]) -> (&[u8], bool) {
+    let (mut end, mut has_hello) = (0, false);
+    loop {
+        let rest = &datagram[end..];
+        let numbered = if rest.first() == Some(&TLS12_CID) { NUMBERED + CID_LEN } else { NUMBERED };
+        let len = rest.get(numbered..).and_then(<[u8]>::first_chunk::<2>);
+        let Some(len) = len.map(|len| usize::from(u16::from_be_bytes(*len))) else { break };
+        has_hello |= rest[0] == HANDSHAKE && rest[3..5] == [0, 0] && rest.get(HEAD) == Some(&CLIENT_HELLO);
+        end = (end + numbered + 2 + len).min(datagram.len());
+    }
+    (&datagram[..end], has_hello)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +120,29 @@ mod tests {
         tls[1] = 3;
         assert_eq!(Record::of(&tls), None);
         assert_eq!(Record::of(&record(27, 1, &[0, 0])), None);
+    }
+
+    #[test]
+    fn whole_records_are_kept_and_a_hello_is_found_wherever_it_stands() {
+        let hello = record(HANDSHAKE, 0, &[0, 3, CLIENT_HELLO, 7, 7]);
+        let data = record(23, 1, &[0, 2, 9, 9]);
+        let connected = record(TLS12_CID, 1, &[1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 9]);
+        for before in [&[][..], &data, &connected, &[&data[..], &connected, &data].concat()] {
+            let whole = [before, &hello].concat();
+            assert_eq!(examine(&whole), (&whole[..], true));
+            let whole = [before, &data].concat();
+            assert_eq!(examine(&whole), (&whole[..], false));
+            for tail in 1..HEAD {
+                assert_eq!(examine(&[&whole[..], &data[..tail]].concat()), (&whole[..], false));
+            }
+            let cut = [before, &data[..HEAD + 1]].concat();
+            assert_eq!(examine(&cut), (&cut[..], false));
+        }
+        // The byte behind an empty record is what the library looks at.
+        assert!(examine(&[&record(HANDSHAKE, 0, &[0, 0])[..], &[CLIENT_HELLO]].concat()).1);
+        // The end of a handshake that is sent again is no hello.
+        let again = [record(HANDSHAKE, 0, &[0, 1, 16]), record(20, 0, &[0, 1, 1]), record(HANDSHAKE, 1, &[0, 1, 1])];
+        assert!(!examine(&again.concat()).1);
     }
 
     #[test]

@@ -87,6 +87,8 @@ impl Net {
 
 #[path = "tests_asking.rs"]
 mod asking;
+#[path = "tests_ends.rs"]
+mod ends;
 
 fn client() -> Client {
     Client::new(("plant-7", b"secret"), true)

@@ -76,6 +76,27 @@ impl Client {
         self.take_output().pop().expect("a record")
     }
 
+    /// Says goodbye.
+    pub(crate) fn close(&mut self) -> Vec<u8> {
+        // SAFETY: the client is set up.
+        assert_eq!(unsafe { mbed::mbedtls_ssl_close_notify(&raw mut *self.ssl) }, 0);
+        self.take_output().pop().expect("an alert")
+    }
+
+    /// Begins another handshake within the session.
+    pub(crate) fn renegotiate(&mut self) -> Vec<u8> {
+        // SAFETY: the client is set up; its configuration is its own.
+        let code = unsafe {
+            mbed::mbedtls_ssl_conf_renegotiation(
+                &raw mut *self.config,
+                mbed::MBEDTLS_SSL_RENEGOTIATION_ENABLED as c_int,
+            );
+            mbed::mbedtls_ssl_renegotiate(&raw mut *self.ssl)
+        };
+        assert_eq!(code, mbed::MBEDTLS_ERR_SSL_WANT_READ as c_int);
+        self.take_output().pop().expect("a hello")
+    }
+
     pub(crate) fn read(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
         let mut plaintext = vec![0; 2_048];
         self.io.inbound.set((datagram.as_ptr(), datagram.len()));

@@ -23,6 +23,7 @@ const RANDOM: usize = 64;
 /// Longest connection id that the library has room for.
 const ID_MAX: usize = mbed::MBEDTLS_SSL_CID_OUT_LEN_MAX as usize;
 const WANT_READ: c_int = mbed::MBEDTLS_ERR_SSL_WANT_READ as c_int;
+const CLOSE_NOTIFY: c_int = mbed::MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY as c_int;
 
 /// A session; what the library keeps of it is boxed and does not move.
 pub(crate) struct Session {
@@ -154,6 +155,11 @@ impl Session {
                     deliver(&plaintext[..count]);
                 }
                 _ if count == WANT_READ => return progress,
+                // RFC 5246 section 7.2.1: a goodbye is answered by one.
+                _ if count == CLOSE_NOTIFY => {
+                    self.close();
+                    return Progress { ended: Some(reason(count)), ..progress };
+                }
                 _ => return Progress { ended: Some(reason(count)), ..progress },
             }
         }

@@ -19,7 +19,7 @@ use self::asking::Asking;
 use crate::engine::{Context, Progress};
 use crate::held::Held;
 use crate::names::slot;
-use crate::record::CID_LEN;
+use crate::record::{CID_LEN, examine};
 use crate::{DtlsError, Record, Terms};
 
 /// How often handshakes and silent sessions are looked at, milliseconds.
@@ -169,11 +169,13 @@ impl Sessions {
         (from, datagram): (SocketAddr, &[u8]),
         deliver: &mut dyn FnMut(Event<'_>),
     ) -> Handled {
+        let (datagram, has_hello) = examine(datagram);
         match Record::of(datagram) {
             None => Handled::Dropped("dtls-malformed"),
             Some(Record::ClientHello { sequence, message }) => {
                 self.greet(now_ms, (from, datagram), (sequence, message), deliver)
             }
+            Some(_) if has_hello => Handled::Dropped("dtls-malformed"),
             Some(Record::Plain) => match self.by_address.get(&from) {
                 Some(slot) => self.feed(now_ms, *slot, datagram, deliver),
                 None => Handled::Dropped("dtls-unknown"),

@@ -31,8 +31,12 @@ impl Sessions {
             return Handled::Taken;
         }
         if let Some(&known) = self.by_address.get(&from) {
-            // The same hello again: the flight that answered it was lost.
-            if self.table.get(known).is_some_and(|entry| entry.random == *hello.random) {
+            if let Some(entry) = self.table.get(known).filter(|entry| entry.random == *hello.random) {
+                // A late copy: the library would take it for a client that has begun anew.
+                if entry.is_open {
+                    return Handled::Taken;
+                }
+                // The same hello again: the flight that answered it was lost.
                 return self.feed(now_ms, known, datagram, deliver);
             }
             // RFC 6347 section 4.2.8: the peer has begun anew, and the cookie proves it. One
