@@ -85,6 +85,11 @@ impl Connection {
         capacity
     }
 
+    /// Whether data waits for the stream's own window, and not for others.
+    pub fn waits_for_window(&self, key: StreamKey) -> bool {
+        self.streams.get(key).is_some_and(|stream| stream.wants_window)
+    }
+
     /// Begins data. `None`: it waits, for room or for a window, and is woken when it goes on.
     pub fn data(&mut self, key: StreamKey) -> Option<DataWriter<'_>> {
         let room = self.capacity(key);

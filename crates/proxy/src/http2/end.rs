@@ -145,6 +145,11 @@ impl StreamEnd {
         (outward.stage(), outward.sent)
     }
 
+    /// Whether it is the stream's own window that the answer waits for.
+    pub(super) fn waits_for_window(&self) -> bool {
+        self.parent.h2.borrow().waits_for_window(self.key)
+    }
+
     /// The client is gone: whoever reads or writes is told.
     pub(super) fn break_off(&self) {
         self.is_broken.set(true);

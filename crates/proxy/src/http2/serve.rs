@@ -24,8 +24,9 @@ const SEND_BYTES: usize = 64 << 10;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long one that leaves has for that, once it has no stream.
 const LEAVING_MS: u64 = 1_000;
-/// Reads of one turn; others on the worker come then.
+/// Reads of one turn, and writes behind each; others on the worker come then.
 const READS_A_TURN: usize = 4;
+const WRITES_A_TURN: usize = 4;
 
 /// Serves a connection that begins with the HTTP/2 preface, which is carried over.
 pub(crate) async fn serve(client: Box<Client>) {
@@ -151,17 +152,18 @@ impl Driver {
         Poll::Ready(if is_end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
     }
 
-    /// Lets the streams go on, and sends what they say.
+    /// Lets the streams go on, and sends what they say. Whoever is left then wakes this task.
     fn work(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
+        for _ in 0..WRITES_A_TURN {
             let are_all = self.look(cx);
             if let Poll::Ready(Err(error)) = self.flush(cx) {
                 return Err(error);
             }
-            if !are_all || !self.parent.h2.borrow_mut().give_turns() {
-                return Ok(());
+            if !self.parent.h2.borrow_mut().give_turns() || !are_all {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Looks at a turn of streams. Whether none is left.

@@ -57,8 +57,8 @@ pub(super) struct Stream {
     /// When the client's patience with a call is over (`grpc-timeout`), then when the wait for the request's rest is.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
     is_lingering: bool,
-    /// Since when the client has been behind, and what it had taken then.
-    behind: Option<(u64, u64)>,
+    /// Since when the client has been behind, and what it had taken then: of the stream, of the connection.
+    behind: Option<(u64, u64, u64)>,
     parent: Rc<Parent>,
 }
 
@@ -165,18 +165,20 @@ impl Stream {
     }
 
     /// Whether the client takes its answer by drips: a window of one byte at a time keeps
-    /// the answer in our memory as well as none does.
+    /// the answer in our memory as well as none does. Who waits for others on a slow network does not.
     fn is_too_slow(&mut self, sent: u64) -> bool {
-        let worker = &self.parent.worker;
+        let Parent { worker, connection, .. } = &*self.parent;
         let (now, stall_ms) = (worker.clock.millis(), worker.plan().plan.limits.stall_timeout_ms);
-        let (since, had) = *self.behind.get_or_insert((now, sent));
+        let out = connection.bytes_out.get();
+        let (since, had_sent, had_out) = *self.behind.get_or_insert((now, sent, out));
         if now < since + stall_ms {
             return false;
         }
-        if sent - had < MIN_RATE * (now - since) / 1_000 {
+        let is_slow = |count: u64| count < MIN_RATE * (now - since) / 1_000;
+        if is_slow(sent - had_sent) && (self.end.waits_for_window() || is_slow(out - had_out)) {
             return true;
         }
-        self.behind = Some((now, sent));
+        self.behind = Some((now, sent, out));
         false
     }
 }

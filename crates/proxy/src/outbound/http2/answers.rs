@@ -36,7 +36,6 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::super::sieve::Sieve;
-    use super::*;
     use tokio::io::ReadBuf;
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
