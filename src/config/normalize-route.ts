@@ -29,7 +29,7 @@ export function normalizeRoute(data: RouteData, index: number, context: RouteCon
     steps: use.flatMap((step, at) => {
       const secret = (given: SecretData, key: string): string =>
         context.secret(given, ["routes", index, "use", at, key])
-      return toSteps(step, { owner: name, users: context.users, secret })
+      return toSteps(step, { owner: name, timeoutMs, users: context.users, secret })
     }),
     timeoutMs,
     problem: null,

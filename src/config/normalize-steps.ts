@@ -29,6 +29,8 @@ type Build = (options: never, context: StepContext) => NormalizedStep | null
 export interface StepContext {
   /** The route's name: rate limits without one of their own have it. */
   readonly owner: string
+  /** The route's own time. */
+  readonly timeoutMs: number
   /** The users of `auth`: name and hash. */
   readonly users: readonly (readonly [name: string, hash: string])[]
   /** The value of a secret; what is wrong with it is reported. */
@@ -52,9 +54,9 @@ const TYPES = [
 /** Built-in steps; a breaker is none, it belongs to the upstream. */
 const BUILD: Readonly<Record<string, Build>> = {
   retry: (options: RetryOptions) => ({ kind: "retry", retry: toRetryPlan(options) }),
-  timeout: ({ ms, perTryMs, idleMs, totalMs }: TimeoutOptions) => ({
+  timeout: ({ ms, perTryMs, idleMs, totalMs }: TimeoutOptions, { timeoutMs }) => ({
     kind: "timeout",
-    ms,
+    ms: ms ?? timeoutMs,
     perTryMs: perTryMs ?? null,
     idleMs: idleMs ?? null,
     totalMs: totalMs ?? null,

@@ -53,12 +53,20 @@ export function files(given: string | readonly string[] | undefined, { folder }:
 /** The native side checks again what it loads; here the problem gets its place in the configuration. */
 export function checkedPair(pair: PairPlan, at: Path, { folder, report }: NormalizeContext): PairPlan {
   const found = { cert: resolve(folder, pair.cert), key: resolve(folder, pair.key) }
-  try {
-    const certificate = new X509Certificate(readFileSync(found.cert))
-    if (!certificate.checkPrivateKey(createPrivateKey(readFileSync(found.key))))
-      report(at, `${pair.key} is not the private key of ${pair.cert}`)
-  } catch (error) {
-    report(at, `${pair.cert} and ${pair.key} cannot be used: ${messageOf(error)}`)
+  /** What a file holds; which of the two it is that cannot be used, OpenSSL's words do not say. */
+  const read = <T>(name: string, mark: string, parse: (bytes: Buffer) => T): T | null => {
+    try {
+      const bytes = readFileSync(resolve(folder, name))
+      if (bytes.includes(`${mark}-----`)) return parse(bytes)
+      report(at, `${name} holds no ${mark.toLowerCase()} (PEM)`)
+    } catch (error) {
+      report(at, `${name} cannot be used: ${messageOf(error)}`)
+    }
+    return null
   }
+  const certificate = read(pair.cert, "CERTIFICATE", (bytes) => new X509Certificate(bytes))
+  const key = read(pair.key, "PRIVATE KEY", (bytes) => createPrivateKey(bytes))
+  if (certificate !== null && key !== null && !certificate.checkPrivateKey(key))
+    report(at, `${pair.key} is not the private key of ${pair.cert}`)
   return found
 }

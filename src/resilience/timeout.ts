@@ -4,7 +4,7 @@ import { Ms } from "./step.ts"
 
 export const TimeoutSchema = Type.Object(
   {
-    ms: Ms("for the whole request with its retries; the route's default is 15000"),
+    ms: Type.Optional(Ms("for the whole request with its retries; default: the route's timeoutMs")),
     perTryMs: Type.Optional(Ms("for each try; default: what is left")),
     idleMs: Type.Optional(
       Type.Integer({

@@ -50,7 +50,7 @@ ava.before(async () => {
       { when: { path: "/app/**" }, to: { directory: site }, use: [{ rewrite: { path: "/index.html" } }] },
       { when: { path: "/always/**" }, to: { directory: site }, use: [{ rewrite: { path: "/sub" } }] },
       { when: { path: "/moved/**" }, to: { directory: site }, use: [{ rewrite: { path: "/{rest}" } }] },
-      { when: { path: "/total/**" }, to: "api", use: [{ timeout: { ms: 10_000, totalMs: 300 } }, rest] },
+      { when: { path: "/total/**" }, to: "api", use: [{ timeout: { totalMs: 300 } }, rest] },
       {
         when: { path: "/cors/**" },
         to: "api",
@@ -207,7 +207,7 @@ test("who reads slowly is served on, and who reads nothing is cut off without a 
   await sleep(7_000)
   t.is(leftBehind(), 0)
   t.deepEqual(await silent, [0, 0])
-  for (const taken of await slow) t.true(taken > 1_000_000 && taken < 4_000_000, String(taken))
+  for (const taken of await slow) t.true(taken > 1_000_000, String(taken))
 })
 
 test("the access log has the line that broke a rule, and how long the gateway's own words were", async (t) => {

@@ -225,5 +225,10 @@ test("a key that does not fit is named where it stands, before anything changes"
   for (const end = Date.now() + 8_000; !/is not the private key of/.test(gateway.output()) && Date.now() < end; )
     await sleep(50)
   t.regex(gateway.output(), /other\.key is not the private key of .*dev\.pem/)
+  const swapped = { cert: file("dev.key"), key: file("dev.pem") }
+  gateway.configure({ listeners: [{ address: "tcp://127.0.0.1:0", tls: swapped }] })
+  for (const end = Date.now() + 8_000; !/no private key/.test(gateway.output()) && Date.now() < end; ) await sleep(50)
+  t.regex(gateway.output(), /dev\.key holds no certificate \(PEM\)/)
+  t.regex(gateway.output(), /dev\.pem holds no private key \(PEM\)/)
   t.is((await curl("--http1.1", `https://localhost:${gateway.port}/api/a`)).out, "hello ")
 })

@@ -102,6 +102,7 @@ fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &
     let is_sampled = client.worker.is_sampled(plan.log.sample_every);
     let facts = Facts {
         started_us: request.started_us,
+        source: request.view.peer.address.ip(),
         asked_us: request.started_us,
         answered_us: 0,
         to_head: request.to_head(),

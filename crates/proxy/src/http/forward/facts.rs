@@ -5,6 +5,7 @@ use crate::http::cached::Fill;
 use crate::http::edits::ResponseEdits;
 use crate::http::mirror::Mirror;
 use crate::http::request::Request;
+use std::net::IpAddr;
 use tidegate_http::{Coding, Conditions, Version};
 use tidegate_policy::Edits;
 use tidegate_resilience::Permit;
@@ -12,6 +13,8 @@ use tidegate_resilience::Permit;
 /// What is known of a request besides its bytes.
 pub(crate) struct Facts {
     pub(crate) started_us: u64,
+    /// Who asks, as trusted proxies tell it.
+    pub(crate) source: IpAddr,
     /// Since when the upstream is waited for: the begin of the try, or the last of the request's body.
     pub(crate) asked_us: u64,
     /// When the answer's head came; 0: it did not yet.

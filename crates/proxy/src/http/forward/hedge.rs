@@ -165,7 +165,7 @@ impl Exchange {
         let now = client.worker.clock.millis();
         let wanted = PickRequest {
             key: self.facts.key.as_deref(),
-            source: Some(client.peer.address.ip()),
+            source: Some(self.facts.source),
             tried: self.tried,
             now_ms: now,
             ..PickRequest::default()

@@ -77,10 +77,9 @@ pub(crate) fn start(
             facts.key = Some(bytes.into());
         }
     }
-    let source = request.view.peer.address.ip();
     let wanted = PickRequest {
         key: facts.key.as_deref(),
-        source: Some(source),
+        source: Some(facts.source),
         tried: Tried::new(),
         now_ms: now,
         ..Default::default()

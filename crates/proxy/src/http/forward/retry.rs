@@ -141,7 +141,7 @@ pub(crate) fn plan_retry(
     }
     let request = PickRequest {
         key: exchange.facts.key.as_deref(),
-        source: Some(client.peer.address.ip()),
+        source: Some(exchange.facts.source),
         tried: exchange.tried,
         now_ms: now,
         ..PickRequest::default()
