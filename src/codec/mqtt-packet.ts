@@ -57,6 +57,8 @@ export interface MqttWill extends Base {
 export interface MqttConnect extends Base {
   readonly type: "connect"
   readonly version: MqttVersion
+  /** Of a broker's bridge, which gets nothing back that it sent; before version 5 only. Default false. */
+  readonly isBridge?: boolean
   readonly cleanStart: boolean
   /** Seconds; 0: none. */
   readonly keepAlive: number

@@ -173,6 +173,13 @@ withAddon("what is wrong is refused with its rule, both ways", async (t) => {
   t.is(mqtt.createDecoder().push(mqtt.encode(CONNECT)).length, 1)
 })
 
+withAddon("a CONNECT of a bridge says so both ways", async (t) => {
+  const bytes = mqtt.encode({ ...CONNECT, isBridge: true } as MqttPacket)
+  t.is(bytes[8], 0x84)
+  t.like(mqtt.decode(bytes), { type: "connect", version: 4, isBridge: true })
+  t.false("isBridge" in mqtt.decode(mqtt.encode(CONNECT)))
+})
+
 const CONNECT: MqttPacket = {
   type: "connect",
   version: 4,

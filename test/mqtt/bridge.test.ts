@@ -85,3 +85,31 @@ test("while the line is broken QoS 1 waits here, and all of it arrives in order"
   t.deepEqual(seen, sent.slice(sent.length - seen.length))
   await Promise.all([here.endAsync(), cloud.endAsync()])
 })
+
+test("mosquitto bridges to the gateway, which knows it by its CONNECT: nothing comes back, RETAIN stays", async (t) => {
+  const target = await start(t)
+  const { port: there } = await mosquitto(t, [
+    "connection up",
+    `address 127.0.0.1:${target.port}`,
+    "topic both/# both 1",
+  ])
+  const here = await mqtt.connectAsync(`mqtt://127.0.0.1:${target.port}`)
+  const site = await mqtt.connectAsync(`mqtt://127.0.0.1:${there}`)
+  const [seenHere, seenThere] = [await collect(here, "both/#"), await collect(site, "both/#")]
+  await until(async () => {
+    await site.publishAsync("both/ready", "1")
+    return seenHere.includes("both/ready 1")
+  })
+  await site.publishAsync("both/up", "21", { qos: 1 })
+  await here.publishAsync("both/down", "on", { qos: 1, retain: true })
+  await until(() => seenHere.includes("both/up 21") && seenThere.includes("both/down on"))
+  await sleep(300)
+  for (const seen of [seenHere, seenThere]) {
+    t.is(seen.filter((line) => line === "both/up 21").length, 1)
+    t.is(seen.filter((line) => line === "both/down on").length, 1)
+  }
+  const late = await mqtt.connectAsync(`mqtt://127.0.0.1:${there}`)
+  const kept = await collect(late, "both/down")
+  await until(() => kept.length > 0)
+  await Promise.all([here.endAsync(), site.endAsync(), late.endAsync()])
+})

@@ -69,6 +69,8 @@ pub(crate) struct WireFilter<'a> {
 pub(crate) enum Wire<'a> {
     Connect {
         version: u8,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_bridge: bool,
         clean_start: bool,
         keep_alive: u16,
         #[serde(borrow)]
@@ -151,6 +153,7 @@ impl<'a> Wire<'a> {
         match *packet {
             Packet::Connect(packet) => Wire::Connect {
                 version: packet.version as u8,
+                is_bridge: packet.is_bridge,
                 clean_start: packet.clean_start,
                 keep_alive: packet.keep_alive,
                 client_id: packet.client_id.into(),
@@ -306,8 +309,8 @@ impl<'a> Wire<'a> {
     }
 
     fn write_connect(&self, fields: &[u8], properties: Properties<'_>, out: &mut Vec<u8>) -> Result<()> {
-        let (Some(version), Wire::Connect { clean_start, keep_alive, client_id, will, user_name, password, .. }) =
-            (self.version()?, self)
+        let Some(version) = self.version()? else { return Ok(()) };
+        let Wire::Connect { is_bridge, clean_start, keep_alive, client_id, will, user_name, password, .. } = self
         else {
             return Ok(());
         };
@@ -324,6 +327,7 @@ impl<'a> Wire<'a> {
         };
         let packet = Connect {
             version,
+            is_bridge: *is_bridge,
             clean_start: *clean_start,
             keep_alive: *keep_alive,
             client_id: short(client_id)?,

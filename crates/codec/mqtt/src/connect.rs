@@ -65,6 +65,9 @@ impl Will<'_> {
 pub struct Connect<'a> {
     /// Version of everything that follows.
     pub version: Version,
+    /// The client is a broker's bridge: it wants nothing back that it published, and RETAIN as it was. Mosquitto and others
+    /// say so by the highest bit of the level, before version 5 only, whose subscription options say the same.
+    pub is_bridge: bool,
     /// Clean Start, and Clean Session before version 5.
     pub clean_start: bool,
     /// Longest silence the client promises, seconds; 0: none promised.
@@ -83,15 +86,18 @@ pub struct Connect<'a> {
 
 const WILL_FLAG: u8 = 0x04;
 
+/// Of a level: the client is a bridge.
+const BRIDGE: u8 = 0x80;
+
 impl<'a> Connect<'a> {
-    /// Protocol name and level, which decide how the rest is read.
-    pub(crate) fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+    /// Protocol name and level, which decide how the rest is read; whether it is a bridge that asks.
+    pub(crate) fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
         let name = reader.prefixed().map_err(short)?;
         let level = reader.u8().map_err(short)?;
         match (name, level) {
-            (b"MQIsdp", 3) => Ok(Version::V31),
-            (b"MQTT", 4) => Ok(Version::V311),
-            (b"MQTT", 5) => Ok(Version::V5),
+            (b"MQIsdp", 3 | 0x83) => Ok((Version::V31, level & BRIDGE != 0)),
+            (b"MQTT", 4 | 0x84) => Ok((Version::V311, level & BRIDGE != 0)),
+            (b"MQTT", 5) => Ok((Version::V5, false)),
             // MQTT-3.1.2-1, MQTT-3.1.2-2
             (b"MQTT" | b"MQIsdp", _) => {
                 Err(coded(reason::UNSUPPORTED_VERSION, "MQTT-3.1.2-2", "the protocol version is not supported"))
@@ -101,7 +107,11 @@ impl<'a> Connect<'a> {
     }
 
     /// Everything behind the level.
-    pub(crate) fn read(version: Version, reader: &mut Reader<'a>, limits: &Limits) -> Result<Self, DecodeError> {
+    pub(crate) fn read(
+        (version, is_bridge): (Version, bool),
+        reader: &mut Reader<'a>,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
         let flags = ConnectFlags::read(version, reader)?;
         let keep_alive = reader.u16().map_err(short)?;
         let properties = match version {
@@ -117,14 +127,15 @@ impl<'a> Connect<'a> {
         // MQTT3-3.1.3-8: without an identifier there is nothing to find a kept session by.
         let named = !client_id.is_empty() || version.is_v5() || (version == Version::V311 && clean_start);
         ensure(named, coded(reason::CLIENT_ID_NOT_VALID, "MQTT3-3.1.3-8", "the client identifier is empty"))?;
-        Ok(Connect { version, clean_start, keep_alive, client_id, will, user_name, password, properties })
+        Ok(Connect { version, is_bridge, clean_start, keep_alive, client_id, will, user_name, password, properties })
     }
 
     /// Appends the packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
         framed(out, 0x10, |out| {
             put_prefixed(out, self.version.name().as_bytes());
-            out.extend_from_slice(&[self.version as u8, self.flags()]);
+            let bridge = if self.is_bridge && !self.version.is_v5() { BRIDGE } else { 0 };
+            out.extend_from_slice(&[self.version as u8 | bridge, self.flags()]);
             put_u16(out, self.keep_alive);
             if self.version.is_v5() {
                 self.properties.put(out);

@@ -65,6 +65,7 @@ pub struct MqttCodec {
     user_properties: u16,
     topic_levels: u16,
     version: Option<Version>,
+    is_bridge: bool,
     /// How a CONNECT of an unknown version is refused.
     refusal: Version,
 }
@@ -81,6 +82,7 @@ impl MqttCodec {
             user_properties: clamp(limits.mqtt_user_properties),
             topic_levels: clamp(limits.topic_levels),
             version: None,
+            is_bridge: false,
             refusal: Version::V311,
         }
     }
@@ -90,10 +92,20 @@ impl MqttCodec {
         MqttCodec { version: Some(version), ..MqttCodec::new(limits) }
     }
 
+    /// Of a connection that began with `connect`.
+    pub(crate) fn of(connect: &Connect<'_>, limits: &Limits) -> Self {
+        MqttCodec { is_bridge: connect.is_bridge, ..MqttCodec::with_version(limits, connect.version) }
+    }
+
     /// The version, once a CONNECT or the caller set it. It is set by a CONNECT whose
     /// later fields are wrong too, so that the refusal can be written.
     pub const fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// Whether a CONNECT said that it is a bridge's.
+    pub const fn is_bridge(&self) -> bool {
+        self.is_bridge
     }
 
     /// The version that a refusal is written in: where the level was unknown, the closest
@@ -119,10 +131,12 @@ impl MqttCodec {
         if level > Version::V5 as u8 {
             self.refusal = Version::V5;
         }
-        let version = Connect::read_version(reader)?;
+        let (version, is_bridge) = Connect::read_version(reader)?;
         // A second CONNECT changes nothing; the session refuses it (MQTT-3.1.0-2).
-        self.version.get_or_insert(version);
-        Connect::read(version, reader, &self.limits()).map(Packet::Connect)
+        if self.version.is_none() {
+            (self.version, self.is_bridge) = (Some(version), is_bridge);
+        }
+        Connect::read((version, is_bridge), reader, &self.limits()).map(Packet::Connect)
     }
 
     fn body<'a>(&mut self, first: u8, body: &'a [u8]) -> Result<Packet<'a>, DecodeError> {

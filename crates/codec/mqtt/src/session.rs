@@ -147,6 +147,11 @@ impl Session {
         self.codec.version().unwrap_or(Version::V311)
     }
 
+    /// Whether its CONNECT said that it is a bridge's: it gets nothing that it published, and RETAIN as it was.
+    pub fn is_bridge(&self) -> bool {
+        self.codec.is_bridge()
+    }
+
     /// Whether a CONNECT was accepted and nothing ended the connection since.
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
@@ -229,7 +234,7 @@ impl Session {
     }
 
     fn connect<'a>(&mut self, connect: Connect<'a>) -> Result<Event<'a>, DecodeError> {
-        self.codec = MqttCodec::with_version(&self.settings.limits, connect.version);
+        self.codec = MqttCodec::of(&connect, &self.settings.limits);
         if let Some(will) = &connect.will {
             self.check_promise(will.qos, will.retain)?;
         }

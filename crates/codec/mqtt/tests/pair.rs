@@ -92,8 +92,18 @@ impl Pair {
 
 fn connect(version: Version) -> Packet<'static> {
     let (will, user_name, password, properties) = (None, None, None, Properties::NONE);
-    let (clean_start, keep_alive, client_id) = (false, 30, "pump");
-    Packet::Connect(Connect { version, clean_start, keep_alive, client_id, will, user_name, password, properties })
+    let (is_bridge, clean_start, keep_alive, client_id) = (false, false, 30, "pump");
+    Packet::Connect(Connect {
+        version,
+        is_bridge,
+        clean_start,
+        keep_alive,
+        client_id,
+        will,
+        user_name,
+        password,
+        properties,
+    })
 }
 
 fn publish(qos: Qos, packet_id: u16) -> Packet<'static> {
@@ -199,4 +209,21 @@ fn a_shorter_keep_alive_of_the_server_is_told_and_kept() {
     let told: Vec<_> = connack.properties.iter().collect();
     assert!(told.contains(&Property::ServerKeepAlive(10)) && told.contains(&Property::AssignedClientId("auto-1")));
     assert_eq!(session.deadline(), Some(15_000));
+}
+
+#[test]
+fn a_bridge_is_known_by_its_level_and_speaks_its_version() {
+    for (version, level) in [(Version::V31, 0x83), (Version::V311, 0x84)] {
+        let mut pair = Pair::new(version);
+        let Packet::Connect(plain) = connect(version) else { panic!("it is one") };
+        let mut bytes = Vec::new();
+        Connect { is_bridge: true, ..plain }.encode(&mut bytes);
+        assert!(bytes.contains(&level));
+        pair.drive(&bytes);
+        assert!(pair.server.is_connected() && pair.server.is_bridge());
+        assert_eq!(pair.server.version(), version);
+    }
+    let mut pair = Pair::new(Version::V311);
+    pair.send(&[connect(Version::V311)], 1);
+    assert!(!pair.server.is_bridge());
 }

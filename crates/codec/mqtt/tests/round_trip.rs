@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn a_connect_comes_back(
-        version in version(), clean_start in any::<bool>(), keep_alive in any::<u16>(), client_id in "[a-z0-9]{1,23}",
+        version in version(), (clean_start, bridge) in any::<(bool, bool)>(), keep_alive in any::<u16>(), client_id in "[a-z0-9]{1,23}",
         user in option::of("[a-z]{0,9}"), password in option::of(vec(any::<u8>(), 0..9)),
         will in option::of((qos(), any::<bool>(), "[a-z/]{1,9}", vec(any::<u8>(), 0..40))), kept in carried(),
     ) {
@@ -86,7 +86,7 @@ proptest! {
         });
         let password = password.as_deref().filter(|_| user.is_some() || version.is_v5());
         assert_round_trip(version, Packet::Connect(Connect {
-            version, clean_start, keep_alive, client_id: &client_id, will, user_name: user.as_deref(), password,
+            version, is_bridge: bridge && !version.is_v5(), clean_start, keep_alive, client_id: &client_id, will, user_name: user.as_deref(), password,
             properties: versioned(version, &own),
         }));
     }

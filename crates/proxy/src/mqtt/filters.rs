@@ -8,7 +8,7 @@ use crate::hooks::{self, Subscription};
 use std::rc::Rc;
 use tidegate_broker::{Granted, Options, Replay};
 use tidegate_message::{Outcome, Protocol};
-use tidegate_mqtt::{RetainHandling, Subscribe, reason};
+use tidegate_mqtt::{RetainHandling, Subscribe, reason, split_share};
 
 /// What a SUBSCRIBE came to, filter by filter.
 #[derive(Default)]
@@ -23,7 +23,8 @@ impl Connection {
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe<'_>, used: usize) -> Handled {
         let worker = &self.client.worker;
         let id = subscribe.subscription_id().unwrap_or(0);
-        let wanted = subscribe.filters.iter().map(|wanted| (wanted.filter, options(&wanted.options, id)));
+        let is_bridge = self.link.session.borrow().is_bridge();
+        let wanted = subscribe.filters.iter().map(|wanted| (wanted.filter, options((&wanted, is_bridge), id)));
         if worker.plan.borrow().plan.hooks.on_subscribe() {
             let wanted = wanted.map(|(filter, options)| (filter.into(), options)).collect();
             return Handled::Later(Later::Asked(subscribe.packet_id, wanted), used);
@@ -96,11 +97,14 @@ impl Connection {
     }
 }
 
-fn options(given: &tidegate_mqtt::Options, id: u32) -> Options {
+fn options((wanted, is_bridge): (&tidegate_mqtt::Subscription<'_>, bool), id: u32) -> Options {
+    let given = &wanted.options;
+    // MQTT-3.8.3-4
+    let is_shared = || split_share(wanted.filter).is_ok_and(|parts| parts.is_some());
     Options {
         qos: given.qos,
-        no_local: given.no_local,
-        retain_as_published: given.retain_as_published,
+        no_local: given.no_local || (is_bridge && !is_shared()),
+        retain_as_published: given.retain_as_published || is_bridge,
         replay: match given.retain_handling {
             RetainHandling::Send => Replay::Always,
             RetainHandling::SendIfNew => Replay::IfNew,
