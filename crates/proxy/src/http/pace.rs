@@ -34,24 +34,24 @@ impl Pace {
 }
 
 /// How old a look may be that a wait for the client begins with.
-const LOOK_MS: u64 = 1_000;
+const LOOK_MS: u32 = 1_000;
 
 /// From `now` on the client is waited for, to take what it was offered.
 pub(super) fn await_taking(client: &Client, now: u64) {
-    if now.saturating_sub(client.connection.taken.get().0) >= LOOK_MS {
-        client.connection.taken.set((now, taken(client)));
+    if (now as u32).wrapping_sub(client.connection.taken.get().0) >= LOOK_MS {
+        client.connection.taken.set((now as u32, taken(client)));
     }
 }
 
 /// Whether it took enough since then, wherever that stands: who reads slowly may, who reads drips may not.
 pub(super) fn keeps_taking(client: &Client, now: u64) -> bool {
-    let (since, before) = client.connection.taken.replace((now, taken(client)));
-    let enough = (MIN_RATE * now.saturating_sub(since) / 1_000).max(1);
-    client.connection.taken.get().1.saturating_sub(before) >= enough
+    let (since, before) = client.connection.taken.replace((now as u32, taken(client)));
+    let enough = (MIN_RATE * u64::from((now as u32).wrapping_sub(since)) / 1_000).max(1);
+    u64::from(client.connection.taken.get().1.wrapping_sub(before)) >= enough
 }
 
-fn taken(client: &Client) -> u64 {
-    client.connection.end.taken().unwrap_or_else(|| client.connection.bytes_out.get())
+fn taken(client: &Client) -> u32 {
+    client.connection.end.taken().unwrap_or_else(|| client.connection.bytes_out.get()) as u32
 }
 
 /// Writes everything as fast as the client takes it; each `window_ms` it must have taken enough.

@@ -46,8 +46,9 @@ pub(crate) struct Connection {
     pub(crate) last_activity: Cell<u64>,
     pub(crate) bytes_in: Cell<u64>,
     pub(crate) bytes_out: Cell<u64>,
-    /// When it was looked at last how much the client had taken, and how much that was.
-    pub(crate) taken: Cell<(u64, u64)>,
+    /// When it was looked at last how much the client had taken, in milliseconds, and how many bytes that were: the
+    /// low halves of both, of which only the differences count.
+    pub(crate) taken: Cell<(u32, u32)>,
     pub(crate) goodbye: Cell<Option<Goodbye>>,
     pub(crate) timed_out: Cell<bool>,
     /// The client may still be sending when it is answered: close so that it can read the answer.
