@@ -122,7 +122,8 @@ impl Writer {
 pub fn run(args: &Args) -> Result<String, String> {
     let server = Server::read(args)?;
     let (count, writes): (usize, u32) = (args.value("connections", 1_000)?, args.value("writes", 0)?);
-    let mut writer = Writer { link: Link::open(&server)?, id: std::process::id() as u16, is_confirmable: !args.has("non") };
+    let mut writer =
+        Writer { link: Link::open(&server)?, id: std::process::id() as u16, is_confirmable: !args.has("non") };
     writer.put_surely(1)?;
     let mut poll = Poll::new().map_err(|error| error.to_string())?;
     let mut observers = Vec::with_capacity(count);

@@ -18,7 +18,8 @@ impl Server {
     /// Reads what was asked for.
     pub fn read(args: &Args) -> Result<Server, String> {
         let text: String = args.value("psk", String::new())?;
-        let psk = text.split_once(':').map(|(identity, key)| Psk { identity: identity.to_owned(), key: key.to_owned() });
+        let psk =
+            text.split_once(':').map(|(identity, key)| Psk { identity: identity.to_owned(), key: key.to_owned() });
         if psk.is_none() && !text.is_empty() {
             return Err(format!("--psk: {text} is not identity:key"));
         }
