@@ -19,7 +19,7 @@ mod streams;
 pub use connection::{Config, Connection, Failure, TakeRequest};
 pub use frame::Reason;
 pub use head::RequestHead;
-pub use hpack::decode_huffman;
+pub use hpack::{decode_huffman, integer, put_integer};
 pub use meter::{Allowed, Flood};
 pub use stream::{DataWriter, HeadWriter};
 pub use streams::{RemoteEnd, StreamKey};

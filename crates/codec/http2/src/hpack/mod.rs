@@ -14,8 +14,8 @@ const TABLE_MAX: usize = 4_096;
 /// What an entry costs besides its texts (section 4.1).
 const ENTRY: usize = 32;
 
-/// An integer behind a prefix of so many bits (section 5.1); `None`: it is not whole, or above two million.
-fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
+/// An integer of HPACK behind a prefix of so many bits (section 5.1); `None`: it is not whole, or above two million.
+pub fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
     let (&first, mut rest) = block.split_first()?;
     let mask = (1_usize << prefix) - 1;
     let mut value = usize::from(first) & mask;
@@ -38,8 +38,8 @@ fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
     Some(value)
 }
 
-/// Appends an integer behind a prefix of so many bits, whose other bits are `first`.
-fn put_integer(out: &mut Vec<u8>, (first, prefix): (u8, u32), value: usize) {
+/// Appends an integer of HPACK behind a prefix of so many bits, whose other bits are `first`.
+pub fn put_integer(out: &mut Vec<u8>, (first, prefix): (u8, u32), value: usize) {
     let mask = (1_usize << prefix) - 1;
     let Some(mut rest) = value.checked_sub(mask) else { return out.push(first | value as u8) };
     out.push(first | mask as u8);

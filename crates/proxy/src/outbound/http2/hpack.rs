@@ -6,6 +6,7 @@
 use super::text::{Literal, Name, Text};
 use std::collections::VecDeque;
 use std::ops::BitOr;
+use tidegate_http2::{integer, put_integer};
 
 /// What a peer's table may hold: SETTINGS_HEADER_TABLE_SIZE as it is by default.
 const TABLE_MAX: usize = 4_096;
@@ -217,7 +218,7 @@ impl Walk<'_> {
     fn put_value(&mut self, (before, named): (&[u8], &[u8]), value: &[u8]) {
         let anew = self.anew.get_or_insert_with(|| self.whole[..self.whole.len() - before.len()].to_vec());
         anew.extend_from_slice(&before[..before.len() - named.len()]);
-        put_integer(anew, value.len());
+        put_integer(anew, (0, 7), value.len());
         anew.extend_from_slice(value);
     }
 
@@ -232,7 +233,7 @@ impl Walk<'_> {
         };
         anew.push(if is_kept { 0x40 } else { first & 0xf0 });
         for length in [name, value] {
-            put_integer(anew, length);
+            put_integer(anew, (0, 7), length);
             anew.resize(anew.len() + length, FILLER);
         }
         Some(())
@@ -242,41 +243,6 @@ impl Walk<'_> {
 /// A block that `h2` resets its stream for, and no more.
 pub(super) fn forbidden(block: &[u8]) -> Vec<u8> {
     [block, FORBIDDEN].concat()
-}
-
-/// The length of a string that is not coded (section 5.1, a prefix of seven bits).
-fn put_integer(out: &mut Vec<u8>, value: usize) {
-    let Some(mut rest) = value.checked_sub(0x7f) else { return out.push(value as u8) };
-    out.push(0x7f);
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-/// An integer behind a prefix of so many bits (section 5.1).
-fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
-    let (&first, mut rest) = block.split_first()?;
-    let mask = (1_usize << prefix) - 1;
-    let mut value = usize::from(first) & mask;
-    if value == mask {
-        let mut shift = 0;
-        loop {
-            let (&next, behind) = rest.split_first()?;
-            rest = behind;
-            value += usize::from(next & 0x7f) << shift;
-            shift += 7;
-            if next & 0x80 == 0 {
-                break;
-            }
-            if shift > 21 {
-                return None;
-            }
-        }
-    }
-    *block = rest;
-    Some(value)
 }
 
 /// A string literal (section 5.2).
