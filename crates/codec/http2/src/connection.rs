@@ -97,6 +97,8 @@ pub struct Connection {
     /// Frames for the socket, and how much of them it took.
     pub(crate) out: Vec<u8>,
     pub(crate) taken: usize,
+    /// A field's name in lower case, while it is written.
+    pub(crate) name: Vec<u8>,
     pub(crate) send_window: i64,
     /// The client's SETTINGS_INITIAL_WINDOW_SIZE.
     pub(crate) initial_window: i64,
@@ -124,6 +126,7 @@ impl Connection {
             failure: None,
             out: Vec::new(),
             taken: 0,
+            name: Vec::new(),
             send_window: i64::from(WINDOW),
             initial_window: i64::from(WINDOW),
             receive_window: config.connection_window.max(WINDOW),
@@ -173,6 +176,7 @@ impl Connection {
     pub fn rest(&mut self) {
         self.decoder.rest();
         self.head.rest();
+        self.name = Vec::new();
         if self.out.is_empty() {
             self.out = Vec::new();
         }

@@ -48,8 +48,9 @@ impl Connection {
 impl Connection {
     /// Begins a head: fields follow. `None`: the stream is gone, or has its answer.
     pub fn head(&mut self, key: StreamKey, status: u16) -> Option<HeadWriter<'_>> {
-        let mut head = self.begin_head(key)?;
-        head.block(|connection| connection.encoder.status(status, &mut connection.out));
+        let head = self.begin_head(key)?;
+        let Connection { encoder, out, .. } = &mut *head.connection;
+        encoder.status(status, out);
         Some(head)
     }
 
@@ -65,7 +66,7 @@ impl Connection {
         let from = self.out.len();
         self.out.extend_from_slice(&[0; HEADER]);
         self.encoder.begin(&mut self.out);
-        Some(HeadWriter { connection: self, key, from, name: Vec::new() })
+        Some(HeadWriter { connection: self, key, from })
     }
 
     /// How much data can be sent at once now; 0: the stream is woken when its turn comes.
@@ -181,18 +182,12 @@ pub struct HeadWriter<'c> {
     connection: &'c mut Connection,
     key: StreamKey,
     from: usize,
-    /// A name in lower case.
-    name: Vec<u8>,
 }
 
 impl HeadWriter<'_> {
-    fn block(&mut self, put: impl FnOnce(&mut Connection)) {
-        put(self.connection);
-    }
-
     /// Adds a field; its name may have capitals. `false`: HTTP/2 cannot carry it, and it is left out.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
-        let HeadWriter { connection: Connection { encoder, out, .. }, name: lower, .. } = self;
+        let Connection { encoder, out, name: lower, .. } = &mut *self.connection;
         let name = if name.iter().any(u8::is_ascii_uppercase) {
             lower.clear();
             lower.extend(name.iter().map(u8::to_ascii_lowercase));

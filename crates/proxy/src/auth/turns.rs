@@ -1,6 +1,6 @@
 //! Whose password is compared next. A comparison takes 20 MiB and tens of milliseconds of a core, and anybody may
 //! ask for one: as many run as there are cores, in the order in which they came, and of one source half of them.
-//! The others wait; there are no more of them than connections.
+//! The others wait; there are no more of them than connections and their streams.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
