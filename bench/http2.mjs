@@ -1,5 +1,6 @@
 // F3: CPU time of a request that came by HTTP/2, in the clear and in TLS, and by HTTP/1.1
-// in TLS, on its way to an HTTP/1.1 origin, beside nginx and HAProxy.
+// in TLS, on its way to an HTTP/1.1 origin, beside nginx and HAProxy; and of one by HTTP/2 on
+// both sides, as gRPC is, beside HAProxy.
 import { h2load, missingH2load } from "./lib/h2load.mjs"
 import { chosen, options } from "./lib/options.mjs"
 import { cpuMs } from "./lib/proc.mjs"
@@ -7,7 +8,7 @@ import { stop } from "./lib/process.mjs"
 import { fail, opening, present, ranged, ratio, save, say, table } from "./lib/report.mjs"
 import { interleave, spread } from "./lib/rounds.mjs"
 import { startOrigin } from "./peers/origin.mjs"
-import { H2C_PEERS, TLS_PEERS } from "./peers/tls.mjs"
+import { H2C_BOTH_PEERS, H2C_PEERS, TLS_PEERS } from "./peers/tls.mjs"
 
 const few = { connections: 16, streams: 10, path: "small" }
 const SHAPES = [
@@ -34,6 +35,23 @@ const SHAPES = [
     path: "large",
   },
   {
+    name: "h2c-h2c",
+    title: "HTTP/2 in the clear to HTTP/2, 16 connections of 10 streams, 100 B",
+    peers: H2C_BOTH_PEERS,
+    scheme: "http",
+    origin: "http2",
+    ...few,
+  },
+  {
+    name: "h2c-h2c-16K",
+    title: "HTTP/2 in the clear to HTTP/2, 16 connections of 10 streams, 16 KiB",
+    peers: H2C_BOTH_PEERS,
+    scheme: "http",
+    origin: "http2",
+    ...few,
+    path: "large",
+  },
+  {
     name: "tls-h1",
     title: "HTTP/1.1 in TLS, 64 connections, 100 B",
     peers: TLS_PEERS,
@@ -53,7 +71,7 @@ save("http2", { asked, results })
 async function compare(shape) {
   const peers = present(chosen(shape.peers, asked.only))
   opening(`\n${shape.title}`, peers, asked)
-  const origin = await startOrigin()
+  const origin = await startOrigin(shape.origin)
   const running = new Map()
   for (const peer of peers) running.set(peer.name, await peer.start(origin.port))
   const rounds = await interleave(peers, asked.rounds, (peer) => measure(running.get(peer.name), shape))

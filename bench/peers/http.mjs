@@ -70,8 +70,8 @@ export function nginxArgs(folder, http) {
   return ["-p", folder, "-c", "nginx.conf"]
 }
 
-/** `words` stand behind the address that is bound. */
-export const haproxyFront = (words = "") => ({
+/** `words` stand behind the address that is bound, `behind` after the origin's. */
+export const haproxyFront = (words = "", behind = "") => ({
   name: "haproxy",
   missing: debian("haproxy"),
   version: versionBy("haproxy", "-v"),
@@ -80,14 +80,14 @@ export const haproxyFront = (words = "") => ({
       const file = join(folder, "haproxy.cfg")
       const map = join(folder, "routes.map")
       writeFileSync(map, ROUTES.map((route) => `${route.slice(1)} origin\n`).join(""))
-      writeFileSync(file, `${haproxyConfig({ port, origin, map, words }).join("\n")}\n`)
+      writeFileSync(file, `${haproxyConfig({ port, origin, map, words, behind }).join("\n")}\n`)
       return ["-db", "-f", file]
     }),
 })
 
 export const haproxy = haproxyFront()
 
-function haproxyConfig({ port, origin, map, words }) {
+function haproxyConfig({ port, origin, map, words, behind }) {
   return [
     "global",
     "  nbthread 1",
@@ -108,7 +108,7 @@ function haproxyConfig({ port, origin, map, words }) {
     `  use_backend %[path,field(2,/),map(${map},none)]`,
     // One backend, as the others have one upstream: idle connections belong to it.
     "backend origin",
-    `  server origin 127.0.0.1:${origin} pool-max-conn 512`,
+    `  server origin 127.0.0.1:${origin} pool-max-conn 512 ${behind}`,
   ]
 }
 

@@ -9,8 +9,10 @@ import { nginx, nginxArgs, serve } from "./http.mjs"
 /** Bytes of the two answers. */
 export const SIZES = { small: 100, large: 16_384 }
 
-export function startOrigin() {
+/** `words` stand behind its address, as nginx has them. */
+export function startOrigin(words = "") {
   if (nginx.missing() !== undefined) {
+    if (words !== "") throw new Error(`nginx is the origin of this shape: ${nginx.missing()}`)
     const program = fileURLToPath(new URL("./serve/origin.mjs", import.meta.url))
     return serve(CORE.load, process.execPath, (port) => [program, String(port)])
   }
@@ -18,7 +20,7 @@ export function startOrigin() {
     writeFileSync(join(folder, "large.bin"), "x".repeat(SIZES.large))
     return nginxArgs(folder, [
       "access_log off; open_file_cache max=10 inactive=1h; default_type application/octet-stream;",
-      `server { listen 127.0.0.1:${port}; root ${folder};`,
+      `server { listen 127.0.0.1:${port} ${words}; root ${folder};`,
       `  location / { return 200 "${"x".repeat(SIZES.small)}"; }`,
       "  location ~ /large$ { try_files /large.bin =404; }",
       "}",

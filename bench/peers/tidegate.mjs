@@ -36,12 +36,14 @@ const common = {
   version: () => JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version,
 }
 
-/** As a proxy: 64 routes to one upstream, one access record in a hundred; `more` goes before what stands here. */
-export const tidegateFront = (more = {}) => ({
+/** As a proxy: 64 routes to one upstream that is spoken to by `protocol`, one access record in a hundred; what else there is goes before what stands here. */
+export const tidegateFront = ({ protocol = "http1", ...more } = {}) => ({
   ...common,
   start: (origin) =>
     run({
-      upstreams: { origin: { endpoints: [`127.0.0.1:${origin}`], connectTimeoutMs: 2_000, ...ROOMY_UPSTREAM } },
+      upstreams: {
+        origin: { endpoints: [`127.0.0.1:${origin}`], protocol, connectTimeoutMs: 2_000, ...ROOMY_UPSTREAM },
+      },
       routes: Array.from({ length: 64 }, (_, index) => ({ when: { path: `/r${index}/**` }, to: "origin" })),
       log: { level: "info", sampleEvery: 100 },
       ...more,

@@ -21,5 +21,8 @@ export const TLS_PEERS = [
   haproxyFront(`ssl crt ${both} alpn h2,http/1.1 ssl-min-ver TLSv1.2`),
 ]
 
+/** HTTP/2 by prior knowledge on both sides; nginx speaks none to its upstreams. */
+export const H2C_BOTH_PEERS = [tidegateFront({ protocol: "h2c" }), haproxyFront("proto h2", "proto h2")]
+
 /** HTTP/2 by prior knowledge. */
 export const H2C_PEERS = [tidegateFront(), nginxFront("http2"), haproxyFront("proto h2")]

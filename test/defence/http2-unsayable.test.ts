@@ -28,11 +28,7 @@ const post = (type: string, body: string): string =>
 ava("what an upstream cannot be told is the client's fault, and opens no breaker", async (t) => {
   const upstream = await rawUpstream(t, well)
   const gateway = await before(t, upstream)
-  const bad = [
-    post("application/grpc-web-text", "!!!!"),
-    post("application/grpc-web-text", "AAAAA"),
-    "GET /x HTTP/1.1\r\nHost: a%41\r\nConnection: close\r\n\r\n",
-  ]
+  const bad = [post("application/grpc-web-text", "!!!!"), post("application/grpc-web-text", "AAAAA")]
   for (const request of [...bad, ...bad, ...bad]) t.regex(await exchange(gateway.port, request), /^HTTP\/1\.1 400 /)
   t.regex(await exchange(gateway.port, "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), /200 .*well/s)
   const metrics = await (await fetch(`${gateway.admin}/metrics`)).text()

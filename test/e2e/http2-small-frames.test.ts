@@ -18,7 +18,7 @@ import {
 } from "../defence/http2-frames.ts"
 import { runGateway, upstream } from "./run-gateway.ts"
 
-/** More than `h2` would keep of them for one connection that is not read meanwhile. */
+/** More than would be kept of them if each one cost an entry. */
 const MANY = 20_000
 
 const post = headers(

@@ -1,5 +1,6 @@
-//! One connection: what the client sends (RFC 9113 sections 4 to 6).
+//! One connection: what the other end sends (RFC 9113 sections 4 to 6).
 
+use crate::client::{Asking, Cause};
 use crate::frame::{FrameHead, HEADER, PAYLOAD_MAX, PREFACE, Reason, flag, kind, put_frame};
 use crate::head::RequestHead;
 use crate::hpack::{Decoder, Encoder};
@@ -14,12 +15,12 @@ const WINDOW: u32 = 65_535;
 /// What the PING says that a GOAWAY is followed by.
 pub(crate) const LEAVING: [u8; 8] = *b"leaving.";
 
-/// What a client is told of us, and what it may do.
+/// What the other end is told of us, and what it may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// SETTINGS_MAX_CONCURRENT_STREAMS.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS of a server.
     pub streams_max: u32,
-    /// SETTINGS_MAX_HEADER_LIST_SIZE, in octets; larger heads are answered with 431.
+    /// SETTINGS_MAX_HEADER_LIST_SIZE, in octets; larger requests are answered with 431.
     pub head_max: u32,
     /// Octets of a body that may be on their way: SETTINGS_INITIAL_WINDOW_SIZE.
     pub stream_window: u32,
@@ -45,7 +46,7 @@ pub trait TakeRequest {
 pub enum Failure {
     /// A rule of the protocol was broken.
     Rule(Reason),
-    /// The client made too much work.
+    /// The other end made too much work.
     Flood(Flood),
 }
 
@@ -75,7 +76,7 @@ pub(crate) enum Leaving {
     Last(u32),
 }
 
-/// One connection of a client. It reads octets and keeps those that are to be sent: no I/O.
+/// One connection, of a client or to a server. It reads octets and keeps those that are to be sent: no I/O.
 pub struct Connection {
     pub(crate) config: Config,
     pub(crate) decoder: Decoder,
@@ -89,6 +90,8 @@ pub struct Connection {
     pub(crate) preface: usize,
     pub(crate) has_settings: bool,
     pub(crate) block: Option<Block>,
+    /// Of the end that opens streams.
+    pub(crate) asking: Option<Asking>,
     /// The last stream that was opened.
     pub(crate) last: u32,
     pub(crate) leaving: Leaving,
@@ -100,15 +103,19 @@ pub struct Connection {
     /// A field's name in lower case, while it is written.
     pub(crate) name: Vec<u8>,
     pub(crate) send_window: i64,
-    /// The client's SETTINGS_INITIAL_WINDOW_SIZE.
+    /// The other end's SETTINGS_INITIAL_WINDOW_SIZE.
     pub(crate) initial_window: i64,
     pub(crate) receive_window: u32,
     pub(crate) released: u32,
 }
 
 impl Connection {
-    /// A connection whose preface is still to come. What we are is said at once.
+    /// A connection of a client, whose preface is still to come. What we are is said at once.
     pub fn new(config: Config) -> Self {
+        Self::begin(config, None)
+    }
+
+    pub(crate) fn begin(config: Config, asking: Option<Asking>) -> Self {
         let mut connection = Connection {
             config,
             decoder: Decoder::new(),
@@ -117,7 +124,8 @@ impl Connection {
             meter: Meter::new(config.allowed),
             head: RequestHead::default(),
             held: Vec::new(),
-            preface: 0,
+            preface: if asking.is_some() { PREFACE.len() } else { 0 },
+            asking,
             has_settings: false,
             block: None,
             last: 0,
@@ -139,10 +147,14 @@ impl Connection {
     fn introduce(&mut self) {
         let config = self.config;
         let mut settings = Vec::with_capacity(24);
-        // MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_HEADER_LIST_SIZE, ENABLE_CONNECT_PROTOCOL (RFC 8441).
-        for (id, value) in
-            [(0x3_u16, config.streams_max), (0x4, config.stream_window), (0x6, config.head_max), (0x8, 1)]
-        {
+        // MAX_CONCURRENT_STREAMS and ENABLE_CONNECT_PROTOCOL (RFC 8441) of a server, ENABLE_PUSH of a client.
+        let (server, client) = ([(0x3_u16, config.streams_max), (0x8, 1)], [(0x2, 0)]);
+        let own = if self.asking.is_some() { &client[..] } else { &server[..] };
+        if self.asking.is_some() {
+            self.out.extend_from_slice(PREFACE);
+        }
+        // INITIAL_WINDOW_SIZE, MAX_HEADER_LIST_SIZE.
+        for (id, value) in own.iter().chain(&[(0x4, config.stream_window), (0x6, config.head_max)]) {
             settings.extend_from_slice(&id.to_be_bytes());
             settings.extend_from_slice(&value.to_be_bytes());
         }
@@ -152,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// Whether the client's settings came: it speaks HTTP/2.
+    /// Whether the other end's settings came: it speaks HTTP/2.
     pub const fn has_settings(&self) -> bool {
         self.has_settings
     }
@@ -182,7 +194,7 @@ impl Connection {
         }
     }
 
-    /// Takes what the client sent, at that time; requests are handed over. After a [`Failure`] nothing is read.
+    /// Takes what a client sent, at that time; requests are handed over. After a [`Failure`] nothing is read.
     pub fn receive(&mut self, bytes: &[u8], now_ms: u64, requests: &mut impl TakeRequest) {
         self.meter.tick(now_ms);
         if self.failure.is_none()
@@ -199,7 +211,9 @@ impl Connection {
             Failure::Flood(_) => Reason::ENHANCE_YOUR_CALM,
         };
         self.failure = Some(failure);
-        self.put_goaway(self.last, reason);
+        // The last stream of the other end's.
+        let last = if self.asking.is_some() { 0 } else { self.last };
+        self.put_goaway(last, reason);
     }
 
     /// Asks the client to go elsewhere: what it opened before it knew is served.
@@ -300,7 +314,7 @@ impl Connection {
         if let Some(key) = self.streams.find(id)
             && let Some(stream) = self.streams.get_mut(key)
         {
-            stream.remote = RemoteEnd::Reset;
+            (stream.remote, stream.asked.cause) = (RemoteEnd::Reset, Cause::Broken);
             stream.wake();
         }
         self.put_reset(id, reason);
@@ -333,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// The same for the connection's window: the client hears of it when half of it is used up.
+    /// The same for the connection's window: the other end hears of it when half of it is used up.
     pub(crate) fn release(&mut self, count: u32) {
         self.released += count;
         if self.released >= self.config.connection_window / 2 {

@@ -1,5 +1,6 @@
 //! Frames about streams and the connection (RFC 9113 sections 6.3 to 6.9).
 
+use crate::client::Cause;
 use crate::connection::{Broken, Connection, LEAVING, Leaving, WINDOW_MAX, rule};
 use crate::frame::{FrameHead, PAYLOAD_MAX, Reason, flag, kind, put_frame};
 use crate::message::dependency;
@@ -31,16 +32,19 @@ impl Connection {
         if let Some(flood) = self.meter.reset() {
             return Err(flood.into());
         }
-        if payload.len() != 4 {
-            return rule(Reason::FRAME_SIZE_ERROR);
-        }
+        let &[a, b, c, d] = payload else { return rule(Reason::FRAME_SIZE_ERROR) };
         if head.stream == 0 || self.is_unopened(head.stream) {
             return rule(Reason::PROTOCOL_ERROR);
         }
         if let Some(key) = self.streams.find(head.stream)
             && let Some(stream) = self.streams.get_mut(key)
         {
-            stream.remote = RemoteEnd::Reset;
+            match (&self.asking, stream.remote) {
+                // Section 8.1: an answer that is whole counts; the rest of the request is of no use.
+                (Some(_), RemoteEnd::Ended) => stream.is_answered = true,
+                _ => stream.remote = RemoteEnd::Reset,
+            }
+            stream.asked.cause = Cause::Reset(Reason(u32::from_be_bytes([a, b, c, d])));
             stream.wake();
             self.streams.is_gone(head.stream, Gone::Reset);
         }
@@ -71,7 +75,11 @@ impl Connection {
     fn setting(&mut self, id: u16, value: u32) -> Result<(), Broken> {
         match (id, value) {
             (0x1, size) => self.encoder.allow(size as usize),
-            (0x2, 2..) => return rule(Reason::PROTOCOL_ERROR),
+            // Section 6.5.2: a server pushes, and does not ask for it.
+            (0x2, 1) if self.asking.is_some() => return rule(Reason::PROTOCOL_ERROR),
+            (0x2 | 0x8, 2..) => return rule(Reason::PROTOCOL_ERROR),
+            (0x3, most) => self.asking.iter_mut().for_each(|asking| asking.streams_allowed = most),
+            (0x8, 1) => self.asking.iter_mut().for_each(|asking| asking.takes_tunnels = true),
             (0x4, size) => return self.initial_window(i64::from(size)),
             // Longer frames than those that everybody takes are not sent.
             (0x5, size) if !(PAYLOAD_MAX as u32..1 << 24).contains(&size) => {
@@ -119,16 +127,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Section 6.8: the client opens no more streams.
+    /// Section 6.8: it opens no more streams, and takes none.
     pub(crate) fn on_goaway(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Broken> {
         self.control()?;
         if head.stream != 0 {
             return rule(Reason::PROTOCOL_ERROR);
         }
-        if payload.len() < 8 {
+        let Some((last, _)) = payload.split_first_chunk::<4>().filter(|(_, rest)| rest.len() >= 4) else {
             return rule(Reason::FRAME_SIZE_ERROR);
-        }
+        };
         self.is_left = true;
+        if self.asking.is_some() {
+            self.left_out(u32::from_be_bytes(*last) & WINDOW_MAX as u32);
+        }
         Ok(())
     }
 

@@ -84,6 +84,68 @@ const PATH: u8 = 4;
 const AUTHORITY: u8 = 8;
 const PROTOCOL: u8 = 16;
 
+/// How much of a head came, and how much may (section 6.5.2).
+#[derive(Default, Debug)]
+pub(crate) struct Size {
+    max: usize,
+    octets: usize,
+    fields: usize,
+}
+
+impl Size {
+    pub(crate) const fn of(max: usize) -> Size {
+        Size { max, octets: 0, fields: 0 }
+    }
+
+    /// Whether one more may come.
+    pub(crate) const fn take(&mut self, name: &[u8], value: &[u8]) -> bool {
+        self.fields += 1;
+        self.octets += name.len() + value.len() + FIELD;
+        self.octets <= self.max && self.fields <= FIELDS_MAX
+    }
+}
+
+/// Whether a message may have that field (section 8.2): its texts are sound, and it is not a connection's own.
+pub(crate) fn is_of_a_message(name: &[u8], value: &[u8]) -> bool {
+    let is_foreign = match name {
+        b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => true,
+        b"te" => value != b"trailers",
+        _ => false,
+    };
+    !is_foreign && is_name(name) && is_value(value)
+}
+
+/// What a `content-length` says.
+pub(crate) fn length_of(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.len() < 20 && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// Pseudo-header fields of a request that is written (section 8.3.1, RFC 8441).
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'r> {
+    /// A token.
+    pub method: &'r [u8],
+    /// Of HTTP.
+    pub scheme: &'r [u8],
+    /// HOST\[:PORT\].
+    pub authority: &'r [u8],
+    /// With the query; `*` for OPTIONS of no resource.
+    pub path: &'r [u8],
+    /// Of an extended CONNECT.
+    pub protocol: Option<&'r [u8]>,
+}
+
+impl Target<'_> {
+    /// Whether HTTP/2 can say it.
+    pub(crate) fn is_fine(&self) -> bool {
+        let is_authority = !self.authority.is_empty() && !self.authority.iter().any(|octet| b"/?#@".contains(octet));
+        let is_path = self.path.first() == Some(&b'/') || self.path == b"*";
+        let is_method = !self.method.is_empty() && all(self.method, TOKEN);
+        is_method && is_authority && is_path && is_target(self.authority) && is_target(self.path)
+    }
+}
+
 /// A request's head while it is read, and what it came to. One serves all requests of a connection.
 #[derive(Default, Debug)]
 pub struct RequestHead {
@@ -111,9 +173,7 @@ struct Marks {
     content_type: Range<usize>,
     grpc_timeout: Range<usize>,
     length: Option<u64>,
-    count: usize,
-    size: usize,
-    size_max: usize,
+    size: Size,
     refusal: Option<Refusal>,
 }
 
@@ -158,7 +218,7 @@ impl RequestHead {
             text.clear();
         }
         self.cookie.clear();
-        self.marks = Marks { size_max, ..Marks::default() };
+        self.marks = Marks { size: Size::of(size_max), ..Marks::default() };
     }
 
     /// Trailers come.
@@ -247,15 +307,10 @@ impl RequestHead {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        if !is_name(name) || !is_value(value) {
+        if !is_of_a_message(name, value) {
             return self.is_malformed();
         }
         match name {
-            // Section 8.2.2: these are a connection's own.
-            b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => {
-                return self.is_malformed();
-            }
-            b"te" if value != b"trailers" => return self.is_malformed(),
             _ if self.marks.part == Part::Trailers => {}
             b"host" => return self.host(value),
             b"cookie" => {
@@ -292,8 +347,7 @@ impl RequestHead {
     }
 
     fn length(&mut self, value: &[u8]) {
-        let digits = !value.is_empty() && value.len() < 20 && value.iter().all(u8::is_ascii_digit);
-        match std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok()) {
+        match length_of(value) {
             // Whether there may be several is for the rules of HTTP/1.1.
             Some(length) => _ = self.marks.length.get_or_insert(length),
             None => self.is_malformed(),
@@ -304,9 +358,7 @@ impl RequestHead {
 impl TakeField for RequestHead {
     fn take(&mut self, name: &[u8], value: &[u8]) {
         let marks = &mut self.marks;
-        marks.count += 1;
-        marks.size += name.len() + value.len() + FIELD;
-        if marks.size > marks.size_max || marks.count > FIELDS_MAX {
+        if !marks.size.take(name, value) {
             marks.refusal = Some(Refusal::TooLarge);
         }
         if marks.refusal.is_some() {
@@ -322,7 +374,7 @@ impl TakeField for RequestHead {
     }
 }
 
-fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+pub(crate) fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }

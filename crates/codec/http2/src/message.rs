@@ -1,4 +1,4 @@
-//! Requests as they come: heads, bodies, trailers (RFC 9113 sections 6.1, 6.2, 6.10 and 8.1).
+//! Messages as they come: heads, bodies, trailers (RFC 9113 sections 6.1, 6.2, 6.10 and 8.1).
 
 use crate::connection::{Broken, Connection, Leaving, TakeRequest, rule};
 use crate::frame::{FrameHead, Reason, flag, unpadded};
@@ -43,8 +43,11 @@ impl Connection {
             self.release(count);
             return self.on_closed(head.stream, false);
         }
+        let is_early = self.asking.is_some() && !stream.asked.is_answered;
         let fault = match (stream.receive_window.checked_sub(count), stream.expected) {
             (None, _) => Some(Reason::FLOW_CONTROL_ERROR),
+            // Section 8.1: a head comes first.
+            _ if is_early => Some(Reason::PROTOCOL_ERROR),
             // Section 8.1.1.
             (_, Some(left)) if data.len() as u64 > left || ends && data.len() as u64 != left => {
                 Some(Reason::PROTOCOL_ERROR)
@@ -70,10 +73,10 @@ impl Connection {
     }
 
     /// A frame came for a stream that is over (section 5.1).
-    fn on_closed(&self, id: u32, is_head: bool) -> Result<(), Broken> {
+    pub(crate) fn on_closed(&self, id: u32, is_head: bool) -> Result<(), Broken> {
         match self.streams.end_of(id) {
             _ if matches!(self.leaving, Leaving::Last(last) if id > last) => Ok(()),
-            // The client did not know yet.
+            // The other end did not know yet.
             Gone::TakenBack => Ok(()),
             Gone::Ended if is_head => rule(Reason::STREAM_CLOSED),
             // Section 5.1.1: numbers rise.
@@ -82,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// Whether nobody opened it yet: an even number would be ours, and we open none.
+    /// Whether nobody opened it yet: an even number would be a server's, and none opens any.
     pub(crate) const fn is_unopened(&self, id: u32) -> bool {
         id > self.last || id.is_multiple_of(2)
     }
@@ -141,6 +144,10 @@ impl Connection {
         block: &[u8],
         requests: &mut impl TakeRequest,
     ) -> Result<(), Broken> {
+        if self.asking.is_some() {
+            let ends_itself = ends && !depends_on_itself;
+            return self.answer((id, ends_itself), block);
+        }
         let is_new = id > self.last && !matches!(self.leaving, Leaving::Last(_));
         let key = self.streams.find(id);
         if is_new {
@@ -226,7 +233,7 @@ pub(crate) const fn dependency(priority: &[u8; 5]) -> u32 {
 }
 
 /// Fields that nobody wants.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl TakeField for Nobody {
     fn take(&mut self, _: &[u8], _: &[u8]) {}

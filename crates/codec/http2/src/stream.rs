@@ -1,4 +1,4 @@
-//! What the user of a stream does with it: reads the body, answers (RFC 9113 sections 5.2 and 8.1).
+//! What the user of a stream does with it: reads the body, sends (RFC 9113 sections 5.2 and 8.1).
 
 use crate::connection::Connection;
 use crate::frame::{HEADER, PAYLOAD_MAX, Reason, flag, head_bytes, kind, put_frame};
@@ -6,9 +6,12 @@ use crate::head::{is_name, is_value};
 use crate::streams::{Gone, RemoteEnd, StreamKey};
 use std::task::Waker;
 
-/// The request.
+/// Of so many times what data may take.
+const CLOGGED: usize = 4;
+
+/// What came.
 impl Connection {
-    /// How far the client is. A stream that is gone was reset.
+    /// How far the other end is. A stream that is gone was reset.
     pub fn remote(&self, key: StreamKey) -> RemoteEnd {
         self.streams.get(key).map_or(RemoteEnd::Reset, |stream| stream.remote)
     }
@@ -18,7 +21,7 @@ impl Connection {
         self.streams.get(key).map_or(&[], |stream| &stream.unread[stream.read..])
     }
 
-    /// So much of the body was read: the client may send as much again.
+    /// So much of the body was read: the other end may send as much again.
     pub fn consume(&mut self, key: StreamKey, count: usize) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let count = count.min(stream.unread.len() - stream.read);
@@ -44,7 +47,7 @@ impl Connection {
     }
 }
 
-/// The answer.
+/// What is said.
 impl Connection {
     /// Begins a head: fields follow. `None`: the stream is gone, or has its answer.
     pub fn head(&mut self, key: StreamKey, status: u16) -> Option<HeadWriter<'_>> {
@@ -66,7 +69,7 @@ impl Connection {
         let from = self.out.len();
         self.out.extend_from_slice(&[0; HEADER]);
         self.encoder.begin(&mut self.out);
-        Some(HeadWriter { connection: self, key, from })
+        Some(HeadWriter { connection: self, key, from, opens: false })
     }
 
     /// How much data can be sent at once now; 0: the stream is woken when its turn comes.
@@ -125,8 +128,8 @@ impl Connection {
             (RemoteEnd::Reset, _) => {}
             (RemoteEnd::Ended, true) => self.streams.is_gone(key.id, Gone::Ended),
             // Section 8.1: the rest of the request is of no use.
-            (RemoteEnd::Open, true) => self.put_reset(key.id, Reason::NO_ERROR),
-            (_, false) => self.put_reset(key.id, Reason::CANCEL),
+            (RemoteEnd::Open, true) if self.asking.is_none() => self.put_reset(key.id, Reason::NO_ERROR),
+            (RemoteEnd::Open, true) | (_, false) => self.put_reset(key.id, Reason::CANCEL),
         }
     }
 
@@ -163,6 +166,11 @@ impl Connection {
         self.room() > 0
     }
 
+    /// Whether the other end takes nothing of what its own frames led to. Data leaves room for that.
+    pub fn is_clogged(&self) -> bool {
+        self.out.len() - self.taken > CLOGGED * self.config.out_max
+    }
+
     /// Wakes those that waited for room or the connection's window, in their order. Whether there were any.
     pub fn give_turns(&mut self) -> bool {
         let room = self.room();
@@ -182,9 +190,20 @@ pub struct HeadWriter<'c> {
     connection: &'c mut Connection,
     key: StreamKey,
     from: usize,
+    /// The stream is not there without it.
+    opens: bool,
 }
 
-impl HeadWriter<'_> {
+impl<'c> HeadWriter<'c> {
+    pub(crate) const fn opening(connection: &'c mut Connection, key: StreamKey, from: usize) -> Self {
+        HeadWriter { connection, key, from, opens: true }
+    }
+
+    /// The stream.
+    pub const fn key(&self) -> StreamKey {
+        self.key
+    }
+
     /// Adds a field; its name may have capitals. `false`: HTTP/2 cannot carry it, and it is left out.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
         let Connection { encoder, out, name: lower, .. } = &mut *self.connection;
@@ -228,6 +247,11 @@ impl Drop for HeadWriter<'_> {
     fn drop(&mut self) {
         self.connection.out.truncate(self.from);
         self.connection.encoder.give_up();
+        if self.opens {
+            // Its number was not used yet.
+            self.connection.streams.remove(self.key);
+            self.connection.last = self.key.id.saturating_sub(2);
+        }
     }
 }
 

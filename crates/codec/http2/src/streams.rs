@@ -1,5 +1,6 @@
 //! The streams of one connection: those that are open, and how the last of the others ended.
 
+use crate::client::Asked;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -12,7 +13,7 @@ const GONE_MAX: usize = 256;
 pub(crate) enum Gone {
     /// Both sides did.
     Ended,
-    /// The client took it back.
+    /// The other end took it back.
     Reset,
     /// We did.
     TakenBack,
@@ -29,12 +30,12 @@ pub struct StreamKey {
     slot: usize,
 }
 
-/// How far the client is with its request.
+/// How far the other end is with what it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RemoteEnd {
     /// More may come.
     Open,
-    /// It ended with its request.
+    /// It ended with what it said.
     Ended,
     /// It took the stream back, or broke a rule.
     Reset,
@@ -48,9 +49,9 @@ pub(crate) struct Stream {
     pub(crate) is_answered: bool,
     /// Octets that we may send. A change of settings can make it negative (section 6.9.2).
     pub(crate) send_window: i64,
-    /// Octets that the client may send.
+    /// Octets that the other end may send.
     pub(crate) receive_window: u32,
-    /// What was read of it by its user, and the client has not been told of.
+    /// What was read of it by its user, and the other end has not been told of.
     pub(crate) released: u32,
     /// The body as far as it came and was not read, and how much of that was.
     pub(crate) unread: Vec<u8>,
@@ -63,6 +64,8 @@ pub(crate) struct Stream {
     pub(crate) is_in_line: bool,
     pub(crate) has_turn: bool,
     pub(crate) waker: Option<Waker>,
+    /// Of those that we opened.
+    pub(crate) asked: Asked,
 }
 
 impl Stream {
@@ -189,7 +192,7 @@ impl Streams {
 }
 
 /// A stream that was opened with such windows.
-pub(crate) const fn opened(
+pub(crate) fn opened(
     id: u32,
     (send_window, receive_window): (i64, u32),
     (ends, expected): (bool, Option<u64>),
@@ -209,5 +212,6 @@ pub(crate) const fn opened(
         is_in_line: false,
         has_turn: false,
         waker: None,
+        asked: Asked::default(),
     }
 }

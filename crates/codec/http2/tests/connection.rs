@@ -165,7 +165,7 @@ fn requests_come_as_http_1_however_the_octets_are_cut() {
 fn what_we_are_is_said_first() {
     let mut connection = Connection::new(Config { connection_window: 70_000, ..CONFIG });
     let mut expected =
-        frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 4, 0, 4, 0, 0, 3, 232, 0, 6, 0, 0, 4, 0, 0, 8, 0, 0, 0, 1]);
+        frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 4, 0, 8, 0, 0, 0, 1, 0, 4, 0, 0, 3, 232, 0, 6, 0, 0, 4, 0]);
     expected.extend(frame(WINDOW_UPDATE, 0, 0, &4_465_u32.to_be_bytes()));
     assert_eq!(connection.out(), expected);
     connection.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r", 0, &mut Came::default());

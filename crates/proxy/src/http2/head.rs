@@ -67,7 +67,7 @@ fn is_of_a_connection(name: &[u8]) -> bool {
 }
 
 /// Fields of trailer lines. Framing and routing fields have no place there (RFC 9110 section 6.5.1).
-pub(crate) fn trailer_fields(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn trailer_fields(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     lines.split(|byte| *byte == b'\n').filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());

@@ -3,6 +3,7 @@
 //! upstream, whatever version a request came by.
 
 mod end;
+mod framed;
 mod grpc;
 mod head;
 mod inward;
@@ -12,6 +13,6 @@ mod set;
 mod stream;
 
 pub(crate) use end::StreamEnd;
+pub(crate) use framed::{Unsent, send_framed};
 pub(crate) use grpc::{is_grpc, timeout_ms};
-pub(crate) use head::trailer_fields;
 pub(crate) use serve::serve;

@@ -2,15 +2,14 @@
 //! reaches, trailers. What finds it closed waits here.
 
 use super::end::END_BYTES;
+use super::framed::{Unsent, send_framed};
 use super::grpc;
-use super::head::{answer_field, trailer_fields};
+use super::head::answer_field;
 use super::stream::Parent;
 use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{
-    Body, BodyReader, HEADERS_MAX, HeadEdits, Piece, ResponseHead, each_response_field, parse_response,
-};
+use tidegate_http::{Body, BodyReader, HEADERS_MAX, HeadEdits, ResponseHead, each_response_field, parse_response};
 use tidegate_http2::{Connection, Reason, RemoteEnd, StreamKey};
 
 /// How far the answer is.
@@ -43,6 +42,16 @@ enum Pause {
 }
 
 const BROKEN: Pause = Pause::Broken(Reason::INTERNAL_ERROR);
+
+impl From<Unsent> for Pause {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::NeedMore => Pause::NeedMore,
+            Unsent::Blocked => Pause::Blocked,
+            Unsent::Broken => BROKEN,
+        }
+    }
+}
 
 /// See the module.
 pub(super) struct Outward {
@@ -265,70 +274,12 @@ impl Outward {
             self.state = State::Done;
             return Ok(0);
         }
-        let Some(mut data) = h2.data(self.key) else {
-            let Some((used, lines)) = lone_end(reader, bytes) else { return Err(Pause::Blocked) };
-            finish(&mut h2, self.key, &lines);
+        let sent = send_framed(&mut h2, self.key, (reader, bytes))?;
+        self.sent += sent.data as u64;
+        if sent.is_end {
             self.state = State::Done;
-            return Ok(used);
-        };
-        let mut used = 0;
-        let end = loop {
-            let until = bytes.len().min(used + data.room());
-            match reader.next(&bytes[used..until]) {
-                Ok((Piece::Data(piece), count)) => {
-                    data.put(piece);
-                    used += count;
-                    if reader.is_done() && !matches!(reader, BodyReader::UntilClose) {
-                        break Some(Vec::new());
-                    }
-                }
-                Ok((Piece::NeedMore, count)) => {
-                    used += count;
-                    if count == 0 || used == bytes.len() {
-                        break None;
-                    }
-                }
-                Ok((Piece::End(trailers), count)) => {
-                    used += count;
-                    break Some(trailers);
-                }
-                Err(_) => return Err(BROKEN),
-            }
-        };
-        let ends_plainly = end.as_ref().is_some_and(Vec::is_empty);
-        self.sent += data.finish(ends_plainly) as u64;
-        if let Some(lines) = end {
-            if !ends_plainly {
-                finish(&mut h2, self.key, &lines);
-            }
-            self.state = State::Done;
-        } else if used == 0 {
-            return Err(Pause::NeedMore);
         }
-        Ok(used)
-    }
-}
-
-/// The end of a body where no data stands in front of it: it needs no window (RFC 9113 section 6.9.1). With it:
-/// how many bytes it was.
-fn lone_end(reader: &BodyReader, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
-    let mut reader = reader.clone();
-    let mut used = 0;
-    loop {
-        match reader.next(&bytes[used..]) {
-            Ok((Piece::End(lines), count)) => return Some((used + count, lines)),
-            Ok((Piece::NeedMore, count)) if count > 0 => used += count,
-            _ => return None,
-        }
-    }
-}
-
-/// Ends a stream behind its data.
-fn finish(h2: &mut Connection, key: StreamKey, lines: &[u8]) {
-    if lines.is_empty() {
-        h2.end(key);
-    } else {
-        h2.trailers(key, trailer_fields(lines));
+        Ok(sent.used)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening a connection to an endpoint: TCP, then TLS where the upstream has it, then
 //! HTTP/2 where it was agreed on or configured.
 
-use super::shared::{self, SharedH2};
+use super::http2::{self, SharedH2};
 use super::{Outbound, TlsSocket, coap};
 use crate::ends::Tls;
 use crate::worker::Worker;
@@ -85,12 +85,14 @@ async fn open(
         if dialing.wire == Wire::Http1 {
             return Ok(Outbound::Plain(socket));
         }
-        return shared::open(socket, (shared, max), ("http", &to.host)).await.map_err(ConnectError::Refused);
+        return http2::open(worker, socket, (shared, max), ("http", &to.host)).await.map_err(ConnectError::Refused);
     };
     let secured = secure(Rc::clone(worker), (socket, &to.host), terms).await.map_err(ConnectError::Refused)?;
     let agreed = secured.tls.with_session(|session| session.alpn() == Some(b"h2"));
     match (agreed, dialing.wire) {
-        (true, _) => shared::open(secured, (shared, max), ("https", &to.host)).await.map_err(ConnectError::Refused),
+        (true, _) => {
+            http2::open(worker, secured, (shared, max), ("https", &to.host)).await.map_err(ConnectError::Refused)
+        }
         (false, Wire::Http1 | Wire::Coap) => Ok(Outbound::Tls(Box::new(secured))),
         (false, Wire::Http2) => {
             Err(ConnectError::Refused(io::Error::new(io::ErrorKind::Unsupported, "the upstream speaks no HTTP/2")))

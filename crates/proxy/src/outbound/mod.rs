@@ -5,7 +5,6 @@ pub(crate) mod coap;
 mod dial;
 mod grpc_web;
 mod http2;
-mod shared;
 mod sources;
 
 pub(crate) use dial::{Dialing, Towards, Wire, secure};
@@ -17,7 +16,7 @@ use http2::H2Stream;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use tidegate_upstream::Reusable;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -116,15 +115,6 @@ impl AsyncWrite for TlsSocket {
     }
 }
 
-impl Outbound {
-    /// Whoever reads it has to wait: what comes meanwhile is kept together.
-    pub(crate) fn absorb(&mut self, cx: &mut Context<'_>) {
-        if let Outbound::H2(stream) = self {
-            stream.absorb(cx);
-        }
-    }
-}
-
 impl AsyncRead for Outbound {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -159,9 +149,4 @@ impl AsyncWrite for Outbound {
             Outbound::Coap(_) => Poll::Ready(Ok(())),
         }
     }
-}
-
-/// A context for looking without being woken.
-fn noop() -> Context<'static> {
-    Context::from_waker(Waker::noop())
 }

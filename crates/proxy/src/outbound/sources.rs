@@ -3,7 +3,7 @@
 
 use super::Outbound;
 use super::dial::{Dialing, Towards, Wire, dial};
-use super::shared::SharedH2;
+use super::http2::SharedH2;
 use crate::worker::Worker;
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,8 +1,9 @@
-//! Fields of answers into blocks. What comes twice the same is kept in the table, and is an octet or two from then
+//! Fields into blocks. What comes twice the same is kept in the table, and is an octet or two from then
 //! on; strings are not compressed, since that costs more than their octets do.
 
 use super::statics::name_index;
 use super::{ENTRY, TABLE_MAX, put_integer};
+use crate::head::Target;
 use std::collections::VecDeque;
 
 /// Hashes of fields that came once.
@@ -97,6 +98,28 @@ impl Encoder {
         out.push(0x80 | index);
     }
 
+    /// The pseudo-header fields of a request (RFC 9113 section 8.3.1).
+    pub(crate) fn target(&mut self, target: &Target<'_>, out: &mut Vec<u8>) {
+        match target.method {
+            b"GET" => out.push(0x82),
+            b"POST" => out.push(0x83),
+            method => self.put(b":method", method, 2, out),
+        }
+        match target.scheme {
+            b"http" => out.push(0x86),
+            b"https" => out.push(0x87),
+            scheme => self.put(b":scheme", scheme, 6, out),
+        }
+        match target.path {
+            b"/" => out.push(0x84),
+            path => self.put(b":path", path, 4, out),
+        }
+        self.put(b":authority", target.authority, 1, out);
+        if let Some(protocol) = target.protocol {
+            self.put(b":protocol", protocol, 0, out);
+        }
+    }
+
     /// A field whose name is in lower case.
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         self.put(name, value, name_index(name), out);
@@ -154,14 +177,21 @@ impl Encoder {
 
 /// What no table of anybody on the way may keep (section 7.1.3).
 fn is_secret(name: &[u8]) -> bool {
-    matches!(name, b"set-cookie" | b"authorization" | b"proxy-authorization")
+    matches!(name, b"set-cookie" | b"cookie" | b"authorization" | b"proxy-authorization")
 }
 
 /// What an entry would be used for once.
 fn changes_always(name: &[u8]) -> bool {
     matches!(
         name,
-        b"date" | b"content-length" | b"etag" | b"age" | b"content-range" | b"last-modified" | b"x-request-id"
+        b"date"
+            | b"content-length"
+            | b"etag"
+            | b"age"
+            | b"content-range"
+            | b"last-modified"
+            | b"x-request-id"
+            | b"traceparent"
     )
 }
 

@@ -66,7 +66,7 @@ impl Codes {
 }
 
 /// Decodes `bytes`, octet by octet. `None`: what is left over is no padding.
-pub fn decode(bytes: &[u8], mut take: impl FnMut(u8)) -> Option<()> {
+pub(super) fn decode(bytes: &[u8], mut take: impl FnMut(u8)) -> Option<()> {
     let codes = &*CODES;
     let mut rest = bytes;
     // The next bits, from the highest on, and how many they are.

@@ -7,7 +7,6 @@ mod statics;
 
 pub(crate) use decoder::{Decoder, TakeField};
 pub(crate) use encoder::Encoder;
-pub use huffman::decode as decode_huffman;
 
 /// What a table may hold: SETTINGS_HEADER_TABLE_SIZE as it is by default.
 const TABLE_MAX: usize = 4_096;
@@ -15,7 +14,7 @@ const TABLE_MAX: usize = 4_096;
 const ENTRY: usize = 32;
 
 /// An integer of HPACK behind a prefix of so many bits (section 5.1); `None`: it is not whole, or above two million.
-pub fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
+fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
     let (&first, mut rest) = block.split_first()?;
     let mask = (1_usize << prefix) - 1;
     let mut value = usize::from(first) & mask;
@@ -39,7 +38,7 @@ pub fn integer(block: &mut &[u8], prefix: u32) -> Option<usize> {
 }
 
 /// Appends an integer of HPACK behind a prefix of so many bits, whose other bits are `first`.
-pub fn put_integer(out: &mut Vec<u8>, (first, prefix): (u8, u32), value: usize) {
+fn put_integer(out: &mut Vec<u8>, (first, prefix): (u8, u32), value: usize) {
     let mask = (1_usize << prefix) - 1;
     let Some(mut rest) = value.checked_sub(mask) else { return out.push(first | value as u8) };
     out.push(first | mask as u8);

@@ -54,9 +54,6 @@ impl Exchange {
     pub(super) fn move_response(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Step {
         loop {
             if self.response.pending_at < self.response.pending.len() {
-                if let Link::Open { stream, .. } = &mut self.link {
-                    stream.absorb(cx);
-                }
                 return Step::Pending;
             }
             if self.response.is_done {

@@ -1,15 +1,11 @@
-//! HTTP/2 towards upstreams: `h2` frames it, behind a sieve that keeps what is malformed to its stream.
+//! HTTP/2 towards upstreams: `tidegate-http2` frames it. A connection has a task of its own, and the requests of a
+//! worker share it.
 
-mod answers;
-mod bodies;
-mod framed;
-mod heard;
-mod hpack;
+mod answer;
+mod link;
 mod request;
-mod response;
-mod sieve;
+mod shared;
 mod stream;
-mod text;
 
-pub(super) use heard::Heard;
+pub(super) use shared::{SharedH2, open};
 pub(super) use stream::H2Stream;

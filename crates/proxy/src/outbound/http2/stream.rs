@@ -1,25 +1,18 @@
 //! One request on a shared HTTP/2 connection, as an exchange reads and writes it: the
 //! bytes of HTTP/1.1 in both directions.
 
-use super::super::UNSAYABLE;
 use super::super::grpc_web::Web;
-use super::framed::{Turn, poll_window, send_framed};
-use super::request::translate;
-use super::response::{Answer, broken, put_interim};
-use crate::http2::is_grpc;
-use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, SendStream};
-use http::header::{self, HeaderValue};
-use http::uri::Authority;
-use std::cell::Cell;
-use std::future::Future;
+use super::super::{UNSAYABLE, Unprocessed};
+use super::answer::{Answering, Took, broken, put_interim};
+use super::link::Link;
+use super::request::{self, Asked};
+use crate::http2::{Unsent, is_grpc, send_framed};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tidegate_http::{Body, BodyReader, HEADERS_MAX, Piece, parse_request, put_chunk, put_last_chunk};
+use tidegate_http2::{AskError, Connection, RemoteEnd, StreamKey};
 use tidegate_message::Limits;
 use tokio::io::ReadBuf;
 
@@ -34,16 +27,13 @@ const HEAD_BYTES: usize = 1 << 20;
 
 /// See the module.
 pub(crate) struct H2Stream {
-    connection: SendRequest<Bytes>,
-    active: Rc<Cell<usize>>,
-    scheme: &'static str,
-    /// Of requests that come without one.
-    authority: Authority,
+    link: Rc<Link>,
+    /// `None`: the request is not out yet.
+    key: Option<StreamKey>,
     /// Bytes of the request that are not sent yet: its head, then its body.
     pending: Vec<u8>,
     request: Outgoing,
-    response: Option<ResponseFuture>,
-    answer: Option<Answer>,
+    answer: Option<Answering>,
     /// Bytes of the answer that are not read yet.
     incoming: Vec<u8>,
     read: usize,
@@ -58,13 +48,16 @@ pub(crate) struct H2Stream {
 
 enum Outgoing {
     Head,
-    Body(SendStream<Bytes>, BodyReader),
+    Body(BodyReader),
     Sent,
 }
 
 impl Drop for H2Stream {
     fn drop(&mut self) {
-        self.active.set(self.active.get() - 1);
+        self.link.active.set(self.link.active.get() - 1);
+        if let Some(key) = self.key {
+            self.link.with(|h2| h2.close(key));
+        }
     }
 }
 
@@ -78,19 +71,13 @@ fn unsayable(text: &str) -> io::Error {
 }
 
 impl H2Stream {
-    pub(in crate::outbound) fn new(
-        connection: SendRequest<Bytes>,
-        (active, scheme, authority): (Rc<Cell<usize>>, &'static str, Authority),
-    ) -> Self {
-        active.set(active.get() + 1);
+    pub(super) fn new(link: Rc<Link>) -> Self {
+        link.active.set(link.active.get() + 1);
         H2Stream {
-            connection,
-            active,
-            scheme,
-            authority,
+            link,
+            key: None,
             pending: Vec::new(),
             request: Outgoing::Head,
-            response: None,
             answer: None,
             incoming: Vec::new(),
             read: 0,
@@ -102,7 +89,7 @@ impl H2Stream {
         }
     }
 
-    pub(in crate::outbound) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(in crate::outbound) fn poll_write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.push(cx)?;
         if matches!(self.request, Outgoing::Sent) {
             // An answer may come before the request is whole: the rest interests nobody.
@@ -120,20 +107,16 @@ impl H2Stream {
         Poll::Ready(Ok(taken))
     }
 
-    pub(in crate::outbound) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        read: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    pub(in crate::outbound) fn poll_read(&mut self, cx: &Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.push(cx)?;
         if self.read == self.incoming.len() {
             self.incoming.clear();
             self.incoming.shrink_to(2 * READ_BYTES);
             self.read = 0;
-            if let Some(answer) = &mut self.answer {
-                answer.release();
+            if self.pass(read) {
+                return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_answer(cx))?;
+            ready!(self.fill(cx))?;
         }
         let bytes = &self.incoming[self.read..];
         let fits = bytes.len().min(read.remaining());
@@ -142,82 +125,110 @@ impl H2Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes what is there while nobody reads it: `h2` keeps each frame by itself, however
-    /// little it brings. Bounded by the stream's window, which opens only with a read.
-    pub(in crate::outbound) fn absorb(&mut self, cx: &mut Context<'_>) {
-        if let Some(answer) = &mut self.answer {
-            // An error is met again by who reads.
-            let web = self.web.as_ref().filter(|_| self.is_call);
-            let _ = answer.poll((cx, web), (&mut self.incoming, usize::MAX));
-        }
-    }
-
     /// The client sends no more.
-    pub(in crate::outbound) fn end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub(in crate::outbound) fn end(&mut self, cx: &Context<'_>) -> io::Result<()> {
         self.push(cx)?;
-        if let Outgoing::Body(send, BodyReader::UntilClose) = &mut self.request {
-            let _ = send.send_data(Bytes::new(), true);
+        if let (Some(key), Outgoing::Body(BodyReader::UntilClose)) = (self.key, &self.request) {
+            self.link.with(|h2| h2.end(key));
             self.request = Outgoing::Sent;
         }
         Ok(())
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(response) = &mut self.response {
-            if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-                put_interim(&interim, &mut self.incoming);
-                return Poll::Ready(Ok(()));
+    /// Data that stays as it is goes straight to who reads. Whether there was any.
+    fn pass(&self, read: &mut ReadBuf<'_>) -> bool {
+        let (Some(key), Some(answer)) = (self.key, &self.answer) else { return false };
+        answer.is_plain()
+            && self.link.with(|h2| {
+                let body = h2.body(key);
+                let fits = body.len().min(read.remaining());
+                read.put_slice(&body[..fits]);
+                h2.consume(key, fits);
+                fits > 0
+            })
+    }
+
+    /// Takes what came; nothing where the answer has ended.
+    fn fill(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        // The request is not out yet; sending it wakes the task.
+        let Some(key) = self.key else { return Poll::Pending };
+        let link = Rc::clone(&self.link);
+        link.with(|h2| {
+            loop {
+                let took = self.take(h2, key);
+                let has_some = !self.incoming.is_empty();
+                match took {
+                    Ok(Took::Some) if self.incoming.len() < READ_BYTES => {}
+                    Ok(Took::Nothing) if !has_some => {
+                        h2.register(key, cx.waker());
+                        return Poll::Pending;
+                    }
+                    // What came before it goes first.
+                    Err(error) if !has_some => return Poll::Ready(Err(error)),
+                    _ => return Poll::Ready(Ok(())),
+                }
             }
-            let response = ready!(Pin::new(response).poll(cx)).map_err(|error| broken(&error))?;
-            self.response = None;
-            self.is_call = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
-            let web = self.web.as_ref().filter(|_| self.is_call);
-            let context = (self.to_head, self.accept.as_deref(), web);
-            self.answer = Some(Answer::begin(response, context, &mut self.incoming));
-            return Poll::Ready(Ok(()));
+        })
+    }
+
+    fn take(&mut self, h2: &mut Connection, key: StreamKey) -> io::Result<Took> {
+        let web = self.web.as_ref().filter(|_| self.is_call);
+        if let Some(answer) = &mut self.answer {
+            return answer.take((h2, key), web, &mut self.incoming);
         }
-        match &mut self.answer {
-            Some(answer) => {
-                let web = self.web.as_ref().filter(|_| self.is_call);
-                answer.poll((cx, web), (&mut self.incoming, READ_BYTES))
-            }
-            // The request is not out yet; sending it wakes the task.
-            None => Poll::Pending,
+        let Some(head) = h2.take_answer(key) else {
+            let is_over = h2.remote(key) == RemoteEnd::Reset;
+            return if is_over { Err(broken(h2.cause(key))) } else { Ok(Took::Nothing) };
+        };
+        if head.is_interim() {
+            put_interim(&head, &mut self.incoming);
+            return Ok(Took::Some);
         }
+        self.is_call = is_grpc(head.content_type());
+        let web = self.web.as_ref().filter(|_| self.is_call);
+        let context = (self.to_head, self.accept.as_deref(), web);
+        self.answer = Some(Answering::begin(&head, context, &mut self.incoming));
+        Ok(Took::Some)
     }
 
     /// Sends what waits, as far as the window reaches.
-    fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
-            if matches!(self.request, Outgoing::Head) && !self.begin()? {
-                return Ok(());
-            }
-            match &mut self.request {
-                Outgoing::Sent | Outgoing::Head => return Ok(()),
-                Outgoing::Body(send, reader) => {
-                    let (used, _, turn) = send_framed((send, reader), &self.pending, Bytes::copy_from_slice);
-                    self.pending.drain(..used);
-                    let turn = match turn {
-                        Turn::Blocked => match poll_window(send, cx) {
-                            Poll::Pending => return Ok(()),
-                            Poll::Ready(true) => Turn::Sent,
-                            Poll::Ready(false) => Turn::Broken(Reason::CANCEL),
-                        },
-                        turn => turn,
-                    };
-                    match turn {
-                        Turn::Sent => {}
-                        Turn::NeedMore | Turn::Blocked => return Ok(()),
-                        // An early answer with NO_ERROR is one: it is read, the rest is not sent.
-                        Turn::Done | Turn::Broken(Reason::CANCEL | Reason::NO_ERROR) => {
-                            self.request = Outgoing::Sent;
-                            self.pending = Vec::new();
+    fn push(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if matches!(self.request, Outgoing::Head) && !self.begin()? {
+            return Ok(());
+        }
+        let (Some(key), Outgoing::Body(reader)) = (self.key, &mut self.request) else { return Ok(()) };
+        let pending = &self.pending;
+        let sent = self.link.with(|h2| {
+            let mut used = 0;
+            loop {
+                if !h2.can_be_sent(key) {
+                    // It was answered early, or reset: the answer says so.
+                    return Ok((used, true));
+                }
+                match send_framed(h2, key, (reader, &pending[used..])) {
+                    Ok(sent) => {
+                        used += sent.used;
+                        if sent.is_end {
+                            return Ok((used, true));
                         }
-                        Turn::Broken(_) => return Err(fault("the request's body is framed wrongly")),
                     }
+                    Err(Unsent::NeedMore) => return Ok((used, false)),
+                    Err(Unsent::Blocked) => {
+                        h2.register(key, cx.waker());
+                        return Ok((used, false));
+                    }
+                    Err(Unsent::Broken) => return Err(fault("the request's body is framed wrongly")),
                 }
             }
+        });
+        let (used, is_end) = sent?;
+        if is_end {
+            self.request = Outgoing::Sent;
+            self.pending = Vec::new();
+        } else {
+            self.pending.drain(..used);
         }
+        Ok(())
     }
 
     /// Sends the head, once all of it is there.
@@ -232,35 +243,33 @@ impl H2Stream {
             Err(error) => return Err(fault(&error.to_string())),
         };
         self.web = head.header("content-type").and_then(Web::of);
-        let mut translated = translate(&head, (self.scheme, &self.authority), self.web.is_some())
-            .ok_or_else(|| unsayable("HTTP/2 cannot say this request"))?;
-        if translated.accept.is_some() && !self.connection.is_extended_connect_protocol_enabled() {
+        let is_tunnel = request::is_tunnel(&head);
+        if is_tunnel && !self.link.h2.borrow().takes_tunnels() {
             return Err(fault("the upstream takes no WebSocket over HTTP/2"));
         }
         self.to_head = head.method == "HEAD";
-        if let Some(web) = &self.web {
-            let fields = translated.request.headers_mut();
-            let kind = HeaderValue::from_bytes(&web.request_type()).map_err(|_| unsayable("no content type"))?;
-            fields.insert(header::CONTENT_TYPE, kind);
-            fields.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        let body = if translated.accept.is_some() { Body::UntilClose } else { head.body };
-        let len = head.len;
+        let body = if is_tunnel { Body::UntilClose } else { head.body };
         let ends = body == Body::None;
-        let sent = self.connection.send_request(translated.request, ends).map_err(|error| broken(&error))?;
-        self.accept = translated.accept;
-        let (response, send) = sent;
-        self.response = Some(response);
-        let rest = self.pending.split_off(len);
-        self.pending.clear();
+        let asked = self.link.with(|h2| request::ask((&self.link, h2), (&head, self.web.as_ref()), ends));
+        let Asked { key, accept } = asked.map_err(|error| match error {
+            AskError::Left => io::Error::new(io::ErrorKind::ConnectionReset, Unprocessed::LeftOut),
+            AskError::Unsayable => unsayable("HTTP/2 cannot say this request"),
+        })?;
+        (self.key, self.accept) = (Some(key), accept);
+        let len = head.len;
         if ends {
             self.request = Outgoing::Sent;
-        } else if self.web.is_some() {
+            self.pending = Vec::new();
+            return Ok(true);
+        }
+        let rest = self.pending.split_off(len);
+        self.pending.clear();
+        if self.web.is_some() {
             self.web_body = Some(BodyReader::new(body, 0));
-            self.request = Outgoing::Body(send, BodyReader::new(Body::Chunked, 0));
+            self.request = Outgoing::Body(BodyReader::new(Body::Chunked, 0));
             self.translate_body(&rest)?;
         } else {
-            self.request = Outgoing::Body(send, BodyReader::new(body, 0));
+            self.request = Outgoing::Body(BodyReader::new(body, 0));
             self.pending = rest;
         }
         Ok(true)
