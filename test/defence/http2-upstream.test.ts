@@ -278,6 +278,44 @@ ava("a request that one connection after the other leaves out is sent again some
   t.true(upstream.connections() <= 4 + 6)
 })
 
+ava("an upstream that reads nothing until its answers are taken is not waited for", async (t) => {
+  const [streams, answer] = [64, 15 * 16_000]
+  const asked: Asked[] = []
+  const end = (): void => {
+    const isWhole = ({ connection, stream }: Asked): boolean =>
+      upstream.bodies.get(`${connection}:${stream}`) === 500_000
+    for (const { stream, socket } of asked.filter(isWhole)) socket.write(data(stream, "", true))
+    asked.splice(0, asked.length, ...asked.filter((one) => !isWhole(one)))
+    if (asked.length > 0) setTimeout(end, 20)
+  }
+  const upstream = await rawUpstream(
+    t,
+    (one) => {
+      if (asked.push(one) < streams) return
+      // More than sockets hold: who does not read them never gets further with the bodies either.
+      const { socket } = one
+      socket.pause()
+      const part = Buffer.alloc(16_000)
+      for (const { stream } of asked) {
+        socket.write(headers(stream, ok, END_HEADERS))
+        for (let sent = 0; sent < answer; sent += part.length) socket.write(data(stream, part))
+      }
+      socket.write(frame(6, 0, 0, Buffer.alloc(8)), () => {
+        socket.resume()
+        end()
+      })
+    },
+    // Windows as large as they can be.
+    () => Buffer.concat([settingsOf({ 4: 2 ** 31 - 1 }), windowUpdate(0, 2 ** 31 - 1 - 65_535)]),
+  )
+  const gateway = await before(t, upstream)
+  const body = "x".repeat(500_000)
+  const post = `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
+  const answers = await Promise.all(Array.from({ length: streams }, () => exchange(gateway.port, post)))
+  for (const text of answers)
+    t.true(text.startsWith("HTTP/1.1 200 ") && text.length > answer && text.endsWith("\r\n0\r\n\r\n"))
+})
+
 ava("an upstream that takes one stream at a time gets one at a time", async (t) => {
   const waiting: Asked[] = []
   let most = 0
