@@ -41,7 +41,7 @@ impl Link {
         let before = h2.out().len();
         let done = act(&mut h2);
         if h2.out().len() != before {
-            wake(&self.driver);
+            self.stir();
         }
         done
     }
@@ -54,7 +54,21 @@ impl Link {
     /// No more is asked on it.
     pub(super) fn retire(&self) {
         self.with(Connection::retire);
-        wake(&self.driver);
+        self.stir();
+    }
+
+    /// Wakes the connection's task.
+    fn stir(&self) {
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Wakes who waits for the settings.
+    fn is_heard(&self) {
+        if let Some(opener) = self.opener.take() {
+            opener.wake();
+        }
     }
 
     /// Waits for the server's settings: how many streams it takes, whether WebSockets too, and that it speaks
@@ -76,7 +90,7 @@ impl Link {
         let _ = poll_fn(|cx| self.poll(cx, &mut io, &worker)).await;
         self.is_closed.set(true);
         self.h2.borrow_mut().lose();
-        wake(&self.opener);
+        self.is_heard();
     }
 
     /// Ready: the connection is over.
@@ -115,7 +129,7 @@ impl Link {
                 Poll::Ready(read) => read?,
             }
             if h2.has_settings() {
-                wake(&self.opener);
+                self.is_heard();
             }
         }
         self.flush(cx, io)?;
@@ -134,11 +148,5 @@ impl Link {
             }
         }
         Ok(())
-    }
-}
-
-fn wake(place: &RefCell<Option<Waker>>) {
-    if let Some(waker) = &*place.borrow() {
-        waker.wake_by_ref();
     }
 }
