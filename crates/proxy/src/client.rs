@@ -46,7 +46,7 @@ pub(crate) struct Client {
     pub(crate) names: Option<Arc<Names>>,
     /// Read, but not used: the beginning of what comes next.
     pub(crate) carry: Vec<u8>,
-    /// Where it came to, where its own end does not tell: a stream's connection does.
+    /// Where it came to, where its own end does not tell: a stream's connection does, or a balancer's header.
     pub(crate) local: Option<Box<SocketAddr>>,
     /// The client has sent everything it ever will.
     pub(crate) is_at_end: bool,
@@ -128,6 +128,23 @@ impl Client {
             Ok(input) => Poll::Ready(Ok(input)),
             Err(_) => Poll::Ready(Err(Ended::Closed)),
         }
+    }
+
+    /// Waits until the client has sent its last or is gone. What it sends meanwhile is carried over, within bounds.
+    pub(crate) async fn left(&mut self) {
+        poll_fn(|cx| {
+            while !self.is_at_end {
+                if self.carry.len() >= READ_BYTES / 2 {
+                    return Poll::Pending;
+                }
+                match ready!(self.poll_input(cx)) {
+                    Ok(input) => self.stash(input),
+                    Err(_) => break,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Takes what was carried over as input without reading.

@@ -30,8 +30,12 @@ pub(crate) struct Credentials<'c> {
     pub(crate) peer: SocketAddr,
 }
 
-/// Who it is, or `None`. The first of token, user and service that knows it decides.
-pub(crate) async fn authenticate(worker: &Rc<Worker>, credentials: Credentials<'_>) -> Option<Access> {
+/// Who it is, or `None`. The first of token, user and service that knows it decides. Who `left` is not waited for.
+pub(crate) async fn authenticate(
+    worker: &Rc<Worker>,
+    credentials: Credentials<'_>,
+    left: impl Future<Output = ()>,
+) -> Option<Access> {
     let plan = worker.plan();
     let count = |outcome| worker.counters.auth(credentials.protocol, outcome);
     if let Some(tokens) = plan.plan.tokens.as_ref().filter(|_| token::looks_like_one(credentials.password)) {
@@ -50,7 +54,8 @@ pub(crate) async fn authenticate(worker: &Rc<Worker>, credentials: Credentials<'
     if let Some(service) = plan.plan.auth_service.as_ref().filter(|_| !is_ours) {
         return callback::ask(worker, service, credentials).await;
     }
-    let user = passwords::user(worker, (credentials.user, credentials.peer.ip()), credentials.password).await;
+    let from = (credentials.peer.ip(), left);
+    let user = passwords::user(worker, (credentials.user, credentials.password), from).await;
     count(if user.is_some() { "password" } else { "bad-credentials" });
     Some(Claimed { user: user?, ..Claimed::default() }.access(&plan.plan))
 }

@@ -59,14 +59,19 @@ impl Verified {
     }
 }
 
-/// Whether a password is right for a user's hash; remembered if so.
-pub(crate) async fn verify(worker: &Worker, (who, source): ((&str, &str), IpAddr), password: &[u8]) -> bool {
+/// Whether a password is right for a user's hash; remembered if so. `None`: its turn had not come when the client
+/// `left`.
+pub(crate) async fn verify(
+    worker: &Worker,
+    (who, password): ((&str, &str), &[u8]),
+    (source, left): (IpAddr, impl Future<Output = ()>),
+) -> Option<bool> {
     if worker.verified.knows(who, password) {
-        return true;
+        return Some(true);
     }
-    let turn = turn(source).await;
+    let turn = turn(source, left).await?;
     if worker.verified.knows(who, password) {
-        return true;
+        return Some(true);
     }
     let (hash, copy) = (who.1.to_owned(), password.to_vec());
     let compare = move || {
@@ -79,16 +84,20 @@ pub(crate) async fn verify(worker: &Worker, (who, source): ((&str, &str), IpAddr
         let digest = worker.verified.digest(who, password);
         worker.verified.remember(digest, Claimed { user: who.0.into(), ..Claimed::default() }, u64::MAX);
     }
-    right
+    Some(right)
 }
 
 /// The user of the plan, if name and password are right.
-pub(super) async fn user(worker: &Worker, (user, source): (&str, IpAddr), password: &[u8]) -> Option<Arc<str>> {
+pub(super) async fn user(
+    worker: &Worker,
+    (user, password): (&str, &[u8]),
+    from: (IpAddr, impl Future<Output = ()>),
+) -> Option<Arc<str>> {
     let plan = worker.plan();
     let hash = plan.plan.users.get(user).and_then(|user| user.hash.clone());
     // An unknown user takes as long as a wrong password.
     let who = (user, hash.as_deref().unwrap_or(&plan.plan.no_user));
-    let right = verify(worker, (who, source), password).await;
+    let right = verify(worker, (who, password), from).await?;
     (right && hash.is_some()).then(|| user.into())
 }
 

@@ -1,6 +1,6 @@
 //! Whose password is compared next. A comparison takes 20 MiB and tens of milliseconds of a core, and anybody may
 //! ask for one: as many run as there are cores, in the order in which they came, and of one source half of them.
-//! The others wait; there are no more of them than connections and their streams.
+//! The others wait, as long as they are there; there are no more of them than connections and their streams.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,9 +27,13 @@ pub(super) struct Turn<'t> {
 
 static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns::new(available_parallelism().map_or(1, NonZero::get)));
 
-/// Waits until a password that came from there may be compared.
-pub(super) async fn turn(source: IpAddr) -> Option<Turn<'static>> {
-    TURNS.turn(source).await
+/// Waits until a password that came from there may be compared. `None`: its client `left` before that.
+pub(super) async fn turn(source: IpAddr, left: impl Future<Output = ()>) -> Option<Turn<'static>> {
+    tokio::select! {
+        biased;
+        turn = TURNS.turn(source) => turn,
+        () = left => None,
+    }
 }
 
 impl Turns {

@@ -248,7 +248,7 @@ async fn identify(client: &mut Client, credentials: Credentials<'_>) -> Option<A
             Err(_) => return None,
         }
     }
-    authenticate(&worker, credentials).await
+    authenticate(&worker, credentials, client.left()).await
 }
 
 impl Local {

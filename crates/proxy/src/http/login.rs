@@ -62,11 +62,11 @@ pub(super) fn look(client: &Client, request: &Request<'_>, auth: &BasicAuth) -> 
 }
 
 impl Awaited {
-    /// Waits for what is decided.
-    pub(crate) async fn ruling(self) -> Ruling {
+    /// Waits for what is decided; in a line only as long as the client does.
+    pub(crate) async fn ruling(self, client: &mut Client) -> Ruling {
         match self {
             Awaited::Script(asking) => asking.ruling().await,
-            Awaited::Login(login) => login.ruling().await,
+            Awaited::Login(login) => login.ruling(client).await,
             Awaited::Answer(waiting, ms) => {
                 // Late or not: it looks again.
                 let _ = tokio::time::timeout(Duration::from_millis(ms), waiting).await;
@@ -77,8 +77,12 @@ impl Awaited {
 }
 
 impl Login {
-    async fn ruling(self: Box<Self>) -> Ruling {
-        let right = verify(&self.worker, ((&self.user, &self.hash), self.source), &self.password).await;
-        if right && self.is_known { Ruling::Known(self.header, self.user.into()) } else { Ruling::Stranger(self.realm) }
+    async fn ruling(self: Box<Self>, client: &mut Client) -> Ruling {
+        let asked = ((&*self.user, &*self.hash), &self.password[..]);
+        match verify(&self.worker, asked, (self.source, client.left())).await {
+            Some(true) if self.is_known => Ruling::Known(self.header, self.user.into()),
+            Some(_) => Ruling::Stranger(self.realm),
+            None => Ruling::Refuse,
+        }
     }
 }

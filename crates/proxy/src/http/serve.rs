@@ -29,7 +29,7 @@ pub(crate) async fn serve(mut client: Box<Client>) {
             Next::Flush(rest) => Box::pin(flush(&mut client, *rest)).await,
             Next::Ask(asked) => {
                 let (asking, mut waiting) = *asked;
-                waiting.ruling = Box::pin(asking.ruling()).await;
+                waiting.ruling = Box::pin(asking.ruling(&mut client)).await;
                 resume = Some(waiting);
                 true
             }

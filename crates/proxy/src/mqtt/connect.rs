@@ -268,7 +268,7 @@ impl Connecting {
             }
         }
         let anonymous = connection.client.trust().anonymous;
-        let peer = &connection.client.peer;
+        let peer = Rc::clone(&connection.client.peer);
         let certified = || {
             let user = peer.user()?.clone();
             worker.counters.auth(Protocol::Mqtt, "certificate");
@@ -281,7 +281,8 @@ impl Connecting {
             (None, Some((user, password))) => {
                 let client_id = self.client_id.as_deref().unwrap_or_default();
                 let (protocol, peer) = (Protocol::Mqtt, peer.address);
-                authenticate(&worker, Credentials { protocol, client_id, user, password, peer }).await
+                let credentials = Credentials { protocol, client_id, user, password, peer };
+                authenticate(&worker, credentials, connection.client.left()).await
             }
             // Who the handshake proved it to be, by its certificate.
             (None, None) => certified(),
