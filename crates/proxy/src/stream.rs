@@ -140,8 +140,9 @@ async fn believe_proxy(client: &mut Client) -> bool {
     while let Ok(mut input) = client.input(true).await {
         match parse_proxy_header(input.bytes()) {
             Ok(Some(header)) => {
-                if let Some(source) = header.source {
+                if let Some((source, destination)) = header.ends {
                     Rc::make_mut(&mut client.peer).address = source;
+                    client.local = Some(Box::new(destination));
                     client.connection.peer.replace(Rc::clone(&client.peer));
                 }
                 input.start += header.len;

@@ -47,7 +47,7 @@ pub(crate) async fn serve(client: Box<Client>) {
         worker,
         connection: Rc::clone(&client.connection),
         peer: client.peer.clone(),
-        local: client.connection.end.local_addr(),
+        local: client.ends().map(|(_, local)| local),
         names: client.names.clone(),
         h2: RefCell::new(Connection::new(config)),
         is_polled: Cell::new(false),
