@@ -5,6 +5,7 @@ export const METRICS = {
   tidegate_detect_total: "openings looked at, by protocol found and outcome",
   tidegate_tls_handshakes_total: "TLS handshakes with clients, by outcome",
   tidegate_tls_certificate_expiry_seconds: "until the first certificate of a listener ends",
+  tidegate_tls_revocation_expiry_seconds: "until the first revocation list of a listener ends",
   tidegate_requests_total: "requests answered, by route and code",
   tidegate_request_duration_seconds: "from the request head to the last byte of the answer",
   tidegate_upstream_requests_total: "requests sent to upstreams, by code",

@@ -13,6 +13,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 /// A certificate chain and its private key, PEM files.
 #[derive(Deserialize, Debug, Clone, Hash, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct ServerTerms {
     pub(crate) config: Arc<ServerConfig>,
     /// The certificates' ends.
     pub expiries: Vec<Expiry>,
+    /// When the first of the revocation lists ends, seconds since 1970: no client is believed from then on.
+    pub revocations_end: Option<i64>,
     /// What of a client's certificate is the user's name.
     pub user_from: Option<UserFrom>,
     content: u64,
@@ -162,9 +165,28 @@ impl ServerTerms {
             Some(ticketer) => config.ticketer = Arc::clone(ticketer),
             None => config.send_tls13_tickets = 0,
         }
-        let user_from = plan.client_auth.as_ref().and_then(|auth| auth.user);
-        Ok(Arc::new(ServerTerms { config: Arc::new(config), expiries, user_from, content, client_auth, ticketer }))
+        Ok(Arc::new(ServerTerms {
+            config: Arc::new(config),
+            expiries,
+            revocations_end: revocations_end(&crl)?,
+            user_from: plan.client_auth.as_ref().and_then(|auth| auth.user),
+            content,
+            client_auth,
+            ticketer,
+        }))
     }
+}
+
+/// When the first list ends (RFC 5280 section 5.1.2.5).
+fn revocations_end(files: &[File]) -> Result<Option<i64>, TlsError> {
+    let mut first: Option<i64> = None;
+    for file in files {
+        for list in file.crls()? {
+            let end = CertificateRevocationList::from_der(&list).ok().and_then(|(_, list)| list.next_update());
+            first = first.into_iter().chain(end.map(|end| end.timestamp())).min();
+        }
+    }
+    Ok(first)
 }
 
 /// Trust anchors out of files.
@@ -183,12 +205,22 @@ fn verifier(
     ca: &[File],
     crl: &[File],
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    let roots = Arc::new(roots(ca)?);
+    let with = |lists| {
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider()))
+            .with_crls(lists)
+            .enforce_revocation_expiration()
+    };
     let mut lists = Vec::new();
     for file in crl {
-        lists.extend(file.crls()?);
+        let own = file.crls()?;
+        // One by one, so that it is known which of them is none.
+        with(own.clone()).build().map_err(|cause| {
+            file.error(format!("holds a revocation list that is not version 2 with number and issuer: {cause}"))
+        })?;
+        lists.extend(own);
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(provider()));
-    let builder = builder.with_crls(lists);
+    let builder = with(lists);
     let builder = match auth.mode {
         ClientAuthMode::Request => builder.allow_unauthenticated(),
         ClientAuthMode::Require => builder,

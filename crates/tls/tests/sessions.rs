@@ -1,6 +1,9 @@
 //! Two sessions against each other, without a socket: handshakes of every kind.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidegate_tls::{
@@ -19,6 +22,7 @@ impl Authority {
         std::fs::create_dir_all(&folder).expect("a folder");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
         std::fs::write(folder.join("ca.pem"), issuer.pem()).expect("written");
         Authority { folder, issuer }
@@ -36,6 +40,22 @@ impl Authority {
         std::fs::write(&pair.cert, cert.pem()).expect("written");
         std::fs::write(&pair.key, key.serialize_pem()).expect("written");
         pair
+    }
+
+    /// An empty list that ends with that year.
+    fn list(&self, name: &str, ends: i32) -> String {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(ends, 12, 31),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("signed");
+        let path = self.path(name);
+        std::fs::write(&path, list.pem().expect("encoded")).expect("written");
+        path
     }
 }
 
@@ -147,6 +167,29 @@ fn a_client_certificate_is_required_or_requested_and_its_fields_are_read() {
     assert_eq!((UserFrom::Mail.user(&shown), UserFrom::Fingerprint.user(&shown)), (None, Some(&*shown.fingerprint)));
     let stranger = ClientTerms::load(&shows(other.issue("stranger", &["device-1"]))).expect("good terms");
     assert!(shake(&requested, &stranger, 500).is_err(), "what is shown must be valid even where nothing must be");
+}
+
+#[test]
+fn a_list_of_revocations_that_has_ended_vouches_for_nobody_and_a_bad_one_is_named() {
+    let authority = Authority::new("revoked");
+    let own = authority.issue("server", &["a.test"]);
+    let asks = |crl| {
+        let auth =
+            ClientAuthPlan { ca: vec![authority.path("ca.pem")], crl, mode: ClientAuthMode::Require, user: None };
+        ServerTerms::load(&server(vec![own.clone()], Some(auth)), None)
+    };
+    let shows = ClientPlan { certificate: Some(authority.issue("device", &["d"])), ..client(&authority, "a.test") };
+    let device = ClientTerms::load(&shows).expect("good terms");
+    let (fresh, ended) = (authority.list("fresh.crl", 2_199), authority.list("ended.crl", 2_020));
+    let terms = asks(vec![fresh.clone()]).expect("good terms");
+    assert!(shake(&terms, &device, 500).is_ok());
+    assert_eq!(terms.revocations_end, Some(7_258_032_000));
+    let over = asks(vec![ended]).expect("good terms");
+    assert!(shake(&over, &device, 500).is_err());
+    let bad = authority.path("bad.crl");
+    std::fs::write(&bad, "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").expect("written");
+    let fault = asks(vec![fresh, bad]).expect_err("a fault").to_string();
+    assert!(fault.contains("bad.crl: holds a revocation list that is not"), "{fault}");
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub(crate) fn collect(shared: &Shared, into: &mut Scraper) {
         if let Some(end) = ends {
             gauge(into, "tidegate_tls_certificate_expiry_seconds", &[("listener", name)], (end - now) as f64);
         }
+        if let Some(end) = trust.tls.as_ref().and_then(|tls| tls.revocations_end) {
+            gauge(into, "tidegate_tls_revocation_expiry_seconds", &[("listener", name)], (end - now) as f64);
+        }
     }
     let version = plan.version;
     into.add(&Sample { metric: "tidegate_config_version", labels: &[], value: Value::Gauge(version as f64) });
