@@ -37,6 +37,10 @@ pub trait View {
     fn peer(&self) -> &Peer;
     /// A field's bytes, or `None` where the message has none.
     fn field(&self, id: FieldId<'_>) -> Option<&[u8]>;
+    /// Whether it has a field more than once: whoever reads it next may take another one for it.
+    fn is_repeated(&self, _: FieldId<'_>) -> bool {
+        false
+    }
     /// The body as far as it is at hand; empty for a body that streams.
     fn payload(&self) -> &[u8] {
         &[]

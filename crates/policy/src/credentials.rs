@@ -47,6 +47,7 @@ pub(crate) struct ApiKey {
     names: HashMap<[u8; 32], Box<str>, RandomState>,
     user_header: Option<Box<str>>,
     refusal: Answer,
+    ambiguous: Answer,
 }
 
 /// Compiled `basicAuth`: the driver asks it for hashes.
@@ -80,6 +81,7 @@ impl ApiKey {
             names: plan.keys.iter().map(digest).collect::<Result<_, _>>()?,
             user_header: checked_name(plan.user_header.as_deref())?,
             refusal: Answer::new(401, &challenge, "401 Unauthorized: a valid API key is needed\n")?,
+            ambiguous: Answer::new(400, &[], "400 Bad Request: there is more than one API key\n")?,
         })
     }
 
@@ -89,8 +91,13 @@ impl ApiKey {
 
     /// `Some`: it is refused.
     pub(crate) fn run<V: View>(&self, view: &V, edits: &mut Edits) -> Option<&Answer> {
-        let from_header = self.header.as_deref().and_then(|name| view.field(FieldId::Header(name)));
-        let name = match from_header {
+        let header = self.header.as_deref().map(FieldId::Header).filter(|id| view.field(*id).is_some());
+        let place = header.or(self.query.as_deref().map(FieldId::Query));
+        // The service would choose by itself which of them counts.
+        if place.is_some_and(|id| view.is_repeated(id)) {
+            return Some(&self.ambiguous);
+        }
+        let name = match header.and_then(|id| view.field(id)) {
             Some(key) => self.name_of(key),
             None => self.query.as_deref().and_then(|name| view.field(FieldId::Query(name))).and_then(|key| {
                 // A library escapes what it puts into a query; who writes one by hand may not.

@@ -11,7 +11,7 @@ pub enum FieldClass {
     Identity,
 }
 
-/// Fields with a meaning for framing.
+/// Fields with a meaning for framing, and those that tell who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
     /// `Connection`
@@ -28,6 +28,10 @@ pub enum Field {
     Upgrade,
     /// `TE`
     Te,
+    /// `Authorization`
+    Authorization,
+    /// `Origin`
+    Origin,
     /// Everything else.
     Other,
 }
@@ -40,8 +44,10 @@ impl Field {
             2 if is("te") => Field::Te,
             4 if is("host") => Field::Host,
             6 if is("expect") => Field::Expect,
+            6 if is("origin") => Field::Origin,
             7 if is("upgrade") => Field::Upgrade,
             10 if is("connection") => Field::Connection,
+            13 if is("authorization") => Field::Authorization,
             14 if is("content-length") => Field::ContentLength,
             17 if is("transfer-encoding") => Field::TransferEncoding,
             _ => Field::Other,

@@ -7,6 +7,7 @@ use crate::head::{check_lines, offset_of};
 use httparse::{Header, Status};
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
+use std::net::Ipv6Addr;
 use tidegate_kit::DecodeError;
 use tidegate_message::Limits;
 
@@ -56,6 +57,8 @@ pub struct RequestHead<'h, 'b> {
     pub accepts_trailers: bool,
     /// Whether `Connection` names further headers, which must not go on.
     pub connection_names_headers: bool,
+    /// The absolute form says `https`.
+    pub wants_https: bool,
 }
 
 impl<'b> RequestHead<'_, 'b> {
@@ -148,6 +151,7 @@ pub fn parse_request<'h, 'b>(
         upgrade: None,
         accepts_trailers: false,
         connection_names_headers: false,
+        wants_https: false,
     };
     read_fields(&mut parsed)?;
     check_target(&mut parsed)?;
@@ -156,6 +160,7 @@ pub fn parse_request<'h, 'b>(
 
 fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
     let (mut length, mut chunked, mut host, mut upgrade, mut names_upgrade) = (None, false, None, None, false);
+    let (mut has_login, mut has_origin) = (false, false);
     for header in head.headers {
         match Field::of(header.name) {
             Field::ContentLength if length.is_some() => return Err(TWO_LENGTHS),
@@ -177,6 +182,8 @@ fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
             }
             Field::Expect => return Err(BAD_EXPECT),
             Field::Upgrade => upgrade = Some(header.value),
+            Field::Authorization if std::mem::replace(&mut has_login, true) => return Err(TWO_LOGINS),
+            Field::Origin if std::mem::replace(&mut has_origin, true) => return Err(TWO_ORIGINS),
             Field::Te => head.accepts_trailers |= has_token(header.value, "trailers"),
             Field::Connection => {
                 for token in tokens(header.value) {
@@ -197,7 +204,7 @@ fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
             Field::Other if header.name.len() == 17 && header.name.eq_ignore_ascii_case("transfer_encoding") => {
                 return Err(BAD_ENCODING);
             }
-            Field::Other => {}
+            Field::Authorization | Field::Origin | Field::Other => {}
         }
     }
     if chunked && length.is_some() {
@@ -208,6 +215,9 @@ fn read_fields(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
         (false, Some(0) | None) => Body::None,
         (false, Some(length)) => Body::Length(length),
     };
+    if head.method == "TRACE" && head.body != Body::None {
+        return Err(TRACE_BODY);
+    }
     head.upgrade = upgrade.filter(|_| names_upgrade && head.version == Version::Http11);
     match host {
         Some(host) => head.authority = host,
@@ -235,6 +245,7 @@ fn check_target(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
             if !head.authority.is_empty() && !head.authority.eq_ignore_ascii_case(authority) {
                 return Err(HOST_MISMATCH);
             }
+            head.wants_https = target[4].eq_ignore_ascii_case(&b's');
             head.authority = authority;
             head.target = if path.is_empty() { b"/" } else { path };
             Ok(())
@@ -275,7 +286,7 @@ fn valid_authority(authority: &[u8]) -> bool {
     let (host, port) = match authority {
         [b'[', rest @ ..] => {
             let Some(end) = memchr::memchr(b']', rest) else { return false };
-            if !rest[..end].iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
+            if !std::str::from_utf8(&rest[..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()) {
                 return false;
             }
             (&b"v6"[..], &rest[end + 1..])
@@ -297,7 +308,13 @@ fn valid_authority(authority: &[u8]) -> bool {
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    host_ok && port_ok && (!host.is_empty() || authority.is_empty())
+    host_ok && is_escaped(host) && port_ok && (!host.is_empty() || authority.is_empty())
+}
+
+/// Whether each `%` begins an escape (RFC 3986 section 2.1).
+fn is_escaped(host: &[u8]) -> bool {
+    let escape = |rest: &[u8]| rest.first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    host.split(|byte| *byte == b'%').skip(1).all(escape)
 }
 
 fn refusal(error: httparse::Error, bytes: &[u8]) -> DecodeError {
@@ -327,6 +344,12 @@ fn names_a_version(bytes: &[u8]) -> bool {
 const BAD_METHOD: DecodeError = DecodeError::close(400, "RFC 9112 section 3", "the request line is malformed");
 const BAD_TARGET: DecodeError = DecodeError::close(400, "RFC 9112 section 3.2", "the request target is malformed");
 const CONNECT_OFF: DecodeError = DecodeError::close(405, "RFC 9110 section 9.3.6", "CONNECT is not offered");
+const TRACE_BODY: DecodeError = DecodeError::close(400, "RFC 9110 section 9.3.8", "a TRACE request has a body");
+// No lists (RFC 9110 section 5.3): who checks one of them must not send on another one.
+const TWO_LOGINS: DecodeError =
+    DecodeError::close(400, "RFC 9110 section 11.6.2", "there is more than one Authorization header");
+const TWO_ORIGINS: DecodeError =
+    DecodeError::close(400, "RFC 6454 section 7.3", "there is more than one Origin header");
 const NO_HOST: DecodeError = DecodeError::close(400, "RFC 9112 section 3.2", "there is no Host header");
 const TWO_HOSTS: DecodeError = DecodeError::close(400, "RFC 9112 section 3.2", "there is more than one Host header");
 const BAD_HOST: DecodeError = DecodeError::close(400, "RFC 9112 section 3.2", "the Host header is malformed");

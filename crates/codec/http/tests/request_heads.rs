@@ -103,11 +103,36 @@ fn wants_one_valid_host() {
     assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), 400);
     assert_eq!(status(b"GET / HTTP/1.0\r\n\r\n"), 200);
     assert_eq!(status(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
-    for bad in ["a b", "a/b", "a:b", "a:1:2", "u@a", "[::1", ":80", "a:999999"] {
+    for bad in ["a b", "a/b", "a:b", "a:1:2", "u@a", "[::1", "[]", "[:]", "[::1]a", "a%", "a%2g", ":80", "a:999999"] {
         assert_eq!(status(format!("GET / HTTP/1.1\r\nHost: {bad}\r\n\r\n").as_bytes()), 400, "{bad}");
     }
-    for good in ["a", "a.b:80", "[::1]:7000", "127.0.0.1:1", "a_b"] {
+    for good in ["a", "a.b:80", "[::1]:7000", "127.0.0.1:1", "a_b", "a%2D", "[::ffff:1.2.3.4]"] {
         assert_eq!(status(format!("GET / HTTP/1.1\r\nHost: {good}\r\n\r\n").as_bytes()), 200, "{good}");
+    }
+}
+
+#[test]
+fn who_asks_is_said_once() {
+    for name in ["Authorization", "Origin"] {
+        assert_eq!(status(&with(&format!("{name}: a\r\n"))), 200, "{name}");
+        assert_eq!(status(&with(&format!("{name}: a\r\nX: b\r\n{}: a\r\n", name.to_lowercase()))), 400, "{name}");
+    }
+}
+
+#[test]
+fn a_trace_has_no_body() {
+    assert_eq!(status(b"TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"), 200);
+    assert_eq!(status(b"TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"), 400);
+    assert_eq!(status(b"TRACE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
+}
+
+#[test]
+fn the_absolute_form_says_which_scheme_it_wants() {
+    for (scheme, secured) in [("http", false), ("https", true), ("HTTPS", true)] {
+        let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+        let bytes = format!("GET {scheme}://a/ HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = parse_request(bytes.as_bytes(), &Limits::default(), &mut headers).unwrap().unwrap();
+        assert_eq!(head.wants_https, secured, "{scheme}");
     }
 }
 

@@ -109,6 +109,9 @@ fn read(
     if is_misdirected(client, request.view.host) {
         return refuse(&MISDIRECTED);
     }
+    if head.wants_https && client.names.is_none() && !client.trust().trusts(client.peer.address.ip()) {
+        return refuse(&NOT_SECURED);
+    }
     if let Some(last) = hops::count_hop(client, &request) {
         return last;
     }
@@ -131,6 +134,9 @@ fn is_misdirected(client: &Client, host: &[u8]) -> bool {
 
 const MISDIRECTED: DecodeError =
     DecodeError::close(421, "RFC 9110 section 15.5.20", "this connection's certificate does not cover the host");
+
+const NOT_SECURED: DecodeError =
+    DecodeError::close(421, "RFC 9110 section 7.4", "what https names is not asked for without TLS");
 
 /// A host in lower case, without its final dot. Longer ones than DNS allows stay as they are.
 fn lower<'h>(host: &'h [u8], buffer: &'h mut [u8; 256]) -> &'h [u8] {

@@ -4,6 +4,7 @@ use super::answers::{answered, failed};
 use super::dispatch::{Next, Resume};
 use super::explain::explain_here;
 use super::failure::Flag;
+use super::hops;
 use super::login::{Awaited, Looked, look};
 use super::request::Request;
 use super::target::to_target;
@@ -24,6 +25,9 @@ pub(super) fn routed(
     let route = &plan.routes[index];
     if route.problem.is_some() {
         return failed(client, request, (index, Flag::Broken, 0));
+    }
+    if request.head.method == "TRACE" && !route.takes_trace {
+        return hops::no_trace(client, request, index);
     }
     let mut step = 0;
     match resume {

@@ -11,7 +11,7 @@ use super::request::Request;
 use super::respond::respond_canned;
 use super::steps::{AFTER_STEPS, wait_for};
 use super::view::wants_websocket;
-use super::{handler, local};
+use super::{handler, hops, local};
 use crate::client::Client;
 use crate::http2;
 use crate::metrics::CacheOutcome;
@@ -62,6 +62,7 @@ const WAIT_MS: u64 = 10_000;
 
 fn to_upstream(client: &Client, request: &Request<'_>, (index, route): (usize, &Route)) -> (Next, usize) {
     let plan: &Plan = &request.plan.plan;
+    hops::pass_hop(request);
     let fill = match route.cache.as_ref().map(|cache| cached::look(client, request, (index, route, cache))) {
         None => None,
         Some(Looked::Forward(fill)) => fill,

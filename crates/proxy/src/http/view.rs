@@ -30,16 +30,34 @@ impl View for HttpView<'_> {
             FieldId::Path => Some(self.path),
             FieldId::Query(name) => query(self.head.query(), name),
             FieldId::Header(name) => self.head.header(name),
-            FieldId::Cookie(name) => self.head.header("cookie").and_then(|cookies| cookie(cookies, name)),
+            FieldId::Cookie(name) => self.lines("cookie").find_map(|cookies| cookie(cookies, name)),
             FieldId::ContentType => self.head.header("content-type"),
             FieldId::Topic | FieldId::ClientId | FieldId::Attribute(_) => None,
         }
+    }
+
+    fn is_repeated(&self, id: FieldId<'_>) -> bool {
+        match id {
+            FieldId::Header(name) => self.lines(name).nth(1).is_some(),
+            FieldId::Query(name) => queries(self.head.query(), name).nth(1).is_some(),
+            _ => false,
+        }
+    }
+}
+
+impl<'v> HttpView<'v> {
+    fn lines(&self, name: &str) -> impl Iterator<Item = &'v [u8]> {
+        self.head.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 }
 
 /// The first value of a query parameter, as sent.
 pub(crate) fn query<'q>(query: &'q [u8], name: &str) -> Option<&'q [u8]> {
-    query.split(|byte| *byte == b'&').find_map(|pair| {
+    queries(query, name).next()
+}
+
+fn queries<'q>(query: &'q [u8], name: &str) -> impl Iterator<Item = &'q [u8]> {
+    query.split(|byte| *byte == b'&').filter_map(move |pair| {
         let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
         (&pair[..end] == name.as_bytes()).then(|| pair.get(end + 1..).unwrap_or_default())
     })

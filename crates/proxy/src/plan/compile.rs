@@ -111,6 +111,8 @@ pub(crate) struct Route {
     pub(crate) scripts: Vec<u32>,
     pub(crate) mirror: Option<usize>,
     pub(crate) timeout_ms: u64,
+    /// It names TRACE among its methods: without, nobody may ask for it.
+    pub(crate) takes_trace: bool,
     pub(crate) problem: Option<Box<str>>,
     pub(crate) counters: PerWorker<RouteCounters>,
     /// Of the steps, in their order; `None` for scripts, which have their own.
@@ -365,6 +367,7 @@ fn compile_route(
         scripts: Vec::new(),
         target,
         timeout_ms: route.timeout_ms,
+        takes_trace: route.when.methods.iter().any(|method| method.eq_ignore_ascii_case("TRACE")),
         problem,
         compiled: Box::default(),
         compress: None,
