@@ -2,6 +2,7 @@
 import { once } from "node:events"
 import { connect as connectHttp2, createServer as createHttp2 } from "node:http2"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import test, { type ExecutionContext } from "ava"
 import { request } from "undici"
 import { collect, exchange, type Running, runGateway } from "./run-gateway.ts"
@@ -87,7 +88,10 @@ ava("an upstream switches to the protocol that was asked for, and to no other", 
 
 ava("a status line without the space in front of its reason goes on with it", async (t) => {
   const gateway = await before(t, await upstream(t, () => "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok"))
-  t.regex(await exchange(gateway.port, get("/x"), /ok$/), /^HTTP\/1\.1 200 \r\nContent-Length: 2\r\n\r\nok$/)
+  t.regex(
+    await exchange(gateway.port, get("/x"), /ok$/),
+    /^HTTP\/1\.1 200 \r\nContent-Length: 2\r\ndate: .*\r\n\r\nok$/,
+  )
 })
 
 ava("an expectation goes on to an upstream of HTTP/2, whose word the client waits for", async (t) => {
@@ -142,7 +146,7 @@ ava("an API key in a query is read with and without escapes", async (t) => {
   for (const wrong of ["a%2Bb", "a%2", "a%+b", "", "%"]) t.is(await status(wrong), 401, wrong)
 })
 
-ava("OPTIONS and TRACE take as many hops as they may, and this one counts", async (t) => {
+ava("OPTIONS takes as many hops as it may, and this one counts; TRACE takes none", async (t) => {
   const gateway = await before(
     t,
     await upstream(t, (head) => `HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`),
@@ -151,11 +155,39 @@ ava("OPTIONS and TRACE take as many hops as they may, and this one counts", asyn
     exchange(gateway.port, `${method} /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: ${hops}\r\nConnection: close\r\n\r\n`)
   t.regex(await ask("OPTIONS", "0"), /^HTTP\/1\.1 204 .*\r\nallow: GET, HEAD/s)
   t.regex(await ask("TRACE", "0"), /^HTTP\/1\.1 405 /)
-  for (const method of ["OPTIONS", "TRACE"]) {
-    t.regex(await ask(method, "10"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: 9(\r\n|$)/is)
-    t.regex(await ask(method, "-1"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: -1(\r\n|$)/is)
-  }
+  t.regex(await ask("OPTIONS", "10"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: 9(\r\n|$)/is)
+  t.regex(await ask("OPTIONS", "-1"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: -1(\r\n|$)/is)
+  t.regex(await ask("TRACE", "10"), /^HTTP\/1\.1 405 .*\r\nallow: GET, HEAD/s)
   t.regex(await ask("GET", "0"), /^HTTP\/1\.1 200 .*\r\nmax-forwards: 0(\r\n|$)/is)
+})
+
+ava("an answer that does not say when it came goes on with that, once, and a kept one with when it came", async (t) => {
+  const own = "Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+  const answer = (head: string): string =>
+    `HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n${head.startsWith("GET /own ") ? own : ""}Content-Length: 2\r\n\r\nok`
+  const endpoint = await upstream(t, answer)
+  const gateway = await runGateway({
+    workers: 1,
+    upstreams: { to: { endpoints: [endpoint] } },
+    routes: [
+      { when: { path: "/silent" }, to: "to", use: [{ removeResponseHeader: ["Date"] }] },
+      { when: { path: "/kept" }, to: "to", use: [{ cache: {} }] },
+      { when: { path: "/**" }, to: "to" },
+    ],
+  })
+  t.teardown(() => gateway.stop())
+  const dates = async (path: string): Promise<string[]> => {
+    const text = await exchange(gateway.port, get(path).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"))
+    return [...text.matchAll(/\r\ndate: (.*)/gi)].map(([, date]) => date ?? "")
+  }
+  t.deepEqual(await dates("/own"), ["Mon, 01 Jan 2024 00:00:00 GMT"])
+  t.deepEqual(await dates("/silent"), [])
+  const [now, ...others] = await dates("/x")
+  t.true(Math.abs(Date.parse(now ?? "") - Date.now()) < 5_000 && others.length === 0)
+  const kept = await dates("/kept")
+  await sleep(1_100)
+  t.deepEqual(await dates("/kept"), kept)
+  t.is(kept.length, 1)
 })
 
 ava("Via names the version that each request came by", async (t) => {

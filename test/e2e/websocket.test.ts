@@ -1,6 +1,14 @@
 /** WebSockets on their way through and at the gateway itself: times, drain, HTTP/2 on either side; by `ws`, node:http2 and raw sockets. */
+import { createHash } from "node:crypto"
 import { once } from "node:events"
-import { connect as connectH2, createServer as createH2, type ServerHttp2Stream } from "node:http2"
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectH2,
+  constants,
+  createServer as createH2,
+  type ServerHttp2Stream,
+} from "node:http2"
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
@@ -24,9 +32,13 @@ echo.on("connection", (socket) => {
 let raw: Socket | undefined
 const rawServer: Server = createServer((socket) => {
   socket.on("error", () => {})
-  socket.once("data", () => {
+  socket.once("data", (data) => {
     raw = socket
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    const key = /sec-websocket-key: (\S+)/i.exec(String(data))?.[1] ?? ""
+    const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
+    const said = String(data).startsWith("GET /raw ") ? accept : "of another key"
+    const fields = `Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${said}`
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n\r\n`)
   })
 })
 
@@ -60,6 +72,7 @@ async function start(limits: object = {}): Promise<Running> {
       { when: { path: "/patient" }, to: "echo", use: [{ timeout: { ms: 5_000, idleMs: 60_000 } }] },
       { when: { path: "/brief" }, to: "echo", use: [{ timeout: { ms: 5_000, totalMs: 400 } }] },
       { when: { path: "/raw" }, to: "raw" },
+      { when: { path: "/other" }, to: "raw" },
       { when: { path: "/h2" }, to: "h2" },
     ],
   })
@@ -201,6 +214,42 @@ test("a drain reaches WebSockets over HTTP/2: Close 1012 in each stream", async 
   // The client's answer, then the stream and the connection are over.
   stream.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf4]))
   await once(session, "close", { signal: AbortSignal.timeout(8_000) })
+})
+
+/** Opens one over HTTP/2. */
+async function openH2(
+  gateway: Running,
+  path: string,
+): Promise<{ session: ClientHttp2Session; stream: ClientHttp2Stream; status: number }> {
+  const session = connectH2(`http://127.0.0.1:${gateway.port}`)
+  session.on("error", () => {})
+  await once(session, "remoteSettings")
+  const fields = { ":method": "CONNECT", ":protocol": "websocket", ":path": path, ":authority": "localhost" }
+  const stream = session.request({ ...fields, "sec-websocket-version": "13" } as never)
+  stream.on("error", () => {})
+  const [{ ":status": status }] = await once(stream, "response")
+  return { session, stream, status }
+}
+
+test("over HTTP/2 the key is the gateway's own: a service that accepts another one is none", async (t) => {
+  const gateway = await start()
+  t.teardown(gateway.stop)
+  const { session, status } = await openH2(gateway, "/other")
+  t.is(status, 502)
+  session.destroy()
+})
+
+test("a service that breaks its connection off cancels the stream, and the log names the request", async (t) => {
+  const gateway = await start()
+  t.teardown(gateway.stop)
+  const { session, stream, status } = await openH2(gateway, "/raw")
+  t.is(status, 200)
+  const closed = once(stream, "close", { signal: AbortSignal.timeout(5_000) })
+  raw?.resetAndDestroy()
+  await closed
+  t.is(stream.rstCode, constants.NGHTTP2_CANCEL)
+  session.destroy()
+  t.true(await until(() => gateway.output().includes('"msg":"GET /raw UC"')), gateway.output())
 })
 
 test("a WebSocket reaches a service that speaks HTTP/2 only, from clients of both versions", async (t) => {

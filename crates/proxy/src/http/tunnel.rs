@@ -63,6 +63,9 @@ pub(super) async fn run(mut client: Box<Client>, mut exchange: Box<Exchange>, be
     tunnel.rest(&client);
     // What the client sent behind its upgrade was held until now.
     let flag = poll_fn(|cx| tunnel.poll(&mut client, cx)).await.err();
+    if let (Some(Flag::Terminated), Some(stream)) = (flag, client.connection.end.as_stream()) {
+        stream.cut();
+    }
     tunnel.exchange.account(&client, flag);
     drop(tunnel);
     client.close().await;

@@ -92,6 +92,12 @@ impl StreamEnd {
         self.tell();
     }
 
+    /// Nothing more is written, since there is no more.
+    pub(crate) fn cut(&self) {
+        self.outward.borrow_mut().cut();
+        self.tell();
+    }
+
     /// Wakes the stream where it must see that its answer is over, and who sends what was said.
     fn tell(&self) {
         self.parent.tell();

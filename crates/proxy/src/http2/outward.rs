@@ -113,6 +113,13 @@ impl Outward {
         self.parent.h2.borrow_mut().reset(self.key, reason);
     }
 
+    /// There is no rest of what was begun; who has heard all that there was is told so (RFC 8441 section 5).
+    pub(super) fn cut(&mut self) {
+        if matches!(self.state, State::Body(_)) && self.rest.is_empty() {
+            self.state = State::Broken(Reason::CANCEL);
+        }
+    }
+
     /// The call's time is over: says so in gRPC's words, wherever the answer stands.
     pub(super) fn deadline_exceeded(&mut self) {
         let mut h2 = self.parent.h2.borrow_mut();

@@ -8,7 +8,7 @@ use httparse::Header;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tidegate_cache::{CachePolicy, FieldValues, Lifetime, RequestTerms, Stored, Ticket, judge, stored_fields, vary_of};
-use tidegate_http::{Coding, Conditions};
+use tidegate_http::{Coding, Conditions, http_date};
 use tidegate_policy::Edits;
 
 /// A fetch under way.
@@ -107,8 +107,13 @@ impl Fill {
             self.ticket.refuse(came.now_us / 1_000);
             return None;
         };
-        let plain = stored_fields(headers, named);
+        let mut plain = stored_fields(headers, named);
         let find = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        if find("date").is_none() {
+            // RFC 9110 section 6.6.1: who keeps it says when it came.
+            let date = http_date((came.epoch_ms + came.now_us / 1_000) / 1_000);
+            plain.extend_from_slice(&[b"date: ", &date[..], b"\r\n"].concat());
+        }
         let upstream_etag: Option<Box<[u8]>> = find("etag").map(|header| header.value.into());
         let (fields, etag) = match coded {
             Coded::No => (plain, upstream_etag.clone()),

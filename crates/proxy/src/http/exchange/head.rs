@@ -16,6 +16,7 @@ use tidegate_http::{
     parse_response, tokens,
 };
 use tidegate_resilience::Failure as RetryFailure;
+use tidegate_websocket::accept_key;
 
 impl Exchange {
     /// Bytes of the upstream stand in `buffer` from [`HEADROOM`] to `end`.
@@ -128,11 +129,14 @@ impl Exchange {
     fn upgraded(&mut self, client: &mut Client, head: &ResponseHead<'_, '_>, behind: &[u8]) -> Step {
         // RFC 9110 section 7.8: to what was asked for, and to nothing else.
         let is_taken = head.header("upgrade").is_some_and(|protocol| has_token(protocol, "websocket"));
-        if !self.facts.is_upgrade || !is_taken {
+        // A client of HTTP/2 has no key (RFC 8441 section 5): that of this hop is ours to check.
+        let is_ours = client.connection.end.as_stream().is_some();
+        if !self.facts.is_upgrade || !is_taken || is_ours && !is_accepted(&self.request.out, head) {
             return Step::Failed(Failure::Flag(Flag::Protocol));
         }
         self.response.status = head.status;
         self.facts.answered_us = client.worker.clock.read_micros();
+        self.facts.line.get_or_insert_with(|| forward::first_line(&self.request.out).into());
         let mut out = client.worker.buffers.take_write();
         let context = ResponseContext {
             version: self.facts.version,
@@ -157,6 +161,15 @@ impl Exchange {
         }
     }
 
+    /// Says when the answer came (RFC 9110 section 6.6.1), unless a policy wants that unsaid.
+    fn date(&mut self, client: &Client) {
+        let edits = self.facts.response_edits.get_or_insert_default();
+        let date = client.worker.date(client.worker.clock.read_millis());
+        if let (false, Ok(date)) = (edits.drops_response_header(b"date"), std::str::from_utf8(&date)) {
+            edits.add_response_header("date", date);
+        }
+    }
+
     /// Decides how the answer goes on; `in_hand`: bytes of its body that came with it.
     fn head_received(&mut self, client: &mut Client, (head, in_hand): (&ResponseHead<'_, '_>, usize)) -> Onward {
         let facts = &mut self.facts;
@@ -177,6 +190,9 @@ impl Exchange {
         }
         if !self.plan.plan.explain.is_empty() {
             self.explain(client);
+        }
+        if head.header("date").is_none() {
+            self.date(client);
         }
         if self.facts.fill.is_some() {
             let coded = match (varies, &self.response.encoder, self.facts.coding) {
@@ -233,6 +249,18 @@ impl Exchange {
         Onward::AsItCame
     }
 }
+
+/// Whether a WebSocket was accepted by the key that the request went out with (RFC 6455 section 4.1).
+fn is_accepted(request: &[u8], head: &ResponseHead<'_, '_>) -> bool {
+    let mut lines = request.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let key = lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(KEY.len())?;
+        name.eq_ignore_ascii_case(KEY).then(|| value.trim_ascii())
+    });
+    key.is_some_and(|key| head.header("sec-websocket-accept") == Some(accept_key(key).as_bytes()))
+}
+
+const KEY: &[u8] = b"sec-websocket-key:";
 
 /// How an answer's head goes on.
 enum Onward {
