@@ -58,6 +58,7 @@ ava.before(async () => {
       { when: { path: "/fixed/**" }, to: "api", use: [hedged({ afterMs: 100 })] },
       { when: { path: "/learnt/**" }, to: "api", use: [hedged(true)] },
       { when: { path: "/lone/**" }, to: "lone", use: [hedged({ afterMs: 50 })] },
+      { when: { path: "/plain/**" }, to: "api", use: [hedged({ afterMs: 100 }, { on: ["connect-failure"] })] },
       { when: { path: "/poor/**" }, to: "poor", use: [hedged({ afterMs: 50 })] },
     ],
   })
@@ -168,6 +169,58 @@ test("what may not be repeated is not, nor where there is no second endpoint or 
   script(after(150, "poor"), fast)
   t.is((await call("/poor/a")).text, "poor")
   t.deepEqual([total(), await hedges("poor", "budget")], [1, 1])
+})
+
+test("an error that wins, one that comes first and one that both make are told of once, with the request", async (t) => {
+  const broken = (request: IncomingMessage): void => void request.socket.destroy()
+  const late = async (request: IncomingMessage): Promise<void> => {
+    await sleep(200)
+    request.socket.destroy()
+  }
+  const cases: [string, Endpoint["answer"], Endpoint["answer"], string][] = [
+    ["won", never, after(0, "x".repeat(300_000), 500), '"status":500,.*"msg":"GET /plain/won -"'],
+    ["first", after(200, "bad", 501), never, '"status":501,.*"msg":"GET /plain/first -"'],
+    ["both", late, broken, '"status":502,.*"msg":"GET /plain/both UC"'],
+  ]
+  for (const [name, first, second, told] of cases) {
+    script(first, second)
+    const { status } = await call(`/plain/${name}?secret`)
+    t.regex(told, new RegExp(String(status)), name)
+    const lines = (): number => gateway.output().split(`"msg":"GET /plain/${name} `).length - 1
+    for (const end = Date.now() + 3_000; lines() === 0 && Date.now() < end; ) await sleep(20)
+    await sleep(150)
+    t.is(lines(), 1, name)
+    t.regex(gateway.output(), new RegExp(told), name)
+  }
+})
+
+test("the second try goes where the client's address leads, also from behind a proxy", async (t) => {
+  const three = [await endpoint(), await endpoint(), await endpoint()]
+  const own = await runGateway({
+    workers: 1,
+    listeners: [{ address: "tcp://127.0.0.1:0", trustedProxies: ["127.0.0.0/8"] }],
+    upstreams: { api: { endpoints: three.map(({ address }) => address), balance: "ipHash", maxRetries: 100 } },
+    routes: [{ when: { path: "/**" }, to: "api", use: [{ retry: { attempts: 1, hedge: { afterMs: 20 } } }] }],
+  })
+  t.teardown(async () => {
+    await own.stop()
+    for (const { close } of three) close()
+  })
+  /** The endpoints that a client's request came to, in their order. */
+  const ways: string[] = []
+  for (let client = 1; client <= 40; client++) {
+    const asked: number[] = []
+    for (const [index, each] of three.entries())
+      each.answer = (_, response) => {
+        asked.push(index)
+        if (asked.length === 2) response.end("second")
+      }
+    const headers = { "x-forwarded-for": `192.0.2.${client}` }
+    const { body } = await request(`http://127.0.0.1:${own.port}/${client}`, { headers })
+    t.is(await body.text(), "second")
+    ways.push(asked.join(" to "))
+  }
+  t.is(new Set(ways).size, 6, [...new Set(ways)].join())
 })
 
 test("without a number, late is what most answers were faster than", async (t) => {
