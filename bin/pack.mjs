@@ -49,9 +49,7 @@ function stageMain() {
     Object.keys(PLATFORMS).map((name) => [`@tidegate/${name}`, manifest.version]),
   )
   writeManifest(folder, { ...kept, optionalDependencies })
-  for (const path of ["dist", "README.md", "CHANGELOG.md", "LICENSE", "LICENSE-MIT", "LICENSE-APACHE"])
-    copy(path, folder)
-  for (const path of ["bin/tidegate.mjs", "bench/run.mjs", "bench/paths", "examples/demo"]) copy(path, folder)
+  for (const path of [...manifest.files, "README.md", "LICENSE"]) copy(path, folder)
   return folder
 }
 

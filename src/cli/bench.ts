@@ -13,6 +13,7 @@ interface Options {
 }
 
 interface Bench {
+  readonly benches: () => readonly string[]
   readonly runBench: (names: readonly string[], options: Options) => Promise<void>
 }
 
@@ -33,7 +34,10 @@ export function addBench(program: Command): void {
 
 async function bench(names: readonly string[], options: Options): Promise<void> {
   try {
-    const { runBench } = (await import(new URL("../../bench/run.mjs", import.meta.url).href)) as Bench
+    const { benches, runBench } = (await import(new URL("../../bench/run.mjs", import.meta.url).href)) as Bench
+    const unknown = names.find((name) => !benches().includes(name))
+    if (unknown !== undefined)
+      throw new TidegateError("USAGE", `there is no bench "${unknown}"; there are ${benches().join(", ")}`)
     await runBench(names, options)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error

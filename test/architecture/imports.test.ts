@@ -178,18 +178,34 @@ test("every crate of the workspace stands in the table, in the order of the flow
   )
 })
 
-test("importing the package runs no library and not the addon", (t) => {
-  const seen = new Set<string>()
+/** The files that importing `entry` runs, and the libraries. */
+function reached(entry: string): { readonly files: Set<string>; readonly libraries: Set<string> } {
+  const [files, libraries] = [new Set<string>(), new Set<string>()]
   const visit = (file: string): void => {
-    if (seen.has(file)) return
-    seen.add(file)
+    if (files.has(file)) return
+    files.add(file)
     const code = readFileSync(file, "utf8")
     for (const [, names = "", target = ""] of code.matchAll(/^(?:import|export)\s([^"';]*?)from "([^"]+)"/gm)) {
       if (/^type\b/.test(names)) continue
       if (target.startsWith(".")) visit(resolve(dirname(file), target))
-      else t.true(target.startsWith("node:"), `${relative(root, file)} imports ${target}`)
+      else if (!target.startsWith("node:")) libraries.add(target)
     }
   }
-  visit(join(root, "src/index.ts"))
-  t.true(seen.has(join(root, "src/route/match.ts")))
+  visit(join(root, entry))
+  return { files, libraries }
+}
+
+test("importing the package runs no library and not the addon", (t) => {
+  const { files, libraries } = reached("src/index.ts")
+  t.deepEqual([...libraries], [])
+  t.true(files.has(join(root, "src/route/match.ts")))
+})
+
+test("a start runs no library of gRPC: that is left to the first call", (t) => {
+  const libraries = [...reached("src/cli/serve.ts").libraries]
+  t.true(libraries.includes("fastify"))
+  t.deepEqual(
+    libraries.filter((name) => /connectrpc|bufbuild|grpc/.test(name)),
+    [],
+  )
 })

@@ -68,6 +68,14 @@ test("every command has help with an example", async (t) => {
   }
 })
 
+test("bench knows every name that its help tells, and another one is the user's fault", async (t) => {
+  const { code, err } = await run(["bench", "nothing"])
+  t.is(code, 1, err)
+  const help = (await run(["bench", "--help"])).out
+  const told = /codec, [\s\S]*?syscalls/.exec(help)?.[0].replace(/in a clone also|\(the default\);/g, "") ?? ""
+  for (const name of told.match(/[a-z]+/g) ?? []) t.regex(err, new RegExp(`\\b${name}\\b`))
+})
+
 test("init writes a configuration that passes its check, and never over another one", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
   t.is((await run(["init", folder])).code, 0)

@@ -163,13 +163,31 @@ test("without its addon it says for which platform, where it looked and what to 
   }
 })
 
-test("bench names what it needs", async (t) => {
+test("bench names what it needs, and with that it measures every shape of both codecs", async (t) => {
   const failed = (await inProject("npx", ["--no-install", "tidegate", "bench", "codec"]).catch(
     (error: unknown) => error,
   )) as {
     stderr: string
   }
   t.regex(failed.stderr, /npm install --no-save tinybench/)
+  for (const name of ["tinybench", "mqtt-packet", "coap-packet"])
+    symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name))
+  await inProject("npx", ["--no-install", "tidegate", "bench", "codec", "--quick", "--json", "bench.json"])
+  const { results } = JSON.parse(readFileSync(join(project, "bench.json"), "utf8")) as {
+    results: { codec: { name: string; nanoseconds?: number; peer?: boolean }[] }
+  }
+  for (const [index, { name, nanoseconds, peer = false }] of results.codec.entries()) {
+    t.true((nanoseconds ?? 0) > 0, name)
+    t.is(peer, index % 2 === 0, "ours stands under its peer")
+  }
+  for (const packet of ["PUBLISH", "PUT"])
+    for (const size of ["4 B", "256 B", "16 KB"])
+      for (const work of ["decode", "encode"])
+        for (const shape of ["", ", 64 a call", ", 64 KB a call"])
+          t.true(
+            results.codec.some(({ name }) => name === `${packet} ${size} ${work}${shape}: tidegate`),
+            `${packet} ${size} ${work}${shape}`,
+          )
   t.true(existsSync(join(dirname(addonOf()), "package.json")))
 })
 
