@@ -46,7 +46,6 @@ type Wire = WireFields & {
 }
 
 const MAX_PACKET = 268_435_460
-const NOTHING = Buffer.alloc(0)
 
 /** One packet that is the whole of `bytes`. Throws CODEC_INVALID. */
 export function decode(bytes: Uint8Array, options: MqttDecodeOptions = {}): MqttPacket {
@@ -66,22 +65,44 @@ export function decodeAll(bytes: Uint8Array, options: MqttDecodeOptions = {}): M
 }
 
 export function createDecoder({ version, maxPacketBytes }: MqttDecodeOptions = {}): MqttDecoder {
-  let rest = NOTHING
+  // Put together once the packet is whole: doing so for each segment would copy a large one over and over.
+  let parts: Uint8Array[] = []
+  let pending = 0
+  let wanted = 0
   let known = version
   return {
     get pending() {
-      return rest.length
+      return pending
     },
     push(bytes) {
-      const all = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
+      pending += bytes.length
+      if (pending < wanted) {
+        // A copy: whoever gave the bytes may use them again.
+        parts.push(Buffer.from(bytes))
+        return []
+      }
+      const all = parts.length === 0 ? bytes : Buffer.concat([...parts, bytes])
       const found = decodeFront(all, { version: known, maxPacketBytes })
       if (found.problem !== null) throw new TidegateError("CODEC_INVALID", found.problem)
       if (found.version !== 0) known = found.version as MqttVersion
-      // A copy: whoever gave the bytes may use them again.
-      rest = found.used === all.length ? NOTHING : Buffer.from(all.subarray(found.used))
+      const rest = all.subarray(found.used)
+      parts = rest.length === 0 ? [] : [Buffer.from(rest)]
+      pending = rest.length
+      wanted = packetBytes(rest)
       return found.packets.map((packet) => toPacket(packet, all))
     },
   }
+}
+
+/** Bytes of the packet that begins here; 0 where its head does not say it yet. */
+function packetBytes(bytes: Uint8Array): number {
+  let length = 0
+  // MQTT-2.1.4: a type, then one to four bytes of length, the lowest first.
+  for (const [index, byte] of bytes.subarray(1, 5).entries()) {
+    length += (byte & 127) * 128 ** index
+    if (byte < 128) return 2 + index + length
+  }
+  return 0
 }
 
 /** The bytes of one packet. Throws CODEC_INVALID for what the decoder would refuse. */

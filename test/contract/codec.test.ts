@@ -111,6 +111,27 @@ withAddon("a stream that is cut anywhere gives the same packets", async (t) => {
   )
 })
 
+withAddon("a large packet in small segments is put together once, not with each of them", async (t) => {
+  const payload = Buffer.alloc(8 << 20, "x")
+  const bytes = mqtt.encodeAll([{ type: "publish", topic: "firmware", payload }, { type: "pingreq" }])
+  const decoder = mqtt.createDecoder({ version: 5 })
+  const found: MqttPacket[] = []
+  const from = process.cpuUsage()
+  for (let at = 0; at < bytes.length; at += 1_400) {
+    found.push(...decoder.push(bytes.subarray(at, at + 1_400)))
+    if (at + 1_400 < 8 << 20) t.is(decoder.pending, at + 1_400)
+  }
+  t.true(process.cpuUsage(from).user < 2_000_000, "microseconds; copying all that came each time takes ten seconds")
+  t.deepEqual(
+    found.map(({ type }) => type),
+    ["publish", "pingreq"],
+  )
+  const [first] = found
+  t.true(first?.type === "publish" && payload.equals(first.payload as Buffer))
+  const short = mqtt.createDecoder({ version: 5, maxPacketBytes: 1_000 })
+  t.throws(() => short.push(bytes.subarray(0, 10)), { code: "CODEC_INVALID" })
+})
+
 withAddon("every CoAP message decodes to what was encoded", async (t) => {
   const option = fc.record({ number: fc.integer({ min: 1, max: 65_535 }), value: bytes(40) })
   const message = fc.record({
