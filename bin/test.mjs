@@ -1,5 +1,6 @@
 // npm test: sets up, builds, then the Rust tests and the TypeScript tests with the same
-// cargo profile as the addon, so that dependencies compile once. Arguments go to ava.
+// cargo profile as the addon, so that dependencies compile once. Arguments go to ava; it runs
+// what built-tests.mjs makes of the tests.
 //
 // The files run side by side, so that one can be starved by its neighbours. When a few
 // fail, each is run once more with nothing beside it: what fails alone fails the run, what
@@ -9,6 +10,7 @@ import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { stripVTControlCharacters } from "node:util"
+import { buildTests, builtTest } from "./built-tests.mjs"
 import { has, nativeFeatures, root, run, setup } from "./setup.mjs"
 
 const TOOLS = {
@@ -23,7 +25,11 @@ const AGAIN_AT_MOST = 3
 /** Runs ava; what it prints is shown and kept. */
 async function runAva(args) {
   const env = process.stdout.isTTY ? { FORCE_COLOR: "1", ...process.env } : process.env
-  const child = spawn(process.execPath, [ava, ...args], { cwd: root, env, stdio: ["inherit", "pipe", "inherit"] })
+  const child = spawn(process.execPath, [ava, "--config", "bin/ava.config.mjs", ...args], {
+    cwd: root,
+    env,
+    stdio: ["inherit", "pipe", "inherit"],
+  })
   let output = ""
   child.stdout.setEncoding("utf8").on("data", (text) => {
     output += text
@@ -57,12 +63,13 @@ const features = nativeFeatures("tidegate-proxy")
 run("cargo", ["test", "--quiet", "--workspace", "--exclude", "tidegate-node", "--profile", "ci", ...features])
 const ava = join(root, "node_modules", "ava", "entrypoints", "cli.mjs")
 if (!existsSync(ava)) throw new Error("ava is not installed; delete node_modules and try again")
-const asked = process.argv.slice(2)
+await buildTests()
+const asked = process.argv.slice(2).map(builtTest)
 const first = await runAva(asked)
 const suspects = asked.length === 0 && first.status === 1 ? failedFiles(first.output) : []
 if (suspects.length === 0 || suspects.length > AGAIN_AT_MOST) process.exit(first.status)
 
 process.stdout.write(`\n${suspects.length} of the files failed beside the others; each once more, alone:\n`)
-const second = await runAva(["--concurrency", "1", ...suspects])
+const second = await runAva(["--concurrency", "1", ...suspects.map(builtTest)])
 if (second.status === 0) for (const file of suspects) process.stdout.write(`unsteady: ${file} passed alone\n`)
 process.exit(second.status)
