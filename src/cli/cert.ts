@@ -22,6 +22,7 @@ const LOCAL = ["localhost", "*.localhost", "127.0.0.1", "::1"]
 
 export function addCert(program: Command): void {
   const cert = program.command("cert").description("certificates for development")
+  example(cert, "tidegate cert dev")
   const dev = cert
     .command("dev")
     .description("make a certificate of a local authority, which is made too where there is none")

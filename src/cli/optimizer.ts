@@ -12,6 +12,7 @@ interface Options extends AdminOptions {
 
 export function addOptimizer(program: Command): void {
   const optimizer = program.command("optimizer").description("what the optimizer sees, proposes and has changed")
+  example(optimizer, "tidegate optimizer", "tidegate optimizer apply 3")
   const listing = withAdmin(
     optimizer.command("list", { isDefault: true }).description("upstreams with goals, and the changes"),
   )

@@ -16,6 +16,7 @@ interface Options extends AdminOptions {
 
 export function addServices(program: Command): void {
   const services = program.command("services").description("registered services")
+  example(services, "tidegate services list", "tidegate services drain api a1")
   const listing = withAdmin(
     services.command("list").description("services, or the instances of one").argument("[service]"),
   )
@@ -29,7 +30,7 @@ export function addServices(program: Command): void {
   registering
     .option("--weight <n>", "1 to 1000")
     .option("--ttl <seconds>", "forgotten without a heartbeat")
-    .option("--zone <zone>")
+    .option("--zone <zone>", "where it runs, for upstreams that prefer near ones")
   example(withAdmin(registering), "tidegate services register api a1 127.0.0.1:9000 --ttl 30").action(register)
   const draining = withAdmin(
     services.command("drain").description("no new requests").argument("<service>").argument("<id>"),
