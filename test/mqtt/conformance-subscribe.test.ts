@@ -242,6 +242,30 @@ test("MQTT-4.12.0-2 MQTT-4.12.0-3 MQTT-4.12.0-5 MQTT-3.15.2-1 MQTT-3.15.2-2 MQTT
   t.deepEqual(await client.closed(), { closed: true, code: 0x87 })
 })
 
+test("MQTT-3.1.2-24: an AUTH above the client's Maximum Packet Size is not sent: 0x95 at CONNECT and later", async (t) => {
+  const target = await start(t, { auth: { users: { user: { scram: SCRAM } } } })
+  const authenticationMethod = "SCRAM-SHA-256"
+  const connect = (scram: ScramClient, maximumPacketSize: number) =>
+    RawClient.connect(target, {
+      properties: { authenticationMethod, authenticationData: scram.first(), maximumPacketSize },
+    })
+  const { client: tiny, connack: refused } = await connect(new ScramClient("user", "pencil"), 40)
+  t.like(refused, { cmd: "connack", reasonCode: 0x95 })
+  t.true((await tiny.closed()).closed)
+  const scram = new ScramClient("user", "pencil")
+  const { client, connack: asked } = await connect(scram, 200)
+  const data = (asked as { properties?: { authenticationData?: Buffer } }).properties?.authenticationData
+  client.send({
+    cmd: "auth",
+    reasonCode: 0x18,
+    properties: { authenticationMethod, authenticationData: scram.final(data) },
+  })
+  t.is((await client.expect("connack")).reasonCode, 0)
+  const authenticationData = Buffer.from(`n,,n=user,r=${"x".repeat(150)}`)
+  client.send({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod, authenticationData } })
+  t.deepEqual(await client.closed(), { closed: true, code: 0x95 })
+})
+
 test("MQTT-4.12.0-4: a proof that is wrong gets a CONNACK that refuses, and a close", async (t) => {
   const target = await start(t, { auth: { users: { user: { scram: SCRAM } } } })
   const scram = new ScramClient("user", "guessed")

@@ -194,9 +194,17 @@ impl Session {
         fits
     }
 
-    /// Continues enhanced authentication.
-    pub fn auth(&mut self, step: &Auth<'_>, out: &mut Vec<u8>) {
+    /// Continues enhanced authentication. `false`: the client does not take a packet of that size
+    /// (MQTT-3.1.2-24), and nothing was said.
+    #[must_use]
+    pub fn auth(&mut self, step: &Auth<'_>, out: &mut Vec<u8>) -> bool {
+        let at = out.len();
         step.encode(out);
+        let fits = out.len() - at <= self.room as usize;
+        if !fits {
+            out.truncate(at);
+        }
+        fits
     }
 
     /// Appends a delivery. `false`: it is larger than the client takes and was not sent
@@ -205,7 +213,9 @@ impl Session {
     pub fn deliver(&mut self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
         let version = self.version();
         let mut head = *head;
-        head.topic_alias = self.out_aliases.as_ref().and_then(|aliases| aliases.find(message.topic_bytes()));
+        // Clients are known that keep a QoS 2 message until PUBREL without the topic that its alias stood for.
+        let aliases = self.out_aliases.as_ref().filter(|_| head.qos != Qos::ExactlyOnce);
+        head.topic_alias = aliases.and_then(|aliases| aliases.find(message.topic_bytes()));
         let fits = |head: &DeliveryHead<'_>| encoded_len(version, head, message) <= self.room as usize;
         let mut fits_now = self.room == u32::MAX || fits(&head);
         if !fits_now && head.topic_alias.is_some_and(|alias| !alias.is_known) {

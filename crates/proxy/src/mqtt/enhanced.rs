@@ -66,13 +66,7 @@ impl Connection {
             connecting.proven = Some(Proven { access, method: method.name(), proof: String::new() });
             return Handled::Later(Later::Connect(connecting), used);
         }
-        match self.ask(data) {
-            Some(exchange) => {
-                self.enhanced = Some(Box::new(Enhanced::Asked(exchange, Some(connecting))));
-                Handled::Used(used)
-            }
-            None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
-        }
+        self.ask(data, Some(connecting), used)
     }
 
     /// Handles an AUTH.
@@ -97,14 +91,7 @@ impl Connection {
                 }
             }
             (Some(Enhanced::Done(Method::Scram)), Some(Method::Scram), reason::REAUTHENTICATE) => {
-                match self.ask(data) {
-                    Some(exchange) => {
-                        self.enhanced = Some(Box::new(Enhanced::Asked(exchange, None)));
-                        Handled::Used(used)
-                    }
-                    // MQTT-4.12.1-2
-                    None => self.refuse_enhanced(reason::NOT_AUTHORIZED),
-                }
+                self.ask(data, None, used)
             }
             (Some(Enhanced::Done(Method::Token)), Some(Method::Token), reason::REAUTHENTICATE) => {
                 self.enhanced = Some(Box::new(Enhanced::Done(Method::Token)));
@@ -130,8 +117,10 @@ impl Connection {
             self.client.worker.with_broker(|broker, sink| broker.renew_access(id, renewed, sink));
         }
         self.seat.publisher.access = access;
-        self.put_auth((method, reason::SUCCESS), proof);
-        Handled::Used(used)
+        match self.put_auth((method, reason::SUCCESS), proof) {
+            true => Handled::Used(used),
+            false => self.refuse_enhanced(reason::PACKET_TOO_LARGE),
+        }
     }
 
     /// The connection ends with its identity.
@@ -157,27 +146,37 @@ impl Connection {
         }
     }
 
-    /// Answers the client's first message.
-    fn ask(&self, data: &[u8]) -> Option<Exchange> {
+    /// Answers the client's first message, of a CONNECT that waits or of a connected client.
+    fn ask(&mut self, data: &[u8], connecting: Option<Box<Connecting>>, used: usize) -> Handled {
+        // MQTT-4.12.0-4, MQTT-4.12.1-2
+        let Some((exchange, answer)) = self.begin(data) else { return self.refuse_enhanced(reason::NOT_AUTHORIZED) };
+        if !self.put_auth((Method::Scram, reason::CONTINUE_AUTHENTICATION), &answer) {
+            return self.refuse_enhanced(reason::PACKET_TOO_LARGE);
+        }
+        self.enhanced = Some(Box::new(Enhanced::Asked(exchange, connecting)));
+        Handled::Used(used)
+    }
+
+    fn begin(&self, data: &[u8]) -> Option<(Exchange, String)> {
         let worker = &self.client.worker;
         let plan = worker.plan();
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce).ok()?;
         let find = |user: &str| plan.plan.users.get(user)?.scram.as_deref().and_then(Verifier::parse);
         let secret = &worker.shared.secret;
-        let (exchange, answer) = Exchange::begin(data, find, (secret, &STANDARD_NO_PAD.encode(nonce)))?;
-        self.put_auth((Method::Scram, reason::CONTINUE_AUTHENTICATION), &answer);
-        Some(exchange)
+        Exchange::begin(data, find, (secret, &STANDARD_NO_PAD.encode(nonce)))
     }
 
-    fn put_auth(&self, (method, reason): (Method, u8), data: &str) {
+    /// `false`: the client does not take a packet of that size.
+    #[must_use]
+    fn put_auth(&self, (method, reason): (Method, u8), data: &str) -> bool {
         let mut properties = PropertiesBuf::new();
         properties.push(Property::AuthMethod(method.name()));
         if !data.is_empty() {
             properties.push(Property::AuthData(data.as_bytes()));
         }
         let auth = Auth { reason, properties: properties.properties() };
-        self.link.session.borrow_mut().auth(&auth, &mut self.link.out.borrow_mut());
+        self.link.session.borrow_mut().auth(&auth, &mut self.link.out.borrow_mut())
     }
 
     fn refuse_enhanced(&self, code: u8) -> Handled {

@@ -32,6 +32,7 @@ impl Connection {
         let mut grants = Grants::default();
         wanted.for_each(|(filter, options)| self.grant(filter, options, &mut grants));
         if self.client.worker.hub.broker.borrow().settled() < grants.after {
+            self.link.hold();
             return Handled::Later(Later::Subscribe(subscribe.packet_id, grants), used);
         }
         if self.suback(subscribe.packet_id, &grants) { Handled::Used(used) } else { Handled::End }
@@ -39,13 +40,18 @@ impl Connection {
 
     /// Asks the hooks about each filter.
     pub(super) async fn ask_about(&mut self, wanted: Vec<(Box<str>, Options)>, rest: &mut Rest) -> Grants {
-        let mut grants = Grants::default();
+        let mut verdicts = Vec::with_capacity(wanted.len());
         for (filter, options) in wanted {
             let worker = Rc::clone(&self.client.worker);
             let (peer, access) = (Rc::clone(&self.seat.publisher.peer), self.seat.publisher.access.clone());
             let who = (Protocol::Mqtt, &*peer, &access);
             let asked = hooks::subscribe(&worker, who, Subscription { filter, qos: options.qos });
-            match self.answering(asked, rest).await {
+            verdicts.push((self.answering(asked, rest).await, options));
+        }
+        // Nothing of the first filter is to come while the last one is asked about.
+        let (worker, mut grants) = (Rc::clone(&self.client.worker), Grants::default());
+        for (verdict, options) in verdicts {
+            match verdict {
                 Ok(Subscription { filter, qos }) => self.grant(&filter, Options { qos, ..options }, &mut grants),
                 Err(refusal) => {
                     worker.counters.auth(Protocol::Mqtt, "subscribe-forbidden");
@@ -54,6 +60,7 @@ impl Connection {
                 }
             }
         }
+        self.link.hold();
         grants
     }
 
@@ -82,9 +89,17 @@ impl Connection {
         self.suback(packet_id, &grants)
     }
 
-    /// SUBACK, then the retained messages. `false`: the connection ends.
+    /// SUBACK, then what came for the subscriptions already, then the retained messages. `false`: the connection ends.
     fn suback(&mut self, packet_id: u16, grants: &Grants) -> bool {
-        let is_said = self.link.session.borrow_mut().suback(packet_id, &grants.codes, &mut self.link.out.borrow_mut());
+        let mut behind = self.link.release();
+        let is_said = {
+            let (mut session, mut out) = (self.link.session.borrow_mut(), self.link.out.borrow_mut());
+            let is_said = session.suback(packet_id, &grants.codes, &mut out);
+            if is_said {
+                out.append(&mut behind);
+            }
+            is_said
+        };
         let Some(id) = self.seat.id().filter(|_| is_said) else { return false };
         let worker = &self.client.worker;
         self.link.need(worker.hub.keeper.appended());

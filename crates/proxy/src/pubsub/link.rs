@@ -30,6 +30,8 @@ struct Wire {
     sent: usize,
     /// What must be kept before they leave.
     needs: u64,
+    /// Nothing is to follow them for now.
+    holds: bool,
 }
 
 /// One connection's session and output. Every connected client has one: what only some need
@@ -113,6 +115,20 @@ impl MqttLink {
         self.wire.replace(Some(Box::new(wire)));
     }
 
+    /// From now on output waits for `release`: what is put out meanwhile stands behind what is said then.
+    pub(crate) fn hold(&self) {
+        let wire = self.framed(self.wire.take().map(|wire| *wire));
+        self.wire.replace(Some(Box::new(Wire { holds: true, ..wire })));
+    }
+
+    /// Ends a `hold`: what has been put out since. Nothing without one.
+    pub(crate) fn release(&self) -> Vec<u8> {
+        let Some(mut wire) = self.wire.take() else { return Vec::new() };
+        let held = std::mem::take(&mut wire.holds).then(|| std::mem::take(&mut *self.out.borrow_mut()));
+        self.wire.set(Some(wire).filter(|wire| wire.sent < wire.bytes.len()));
+        held.unwrap_or_default()
+    }
+
     /// Asks the connection's task to close for that reason.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.closing.set(Some(reason));
@@ -127,8 +143,12 @@ impl MqttLink {
 
     /// `wire` with the output behind it.
     fn framed(&self, wire: Option<Wire>) -> Wire {
+        let wire = wire.unwrap_or(Wire { bytes: Vec::new(), sent: 0, needs: 0, holds: false });
+        if wire.holds {
+            return wire;
+        }
         let (mut out, out_needs) = (self.out.borrow_mut(), self.out_needs.take());
-        let Wire { mut bytes, sent, needs } = wire.unwrap_or(Wire { bytes: Vec::new(), sent: 0, needs: 0 });
+        let Wire { mut bytes, sent, needs, holds } = wire;
         match self.framing {
             _ if out.is_empty() => {}
             Framing::Raw if bytes.is_empty() => std::mem::swap(&mut *out, &mut bytes),
@@ -140,7 +160,7 @@ impl MqttLink {
                 out.clear();
             }
         }
-        Wire { bytes, sent, needs: needs.max(out_needs) }
+        Wire { bytes, sent, needs: needs.max(out_needs), holds }
     }
 
     /// Writes what gathered, as far as the socket takes it.
@@ -152,6 +172,9 @@ impl MqttLink {
         if wire.needs > worker.hub.keeper.kept.get() {
             self.wire.replace(Some(Box::new(wire)));
             return worker.hub.keeper.hold(self);
+        }
+        if wire.holds && wire.sent == wire.bytes.len() {
+            return self.wire.set(Some(Box::new(wire)));
         }
         let until = wire.bytes.len().min(wire.sent + TURN_BYTES);
         match self.connection.end.try_write(&wire.bytes[wire.sent..until]) {
@@ -168,7 +191,7 @@ impl MqttLink {
                 self.connection.wake();
             }
         }
-        if wire.sent < wire.bytes.len() {
+        if wire.sent < wire.bytes.len() || wire.holds {
             self.wire.replace(Some(Box::new(wire)));
         } else {
             if self.is_slow.replace(false) {
