@@ -206,14 +206,32 @@ impl RouteTable {
     /// that publish, or a client id, and nothing of a request.
     pub fn topics<V: View>(&self, topic: &str, view: &V, found: &mut Vec<usize>) {
         let start = found.len();
-        self.topics.lookup(topic, &mut |rank| {
-            let condition = &self.routes[rank as usize].condition;
-            if self.topic_rest_holds(condition, view) {
-                found.push(rank as usize);
-            }
-        });
-        found[start..].sort_unstable();
-        found[start..].iter_mut().for_each(|rank| *rank = self.routes[*rank].index);
+        self.topics.lookup(topic, &mut |rank| self.take_topic(rank, view, found));
+        self.rank(&mut found[start..]);
+    }
+
+    /// As [`RouteTable::topics`], for a topic that is not what is asked for: a route without a filter takes
+    /// part also where it begins with `$`, which no filter `#` matches.
+    pub fn topics_beside<V: View>(&self, topic: &str, view: &V, found: &mut Vec<usize>) {
+        let start = found.len();
+        self.topics.lookup(topic, &mut |rank| self.take_topic(rank, view, found));
+        if topic.starts_with('$') {
+            let unfiltered = |rank: &&u32| self.routes[**rank as usize].condition.topic.is_none();
+            self.topics.of_all().iter().filter(unfiltered).for_each(|rank| self.take_topic(*rank, view, found));
+        }
+        self.rank(&mut found[start..]);
+    }
+
+    fn take_topic<V: View>(&self, rank: u32, view: &V, found: &mut Vec<usize>) {
+        if self.topic_rest_holds(&self.routes[rank as usize].condition, view) {
+            found.push(rank as usize);
+        }
+    }
+
+    /// Ranks in their order, as indexes.
+    fn rank(&self, found: &mut [usize]) {
+        found.sort_unstable();
+        found.iter_mut().for_each(|rank| *rank = self.routes[*rank].index);
     }
 
     fn topic_rest_holds<V: View>(&self, condition: &Condition, view: &V) -> bool {

@@ -34,6 +34,11 @@ impl TopicTrie {
         node.here.push(rank);
     }
 
+    /// The ranks of every `#`.
+    pub(crate) fn of_all(&self) -> &[u32] {
+        &self.root.below
+    }
+
     /// Gives `visit` the ranks of every filter that matches.
     pub(crate) fn lookup(&self, topic: &str, visit: &mut impl FnMut(u32)) {
         if !topic.starts_with('$') {

@@ -178,6 +178,11 @@ fn all_matching_topic_routes_apply_most_specific_first() {
     found.clear();
     table.topics("$SYS/x", &request, &mut found);
     assert!(found.is_empty());
+    table.topics_beside("$SYS/x", &request, &mut found);
+    assert_eq!(found, [6], "a filter does not match, none does");
+    found.clear();
+    table.topics_beside("plant/1/temp", &request, &mut found);
+    assert_eq!(found, [5, 2, 4, 1, 3, 0, 6]);
     assert!(table.has_topics());
     assert_eq!(find(&table, &request), Some(8), "a topic route serves no request");
 }

@@ -42,11 +42,11 @@ impl Brokers {
         (!own.is_empty()).then(|| Brokers { table: RouteTable::compile(&own).0, routes: indexes })
     }
 
-    /// The route of a CONNECT. Its topic is that of its will, the only one it names.
+    /// The route of a CONNECT. Its topic is that of its will, the only one it names; a bridge's begins with `$SYS`.
     pub(crate) fn find<V: View>(&self, view: &V) -> Option<usize> {
         let mut found = Vec::new();
         let topic = view.field(FieldId::Topic).and_then(|topic| std::str::from_utf8(topic).ok());
-        self.table.topics(topic.unwrap_or_default(), view, &mut found);
+        self.table.topics_beside(topic.unwrap_or_default(), view, &mut found);
         let first = found.first().copied().or_else(|| self.table.find(view, &mut Captures::new()));
         first.map(|at| self.routes[at])
     }
