@@ -21,7 +21,7 @@ pub struct Delayed {
     pub access: Access,
     /// What is to be published.
     pub message: Arc<Message>,
-    /// It is a will: it was counted as coming in by nobody. After a restart it is a delayed publish like others.
+    /// It is a will: it was counted as coming in by nobody.
     pub is_will: bool,
 }
 
@@ -40,6 +40,8 @@ pub struct StoredDelayed {
     pub message: Arc<Message>,
     /// When, on the gateway's clock.
     pub due_at: u64,
+    /// It is a will.
+    pub is_will: bool,
 }
 
 #[derive(Debug)]
@@ -178,9 +180,9 @@ impl Broker {
 
     /// Takes up a delayed publish that was kept.
     pub fn restore_delayed<S: Sink>(&mut self, stored: StoredDelayed, sink: &mut S) {
-        let StoredDelayed { user, client_id, is_superuser, rules, message, due_at } = stored;
+        let StoredDelayed { user, client_id, is_superuser, rules, message, due_at, is_will } = stored;
         let access = Access::of(user, client_id).with_own(Own { is_superuser, rules, until: None });
-        let delayed = Delayed { id: self.subscribers.next_name(), access, message, is_will: false };
+        let delayed = Delayed { id: self.subscribers.next_name(), access, message, is_will };
         self.hold(Waiting { delayed, due_at, is_kept: self.shared.is_keeping() }, sink);
     }
 
@@ -193,13 +195,16 @@ impl Broker {
 }
 
 fn tell<S: Sink>(waiting: &Waiting, sink: &mut S) {
-    let Waiting { delayed: Delayed { id, access, message, .. }, due_at, is_kept } = waiting;
+    let Waiting { delayed: Delayed { id, access, message, is_will }, due_at, is_kept } = waiting;
     if *is_kept {
         let (user, client_id) = (access.user.as_deref(), access.client_id.as_deref());
         sink.append(&Record::Delay { id: *id, user, client_id, message, due_at: *due_at });
         let (is_superuser, rules) = (access.is_superuser(), access.rules());
         if is_superuser || rules.is_some() {
             sink.append(&Record::DelayIdentity { id: *id, is_superuser, rules });
+        }
+        if *is_will {
+            sink.append(&Record::DelayWill { id: *id });
         }
     }
 }

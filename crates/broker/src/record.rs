@@ -183,6 +183,11 @@ pub enum Record<'a> {
         /// Rules of its own.
         rules: Option<&'a [Rule]>,
     },
+    /// What waits is a will. Said behind `Delay`.
+    DelayWill {
+        /// Its name.
+        id: u64,
+    },
     /// A publish that waited was published.
     Undelay {
         /// Its name.

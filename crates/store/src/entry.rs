@@ -136,6 +136,16 @@ pub(crate) enum Entry<'a> {
         #[serde(borrow)]
         rules: Option<Vec<StoredRule<'a>>>,
     },
+    /// What waits is a will.
+    DelayWill {
+        id: u64,
+    },
+    /// Who published the message `id` that is on its way to a worker, where its session may be there.
+    OutgoingOf {
+        id: u64,
+        worker: u16,
+        client_id: &'a str,
+    },
 }
 
 /// A rule of an identity.
@@ -238,6 +248,7 @@ impl<'a> Entry<'a> {
                 let rules = rules.map(|rules| rules.iter().map(StoredRule::new).collect());
                 Entry::DelayIdentity { id, is_superuser, rules }
             }
+            Record::DelayWill { id } => Entry::DelayWill { id },
             Record::Undelay { id } => Entry::Undelay { id },
             Record::Retain { message, sequence } => {
                 Entry::Retain { sequence, message: StoredMessage::new(message, epoch_ms) }

@@ -68,6 +68,8 @@ struct Outgoing {
     to: u16,
     plain: bool,
     groups: Vec<Box<str>>,
+    /// Who published it, for no local.
+    client: Option<Box<str>>,
 }
 
 /// The state while entries are read.
@@ -148,7 +150,13 @@ impl Fold {
             }
             Entry::Outgoing { id, worker: to, plain, groups } => {
                 let groups = groups.into_iter().map(Into::into).collect();
-                self.outgoing.entry(worker).or_default().push(Outgoing { id, to, plain, groups });
+                self.outgoing.entry(worker).or_default().push(Outgoing { id, to, plain, groups, client: None });
+            }
+            Entry::OutgoingOf { id, worker: to, client_id } => {
+                let known = self.outgoing.get_mut(&worker).into_iter().flatten();
+                for outgoing in known.filter(|outgoing| outgoing.id == id && outgoing.to == to) {
+                    outgoing.client = Some(client_id.into());
+                }
             }
             Entry::Arrived { worker: to, id } => {
                 let outgoing = self.outgoing.entry(worker).or_default();
@@ -161,13 +169,19 @@ impl Fold {
                 let (user, client_id) = (user.map(Into::into), client_id.map(Into::into));
                 let (message, due_at) = (Arc::new(message.message(epoch_ms)?), since(due_at, epoch_ms));
                 let (is_superuser, rules) = (false, None);
-                let delayed = StoredDelayed { user, client_id, is_superuser, rules, message, due_at };
+                let is_will = false;
+                let delayed = StoredDelayed { user, client_id, is_superuser, rules, message, due_at, is_will };
                 self.delayed.insert((worker, id), delayed);
             }
             Entry::DelayIdentity { id, is_superuser, rules } => {
                 let rules = own_rules(rules).ok()?;
                 if let Some(delayed) = self.delayed.get_mut(&(worker, id)) {
                     (delayed.is_superuser, delayed.rules) = (is_superuser, rules);
+                }
+            }
+            Entry::DelayWill { id } => {
+                if let Some(delayed) = self.delayed.get_mut(&(worker, id)) {
+                    delayed.is_will = true;
                 }
             }
             Entry::Undelay { id } => {
@@ -245,7 +259,7 @@ impl Fold {
             let Some(message) = self.bodies.get(&id) else { continue };
             for key in keys {
                 if let Some(session) = self.sessions.get_mut(&(worker, key)) {
-                    session.match_message(id, message);
+                    session.match_message(id, message, None);
                 }
             }
         }
@@ -272,7 +286,7 @@ impl Fold {
         for session in sessions {
             let worker = session.worker;
             let due = outgoing.iter().filter(|(outgoing, _)| outgoing.plain && outgoing.to == worker);
-            due.for_each(|(outgoing, message)| session.match_message(outgoing.id, message));
+            due.for_each(|(outgoing, message)| session.match_message(outgoing.id, message, outgoing.client.as_deref()));
         }
     }
 
@@ -287,7 +301,7 @@ impl Fold {
                 let client_id =
                     place.or_else(|| live.values_mut().find(is_member).map(|session| session.client_id.clone()));
                 if let Some(session) = client_id.and_then(|client_id| live.get_mut(&client_id)) {
-                    session.deliver(*id, message, |filter| *filter == **group);
+                    session.deliver(*id, message, |filter, _| *filter == **group);
                 }
             }
         }
@@ -362,14 +376,20 @@ impl Session {
         self.deliveries.insert(number, delivery);
     }
 
-    fn match_message(&mut self, id: u64, message: &Message) {
-        self.deliver(id, message, |filter| split_share(filter).is_none() && matches(filter, message.topic()));
+    /// `client`: who published it, where that is known.
+    fn match_message(&mut self, id: u64, message: &Message, client: Option<&str>) {
+        let is_own = client.is_some_and(|client| *client == *self.client_id);
+        self.deliver(id, message, |filter, options| {
+            // MQTT-3.8.3-3
+            let is_due = !(is_own && options.no_local);
+            is_due && split_share(filter).is_none() && matches(filter, message.topic())
+        });
     }
 
     /// As the broker delivers: once, with the highest promise of the filters that apply.
-    fn deliver(&mut self, id: u64, message: &Message, applies: impl Fn(&str) -> bool) {
-        let due: Vec<Options> =
-            self.filters.iter().filter(|(filter, _)| applies(filter)).map(|(_, options)| *options).collect();
+    fn deliver(&mut self, id: u64, message: &Message, applies: impl Fn(&str, Options) -> bool) {
+        let due = self.filters.iter().filter(|(filter, options)| applies(filter, *options));
+        let due: Vec<Options> = due.map(|(_, options)| *options).collect();
         let Some(qos) = due.iter().map(|options| options.qos).max().map(|qos| qos.min(message.qos)) else { return };
         if qos == Qos::AtMostOnce {
             return;

@@ -119,10 +119,13 @@ impl Log {
     }
 
     fn put_outgoing(&mut self, pending: &Pending) {
-        let Pending { id, worker, plain, groups, message } = pending;
+        let Pending { id, worker, plain, groups, client, message } = pending;
         self.body(*id, message);
         let groups = groups.iter().map(|group| &**group).collect();
         self.put(&Entry::Outgoing { id: *id, worker: *worker, plain: *plain, groups });
+        if let Some(client_id) = client {
+            self.put(&Entry::OutgoingOf { id: *id, worker: *worker, client_id });
+        }
     }
 
     /// A worker has in its own log what left for it, up to `id`.

@@ -17,6 +17,8 @@ pub struct Pending {
     pub plain: bool,
     /// Shared subscriptions of which one member there gets it.
     pub groups: Vec<Arc<str>>,
+    /// The client that published it, where its session may be on that worker.
+    pub client: Option<Arc<str>>,
     /// The message.
     pub message: Arc<Message>,
 }

@@ -159,12 +159,14 @@ fn a_delayed_publish_comes_back_with_what_its_publisher_may() {
     }
     log.append(&Record::DelayIdentity { id: 1, is_superuser: true, rules: None });
     log.append(&Record::DelayIdentity { id: 2, is_superuser: false, rules: Some(&rules) });
+    log.append(&Record::DelayWill { id: 3 });
     log.seal();
     log.flush().expect("room");
     generation.commit().expect("a folder of ours");
     let found = reopen(&folder).delayed;
     let kept: Vec<_> = found.iter().map(|delayed| (delayed.is_superuser, delayed.rules.as_deref())).collect();
     assert_eq!(kept, [(true, None), (false, Some(&rules[..])), (false, None)]);
+    assert_eq!(found.iter().map(|delayed| delayed.is_will).collect::<Vec<_>>(), [false, false, true]);
 }
 
 #[test]
@@ -237,7 +239,7 @@ fn a_message_on_its_way_to_another_worker_reaches_its_sessions_once() {
         session(&mut to, (1, 1), "reader");
         for (id, text) in [(1, "first"), (2, "second")] {
             let message = message("t/1", text.as_bytes());
-            from.outgoing(Pending { id, worker: 1, plain: true, groups: Vec::new(), message });
+            from.outgoing(Pending { id, worker: 1, plain: true, groups: Vec::new(), client: None, message });
         }
         from.arrived(1, 1);
         from.seal();
@@ -252,6 +254,25 @@ fn a_message_on_its_way_to_another_worker_reaches_its_sessions_once() {
         let expected: &[&str] = if taken { &[] } else { &["second"] };
         assert_eq!(payloads(&reopen(&folder).sessions[0]), expected, "taken: {taken}");
     }
+}
+
+#[test]
+fn a_message_on_its_way_to_another_worker_does_not_come_to_who_published_it_and_wants_no_own() {
+    let folder = Folder::new();
+    let (generation, _) = folder.open();
+    let (mut from, mut to) = (generation.worker_log(0), generation.worker_log(1));
+    for (key, name) in [(1, "reader"), (2, "writer")] {
+        session(&mut to, (key, key), name);
+    }
+    for (id, client) in [(1, Some("writer".into())), (2, None)] {
+        let message = message("t/1", id.to_string().as_bytes());
+        from.outgoing(Pending { id, worker: 1, plain: true, groups: Vec::new(), client, message });
+    }
+    from.seal();
+    from.flush().and_then(|()| to.flush()).expect("room");
+    generation.commit().expect("a folder of ours");
+    let found = reopen(&folder);
+    assert_eq!([0, 1].map(|at| payloads(&found.sessions[at])), [vec!["1", "2"], vec!["2"]]);
 }
 
 #[test]
@@ -371,6 +392,7 @@ fn what_comes_to_the_new_worker_of_a_session_that_left_is_its_own() {
             id,
             worker,
             plain: true,
+            client: None,
             groups: Vec::new(),
             message: message("t/1", text.as_bytes()),
         });
@@ -395,7 +417,7 @@ fn what_was_on_its_way_to_the_old_worker_comes_before_what_came_to_the_new_one()
         if id == 3 {
             queue(&mut logs[1], (2, 1 << 32, id), &message);
         }
-        logs[1].outgoing(Pending { id, worker: 0, plain: true, groups: Vec::new(), message });
+        logs[1].outgoing(Pending { id, worker: 0, plain: true, groups: Vec::new(), client: None, message });
     }
     logs[1].seal();
     logs.iter_mut().for_each(|log| log.flush().expect("room"));

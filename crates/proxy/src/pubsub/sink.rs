@@ -205,9 +205,9 @@ impl Sink for HubSink<'_> {
         let protocol = forward.message.protocol;
         let hub = &self.worker.hub;
         if forward.name != 0 && hub.keeper.is_on() {
-            let Forward { message, name, plain, groups, .. } = &forward;
-            let (message, groups) = (Arc::clone(message), groups.to_vec());
-            hub.keeper.outgoing(Pending { id: *name, worker, plain: *plain, groups, message });
+            let Forward { message, name, plain, groups, client, .. } = &forward;
+            let (message, groups, client) = (Arc::clone(message), groups.to_vec(), client.clone());
+            hub.keeper.outgoing(Pending { id: *name, worker, plain: *plain, groups, client, message });
             // It is delivered there once it stands here: never after a crash and before it.
             return hub.links.send_after(worker, hub.keeper.needs(), Between::Forward(forward));
         }

@@ -124,9 +124,9 @@ impl Sink for Driver {
     fn forward(&mut self, worker: u16, forward: Forward) {
         assert_ne!(worker, self.worker, "a worker forwards nothing to itself");
         if forward.name != 0 {
-            let Forward { message, name, plain, groups, .. } = &forward;
-            let (message, groups) = (Arc::clone(message), groups.to_vec());
-            self.log.outgoing(Pending { id: *name, worker, plain: *plain, groups, message });
+            let Forward { message, name, plain, groups, client, .. } = &forward;
+            let (message, groups, client) = (Arc::clone(message), groups.to_vec(), client.clone());
+            self.log.outgoing(Pending { id: *name, worker, plain: *plain, groups, client, message });
             self.is_open = true;
         }
         self.send_after(worker, self.needs(), Between::Forward(forward));
