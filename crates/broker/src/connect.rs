@@ -238,7 +238,7 @@ impl Broker {
     fn set_kept<S: Sink>(&mut self, slot: u32, (epoch, expiry): (u64, u32), sink: &mut S) {
         let keeps = self.keeps(expiry);
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return };
-        let filters = owner.filters.clone();
+        let filters = owner.filters.to_vec();
         let Some(session) = owner.session.as_mut() else { return };
         match (session.key, keeps) {
             (0, true) => session.key = epoch,

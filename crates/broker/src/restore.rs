@@ -49,7 +49,7 @@ impl Broker {
         };
         self.tell_head((owner, session), sink);
         let key = session.key;
-        for (filter, options) in &owner.filters {
+        for (filter, options) in owner.filters.iter() {
             sink.append(&Record::Filter { key, filter, options: *options });
         }
         session.backlog().tell(key, &mut |record| sink.append(&record));

@@ -64,7 +64,7 @@ impl Broker {
         if !self.acl.may_subscribe(&slot.access, plain) {
             return Err(Outcome::Forbidden);
         }
-        let existed = slot.filters.iter().any(|(known, _)| &**known == filter);
+        let existed = slot.filters.position(filter).is_some();
         if !existed && slot.filters.len() >= limits.max_subscriptions {
             return Err(Outcome::QuotaExceeded);
         }
@@ -88,8 +88,9 @@ impl Broker {
     pub fn unsubscribe<S: Sink>(&mut self, id: SubscriberId, filter: &str, sink: &mut S) -> bool {
         self.subscribers.settle(id.slot, sink);
         let Some(slot) = self.subscribers.get_mut(id) else { return false };
-        let Some(index) = slot.filters.iter().position(|(known, _)| &**known == filter) else { return false };
-        let (filter, _) = slot.filters.swap_remove(index);
+        let Some(index) = slot.filters.position(filter) else { return false };
+        let (filter, _) = slot.filters[index].clone();
+        slot.filters.swap_remove(index);
         self.replays.forget_filter(id.slot, &filter);
         let key = slot.key();
         if key != 0 {
@@ -108,11 +109,7 @@ impl Broker {
         match owner.filters.iter_mut().find(|(known, _)| known == filter) {
             Some((_, known)) => *known = options,
             None => {
-                // Most subscribers have one filter.
-                if owner.filters.is_empty() {
-                    owner.filters.reserve_exact(1);
-                }
-                owner.filters.push((filter.clone(), options));
+                owner.filters.push(filter.clone(), options);
                 self.subscribers.stats.subscriptions += 1;
             }
         }
@@ -153,7 +150,7 @@ impl Broker {
     /// Ends all subscriptions of `slot`.
     pub(crate) fn forget_filters<S: Sink>(&mut self, slot: u32, sink: &mut S) -> Vec<(Arc<str>, Options)> {
         let Some(owner) = self.subscribers.slots.get_mut(slot as usize) else { return Vec::new() };
-        let filters = std::mem::take(&mut owner.filters);
+        let filters = owner.filters.take();
         filters.iter().for_each(|(filter, _)| self.remove_filter(slot, filter, sink));
         filters
     }

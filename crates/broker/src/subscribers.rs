@@ -11,6 +11,7 @@ use crate::sink::{DropReason, Sink, SubscriberId};
 use crate::stats::Stats;
 use crate::tree::Entry;
 use slab::Slab;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tidegate_message::{Message, Protocol, Qos};
 
@@ -48,13 +49,62 @@ impl Options {
     }
 }
 
+/// A filter with its options.
+type Subscribed = (Arc<str>, Options);
+
+/// The filters of a subscriber. One word where there are none, as of who only publishes.
+#[derive(Debug, Default)]
+pub(crate) struct Filters(
+    #[allow(clippy::box_collection, reason = "each connected client has a place for it")] Option<Box<Vec<Subscribed>>>,
+);
+
+impl Filters {
+    pub(crate) fn push(&mut self, filter: Arc<str>, options: Options) {
+        let filters = self.0.get_or_insert_default();
+        // Most subscribers have one filter.
+        if filters.is_empty() {
+            filters.reserve_exact(1);
+        }
+        filters.push((filter, options));
+    }
+
+    pub(crate) fn position(&self, filter: &str) -> Option<usize> {
+        self.iter().position(|(known, _)| &**known == filter)
+    }
+
+    pub(crate) fn swap_remove(&mut self, index: usize) {
+        if let Some(filters) = &mut self.0 {
+            filters.swap_remove(index);
+        }
+        self.0.take_if(|filters| filters.is_empty());
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Subscribed> {
+        self.0.take().map_or_else(Vec::new, |filters| *filters)
+    }
+}
+
+impl Deref for Filters {
+    type Target = [Subscribed];
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().map_or(&[], |filters| filters)
+    }
+}
+
+impl DerefMut for Filters {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_deref_mut().map_or(&mut [], |filters| filters)
+    }
+}
+
 /// A subscriber and its filters.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) id: SubscriberId,
     pub(crate) protocol: Protocol,
     pub(crate) access: Access,
-    pub(crate) filters: Vec<(Arc<str>, Options)>,
+    pub(crate) filters: Filters,
     pub(crate) session: Option<Box<Session>>,
 }
 
@@ -112,7 +162,7 @@ impl Subscribers {
         let entry = self.slots.vacant_entry();
         self.generation = self.generation.wrapping_add(1);
         let id = SubscriberId { worker: self.worker, slot: entry.key() as u32, generation: self.generation };
-        entry.insert(Slot { id, protocol, access, filters: Vec::new(), session });
+        entry.insert(Slot { id, protocol, access, filters: Filters::default(), session });
         id
     }
 

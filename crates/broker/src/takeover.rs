@@ -209,7 +209,7 @@ impl Broker {
             if let Some(session) = &mut owner.session {
                 (session.will, session.ends_at) = (None, Due::NEVER);
             }
-            owner.filters.clone()
+            owner.filters.to_vec()
         });
         self.hand_over(
             &ask,

@@ -103,7 +103,7 @@ impl Client {
     /// Something about the other end became known.
     pub(crate) fn know(&mut self, learn: impl FnOnce(&mut Known)) {
         learn(Rc::make_mut(&mut self.peer).known_mut());
-        self.connection.peer.replace(Rc::clone(&self.peer));
+        self.connection.know(&self.peer);
     }
 
     /// Waits for bytes, the deadline or a goodbye. `interruptible`: a goodbye ends the wait.

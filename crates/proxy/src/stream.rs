@@ -143,7 +143,7 @@ async fn believe_proxy(client: &mut Client) -> bool {
                 if let Some((source, destination)) = header.ends {
                     Rc::make_mut(&mut client.peer).address = source;
                     client.local = Some(Box::new(destination));
-                    client.connection.peer.replace(Rc::clone(&client.peer));
+                    client.connection.know(&client.peer);
                 }
                 input.start += header.len;
                 client.stash(input);

@@ -81,7 +81,7 @@ fn seek(
     (outlet, waiting, at): (Option<Outlet>, &Waiting, usize),
 ) -> Option<Standing> {
     let (protocol, client_id, peer) = match &outlet {
-        Some(Outlet::Mqtt(link)) => (Protocol::Mqtt, link.client_id(), link.connection.peer.borrow().clone()),
+        Some(Outlet::Mqtt(link)) => (Protocol::Mqtt, link.client_id(), link.connection.peer()),
         Some(Outlet::Stream(queue)) => (queue.protocol, None, unknown()),
         Some(Outlet::Coap(_)) => (Protocol::Coap, None, unknown()),
         Some(Outlet::Api(_)) => (Protocol::Internal, None, unknown()),
@@ -109,7 +109,7 @@ async fn drain(worker: Rc<Worker>, (to, first, standing): (SubscriberId, Waiting
                 Err(()) => false,
             };
             if passes {
-                let outlet = worker.hub.outlets.borrow().get(to).cloned();
+                let outlet = worker.hub.outlets.borrow().get(to);
                 standing = seek(&worker, &plan, (outlet, &waiting, at));
             }
         }
@@ -126,7 +126,7 @@ async fn drain(worker: Rc<Worker>, (to, first, standing): (SubscriberId, Waiting
             }
         }
         drop(queues);
-        let (plan, outlet) = (worker.plan(), worker.hub.outlets.borrow().get(to).cloned());
+        let (plan, outlet) = (worker.plan(), worker.hub.outlets.borrow().get(to));
         standing = seek(&worker, &plan, (outlet, &waiting, 0));
     }
 }
@@ -151,7 +151,7 @@ fn look_at(
     plan: &Rc<WorkerPlan>,
     (link, shown, at): (&MqttLink, Shown<'_>, usize),
 ) -> Option<Standing> {
-    let peer = link.connection.peer.borrow().clone();
+    let peer = link.connection.peer();
     let view = HookView::new(Protocol::Mqtt, &peer, link.client_id());
     let view = match shown {
         Shown::Came(message) => view.with_message(message),

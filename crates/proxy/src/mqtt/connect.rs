@@ -226,7 +226,7 @@ impl Connecting {
         }
         connection.seat.publisher.access = access;
         let peer = Rc::new(peer);
-        connection.client.connection.peer.replace(Rc::clone(&peer));
+        connection.client.connection.know(&peer);
         connection.seat.publisher.peer = peer;
         connection.relay = Some(Box::new(relay));
         connection.link.session.borrow_mut().relay();

@@ -306,6 +306,6 @@ mod tests {
         // Each is an allocation of its own, in steps of 16 bytes.
         assert!(size_of::<Connection>() <= 216, "{}", size_of::<Connection>());
         assert!(size_of::<MqttLink>() <= 136, "{}", size_of::<MqttLink>());
-        assert!(size_of::<crate::worker::Connection>() <= 184, "{}", size_of::<crate::worker::Connection>());
+        assert!(size_of::<crate::worker::Connection>() <= 168, "{}", size_of::<crate::worker::Connection>());
     }
 }

@@ -39,7 +39,7 @@ impl<'w> HubSink<'w> {
 
     /// The way out to a subscriber.
     pub(crate) fn outlet(&self, to: SubscriberId) -> Option<Outlet> {
-        self.outlets.get(to).cloned()
+        self.outlets.get(to)
     }
 
     /// Sends what a policy let pass. What it made of a message is no message of others.
@@ -61,7 +61,7 @@ impl<'w> HubSink<'w> {
     }
 
     fn send_out(&mut self, to: SubscriberId, message: &Arc<Message>, delivery: Delivery<'_>) {
-        let Some(outlet) = self.outlets.get(to).cloned() else { return };
+        let Some(outlet) = self.outlets.get(to) else { return };
         match outlet {
             Outlet::Mqtt(link) => {
                 let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
@@ -194,7 +194,7 @@ impl Sink for HubSink<'_> {
     }
 
     fn release(&mut self, to: SubscriberId, packet_id: u16) {
-        if let Some(Outlet::Mqtt(link)) = self.outlets.get(to).cloned() {
+        if let Some(Outlet::Mqtt(link)) = self.outlets.get(to) {
             link.session.borrow_mut().pubrel(packet_id, true, &mut link.out.borrow_mut());
             link.need(self.worker.hub.keeper.needs());
             self.worker.hub.flusher.mark(&link);
@@ -244,7 +244,7 @@ impl Sink for HubSink<'_> {
     }
 
     fn dropped(&mut self, to: Option<SubscriberId>, protocol: Protocol, reason: DropReason, count: u32) {
-        let outlet = to.and_then(|to| self.outlets.get(to)).cloned();
+        let outlet = to.and_then(|to| self.outlets.get(to));
         if let Some(Outlet::Mqtt(link)) = outlet {
             if reason == DropReason::QueueFull {
                 self.worker.name_slow(&link);

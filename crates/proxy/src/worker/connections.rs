@@ -16,6 +16,18 @@ use tidegate_message::{Peer, Protocol};
 const TICK_MS: u64 = 100;
 /// Slots: deadlines further away than 51.2 s are looked at once per round.
 const SLOTS: usize = 512;
+/// A tick that does not come: 13 years after the start.
+const NEVER: u32 = u32::MAX;
+
+/// The tick that is not before a time in milliseconds.
+fn tick_at(time: u64) -> u32 {
+    u32::try_from(time.div_ceil(TICK_MS)).unwrap_or(NEVER)
+}
+
+/// The tick by which a time in milliseconds is over.
+fn tick_behind(time: u64) -> u32 {
+    u32::try_from(time / TICK_MS + 1).unwrap_or(NEVER)
+}
 
 /// How a connection is asked to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +45,7 @@ pub(crate) struct Connection {
     /// The terms of its listener when it came.
     pub(crate) trust: Arc<Trust>,
     /// Who it is: of MQTT, once its CONNECT was accepted, with all that is known.
-    pub(crate) peer: RefCell<Rc<Peer>>,
+    peer: Cell<Option<Rc<Peer>>>,
     pub(crate) protocol: Cell<Option<Protocol>>,
     /// The client's socket or stream; its driver reads it, and the flush task writes.
     pub(crate) end: End,
@@ -57,10 +69,12 @@ pub(crate) struct Connection {
     pub(crate) is_http10: Cell<bool>,
     /// A stream of a connection that has an entry of its own.
     pub(crate) is_stream: Cell<bool>,
-    /// When the identity of its client ends; `u64::MAX`: it does not.
-    ends_at: Cell<u64>,
-    deadline: Cell<u64>,
-    scheduled: Cell<u64>,
+    /// When the identity of its client ends, as a tick; `NEVER`: it does not.
+    ends_at: Cell<u32>,
+    /// The tick at which its deadline has passed; 0: it has none.
+    deadline: Cell<u32>,
+    /// The tick at which it is looked at; 0: it stands nowhere in the wheel.
+    scheduled: Cell<u32>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -71,9 +85,21 @@ impl Connection {
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
+    /// Who it is.
+    pub(crate) fn peer(&self) -> Rc<Peer> {
+        let peer = self.peer.take();
+        self.peer.set(peer.clone());
+        peer.unwrap_or_else(|| Rc::new(Peer::new(SocketAddr::from(([0, 0, 0, 0], 0)))))
+    }
+
+    /// More is known of who it is.
+    pub(crate) fn know(&self, peer: &Rc<Peer>) {
+        self.peer.set(Some(Rc::clone(peer)));
+    }
+
     /// Where its client is.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.peer.borrow().address
+        self.peer().address
     }
 
     /// Wakes its task.
@@ -91,14 +117,15 @@ impl Connection {
 
     /// No deadline is later than the end of its client's identity.
     pub(crate) fn limit_to(&self, ends_at: u64) {
-        self.ends_at.set(ends_at);
+        self.ends_at.set(tick_at(ends_at));
     }
 
     /// Whether the identity has ended. Said once: what follows are the last words, with a deadline of their own.
     pub(crate) fn has_expired(&self, now: u64) -> bool {
-        let is_over = self.ends_at.get() <= now;
+        let ends_at = self.ends_at.get();
+        let is_over = ends_at != NEVER && u64::from(ends_at) * TICK_MS <= now;
         if is_over {
-            self.ends_at.set(u64::MAX);
+            self.ends_at.set(NEVER);
         }
         is_over
     }
@@ -131,9 +158,10 @@ pub(crate) struct ConnectionRow {
 /// All connections of one worker.
 pub(crate) struct Connections {
     table: RefCell<Slab<Rc<Connection>>>,
-    wheel: RefCell<Vec<Vec<(u32, u32)>>>,
+    /// Rows to look at, by tick. A row that another connection has meanwhile is looked at in vain.
+    wheel: RefCell<Vec<Vec<u32>>>,
     generation: Cell<u32>,
-    tick: Cell<u64>,
+    tick: Cell<u32>,
 }
 
 impl Connections {
@@ -142,7 +170,7 @@ impl Connections {
             table: RefCell::default(),
             wheel: RefCell::new(vec![Vec::new(); SLOTS]),
             generation: Cell::new(0),
-            tick: Cell::new(now / TICK_MS),
+            tick: Cell::new(tick_behind(now) - 1),
         }
     }
 
@@ -156,7 +184,7 @@ impl Connections {
             slot: entry.key() as u32,
             generation,
             trust,
-            peer: RefCell::new(Rc::clone(peer)),
+            peer: Cell::new(Some(Rc::clone(peer))),
             protocol: Cell::new(None),
             end,
             client_id: OnceCell::new(),
@@ -172,7 +200,7 @@ impl Connections {
             lingers: Cell::new(false),
             is_http10: Cell::new(false),
             is_stream: Cell::new(false),
-            ends_at: Cell::new(u64::MAX),
+            ends_at: Cell::new(NEVER),
             deadline: Cell::new(0),
             scheduled: Cell::new(0),
             waker: Cell::new(None),
@@ -181,7 +209,7 @@ impl Connections {
         connection
     }
 
-    /// Takes a connection out. Its entries in the wheel die with their generation.
+    /// Takes a connection out.
     pub(crate) fn close(&self, connection: &Connection) {
         self.table.borrow_mut().try_remove(connection.slot as usize);
     }
@@ -227,65 +255,62 @@ impl Connections {
     /// Sets the time at which `timed_out` becomes true and the task is woken; 0: never.
     pub(crate) fn set_deadline(&self, connection: &Connection, deadline: u64) {
         let ends_at = connection.ends_at.get();
-        let deadline = match deadline {
-            0 if ends_at == u64::MAX => 0,
-            0 => ends_at,
-            deadline => deadline.min(ends_at),
-        };
-        connection.deadline.set(deadline);
+        let deadline = if deadline == 0 { NEVER } else { tick_behind(deadline) }.min(ends_at.max(1));
+        connection.deadline.set(if deadline == NEVER { 0 } else { deadline });
         connection.timed_out.set(false);
-        if deadline == 0 {
+        if deadline == NEVER {
             return;
         }
-        let tick = (deadline / TICK_MS + 1).max(self.tick.get() + 1);
+        let tick = deadline.max(self.tick.get() + 1);
         let scheduled = connection.scheduled.get();
         if scheduled == 0 || tick < scheduled {
             self.schedule(connection, tick);
         }
     }
 
-    fn schedule(&self, connection: &Connection, tick: u64) {
+    fn schedule(&self, connection: &Connection, tick: u32) {
         // Beyond one round it is visited on the way and scheduled again.
-        let tick = tick.min(self.tick.get() + SLOTS as u64 - 1);
+        let tick = tick.min(self.tick.get() + SLOTS as u32 - 1);
         connection.scheduled.set(tick);
-        self.wheel.borrow_mut()[(tick % SLOTS as u64) as usize].push((connection.slot, connection.generation));
+        self.wheel.borrow_mut()[tick as usize % SLOTS].push(connection.slot);
     }
 
     /// Turns the wheel up to `now`: wakes whom it is time for.
     pub(crate) fn turn(&self, now: u64) {
-        while self.tick.get() < now / TICK_MS {
+        while self.tick.get() < tick_behind(now) - 1 {
             let tick = self.tick.get() + 1;
             self.tick.set(tick);
-            let mut due = std::mem::take(&mut self.wheel.borrow_mut()[(tick % SLOTS as u64) as usize]);
-            for (slot, generation) in due.drain(..) {
-                if let Some(connection) = self.find(slot, generation) {
+            let mut due = std::mem::take(&mut self.wheel.borrow_mut()[tick as usize % SLOTS]);
+            for slot in due.drain(..) {
+                let connection = self.table.borrow().get(slot as usize).cloned();
+                if let Some(connection) = connection {
                     self.visit(&connection, tick);
                 }
             }
             let mut wheel = self.wheel.borrow_mut();
-            let slot = &mut wheel[(tick % SLOTS as u64) as usize];
+            let slot = &mut wheel[tick as usize % SLOTS];
             if slot.is_empty() && due.capacity() <= 1_024 {
                 *slot = due;
             }
         }
     }
 
-    fn visit(&self, connection: &Connection, tick: u64) {
+    fn visit(&self, connection: &Connection, tick: u32) {
         let (deadline, scheduled) = (connection.deadline.get(), connection.scheduled.get());
         if scheduled > tick {
-            return; // An earlier entry of a deadline that was moved: the later one is in its slot.
+            return; // An earlier entry, of a deadline that was moved or of a row's last connection.
         }
         connection.scheduled.set(0);
         if deadline == 0 {
             return;
         }
-        if deadline / TICK_MS < tick {
+        if deadline <= tick {
             connection.deadline.set(0);
             connection.timed_out.set(true);
             connection.wake();
             return;
         }
-        self.schedule(connection, deadline / TICK_MS + 1);
+        self.schedule(connection, deadline);
     }
 }
 
@@ -357,9 +382,12 @@ mod tests {
         let (table, old) = table();
         table.set_deadline(&old, 500);
         table.close(&old);
-        let new = table.open((Arc::clone(&old.trust), &old.peer.borrow()), End::nowhere(), 0);
+        let new = table.open((Arc::clone(&old.trust), &old.peer()), End::nowhere(), 0);
         assert_eq!(new.slot, old.slot);
-        table.turn(2_000);
+        table.set_deadline(&new, 2_000);
+        table.turn(1_900);
         assert!(!new.timed_out.get() && table.find(old.slot, old.generation).is_none());
+        table.turn(2_200);
+        assert!(new.timed_out.get());
     }
 }

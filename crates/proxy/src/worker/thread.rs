@@ -209,7 +209,7 @@ fn apply(worker: &Rc<Worker>, plan: Arc<Plan>) {
     WorkerPlan::prune(worker);
     // Who is no user any more has nothing to do here.
     for connection in worker.connections.all() {
-        let peer = connection.peer.borrow().clone();
+        let peer = connection.peer();
         let is_known = |user: &Arc<str>| plan.plan.users.contains_key(&**user);
         let is_gone = connection.is_users.get() && !peer.user().is_some_and(is_known);
         if is_gone {
