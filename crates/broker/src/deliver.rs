@@ -133,7 +133,7 @@ impl Broker {
             return subscribers.deliver(job, &matched.entries, sink);
         }
         let acknowledged = interest.acknowledged_by(from);
-        let mut entries: Vec<Entry> = matched.entries.clone();
+        let mut entries: Vec<Entry> = matched.entries.to_vec();
         entries.retain(|entry| !moves.is_known(entry.slot, acknowledged, job.message));
         if !fresh {
             let newer = |entry: &Entry| !Recent::supersedes(recent, subscribers, entry.slot, forward);

@@ -43,13 +43,13 @@ impl Routes {
             route.topic.clear();
             route.topic.push_str(topic);
             route.generation = generation;
-            self.entries += route.matched.entries.capacity();
+            self.entries += route.matched.held();
         }
         &self.routes[slot].matched
     }
 
     fn make_room(&mut self, slot: usize) {
-        self.entries = self.entries.saturating_sub(self.routes[slot].matched.entries.capacity());
+        self.entries = self.entries.saturating_sub(self.routes[slot].matched.held());
         if self.entries > ENTRIES {
             self.routes.fill_with(Route::default);
             self.entries = 0;
@@ -72,7 +72,7 @@ mod tests {
             routes.find(&format!("site/{index}/temp"), 1, |matched| matched.entries.resize(3, entry));
         }
         assert_eq!(routes.routes.len(), TOPICS);
-        let held: usize = routes.routes.iter().map(|route| route.matched.entries.capacity()).sum();
+        let held: usize = routes.routes.iter().map(|route| route.matched.held()).sum();
         assert!(held == routes.entries && held <= TOPICS * 4, "{held} entries are held");
     }
 

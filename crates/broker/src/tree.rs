@@ -5,8 +5,10 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
+use std::ops::Deref;
 use tidegate_message::Qos;
 
 /// A local subscription as deliveries need it.
@@ -32,7 +34,8 @@ pub(crate) type Presence = (bool, bool);
 /// Everybody a topic goes to. Workers are a bit set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Matched {
-    pub(crate) entries: Vec<Entry>,
+    /// Most filters have one subscriber, which stands in the node.
+    pub(crate) entries: SmallVec<[Entry; 1]>,
     pub(crate) workers: u64,
     /// Of these, those where a session keeps it on disk.
     pub(crate) durable: u64,
@@ -50,6 +53,11 @@ impl Matched {
         self.entries.is_empty() && self.workers == 0 && self.groups.is_empty()
     }
 
+    /// Entries for which there is room apart from it.
+    pub(crate) fn held(&self) -> usize {
+        if self.entries.spilled() { self.entries.capacity() } else { 0 }
+    }
+
     fn presence(&self) -> Presence {
         (!self.entries.is_empty(), self.entries.iter().any(|entry| entry.durable))
     }
@@ -64,10 +72,49 @@ impl Matched {
 
 const ROOT: u32 = 0;
 
+/// Bytes of a name up to which it stands in the node: with them a name is as long as three words.
+const SHORT: usize = 22;
+
+/// A level's name. Out of the processor's caches a step to somewhere else is what a look at a node costs.
+enum Name {
+    Short(u8, [u8; SHORT]),
+    Long(Box<str>),
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Name::Short(0, [0; SHORT])
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Self {
+        let mut short = [0; SHORT];
+        match short.get_mut(..name.len()) {
+            Some(place) => {
+                place.copy_from_slice(name.as_bytes());
+                Name::Short(name.len() as u8, short)
+            }
+            None => Name::Long(name.into()),
+        }
+    }
+}
+
+impl Deref for Name {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Name::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Name::Long(name) => name.as_bytes(),
+        }
+    }
+}
+
 /// A level of filters. A fleet has as many as devices: each byte counts.
 #[derive(Default)]
 struct Node {
-    name: Box<str>,
+    name: Name,
     parent: u32,
     /// How many nodes are below it by name.
     children: u32,
@@ -115,13 +162,7 @@ impl Tree {
         let before = leaf.presence();
         match leaf.entries.iter_mut().find(|old| old.slot == entry.slot) {
             Some(old) => *old = entry,
-            None => {
-                // Most filters have one subscriber.
-                if leaf.entries.is_empty() {
-                    leaf.entries.reserve_exact(1);
-                }
-                leaf.entries.push(entry);
-            }
+            None => leaf.entries.push(entry),
         }
         Some(leaf.presence()).filter(|after| *after != before)
     }
@@ -220,9 +261,9 @@ impl Tree {
     fn named(&self, parent: u32, name: &str) -> Option<u32> {
         let is_it = |&at: &u32| {
             let node = self.node(at);
-            node.parent == parent && &*node.name == name
+            node.parent == parent && *node.name == *name.as_bytes()
         };
-        self.names.find(self.seed.hash_one((parent, name)), is_it).copied()
+        self.names.find(self.seed.hash_one((parent, name.as_bytes())), is_it).copied()
     }
 
     fn plus(&mut self, parent: u32) -> u32 {
@@ -372,6 +413,28 @@ mod tests {
         let few = most(100, 10_000);
         let many = most(100_000, 1_000_000);
         assert!(few <= many && many <= 12, "{few} nodes with 100 filters, {many} with 100,000");
+    }
+
+    #[test]
+    fn what_each_filter_of_a_fleet_has_does_not_grow_unnoticed() {
+        assert!(size_of::<Name>() <= 24, "{}", size_of::<Name>());
+        assert!(size_of::<Node>() <= 120, "{}", size_of::<Node>());
+    }
+
+    #[test]
+    fn names_of_any_length_are_told_apart() {
+        let mut tree = Tree::new();
+        let names: Vec<String> = (0..60).map(|len| "x".repeat(len)).collect();
+        for (slot, name) in names.iter().enumerate() {
+            tree.insert(&format!("{name}/{name}"), entry(slot as u32));
+        }
+        for (slot, name) in names.iter().enumerate() {
+            let mut found = Matched::default();
+            tree.collect(&format!("{name}/{name}"), &mut found);
+            assert_eq!(found.entries[..], [entry(slot as u32)]);
+            tree.remove(&format!("{name}/{name}"), slot as u32);
+        }
+        assert_eq!(tree.size(), 1);
     }
 
     #[test]
