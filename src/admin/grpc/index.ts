@@ -1,5 +1,5 @@
 /**
- * gRPC on the admin address: the twin of `/v1/services`. Its libraries are a fifth of what a start takes,
+ * gRPC on the admin address: the twin of `/v1/services`. Its libraries are a seventh of what a start takes,
  * so they are loaded with the first call.
  */
 import type { connectNodeAdapter } from "@connectrpc/connect-node"
