@@ -164,6 +164,23 @@ test("a drain says 1012, the client answers, and the service hears of it", async
   t.true(await until(() => closes.includes(1012)), closes.join())
 })
 
+test("a service hears the close code from the gateway where the client does not answer the Close", async (t) => {
+  const gateway = await start({ websocketIdleMs: 600 })
+  t.teardown(gateway.stop)
+  closes.length = 0
+  const deaf = connect(gateway.port, "127.0.0.1")
+  t.teardown(() => deaf.destroy())
+  deaf.write(`GET /echo HTTP/1.1\r\nHost: a\r\n${HEAD}`)
+  const within = connect(gateway.port, "127.0.0.1")
+  t.teardown(() => within.destroy())
+  // Half of a frame: nothing of the gateway's may stand behind it.
+  within.write(
+    Buffer.concat([Buffer.from(`GET /echo HTTP/1.1\r\nHost: a\r\n${HEAD}`), Buffer.from([0x81, 0x82, 0, 0])]),
+  )
+  t.true(await until(() => closes.length === 2))
+  t.deepEqual(closes.toSorted(), [1001, 1006])
+})
+
 test("a goodbye stands between two frames, never within one", async (t) => {
   const gateway = await start()
   t.teardown(gateway.stop)

@@ -1,6 +1,6 @@
 //! A WebSocket on its way through: after the upstream's 101 bytes are passed on as they
-//! are. Only the ends of the server's frames are followed, so that the gateway can say
-//! Close between two of them when it leaves or the connection's time is over.
+//! are. Only the ends of frames are followed, so that the gateway can say Close between two
+//! of them when it leaves or the connection's time is over.
 
 use super::exchange::Exchange;
 use super::failure::Flag;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tidegate_message::Protocol;
 use tidegate_upstream::Place;
-use tidegate_websocket::{Border, encode_close};
+use tidegate_websocket::{Border, Opcode, encode_close, encode_masked_frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long the client has to answer a Close, and the upstream to finish its frame.
@@ -32,7 +32,9 @@ struct Tunnel {
     /// What the upstream and what the client did not take yet.
     up: Vec<u8>,
     down: Vec<u8>,
+    /// Where frames of the server and of the client end.
     border: Border,
+    client_border: Border,
     client_ended: bool,
     upstream_ended: bool,
     idle_ms: u64,
@@ -48,7 +50,7 @@ enum Farewell {
     /// A frame of the server has to end first.
     Wanted(u16, &'static str),
     /// The rest of what the server says is thrown away.
-    Said,
+    Said(u16, &'static str),
 }
 
 /// Passes bytes on until one side has enough. `behind` came with the upstream's head.
@@ -84,6 +86,7 @@ impl Tunnel {
             up: exchange.request.take_rest(),
             down: std::mem::take(&mut exchange.response.pending),
             border: Border::default(),
+            client_border: Border::default(),
             client_ended: false,
             upstream_ended: false,
             idle_ms,
@@ -97,6 +100,7 @@ impl Tunnel {
     fn poll(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Poll<Result<(), Flag>> {
         client.connection.register(cx.waker());
         if client.connection.timed_out.get() && !self.time_over(client) {
+            self.part(cx);
             return Poll::Ready(Ok(()));
         }
         if client.connection.is_leaving() {
@@ -136,7 +140,23 @@ impl Tunnel {
             if !self.border.is_closed() {
                 encode_close(&mut self.down, code, why);
             }
-            self.farewell = Farewell::Said;
+            self.farewell = Farewell::Said(code, why);
+        }
+    }
+
+    /// The client did not answer the Close: the upstream hears it from here, where it may stand.
+    fn part(&mut self, cx: &mut Context<'_>) {
+        if let Farewell::Said(code, why) = self.farewell
+            && self.up.is_empty()
+            && self.client_border.is_between()
+            && !self.client_border.is_closed()
+        {
+            let mut close = Vec::new();
+            let payload = [&code.to_be_bytes()[..], why.as_bytes()].concat();
+            encode_masked_frame(&mut close, Opcode::Close, &payload, fastrand::u32(..).to_ne_bytes());
+            // Who does not take it now is told by the end of the connection.
+            let _ = Pin::new(&mut self.stream).poll_write(cx, &close);
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
     }
 
@@ -172,6 +192,7 @@ impl Tunnel {
             } else {
                 self.rest(client);
                 let bytes = input.bytes();
+                self.client_border.pass(bytes);
                 let sent = match Pin::new(&mut self.stream).poll_write(cx, bytes) {
                     Poll::Ready(Ok(count)) => count,
                     Poll::Ready(Err(_)) | Poll::Pending => 0,
@@ -223,7 +244,7 @@ impl Tunnel {
                 bytes
             }
             Farewell::Wanted(..) => &bytes[..self.border.next(bytes)],
-            Farewell::Said => return Ok(()),
+            Farewell::Said(..) => return Ok(()),
         };
         self.exchange.response.body_bytes += bytes.len() as u64;
         self.rest(client);
