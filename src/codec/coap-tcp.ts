@@ -3,8 +3,8 @@
  * Messages have no type and no id; signals (7.01 CSM and so on) are messages, too.
  */
 import { TidegateError } from "../errors.ts"
-import { type CoapMessage, toMessage, toWire, type Wire } from "./coap.ts"
-import { cross, Fields } from "./crossing.ts"
+import { type CoapMessage, Numbers, writeAll } from "./coap.ts"
+import { asBuffer, numbersOf } from "./crossing.ts"
 
 export type CoapFrame = Omit<CoapMessage, "type" | "messageId">
 
@@ -21,23 +21,19 @@ export function decodeAll(
   bytes: Uint8Array,
   { maxFrameBytes = 1_048_576 }: CoapTcpDecodeOptions = {},
 ): { frames: CoapFrame[]; used: number } {
-  const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const { messages, used, problem } = JSON.parse(cross((codec) => codec.coapTcpDecode(input, maxFrameBytes))) as {
-    readonly messages: readonly Wire[]
-    readonly used: number
-    readonly problem: string | null
+  const input = asBuffer(bytes)
+  const found = numbersOf((codec, numbers) => codec.coapTcpDecode(input, maxFrameBytes, numbers))
+  if (typeof found === "string") throw new TidegateError("CODEC_INVALID", found)
+  const frames: CoapFrame[] = []
+  for (const numbers = new Numbers(found, 1); !numbers.isEmpty; ) {
+    const { code, token, options, payload } = numbers.message(input)
+    frames.push({ code, token, options, payload } as CoapFrame)
   }
-  if (problem !== null) throw new TidegateError("CODEC_INVALID", problem)
-  const frames = messages.map((wire) => {
-    const { code, token, options, payload } = toMessage(wire, input)
-    return { code, token, options, payload } as CoapFrame
-  })
-  return { frames, used }
+  return { frames, used: found.numbers[0] ?? 0 }
 }
 
 /** Frames one behind the other. Throws CODEC_INVALID for what the decoder would refuse. */
 export function encodeAll(frames: readonly CoapFrame[]): Buffer {
-  const fields = new Fields()
-  const json = JSON.stringify(frames.map((frame) => toWire({ type: "con", messageId: 0, ...frame }, fields)))
-  return cross((codec) => codec.coapTcpEncode(json, fields.join()))
+  const messages = frames.map((frame) => ({ type: "con" as const, messageId: 0, ...frame }))
+  return writeAll(messages, (codec, numbers, fields, out) => codec.coapTcpEncode(numbers, fields, out))
 }

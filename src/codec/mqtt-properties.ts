@@ -38,7 +38,7 @@ const IDS: Readonly<Record<keyof MqttProperties, number>> = {
 const NAMES = new Map(Object.entries(IDS).map(([name, id]) => [id, name]))
 const REPEATED = new Set([11, 38])
 
-export function toProperties(entries: readonly Entry[], bytes: Uint8Array): MqttProperties {
+export function toProperties(entries: readonly Entry[], bytes: Buffer): MqttProperties {
   const properties: Record<string, unknown> = {}
   for (const [id, value] of entries) {
     const name = NAMES.get(id) ?? String(id)

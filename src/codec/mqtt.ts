@@ -3,8 +3,9 @@
  * native call for a whole batch; payloads are views of the bytes that were given.
  */
 import { TidegateError } from "../errors.ts"
-import { cross, Fields, fieldAt, type Span } from "./crossing.ts"
+import { asBuffer, cross, Fields, fieldAt, numbersOf, type Span, written } from "./crossing.ts"
 import type { MqttPacket, MqttVersion } from "./mqtt-packet.ts"
+import { fromNumbers, toNumbers } from "./mqtt-plain.ts"
 import { type Entry, toEntries, toProperties } from "./mqtt-properties.ts"
 
 export interface MqttDecodeOptions {
@@ -28,8 +29,10 @@ export interface MqttDecoder {
 }
 
 interface Found {
-  readonly packets: readonly Wire[]
+  readonly packets: readonly MqttPacket[]
+  /** Bytes of whole packets. */
   readonly used: number
+  /** 0: not known yet. */
   readonly version: number
   readonly problem: string | null
 }
@@ -54,14 +57,14 @@ export function decode(bytes: Uint8Array, options: MqttDecodeOptions = {}): Mqtt
   if (packet === undefined || found.packets.length > 1 || found.used < bytes.length) {
     throw new TidegateError("CODEC_INVALID", found.problem ?? "the bytes are not one whole packet")
   }
-  return toPacket(packet, bytes)
+  return packet
 }
 
 /** All packets of `bytes`, which must end with a packet. Throws CODEC_INVALID. */
 export function decodeAll(bytes: Uint8Array, options: MqttDecodeOptions = {}): MqttPacket[] {
   const { packets, used, problem } = decodeFront(bytes, options)
   if (used < bytes.length) throw new TidegateError("CODEC_INVALID", problem ?? "the last packet is cut off")
-  return packets.map((packet) => toPacket(packet, bytes))
+  return packets as MqttPacket[]
 }
 
 export function createDecoder({ version, maxPacketBytes }: MqttDecodeOptions = {}): MqttDecoder {
@@ -89,7 +92,7 @@ export function createDecoder({ version, maxPacketBytes }: MqttDecodeOptions = {
       parts = rest.length === 0 ? [] : [Buffer.from(rest)]
       pending = rest.length
       wanted = packetBytes(rest)
-      return found.packets.map((packet) => toPacket(packet, all))
+      return found.packets as MqttPacket[]
     },
   }
 }
@@ -112,18 +115,27 @@ export function encode(packet: MqttPacket, options: MqttEncodeOptions = {}): Buf
 
 /** The bytes of all packets, one behind the other. */
 export function encodeAll(packets: readonly MqttPacket[], { version = 5 }: MqttEncodeOptions = {}): Buffer {
+  const plain = toNumbers(packets)
+  if (plain !== undefined) {
+    const { numbers, fields, most } = plain
+    return written(most, (codec, out) => codec.mqttEncodePlain(numbers, fields.join(), version, out))
+  }
   const fields = new Fields()
   const json = JSON.stringify(packets.map((packet) => toWire(packet, fields)))
   return cross((codec) => codec.mqttEncode(json, fields.join(), version))
 }
 
 function decodeFront(bytes: Uint8Array, { version = undefined, maxPacketBytes }: MqttDecodeOptions): Found {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return JSON.parse(cross((codec) => codec.mqttDecode(buffer, version ?? 0, maxPacketBytes ?? MAX_PACKET))) as Found
+  const buffer = asBuffer(bytes)
+  const most = maxPacketBytes ?? MAX_PACKET
+  const found = numbersOf((codec, numbers) => codec.mqttDecode(buffer, version ?? 0, most, numbers))
+  if (typeof found !== "string") return { ...fromNumbers(found, buffer), problem: null }
+  const { packets, ...rest } = JSON.parse(found) as Omit<Found, "packets"> & { readonly packets: readonly Wire[] }
+  return { packets: packets.map((packet) => toPacket(packet, buffer)), ...rest }
 }
 
 /** In place: the objects are fresh from JSON. */
-function toPacket(wire: Wire, bytes: Uint8Array): MqttPacket {
+function toPacket(wire: Wire, bytes: Buffer): MqttPacket {
   const packet = wire as unknown as Record<string, unknown>
   expand(wire, bytes)
   if (wire.will) expand(wire.will, bytes)
@@ -131,7 +143,7 @@ function toPacket(wire: Wire, bytes: Uint8Array): MqttPacket {
   return packet as unknown as MqttPacket
 }
 
-function expand(wire: WireFields, bytes: Uint8Array): void {
+function expand(wire: WireFields, bytes: Buffer): void {
   const target = wire as Record<string, unknown>
   if (wire.payload !== undefined) target.payload = fieldAt(bytes, wire.payload)
   if (wire.properties !== undefined) target.properties = toProperties(wire.properties, bytes)

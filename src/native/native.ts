@@ -99,18 +99,25 @@ export interface NativeModule {
   createDevCertificate(cert: string, key: string, names: string[]): Promise<string>
 }
 
-/** The codecs; packets as JSON with their binary fields in a buffer beside it. */
+/**
+ * The codecs; packets as numbers or JSON, with their fields in a buffer beside them. What is decoded is written into
+ * the numbers that are given (u32, as the machine has them), and what is said is how many there are: with more than fit the call is made again. What
+ * is encoded is written into `out`, and what is said is how many bytes it is.
+ */
 export interface NativeCodec {
-  /** `version` 0: a CONNECT says it. */
-  mqttDecode(bytes: Buffer, version: number, maxPacketBytes: number): string
+  /** `version` 0: a CONNECT says it. Numbers where all packets are plain: used bytes, version, five of each. */
+  mqttDecode(bytes: Buffer, version: number, maxPacketBytes: number, numbers: Buffer): number | string
   mqttEncode(packetsJson: string, fields: Buffer, version: number): Buffer
+  mqttEncodePlain(packets: Uint32Array, fields: Buffer, version: number, out: Buffer): number
   /** Datagrams one behind the other, each up to its end. */
-  coapDecode(bytes: Buffer, ends: Uint32Array): string
+  coapDecode(bytes: Buffer, ends: Uint32Array, numbers: Buffer): number
+  /** What is wrong with it. */
+  coapProblem(datagram: Buffer): string
   /** Each behind its length, u32le. */
-  coapEncode(messagesJson: string, fields: Buffer): Buffer
-  /** All whole frames at the front. */
-  coapTcpDecode(bytes: Buffer, maxFrameBytes: number): string
-  coapTcpEncode(messagesJson: string, fields: Buffer): Buffer
+  coapEncode(messages: Uint32Array, fields: Buffer, out: Buffer): number
+  /** All whole frames at the front: used bytes, and their numbers; or what is wrong. */
+  coapTcpDecode(bytes: Buffer, maxFrameBytes: number, numbers: Buffer): number | string
+  coapTcpEncode(messages: Uint32Array, fields: Buffer, out: Buffer): number
 }
 
 /** An endpoint in CoAP's resource directory (RFC 9176). */

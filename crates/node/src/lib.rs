@@ -7,6 +7,7 @@
 mod codec;
 mod codec_coap_tcp;
 mod codec_mqtt;
+mod codec_plain;
 mod gateway;
 mod memory;
 mod policy;
