@@ -45,25 +45,31 @@ export declare class PolicyPort {
 export declare function attachPolicyThread(gatewayId: number, rings: Array<Uint8Array>, wake: () => void, workers: Array<number>): PolicyPort
 
 /**
- * Datagrams that stand one behind the other in `input`, each up to its end: a
- * message, or the text of what is wrong with it.
+ * Datagrams that stand one behind the other in `input`, each up to its end: a message as
+ * numbers for each (see [`put_message`]), or `0xffffffff` for what is none.
  */
-export declare function coapDecode(input: Buffer, ends: Uint32Array): string
-
-/** Writes messages, each behind its length (u32, little-endian). */
-export declare function coapEncode(messages: string, fields: Buffer): Buffer
+export declare function coapDecode(input: Uint8Array, ends: Uint32Array, numbers: Buffer): number
 
 /**
- * All whole frames at the front of `input`; one longer than `max_frame` is a problem
- * before it is there.
+ * Writes messages, each behind its length (u32, little-endian); each is read again, so that
+ * nothing leaves that the decoder would refuse.
  */
-export declare function coapTcpDecode(input: Buffer, maxFrame: number): string
+export declare function coapEncode(messages: Uint32Array, fields: Uint8Array, out: Buffer): number
+
+/** What is wrong with a datagram; nothing: it is a message. */
+export declare function coapProblem(datagram: Uint8Array): string
+
+/**
+ * All whole frames at the front of `input`: how many bytes they are, and the numbers of each message; or what is
+ * wrong. A frame longer than `max_frame` is a problem before it is there.
+ */
+export declare function coapTcpDecode(input: Uint8Array, maxFrame: number, numbers: Buffer): number | string
 
 /**
  * Writes frames one behind the other; each is read again, so that nothing leaves that
  * the decoder would refuse.
  */
-export declare function coapTcpEncode(messages: string, fields: Buffer): Buffer
+export declare function coapTcpEncode(messages: Uint32Array, fields: Uint8Array, out: Buffer): number
 
 /** A new authority: `{ cert, key }`, PEM. */
 export declare function createDevAuthority(name: string): Promise<unknown>
@@ -73,14 +79,17 @@ export declare function createDevCertificate(cert: string, key: string, names: A
 
 export declare function hashPassword(password: string): Promise<unknown>
 
-/** All whole packets at the front of `input`. `number`: 3, 4 or 5; 0: a CONNECT says it. */
-export declare function mqttDecode(input: Buffer, number: number, maxPacket: number): string
-
 /**
- * Writes packets one behind the other; each is read again, so that nothing leaves
- * that the decoder would refuse.
+ * All whole packets at the front of `input`. `number`: 3, 4 or 5; 0: a CONNECT says it. Where all of them are plain
+ * ([`crate::codec_plain`]): how many bytes they are, the version, and their numbers; else JSON.
  */
+export declare function mqttDecode(input: Uint8Array, number: number, maxPacket: number, numbers: Buffer): number | string
+
+/** Writes packets one behind the other. */
 export declare function mqttEncode(packets: string, fields: Buffer, number: number): Buffer
+
+/** Writes packets that are plain, out of their numbers, one behind the other. */
+export declare function mqttEncodePlain(packets: Uint32Array, fields: Uint8Array, number: number, out: Buffer): number
 
 export interface NativeOptions {
   workers: number
