@@ -61,7 +61,7 @@ h2.on("stream", (stream: ServerHttp2Stream, headers) => {
 async function start(limits: object = {}): Promise<Running> {
   return runGateway({
     limits,
-    drain: { timeoutMs: 3_000 },
+    drain: { timeoutMs: 6_000 },
     upstreams: {
       echo: { endpoints: [`127.0.0.1:${port(echo)}`] },
       raw: { endpoints: [`127.0.0.1:${port(rawServer)}`] },
