@@ -10,9 +10,11 @@ import { HTTP_PEERS } from "./peers/http.mjs"
 import { startOrigin } from "./peers/origin.mjs"
 
 const SHAPES = [
+  { name: "1x100B", title: "1 connection, kept alive, answers of 100 B", connections: 1, args: ["small"] },
   { name: "64x100B", title: "64 connections, kept alive, answers of 100 B", connections: 64, args: ["small"] },
   { name: "512x100B", title: "512 connections, kept alive, answers of 100 B", connections: 512, args: ["small"] },
   { name: "64x16K", title: "64 connections, kept alive, answers of 16 KiB", connections: 64, args: ["large"] },
+  { name: "64x1M", title: "64 connections, kept alive, answers of 1 MiB", connections: 64, args: ["huge"] },
   { name: "post1K", title: "64 connections, kept alive, POST of 1 KiB", connections: 64, args: ["small", "1024"] },
   { name: "new", title: "64 at a time, a new connection each, 100 B", connections: 64, args: ["small", "0", "close"] },
 ]

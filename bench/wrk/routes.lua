@@ -1,5 +1,5 @@
 -- Requests over 64 routes in turn, written once before the run.
--- Arguments: what stands behind the route ("small" or "large"), bytes of a POST body
+-- Arguments: what stands behind the route ("small", "large" or "huge"), bytes of a POST body
 -- (0: GET), and "close" for a new connection each.
 local requests, next_request = {}, 0
 
