@@ -1,5 +1,8 @@
 //! The end that asks, as servers see it: our own server at the other end, and octets that break a rule.
 
+mod frames;
+
+use frames::{frame, literal};
 use tidegate_http2::{
     Allowed, Answer, AskError, Cause, Config, Connection, Failure, Reason, RemoteEnd, RequestHead, StreamKey,
     TakeRequest, Target,
@@ -28,18 +31,6 @@ const ENDS: u8 = 5;
 const OK: &[u8] = &[0x88];
 
 const GET: Target<'_> = Target { method: b"GET", scheme: b"http", authority: b"a", path: b"/", protocol: None };
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-    out
-}
-
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
-}
 
 /// A client whose server said its settings.
 fn client(settings: &[u8]) -> Connection {

@@ -1,5 +1,8 @@
 //! A connection of HTTP/2 as its client sees it: octets in, frames out.
 
+mod frames;
+
+use frames::{frame, literal};
 use tidegate_http2::{
     Allowed, Config, Connection, Failure, Flood, Reason, RemoteEnd, RequestHead, StreamKey, TakeRequest,
 };
@@ -34,18 +37,6 @@ struct Frame {
     flags: u8,
     stream: u32,
     payload: Vec<u8>,
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-    out
-}
-
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
 #[derive(Default)]
