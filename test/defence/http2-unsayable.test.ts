@@ -35,8 +35,10 @@ ava("what an upstream cannot be told is the client's fault, and opens no breaker
   t.notRegex(metrics, /^tidegate_upstream_failures_total\{.*\} [1-9]/m)
 })
 
-ava("a request without an authority gets the upstream's own", async (t) => {
+ava("an authority with an escape goes on, a request without one gets the upstream's own", async (t) => {
   const gateway = await before(t, await rawUpstream(t, well))
+  const escaped = "GET /x HTTP/1.1\r\nHost: a%41\r\nConnection: close\r\n\r\n"
+  t.regex(await exchange(gateway.port, escaped), /^HTTP\/1\.1 200 .*well/s)
   t.regex(await exchange(gateway.port, "GET /x HTTP/1.0\r\n\r\n"), /^HTTP\/1\.1 200 .*well/s)
   t.regex(
     await exchange(gateway.port, "GET /x HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"),

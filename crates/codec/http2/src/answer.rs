@@ -1,6 +1,6 @@
 //! An answer's head out of its fields (RFC 9113 section 8.3.2).
 
-use crate::head::{Refusal, Size, is_of_a_message, length_of, put};
+use crate::head::{Size, is_of_a_message, length_of, put};
 use crate::hpack::TakeField;
 use std::ops::Range;
 
@@ -37,7 +37,8 @@ pub(crate) struct AnswerHead {
     is_trailers: bool,
     has_fields: bool,
     size: Size,
-    refusal: Option<Refusal>,
+    /// It is malformed, or too large.
+    is_refused: bool,
 }
 
 impl AnswerHead {
@@ -48,10 +49,10 @@ impl AnswerHead {
 
     /// All of them came; `ends`: nothing follows. `None`: it is malformed, or too large.
     pub(crate) fn finish(self, ends: bool) -> Option<Answer> {
-        let AnswerHead { mut answer, is_trailers, refusal, .. } = self;
+        let AnswerHead { mut answer, is_trailers, is_refused, .. } = self;
         answer.ends = ends;
         let is_whole = if is_trailers { ends } else { answer.status > 0 && !(ends && answer.is_interim()) };
-        (refusal.is_none() && is_whole).then_some(answer)
+        (!is_refused && is_whole).then_some(answer)
     }
 
     fn status(&mut self, value: &[u8]) {
@@ -60,7 +61,7 @@ impl AnswerHead {
             [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] if !is_second && value != b"101" => {
                 self.answer.status = value.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
             }
-            _ => self.refusal = Some(Refusal::Malformed),
+            _ => self.is_refused = true,
         }
     }
 
@@ -69,7 +70,7 @@ impl AnswerHead {
         let length = if name == b"content-length" { length_of(value) } else { None };
         let is_no_length = name == b"content-length" && length.is_none();
         if !is_of_a_message(name, value) || is_no_length {
-            self.refusal = Some(Refusal::Malformed);
+            self.is_refused = true;
             return;
         }
         let answer = &mut self.answer;
@@ -85,13 +86,11 @@ impl AnswerHead {
 
 impl TakeField for AnswerHead {
     fn take(&mut self, name: &[u8], value: &[u8]) {
-        if !self.size.take(name, value) {
-            self.refusal = Some(Refusal::TooLarge);
-        }
+        self.is_refused |= !self.size.take(name, value);
         match name {
-            _ if self.refusal.is_some() => {}
+            _ if self.is_refused => {}
             b":status" => self.status(value),
-            _ if name.first() == Some(&b':') => self.refusal = Some(Refusal::Malformed),
+            _ if name.first() == Some(&b':') => self.is_refused = true,
             _ => self.field(name, value),
         }
     }
