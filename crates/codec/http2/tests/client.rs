@@ -2,31 +2,14 @@
 
 mod frames;
 
-use frames::{frame, literal};
+use frames::{CONFIG, CONTINUATION, DATA, ENDS, GOAWAY, HEAD, HEADERS, PING, RST_STREAM, SETTINGS, frame, literal};
 use tidegate_http2::{
     Allowed, Answer, AskError, Cause, Config, Connection, Failure, Reason, RemoteEnd, RequestHead, StreamKey,
     TakeRequest, Target,
 };
 
-const CONFIG: Config = Config {
-    streams_max: 4,
-    head_max: 1_024,
-    stream_window: 1_000,
-    connection_window: 65_535,
-    out_max: 64 << 10,
-    allowed: Allowed { resets_per_second: u32::MAX, control_per_second: 200 },
-};
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
 const END: u8 = 1;
-const HEAD: u8 = 4;
-/// END_STREAM and END_HEADERS.
-const ENDS: u8 = 5;
 /// `:status` 200 of the static table.
 const OK: &[u8] = &[0x88];
 
@@ -251,6 +234,35 @@ fn a_server_that_leaves_says_what_it_did_nothing_for() {
     connection.close(first);
     connection.close(second);
     assert!(connection.is_over());
+}
+
+#[test]
+fn a_server_that_takes_no_answer_to_its_frames_is_read_no_more() {
+    let allowed = Allowed { control_per_second: u32::MAX, ..CONFIG.allowed };
+    let mut connection = Connection::client(Config { out_max: 100, allowed, ..CONFIG });
+    connection.receive_answers(&frame(SETTINGS, 0, 0, &[]), 0);
+    let said = connection.out().len();
+    connection.took(said);
+    let ping = frame(PING, 0, 0, &[7; 8]);
+    // What is due is four times what data may take: then whoever drives the connection stops reading.
+    let answers = 4 * 100 / ping.len();
+    for _ in 0..answers {
+        connection.receive_answers(&ping, 0);
+        assert!(!connection.is_clogged());
+    }
+    connection.receive_answers(&ping, 0);
+    assert!(connection.is_clogged());
+    connection.took(ping.len());
+    assert!(!connection.is_clogged());
+    // Data alone never gets there.
+    let due = connection.out().len();
+    connection.took(due);
+    let key = ask(&mut connection, &GET, false);
+    while let Some(mut data) = connection.data(key) {
+        data.put(&[0; 50]);
+        data.finish(false);
+    }
+    assert!(!connection.has_room() && !connection.is_clogged());
 }
 
 #[test]

@@ -2,31 +2,11 @@
 
 mod frames;
 
-use frames::{frame, literal};
-use tidegate_http2::{
-    Allowed, Config, Connection, Failure, Flood, Reason, RemoteEnd, RequestHead, StreamKey, TakeRequest,
-};
+use frames::{CONFIG, CONTINUATION, DATA, ENDS, GOAWAY, HEAD, HEADERS, PING, RST_STREAM, SETTINGS, frame, literal};
+use tidegate_http2::{Config, Connection, Failure, Flood, Reason, RemoteEnd, RequestHead, StreamKey, TakeRequest};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const CONFIG: Config = Config {
-    streams_max: 4,
-    head_max: 1_024,
-    stream_window: 1_000,
-    connection_window: 65_535,
-    out_max: 64 << 10,
-    allowed: Allowed { resets_per_second: 100, control_per_second: 200 },
-};
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-/// END_STREAM and END_HEADERS.
-const ENDS: u8 = 5;
-const HEAD: u8 = 4;
 /// GET http://a/ of the static table, with `:authority` a.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
 const POST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'a'];
