@@ -20,11 +20,13 @@ export function parseHostPort(text: string): HostPort | null {
   return bracketed !== undefined && isIP(bracketed) !== 6 ? null : { host, port }
 }
 
-/** `tcp://HOST:PORT` or `udp://HOST:PORT`; null when it is none. */
+/** `tcp://HOST:PORT` or `udp://HOST:PORT`, localhost as 127.0.0.1; null when it is none. */
 export function parseListener(text: string): ListenerAddress | null {
   const [, transport, rest = ""] = /^(tcp|udp):\/\/(.+)$/.exec(text) ?? []
   const address = parseHostPort(rest)
-  return address === null ? null : { transport: transport === "udp" ? "udp" : "tcp", ...address }
+  if (address === null) return null
+  const host = address.host === "localhost" ? "127.0.0.1" : address.host
+  return { transport: transport === "udp" ? "udp" : "tcp", host, port: address.port }
 }
 
 /** `host:port`, IPv6 in brackets. */

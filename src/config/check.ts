@@ -74,7 +74,7 @@ function checkListeners(data: ConfigData, report: Report): void {
       report([...at, "address"], `"${listener.address}" is not tcp://HOST:PORT or udp://HOST:PORT`)
       continue
     }
-    if (isIP(address.host) === 0 && address.host !== "localhost") {
+    if (isIP(address.host) === 0) {
       report([...at, "address"], `"${address.host}" is no IP address; 0.0.0.0 and [::] stand for all of this machine`)
     }
     const key = `${address.transport}://${formatHostPort(address)}`

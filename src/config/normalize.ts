@@ -121,9 +121,9 @@ function normalizeListener(
   const address = parseListener(listener.address) ?? { transport: "tcp", host: "127.0.0.1", port: 0 }
   const { protocols = "detect" } = listener
   return {
-    name: listener.address,
+    name: nameOf(listener, index, data),
     transport: address.transport,
-    address: formatHostPort({ ...address, host: address.host === "localhost" ? "127.0.0.1" : address.host }),
+    address: formatHostPort(address),
     protocols: protocols === "detect" ? ALL[address.transport] : protocols,
     proxyProtocolFrom: (listener.proxyProtocolFrom ?? []).map(toCidr),
     trustedProxies: (listener.trustedProxies ?? []).map(toCidr),
@@ -134,6 +134,12 @@ function normalizeListener(
     dtls: listener.dtls === undefined ? null : normalizeDtls(listener.dtls, ["listeners", index, "dtls"], context),
     oscore: normalizeOscore(listener.oscore ?? [], ["listeners", index, "oscore"], context),
   }
+}
+
+/** The address as configured. Several that are given any free port are counted: `tcp://127.0.0.1:0 (2)`. */
+function nameOf({ address }: ListenerData, index: number, { listeners = [] }: ConfigData): string {
+  const before = listeners.slice(0, index).filter((other) => other.address === address).length
+  return before === 0 ? address : `${address} (${before + 1})`
 }
 
 /** The listener's own, or the one of the whole configuration. */

@@ -44,7 +44,7 @@ export type ProtocolName =
   | "internal"
 
 export interface ListenerPlan {
-  /** Stable name: the address as configured, `tcp://127.0.0.1:7000`. */
+  /** Stable name: the address as configured, `tcp://127.0.0.1:7000`; several with port 0 are counted. */
   readonly name: string
   readonly transport: "tcp" | "udp"
   /** `host:port`; IPv6 in brackets. */

@@ -8,7 +8,9 @@ import { Exact, Secret } from "./values.ts"
 const protocols = ["http1", "http2", "websocket", "mqtt", "coap", "coap-tcp", "tls", "dtls", "oscore"] as const
 
 export const ListenerSchema = Exact({
-  address: Type.String({ description: "tcp://HOST:PORT or udp://HOST:PORT; IPv6 in brackets; port 0: any free one" }),
+  address: Type.String({
+    description: "tcp://HOST:PORT or udp://HOST:PORT; IPv6 in brackets; port 0: any free one, also several times",
+  }),
   protocols: Type.Optional(
     Type.Union([Type.Literal("detect"), Type.Array(Type.Enum([...protocols]), { minItems: 1 })], {
       description: "default detect",
