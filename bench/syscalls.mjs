@@ -17,11 +17,14 @@ import { tidegateHttp, tidegateMqtt } from "./peers/tidegate.mjs"
 
 const SENDS = ["write", "writev", "sendto", "sendmsg", "sendmmsg"]
 const RECEIVES = ["read", "readv", "recvfrom", "recvmsg", "recvmmsg"]
+const WAITS = ["epoll_wait", "epoll_pwait", "epoll_pwait2"]
 
-const http = async ({ port }) => {
-  const { requests } = await wrk({ port, connections: 64, seconds: asked.seconds, script: "routes", args: ["small"] })
-  return requests
-}
+const http =
+  (...args) =>
+  async ({ port }) => {
+    const { requests } = await wrk({ port, connections: 64, seconds: asked.seconds, script: "routes", args })
+    return requests
+  }
 
 const mqtt = async (run) => {
   const { delivered } = await run.load.go()
@@ -31,7 +34,18 @@ const mqtt = async (run) => {
 const device = (qos) => ["mqtt-device", "--pairs", "100", "--qos", String(qos), "--size", "64", "--gate"]
 
 const CASES = [
-  { name: "http", title: "a proxied request, 64 connections, 100 B", peers: [tidegateHttp, nginx, haproxy], run: http },
+  {
+    name: "http",
+    title: "a proxied request, 64 connections, 100 B",
+    peers: [tidegateHttp, nginx, haproxy],
+    run: http("small"),
+  },
+  {
+    name: "new",
+    title: "a proxied request on a connection of its own, 100 B",
+    peers: [tidegateHttp, nginx, haproxy],
+    run: http("small", "0", "close"),
+  },
   ...[0, 1].map((qos) => ({
     name: `mqtt-q${qos}`,
     title: `a QoS ${qos} delivery, 100 pairs, one message in flight`,
@@ -62,6 +76,7 @@ async function compare(one) {
     return [name, ...shown, String(amount)]
   })
   say(table(head, cells))
+  for (const { name, others } of rows) say(`  others of ${name}: ${others}`)
   return rows
 }
 
@@ -77,7 +92,8 @@ async function count(peer, one) {
   tracer.kill("SIGINT")
   await once(tracer, "close")
   await stop(running.child)
-  return { amount, per: perOne(readFileSync(file, "utf8"), amount), calls: calls(readFileSync(file, "utf8")) }
+  const all = calls(readFileSync(file, "utf8"))
+  return { amount, per: perOne(all, amount), others: named(others(all), amount), calls: all }
 }
 
 /** The threads that move bytes: ours by name, of a peer the last process it started. */
@@ -94,17 +110,24 @@ function calls(text) {
   return Object.fromEntries(found.filter(([name]) => name !== "total"))
 }
 
-function perOne(text, amount) {
-  const all = calls(text)
+function others(all) {
+  const counted = new Set([...SENDS, ...RECEIVES, ...WAITS, "epoll_ctl"])
+  return Object.entries(all).filter(([name]) => !counted.has(name))
+}
+
+/** Those of which there is one in a hundred or more. */
+function named(calls, amount) {
+  const often = calls.filter(([, number]) => number >= amount / 100)
+  return often.map(([name, number]) => `${name} ${(number / amount).toFixed(2)}`).join(", ") || "none"
+}
+
+function perOne(all, amount) {
   const sum = (names) => names.reduce((total, name) => total + (all[name] ?? 0), 0) / amount
-  const waits = ["epoll_wait", "epoll_pwait", "epoll_pwait2"]
-  const named = new Set([...SENDS, ...RECEIVES, ...waits, "epoll_ctl"])
-  const others = Object.keys(all).filter((name) => !named.has(name))
   return {
     sends: sum(SENDS),
     receives: sum(RECEIVES),
-    waits: sum(waits),
+    waits: sum(WAITS),
     controls: sum(["epoll_ctl"]),
-    others: sum(others),
+    others: sum(others(all).map(([name]) => name)),
   }
 }
