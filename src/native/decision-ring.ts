@@ -65,13 +65,20 @@ export class DecisionRing {
     const word = at / 4
     if (Atomics.load(this.#words, word + field.state) !== SLOT_STATE.asked) return false
     if (Atomics.load(this.#words, word + field.generation) !== request.generation) return false
-    const length = Buffer.byteLength(text, "utf8")
+    const length = this.#write(text, at + DECISION_RING.answerAt)
     const fits = length <= DECISION_RING.answerBytes
-    if (fits) this.#bytes.write(text, at + DECISION_RING.answerAt, "utf8")
     Atomics.store(this.#words, word + field.answerLength, fits ? length : 0)
     Atomics.store(this.#words, word + field.outcome, fits ? outcome : 2)
     Atomics.store(this.#words, word + field.state, SLOT_STATE.answered)
     return true
+  }
+
+  /** Bytes of the text, which stands at `at` if it fits. */
+  #write(text: string, at: number): number {
+    if (text === "") return 0
+    // What fits whatever its characters are needs no counting.
+    const length = text.length * 3 > DECISION_RING.answerBytes ? Buffer.byteLength(text, "utf8") : 0
+    return length > DECISION_RING.answerBytes ? length : this.#bytes.write(text, at, "utf8")
   }
 
   #request(slot: number): DecisionRequest {

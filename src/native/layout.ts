@@ -5,7 +5,7 @@
  */
 
 /** Goes up whenever a number in this file changes its meaning. */
-export const LAYOUT_VERSION = 1
+export const LAYOUT_VERSION = 2
 
 /** Native to TypeScript: telemetry and messages for API subscribers, one ring per worker. */
 export const EVENT_RING = {
@@ -60,6 +60,7 @@ export const DECISION_RING = {
   },
   requestAt: 32,
   requestBytes: 992,
+  /** JSON of a verdict; nothing where it changes nothing. */
   answerAt: 1024,
   answerBytes: 1024,
   /** Length of a field that the message does not have. */

@@ -22,7 +22,7 @@ import { EndpointList } from "./endpoint-list.ts"
 import { toHandlerMessage, toReplyRecord } from "./handler-message.ts"
 import { createPolicyMessage } from "./message.ts"
 import { Shadows } from "./shadow.ts"
-import { toVerdictRecord } from "./verdict.ts"
+import { toAnswer } from "./verdict.ts"
 
 /** One entry of a plan's script table with its function. */
 export interface Script {
@@ -146,7 +146,7 @@ export class PolicyRunner {
     value: unknown,
   ): void {
     try {
-      const verdict = JSON.stringify(toVerdictRecord(value))
+      const verdict = toAnswer(value)
       const payload = payloadOf(value, script.reads)
       if (payload !== null) this.#port?.policyAnswer(worker, request.slot, request.generation, payload)
       this.#answer(worker, request, SLOT_OUTCOME.ok, verdict)

@@ -6,7 +6,7 @@ import { messageOf } from "../errors.ts"
 import type { PolicyMessage } from "../model/message.ts"
 import type { ShadowCounts, ShadowDifference, ShadowReport } from "../model/shadow.ts"
 import { type AnyPolicy, shadowKey } from "../policy/index.ts"
-import { toVerdictRecord } from "./verdict.ts"
+import { ofAnswer, toAnswer } from "./verdict.ts"
 
 /** Messages that wait to be looked at; beyond, they are skipped, counted. */
 const QUEUE_MAX = 1_024
@@ -18,7 +18,7 @@ interface Case {
   readonly policy: AnyPolicy
   readonly options: Readonly<Record<string, unknown>>
   readonly message: PolicyMessage
-  /** The verdict that holds, as it was answered. */
+  /** The answer that holds. */
   readonly verdict: string
 }
 
@@ -68,9 +68,9 @@ export class Shadows {
 
   #compare(one: Case, value: unknown): void {
     try {
-      const shadow = JSON.stringify(toVerdictRecord(value))
+      const shadow = toAnswer(value)
       if (shadow === one.verdict) return this.#count(one.policy, "same")
-      this.#count(one.policy, "differs", differenceOf(one, JSON.parse(shadow, withoutKeys), null))
+      this.#count(one.policy, "differs", differenceOf(one, JSON.parse(ofAnswer(shadow), withoutKeys), null))
     } catch (error) {
       this.#failed(one, error)
     }
@@ -101,7 +101,13 @@ export class Shadows {
 function differenceOf({ message, verdict }: Case, shadow: unknown, error: string | null): ShadowDifference {
   const { protocol, method, host, path, topic, clientId } = message
   const seen = { protocol, method, host, path, topic, clientId }
-  return { at: Date.now(), message: seen, verdict: JSON.parse(verdict, withoutKeys) as unknown, shadow, error }
+  return {
+    at: Date.now(),
+    message: seen,
+    verdict: JSON.parse(ofAnswer(verdict), withoutKeys) as unknown,
+    shadow,
+    error,
+  }
 }
 
 /** What is told says that there is a key, not which. */

@@ -6,7 +6,7 @@ import { TidegateError } from "../errors.ts"
 import type { VerdictChanges } from "../model/message.ts"
 import { BROKER_FIELDS, type BrokerRecord, toBrokerRecord } from "./broker-verdict.ts"
 
-/** The answer in a decision slot, as JSON. */
+/** What a policy decided. */
 export interface VerdictRecord {
   action: "continue" | "reject"
   status?: number
@@ -34,6 +34,20 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: a header value must not carry them
 const UNSAFE_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]/
 
+const UNCHANGED = '{"action":"continue"}'
+
+/** The answer in a decision slot for whatever `decide` returned: its record as JSON, nothing where it changes nothing. */
+export function toAnswer(value: unknown): string {
+  if (value === undefined || value === "continue" || isEmpty(value)) return ""
+  const text = JSON.stringify(toVerdictRecord(value))
+  return text === UNCHANGED ? "" : text
+}
+
+/** The JSON of an answer's record. */
+export function ofAnswer(answer: string): string {
+  return answer || UNCHANGED
+}
+
 /** The record for whatever `decide` returned. */
 export function toVerdictRecord(value: unknown): VerdictRecord {
   if (value === undefined || value === null || value === "continue") return { action: "continue" }
@@ -53,6 +67,10 @@ export function toVerdictRecord(value: unknown): VerdictRecord {
   const broker = toBrokerRecord(changes)
   if (broker !== null) record.broker = broker
   return record
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === "object" && (value === null || (Object.keys(value).length === 0 && !Array.isArray(value)))
 }
 
 function applyReject(record: VerdictRecord, reject: unknown): void {

@@ -1,7 +1,15 @@
 /** Policies and handlers through the decision ring, in the calling thread, on FakeNative. */
 import test, { type ExecutionContext } from "ava"
 import { TidegateError } from "../../src/errors.ts"
-import { byHeader, defineHandler, definePolicy, handler, type PolicyDefinition, path } from "../../src/index.ts"
+import {
+  byHeader,
+  defineHandler,
+  definePolicy,
+  handler,
+  type PolicyDefinition,
+  path,
+  type Verdict,
+} from "../../src/index.ts"
 import type { FakePolicyPort } from "../../src/native/index.ts"
 import { SLOT_KIND, SLOT_OUTCOME } from "../../src/native/index.ts"
 import { start, until } from "./start.ts"
@@ -20,7 +28,8 @@ async function ask(t: ExecutionContext, policy: Declared, fields: Record<string,
   const values = reads.map(({ field, name }) => fields[name ?? field] ?? null)
   const port = native.policy as FakePolicyPort
   const { outcome, text } = await port.ask({ kind: SLOT_KIND.decision, index: 0, planVersion: 1, fields: values })
-  return { outcome, verdict: outcome === SLOT_OUTCOME.ok ? (JSON.parse(text) as unknown) : text }
+  const isRecord = outcome === SLOT_OUTCOME.ok && text !== ""
+  return { outcome, verdict: isRecord ? (JSON.parse(text) as unknown) : text }
 }
 
 test("a policy sees the declared fields and its verdict comes back in place", async (t) => {
@@ -43,8 +52,11 @@ test("a policy may answer later", async (t) => {
   t.deepEqual(answer.verdict, { action: "reject", status: 429, body: "slow" })
 })
 
-test("nothing returned lets the message pass", async (t) => {
-  t.deepEqual((await ask(t, { decide: () => undefined })).verdict, { action: "continue" })
+test("what changes nothing is an answer of no bytes", async (t) => {
+  for (const nothing of [undefined, null, {}, "continue", { upstream: undefined }] as const) {
+    const answer = await ask(t, { decide: () => nothing as Verdict })
+    t.deepEqual(answer, { outcome: SLOT_OUTCOME.ok, verdict: "" }, JSON.stringify(nothing))
+  }
 })
 
 test("a policy that throws or rejects is an outcome, not the end", async (t) => {

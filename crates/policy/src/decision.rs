@@ -54,14 +54,15 @@ impl fmt::Display for DecisionError {
 
 impl std::error::Error for DecisionError {}
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Action {
+    #[default]
     Continue,
     Reject,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawDecision {
     action: Action,
@@ -79,6 +80,11 @@ struct RawDecision {
 }
 
 impl Decision {
+    /// It goes on as it is: what an answer of no bytes stands for.
+    pub fn unchanged() -> Self {
+        Decision { reject: None, cacheable: true, answer: RawDecision::default() }
+    }
+
     /// Reads an answer.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::hooks::Payloads;
 use crate::metrics::{PolicyCounters, PolicyOutcome};
 use crate::plan::Script;
 use crate::worker::{Level, Worker, WorkerPlan};
+use foldhash::fast::RandomState;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -65,6 +66,8 @@ struct Waiter {
     moved: Option<Asked>,
 }
 
+type Waiters = HashMap<Asked, Waiter, RandomState>;
+
 impl Waiter {
     fn until(deadline_ms: u64) -> Self {
         Waiter { deadline_ms, answer: None, has_expired: false, waker: None, moved: None }
@@ -72,17 +75,35 @@ impl Waiter {
 }
 
 /// A worker's questions.
-#[derive(Default)]
 pub(crate) struct DecisionTable {
     ring: RefCell<Option<Decisions>>,
     /// Rings so far.
     rings: Cell<u32>,
-    waiters: RefCell<HashMap<Asked, Waiter>>,
+    waiters: RefCell<Waiters>,
     deadlines: RefCell<BinaryHeap<Reverse<(u64, u32, u32)>>>,
+    /// JavaScript had read everything before a question of this turn: it is woken once, behind all of them.
+    wake_due: Cell<bool>,
     /// A question that JavaScript has not taken, and since when that is known.
     unread: Cell<Option<(u32, u64)>>,
     /// Verdict caches by script id and policy, kept while the plan is.
     caches: RefCell<HashMap<u32, VerdictCache>>,
+    /// What most policies decide most of the time.
+    unchanged: Arc<Decision>,
+}
+
+impl Default for DecisionTable {
+    fn default() -> Self {
+        DecisionTable {
+            ring: RefCell::default(),
+            rings: Cell::default(),
+            waiters: RefCell::default(),
+            deadlines: RefCell::default(),
+            wake_due: Cell::default(),
+            unread: Cell::default(),
+            caches: RefCell::default(),
+            unchanged: Arc::new(Decision::unchanged()),
+        }
+    }
 }
 
 impl DecisionTable {
@@ -199,7 +220,8 @@ impl DecisionTable {
     }
 }
 
-/// Runs beside the connections: takes answers when JavaScript kicks, and minds deadlines.
+/// Runs beside the connections: wakes JavaScript behind a turn's questions, takes answers when it kicks, and
+/// minds deadlines.
 pub(crate) async fn attend(worker: Rc<Worker>) {
     let shared = Arc::clone(&worker.shared);
     let kick = &shared.kicks[usize::from(worker.id)];
@@ -211,6 +233,9 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
                 let _ = tokio::time::timeout(Duration::from_millis(ms.max(1)), notified).await;
             }
             None => notified.await,
+        }
+        if worker.decisions.wake_due.take() {
+            shared.wake_policies(worker.id);
         }
         worker.decisions.collect();
         let finished = shared.handlers.take_finished(worker.id);
@@ -295,11 +320,11 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
     let mut deadlines = table.deadlines.borrow_mut();
     let is_next = deadlines.peek().is_none_or(|Reverse((next, ..))| deadline_ms < *next);
     deadlines.push(Reverse((deadline_ms, asked.slot, asked.generation)));
-    if is_next {
-        worker.shared.kicks[usize::from(worker.id)].notify_one();
-    }
     if wake {
-        worker.shared.wake_policies(worker.id);
+        table.wake_due.set(true);
+    }
+    if is_next || wake {
+        worker.shared.kicks[usize::from(worker.id)].notify_one();
     }
     Some(asked)
 }
@@ -316,7 +341,7 @@ pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<As
 
 /// A waiter's place in the table, left also when whoever asked goes away.
 struct Place<'w> {
-    waiters: &'w RefCell<HashMap<Asked, Waiter>>,
+    waiters: &'w RefCell<Waiters>,
     asked: Asked,
 }
 
@@ -375,7 +400,8 @@ impl Asking {
         let counters = &entry.counters[usize::from(self.worker.id)];
         counters.duration.observe(self.worker.clock.micros().saturating_sub(self.asked_us));
         let decision = match answer {
-            Ok(Some(bytes)) => Decision::decode(&bytes),
+            Ok(Some(bytes)) if bytes.is_empty() => Ok(Arc::clone(&self.worker.decisions.unchanged)),
+            Ok(Some(bytes)) => Decision::decode(&bytes).map(Arc::new),
             Ok(None) => {
                 counters.count(PolicyOutcome::Error);
                 return fallback(entry);
@@ -388,7 +414,6 @@ impl Asking {
         match decision {
             Ok(decision) => {
                 counters.count(PolicyOutcome::Decided);
-                let decision = Arc::new(decision);
                 self.keep(&decision);
                 Ruling::Decided(decision)
             }

@@ -25,7 +25,7 @@ pub const DROPPED_AT: usize = 20;
 pub const WANTED_AT: usize = 24;
 
 /// Goes up whenever a number in here changes its meaning; the package says its own when it loads us.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Size of an event record and of a continuation.
 pub const EVENT_BYTES: usize = 64;
@@ -70,7 +70,7 @@ pub const SLOT_PLAN_AT: usize = 28;
 pub const SLOT_QUESTION_AT: usize = 32;
 /// How long it may be.
 pub const SLOT_QUESTION_MAX: usize = 992;
-/// The answer: JSON of a verdict.
+/// The answer: JSON of a verdict; nothing where it changes nothing.
 pub const SLOT_ANSWER_AT: usize = 1_024;
 /// How long it may be.
 pub const SLOT_ANSWER_MAX: usize = 1_024;
