@@ -1,6 +1,7 @@
 /** `/v1/mqtt`: sessions, retained messages, and what passes. */
 import type { FastifyInstance } from "fastify"
 import Type, { type Static } from "#typebox"
+import { topicFilterFault } from "../route/index.ts"
 import { CLIENT, EVENTS, items, NOTHING, RETAINED } from "./answers.ts"
 import { type AdminContext, parsed } from "./context.ts"
 import { sendProblem } from "./problem.ts"
@@ -64,7 +65,11 @@ export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
   app.get<{ Querystring: Static<typeof RetainedQuery> }>(
     "/v1/mqtt/retained",
     { schema: { querystring: RetainedQuery, response: { 200: items(RETAINED) }, tags, summary: "retained messages" } },
-    async ({ query }) => parsed(await gateway.native.retained(query.filter ?? "#")),
+    async ({ query: { filter = "#" } }, reply) => {
+      const fault = topicFilterFault(filter)
+      if (fault !== null) return sendProblem(reply, 400, fault)
+      return parsed(await gateway.native.retained(filter))
+    },
   )
 
   app.get<{ Querystring: Static<typeof TraceQuery> }>(
@@ -79,6 +84,8 @@ export function addMqtt(app: FastifyInstance, { gateway }: AdminContext): void {
     },
     (request, reply) => {
       const { client, topic } = request.query
+      const fault = topic === undefined ? null : topicFilterFault(topic)
+      if (fault !== null) return sendProblem(reply, 400, fault)
       const watch = { ...(client !== undefined && { clientId: client }), ...(topic !== undefined && { topic }) }
       openEventStream(request, reply, (stream) => gateway.trace(watch, (line) => stream.send("packet", line)))
     },

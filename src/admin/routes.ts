@@ -37,6 +37,8 @@ export function addRoutes(app: FastifyInstance, { gateway }: AdminContext): void
     async ({ query }, reply) => {
       const { method = "GET", url, topic, header = [], ...rest } = query
       if ((url === undefined) === (topic === undefined)) return sendProblem(reply, 400, 'say either "url" or "topic"')
+      if (topic !== undefined && /[+#]/.test(topic))
+        return sendProblem(reply, 400, `"${topic}" is a filter; a message has a topic without "+" and "#"`)
       const headers = Object.fromEntries([header].flat().map(splitHeader))
       const asked = topic === undefined ? { method, url, headers, ...rest } : { topic, ...rest }
       return parsed(await gateway.native.explain(JSON.stringify(asked)))

@@ -42,8 +42,11 @@ export class AdminClient {
     const { admin, token, config } = options
     const given = token ?? process.env.TIDEGATE_TOKEN ?? null
     const files = tlsFiles(options)
-    if (admin !== undefined)
-      return new AdminClient(/^https?:\/\//.test(admin) ? admin : `http://${admin}`, given, files)
+    if (admin !== undefined) {
+      const url = /^https?:\/\//.test(admin) ? admin : `http://${admin}`
+      if (!URL.canParse(url)) throw new TidegateError("USAGE", `"${admin}" is no address of an admin API`)
+      return new AdminClient(url, given, files)
+    }
     const { formatHostPort, isLoopback, loadConfig } = await import("../config/index.ts")
     const { config: loaded } = await loadConfig(config)
     if (loaded.admin === null) throw new TidegateError("ADMIN_UNREACHABLE", 'the configuration says "admin: false"')
@@ -60,28 +63,56 @@ export class AdminClient {
   /** The answer's JSON, null for none. Throws ADMIN_UNREACHABLE or ADMIN_REFUSED. */
   async call(path: string, { method = "GET", body }: AdminCall = {}): Promise<unknown> {
     const response = await this.#send(path, { method, body })
-    const { statusCode: status = 0, statusMessage = "" } = response
-    let text = ""
-    for await (const part of response.setEncoding("utf8")) text += String(part)
-    if (status >= 200 && status < 300) return text === "" ? null : (JSON.parse(text) as unknown)
-    const problem = asProblem(text)
-    throw new TidegateError("ADMIN_REFUSED", problem.detail ?? `${status} ${statusMessage}`, {
-      problems: problem.problems ?? [],
-      ...(status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
-    })
+    if (!isWell(response)) throw await this.#refusal(response)
+    const text = await this.#read(response)
+    if (text === "") return null
+    try {
+      return JSON.parse(text) as unknown
+    } catch (cause) {
+      throw this.#unreachable("what answers there is none", cause)
+    }
   }
 
   /** The data of each server-sent event, until the gateway ends. Throws as `call`. */
   async *events(path: string): AsyncGenerator<unknown> {
     const response = await this.#send(path, {})
-    const { statusCode: status = 0, statusMessage = "" } = response
-    if (status !== 200) throw new TidegateError("ADMIN_REFUSED", `${status} ${statusMessage}`)
+    if (!isWell(response)) throw await this.#refusal(response)
     let rest = ""
-    for await (const part of response.setEncoding("utf8")) {
-      const lines = (rest + String(part)).split("\n")
-      rest = lines.pop() ?? ""
-      for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6))
+    try {
+      for await (const part of response.setEncoding("utf8")) {
+        const lines = (rest + String(part)).split("\n")
+        rest = lines.pop() ?? ""
+        for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6))
+      }
+    } catch (cause) {
+      throw this.#unreachable("it ended in the middle of its answer", cause)
     }
+  }
+
+  async #refusal(response: IncomingMessage): Promise<TidegateError> {
+    const { statusCode: status, statusMessage = "" } = response
+    const problem = asProblem(await this.#read(response))
+    return new TidegateError("ADMIN_REFUSED", problem.detail ?? `${status} ${statusMessage}`, {
+      problems: problem.problems ?? [],
+      ...(status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
+    })
+  }
+
+  async #read(response: IncomingMessage): Promise<string> {
+    try {
+      let text = ""
+      for await (const part of response.setEncoding("utf8")) text += String(part)
+      return text
+    } catch (cause) {
+      throw this.#unreachable("it ended in the middle of its answer", cause)
+    }
+  }
+
+  #unreachable(why: string, cause: unknown): TidegateError {
+    return new TidegateError("ADMIN_UNREACHABLE", `no gateway answers on ${this.#base}: ${why}`, {
+      cause,
+      hint: "start one with: tidegate run, or say where it is with --admin URL",
+    })
   }
 
   #send(path: string, { method = "GET", body }: AdminCall): Promise<IncomingMessage> {
@@ -91,15 +122,7 @@ export class AdminClient {
     const start = this.#base.startsWith("https:") ? secure : plain
     return new Promise((resolve, reject) => {
       const request = start(`${this.#base}${path}`, { method, headers, agent: false, ...this.#files }, resolve)
-      request.on("error", (error) => {
-        const text = `no gateway answers on ${this.#base}: ${messageOf(error)}`
-        reject(
-          new TidegateError("ADMIN_UNREACHABLE", text, {
-            cause: error,
-            hint: "start one with: tidegate run, or say where it is with --admin URL",
-          }),
-        )
-      })
+      request.on("error", (error) => reject(this.#unreachable(messageOf(error), error)))
       request.end(body === undefined ? undefined : JSON.stringify(body))
     })
   }
@@ -120,6 +143,8 @@ function tlsFiles({ ca, cert, key }: AdminOptions): TlsFiles {
     ...(key !== undefined && { key: read(key) }),
   }
 }
+
+const isWell = ({ statusCode = 0 }: IncomingMessage): boolean => statusCode >= 200 && statusCode < 300
 
 interface ProblemBody {
   readonly detail?: string

@@ -1,5 +1,6 @@
 /** tidegate explain: why a request or a topic goes where it goes. */
 import type { Command } from "commander"
+import { TidegateError } from "../errors.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
 import { example, withAdmin } from "./options.ts"
 import { print, printJson } from "./output.ts"
@@ -33,8 +34,8 @@ export function addExplain(program: Command): void {
 }
 
 async function explain(words: readonly string[], options: Options): Promise<void> {
-  const client = await AdminClient.open(options)
   const query = new URLSearchParams(toQuery(words))
+  const client = await AdminClient.open(options)
   for (const line of options.header ?? []) query.append("header", line)
   if (options.source !== undefined) query.set("source", options.source)
   const answer = (await client.call(`/v1/explain?${query}`)) as Explanation
@@ -60,9 +61,13 @@ async function explain(words: readonly string[], options: Options): Promise<void
   if (rows.length > 0) print(`\n${formatTable(["CANDIDATE", "MATCHED", "REASON"], rows)}`)
 }
 
-/** Two words, or one that is a URL, are a request; else it is a topic. */
+/** A method and a URL, in one word or two, or a URL alone are a request; else it is a topic. */
 function toQuery(words: readonly string[]): Record<string, string> {
-  const [first = "", second] = words
+  const [first = "", second, ...more] = words.flatMap((word) => /^([A-Z]+) +(\S+)$/.exec(word)?.slice(1) ?? word)
+  if (more.length > 0)
+    throw new TidegateError("USAGE", "say METHOD URL, or a topic, and no more", {
+      hint: "what has spaces needs quotes: tidegate explain 'plant 1/temp'",
+    })
   if (second !== undefined) return { method: first, url: second }
   return /^(https?:\/\/|\/)/.test(first) ? { method: "GET", url: first } : { topic: first }
 }

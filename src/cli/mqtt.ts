@@ -3,8 +3,7 @@ import type { Command } from "commander"
 import type { MqttTraceLine } from "../model/mqtt-trace.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
 import { example, withAdmin } from "./options.ts"
-import { print, printJson } from "./output.ts"
-import { formatTable } from "./table.ts"
+import { print, printJson, printRows } from "./output.ts"
 
 interface Options extends AdminOptions {
   readonly json?: boolean
@@ -114,6 +113,6 @@ function list(command: Command, columns: Columns, toPath: (argument: string) => 
     } while (cursor)
     if (options.json) return printJson({ items })
     const rows = items.map((item) => Object.values(columns).map((cell) => cell(item)))
-    print(items.length === 0 ? "none" : formatTable(Object.keys(columns), rows))
+    printRows(Object.keys(columns), rows)
   })
 }

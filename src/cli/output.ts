@@ -1,5 +1,6 @@
 /** What commands print: data on standard output, everything else on standard error. */
 import { ERROR_CODES, messageOf, type Problem, TidegateError } from "../errors.ts"
+import { formatTable } from "./table.ts"
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
@@ -7,6 +8,11 @@ export function print(text: string): void {
 
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2))
+}
+
+/** A table, or that there is nothing to show. */
+export function printRows(headings: readonly string[], rows: readonly (readonly unknown[])[]): void {
+  print(rows.length === 0 ? "none" : formatTable(headings, rows))
 }
 
 export function complain(text: string): void {

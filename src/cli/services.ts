@@ -1,16 +1,15 @@
 /** tidegate services: the registry of a running gateway. */
-import type { Command } from "commander"
+import { type Command, InvalidArgumentError } from "commander"
 import { TidegateError } from "../errors.ts"
 import type { Instance } from "../model/service.ts"
 import { AdminClient, type AdminOptions } from "./admin-client.ts"
 import { example, withAdmin } from "./options.ts"
-import { print, printJson } from "./output.ts"
-import { formatTable } from "./table.ts"
+import { print, printJson, printRows } from "./output.ts"
 
 interface Options extends AdminOptions {
   readonly json?: boolean
-  readonly weight?: string
-  readonly ttl?: string
+  readonly weight?: number
+  readonly ttl?: number
   readonly zone?: string
 }
 
@@ -28,8 +27,8 @@ export function addServices(program: Command): void {
     .argument("<id>")
     .argument("<host:port>")
   registering
-    .option("--weight <n>", "1 to 1000")
-    .option("--ttl <seconds>", "forgotten without a heartbeat")
+    .option("--weight <n>", "1 to 1000", number)
+    .option("--ttl <seconds>", "forgotten without a heartbeat", number)
     .option("--zone <zone>", "where it runs, for upstreams that prefer near ones")
   example(withAdmin(registering), "tidegate services register api a1 127.0.0.1:9000 --ttl 30").action(register)
   const draining = withAdmin(
@@ -53,11 +52,9 @@ async function list(service: string | undefined, options: Options): Promise<void
       items: readonly { name: string; instances: number; healthy: number }[]
     }
     if (options.json) return printJson({ items })
-    return print(
-      formatTable(
-        ["SERVICE", "INSTANCES", "HEALTHY"],
-        items.map(({ name, instances, healthy }) => [name, instances, healthy]),
-      ),
+    return printRows(
+      ["SERVICE", "INSTANCES", "HEALTHY"],
+      items.map(({ name, instances, healthy }) => [name, instances, healthy]),
     )
   }
   const { items } = (await client.call(`/v1/services/${encodeURIComponent(service)}/instances`)) as {
@@ -71,7 +68,7 @@ async function list(service: string | undefined, options: Options): Promise<void
     status,
     lastHeartbeatAt,
   ])
-  print(formatTable(["ID", "ADDRESS", "WEIGHT", "STATUS", "LAST HEARTBEAT"], rows))
+  printRows(["ID", "ADDRESS", "WEIGHT", "STATUS", "LAST HEARTBEAT"], rows)
 }
 
 async function register(service: string, id: string, address: string, options: Options): Promise<void> {
@@ -80,11 +77,18 @@ async function register(service: string, id: string, address: string, options: O
   if (parsed === null) throw new TidegateError("ADDRESS_INVALID", `"${address}" is not HOST:PORT`)
   const { weight, ttl, zone } = options
   const more = {
-    ...(weight && { weight: Number(weight) }),
-    ...(ttl && { ttlSeconds: Number(ttl) }),
+    ...(weight !== undefined && { weight }),
+    ...(ttl !== undefined && { ttlSeconds: ttl }),
     ...(zone && { zone }),
   }
   await change({ service, id, options, call: { method: "PUT", body: { ...parsed, ...more } } })
+}
+
+/** What bounds it has says the gateway. */
+function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It is no number.")
+  return value
 }
 
 interface Change {
