@@ -1,4 +1,4 @@
-//! Streams of one HTTP/2 connection beside each other. A panic within one: that stream ends, the others of its connection and
+//! Streams of one HTTP/2 connection beside each other: the thread that policies run on is woken once for all of them. A panic within one: that stream ends, the others of its connection and
 //! everybody else go on, and it is counted. Waking the thread that handlers run on is the
 //! caller's own code within a worker, so a caller that panics there makes one.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic, missing_docs)]
@@ -11,9 +11,11 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use tidegate_proxy::{Gateway, Options};
-use tidegate_ring::layout::{CAPACITY_AT, DECISION_VERSION, SIZE_AT, SLOT_BYTES, VERSION_AT, decision_ring_bytes};
+use tidegate_ring::layout::{
+    CAPACITY_AT, DECISION_VERSION, HEAD_AT, SIZE_AT, SLOT_BYTES, TAIL_AT, VERSION_AT, decision_ring_bytes,
+};
 use tidegate_ring::{Decisions, SharedMemory};
 
 #[path = "../coap/gateway.rs"]
@@ -65,6 +67,40 @@ fn streams_beyond_one_turn_are_answered_too() {
     });
 }
 
+#[test]
+fn the_questions_of_one_turn_wake_the_policy_thread_once() {
+    const STREAMS: usize = CAPACITY - 1;
+    let answer = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
+    let mut route = gateway::route("/", &answer);
+    route["steps"] = json!([{ "kind": "script", "script": 0 }]);
+    let mut plan = gateway::plan(json!([route]), json!([]));
+    plan["listeners"][0] = listener(&plan["listeners"][0]);
+    plan["scripts"] = json!([{
+        "id": 0, "policy": "asked", "filter": null, "cache": null, "reads": [], "deadlineMs": 100, "fallback": "continue",
+    }]);
+    let gateway = Gateway::start(Options { workers: 1, events: Vec::new(), data_dir: None }).unwrap();
+    let address = gateway::apply(&gateway, &plan);
+    let (decisions, words) = questions();
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let woken = Arc::clone(&wakes);
+    // A reader as quick as one can be: what stands on the ring is read when it is woken.
+    let wake = move || {
+        words[TAIL_AT / 4].store(words[HEAD_AT / 4].load(SeqCst), SeqCst);
+        woken.fetch_add(1, SeqCst);
+    };
+    gateway.attach_policies(vec![(0, decisions)], Arc::new(wake)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = connect(address).await;
+        // They leave in one write, when this task waits for the first time.
+        let asked: Vec<_> = (0..STREAMS).map(|_| client.send_request(get("/"), true).unwrap().0).collect();
+        for answer in asked {
+            answered(answer.await.unwrap()).await;
+        }
+    });
+    assert_eq!((words[HEAD_AT / 4].load(SeqCst), wakes.load(SeqCst)), (STREAMS as u32, 1));
+}
+
 /// One worker, `/handler` to a handler and `/api` to an upstream; the switch makes the worker
 /// panic where it wakes the handler's thread.
 fn start() -> (Gateway, SocketAddr, Arc<AtomicBool>) {
@@ -73,27 +109,39 @@ fn start() -> (Gateway, SocketAddr, Arc<AtomicBool>) {
     let answer = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
     routes.as_array_mut().unwrap().extend([handler, gateway::route("/answer", &answer)]);
     let mut plan = gateway::plan(routes, upstreams);
-    plan["listeners"][0]["name"] = json!("tcp://test");
-    plan["listeners"][0]["transport"] = json!("tcp");
-    plan["listeners"][0]["protocols"] = json!(["http1", "http2"]);
+    plan["listeners"][0] = listener(&plan["listeners"][0]);
     plan["handlers"] = json!([{ "name": "none", "deadlineMs": 1_500, "maxBodyBytes": 1_024 }]);
     let started = Gateway::start(Options { workers: 1, events: Vec::new(), data_dir: None }).unwrap();
     let address = gateway::apply(&started, &plan);
     let panics = Arc::new(AtomicBool::new(false));
     let wakes = Arc::clone(&panics);
     let wake = Arc::new(move || assert!(!wakes.load(SeqCst), "the panic that this test is about"));
-    started.attach_policies(vec![(0, questions())], wake).unwrap();
+    started.attach_policies(vec![(0, questions().0)], wake).unwrap();
     (started, address, panics)
 }
 
-/// A ring that nobody reads; it lives as long as the process.
-fn questions() -> Decisions {
-    let words = vec![0u64; decision_ring_bytes(CAPACITY).div_ceil(8)].leak();
+/// A ring that nobody reads, and its words; it lives as long as the process.
+fn questions() -> (Decisions, &'static [AtomicU32]) {
+    let mut words: Vec<u64> = vec![0; decision_ring_bytes(CAPACITY).div_ceil(8)];
     for (at, word) in [(VERSION_AT, DECISION_VERSION), (CAPACITY_AT, CAPACITY as u32), (SIZE_AT, SLOT_BYTES as u32)] {
         words[at / 8] |= u64::from(word) << (at % 8 * 8);
     }
-    // SAFETY: aligned as `u64` is, in bounds, and never freed.
-    Decisions::open(unsafe { SharedMemory::new(words.as_mut_ptr().cast(), words.len() * 8) }).unwrap()
+    let (base, len) = (words.as_mut_ptr(), words.len() * 8);
+    std::mem::forget(words);
+    // SAFETY: aligned as `u64` is, in bounds, never freed, and only looked at as atomic words from now on.
+    unsafe {
+        let decisions = Decisions::open(SharedMemory::new(base.cast(), len)).unwrap();
+        (decisions, std::slice::from_raw_parts(base.cast(), len / 4))
+    }
+}
+
+/// The plan's listener, for HTTP over TCP.
+fn listener(given: &serde_json::Value) -> serde_json::Value {
+    let mut listener = given.clone();
+    listener["name"] = json!("tcp://test");
+    listener["transport"] = json!("tcp");
+    listener["protocols"] = json!(["http1", "http2"]);
+    listener
 }
 
 /// Answers each connection's first request when all of its body is there, then closes.
