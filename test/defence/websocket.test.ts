@@ -12,12 +12,12 @@ ava.before(async () => {
 })
 ava.after.always(async () => gateway?.stop())
 
-async function open(): Promise<Socket> {
+async function open(subprotocol = "tidegate.v1.json"): Promise<Socket> {
   const socket = connect(gateway.port, "127.0.0.1")
   socket.on("error", () => {})
   const key = randomBytes(16).toString("base64")
   socket.write(
-    `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: tidegate.v1.json\r\n\r\n`,
+    `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: ${subprotocol}\r\n\r\n`,
   )
   const [head] = (await once(socket, "data")) as [Buffer]
   if (!head.toString().startsWith("HTTP/1.1 101")) throw new Error(head.toString())
@@ -78,6 +78,41 @@ for (const [name, bytes, code] of BROKEN) {
     t.is(await closeCode(bytes), code)
   })
 }
+
+/** All frames that answer these bytes, up to the end of the connection: first byte and payload. */
+async function answers(subprotocol: string, bytes: Buffer): Promise<[first: number, payload: Buffer][]> {
+  const socket = await open(subprotocol)
+  const chunks: Buffer[] = []
+  socket.on("data", (data) => chunks.push(data))
+  socket.write(bytes)
+  await once(socket, "close")
+  const all = Buffer.concat(chunks)
+  const frames: [number, Buffer][] = []
+  for (let at = 0; at < all.length; at += 2 + all.readUInt8(at + 1)) {
+    frames.push([all.readUInt8(at), all.subarray(at + 2, at + 2 + all.readUInt8(at + 1))])
+  }
+  return frames
+}
+
+ava("25: a Close is answered with its code, behind the answers to what stood before it", async (t) => {
+  const code = Buffer.from([0x0b, 0xb9])
+  const [pong, close, ...more] = await answers(
+    "tidegate.v1.json",
+    Buffer.concat([frame(0x81, '{"type":"ping","id":1}'), frame(0x88, Buffer.concat([code, Buffer.from("bye")]))]),
+  )
+  t.deepEqual([pong?.[0], JSON.parse(String(pong?.[1]))], [0x81, { type: "pong", id: 1 }])
+  t.deepEqual([close, more], [[0x88, code], []])
+  t.deepEqual(await answers("tidegate.v1.json", frame(0x88, "")), [[0x88, Buffer.alloc(0)]])
+
+  const connect = Buffer.from("101100044d5154540502003c00000461626364", "hex")
+  const publish = Buffer.from("3208000161000100" + "7878", "hex")
+  const mqtt = await answers("mqtt", Buffer.concat([frame(0x82, connect), frame(0x82, publish), frame(0x88, code)]))
+  t.deepEqual(mqtt.at(-1), [0x88, code])
+  t.true(Buffer.concat(mqtt.map(([, payload]) => payload)).includes(Buffer.from("40030001", "hex")), "PUBACK")
+
+  const coap = await answers("coap", Buffer.concat([frame(0x82, Buffer.from([0, 0xe1])), frame(0x88, code)]))
+  t.deepEqual(coap.at(-1), [0x88, code])
+})
 
 ava("25: a handshake has one key of 16 octets, and version 13", async (t) => {
   const handshake = (...fields: string[]): Promise<string> =>

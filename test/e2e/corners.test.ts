@@ -188,6 +188,8 @@ ava("an answer that does not say when it came goes on with that, once, and a kep
   await sleep(1_100)
   t.deepEqual(await dates("/kept"), kept)
   t.is(kept.length, 1)
+  const stream = await exchange(gateway.port, get("/t/a/%23"), /\r\n\r\n/)
+  t.regex(stream, /^HTTP\/1\.1 200 .*\r\ndate: \w{3}, .* GMT\r\n/s, "an event stream says when it began")
 })
 
 ava("Via names the version that each request came by", async (t) => {

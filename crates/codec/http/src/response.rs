@@ -3,7 +3,7 @@
 
 use crate::body::{Body, content_length};
 use crate::fields::{Field, has_token, tokens};
-use crate::head::check_lines;
+use crate::head::{check_lines, offset_of};
 use crate::request::Version;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
@@ -49,7 +49,10 @@ pub fn parse_response<'h, 'b>(
         return Err(MALFORMED);
     }
     let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, input, headers);
+    let mut config = httparse::ParserConfig::default();
+    // RFC 9112 section 5.1: space in front of a colon is taken out of an answer, where it is 400 in a request.
+    config.allow_spaces_after_header_name_in_responses(true);
+    let parsed = config.parse_response_with_uninit_headers(&mut response, input, headers);
     let len = match parsed {
         Ok(Status::Complete(len)) => len,
         Ok(Status::Partial) if input.len() > limits.header_total => return Err(MALFORMED),
@@ -76,7 +79,7 @@ pub fn parse_response<'h, 'b>(
         version: if minor == 0 { Version::Http10 } else { Version::Http11 },
     };
     // RFC 9112 section 4: the space in front of the reason is there without one, too.
-    head.has_hop_by_hop = input.get(12) == Some(&b'\r');
+    head.has_hop_by_hop = input.get(12) == Some(&b'\r') || headers.iter().any(|header| has_space(input, header));
     read_fields(&mut head)?;
     // RFC 9112 section 6.3, rule 1: these have no body whatever their headers say.
     if to_head || status < 200 || status == 204 || status == 304 {
@@ -134,6 +137,11 @@ fn read_fields(head: &mut ResponseHead<'_, '_>) -> Result<(), DecodeError> {
         (false, None) => Body::UntilClose,
     };
     Ok(())
+}
+
+/// Whether a name does not end at its colon.
+fn has_space(input: &[u8], header: &Header<'_>) -> bool {
+    input.get(offset_of(input, header.name.as_bytes()) + header.name.len()) != Some(&b':')
 }
 
 fn has_proxy_prefix(name: &str) -> bool {

@@ -71,3 +71,16 @@ fn an_answer_that_cannot_have_a_body_goes_on_without_a_length() {
     // Of an answer that was not sent it tells the length.
     assert_eq!(response("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), None);
 }
+
+#[test]
+fn space_in_front_of_a_colon_is_taken_out_of_an_answer() {
+    // RFC 9112 section 5.1
+    let out = response("HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length\t : 0\r\nX-B:2\r\n\r\n").unwrap();
+    assert_eq!(out, "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 0\r\nX-B: 2\r\n\r\n");
+    assert_eq!(response("HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"), None);
+    for head in ["X A: 1", " : 1", "X-A\x0b: 1", "X-A\r\n: 1"] {
+        let head = format!("HTTP/1.1 200 OK\r\n{head}\r\nContent-Length: 0\r\n\r\n");
+        let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+        assert!(parse_response(head.as_bytes(), &Limits::default(), false, &mut headers).is_err(), "{head}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Writing frames: always whole messages, never fragments.
 
-use crate::{Opcode, mask};
+use crate::{Close, Opcode, mask};
 
 /// Appends the header of an unmasked frame; the payload follows.
 pub fn encode_head(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
@@ -33,6 +33,15 @@ pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     encode_head(out, Opcode::Close, 2 + reason.len());
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
+}
+
+/// Appends the answer to a close frame of a client: its code comes back, and no code where it gave none
+/// (RFC 6455 section 5.5.1).
+pub fn encode_close_answer(out: &mut Vec<u8>, close: Close<'_>) {
+    match close.code {
+        Some(code) => encode_close(out, code, ""),
+        None => encode_frame(out, Opcode::Close, b""),
+    }
 }
 
 fn put_head(out: &mut Vec<u8>, opcode: Opcode, len: usize, masked: u8) {

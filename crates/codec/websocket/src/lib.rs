@@ -15,6 +15,6 @@ mod utf8;
 pub use border::Border;
 pub use close::{Close, CloseCode};
 pub use decoder::{Decoder, Delivery, Event, Role};
-pub use encode::{encode_close, encode_frame, encode_head, encode_masked_frame};
+pub use encode::{encode_close, encode_close_answer, encode_frame, encode_head, encode_masked_frame};
 pub use handshake::{accept_key, is_valid_key};
 pub use header::Opcode;

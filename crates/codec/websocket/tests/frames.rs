@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use tidegate_kit::DecodeError;
 use tidegate_message::Limits;
-use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame, encode_masked_frame};
+use tidegate_websocket::{
+    Close, Decoder, Delivery, Event, Opcode, Role, encode_close, encode_close_answer, encode_frame, encode_masked_frame,
+};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -179,6 +181,16 @@ fn a_close_reason_is_cut_at_a_character() {
     encode_close(&mut out, 1012, &"ä".repeat(100));
     let (seen, _) = drive(decoder(Role::Client, 10), &[&out]);
     assert_eq!(seen, [Seen::Close(Some(1012), "ä".repeat(61))]);
+}
+
+#[test]
+fn a_close_is_answered_with_what_it_said() {
+    for code in [Some(1000), Some(3005), None] {
+        let mut out = Vec::new();
+        encode_close_answer(&mut out, Close { code, reason: "bye" });
+        let (seen, _) = drive(decoder(Role::Client, 10), &[&out]);
+        assert_eq!(seen, [Seen::Close(code, String::new())]);
+    }
 }
 
 #[test]

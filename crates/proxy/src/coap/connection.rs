@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use tidegate_broker::Access;
 use tidegate_coap::{STREAM_MESSAGE_MAX, Transport, frame_len};
-use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
+use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_close_answer, encode_frame};
 
 struct Stream {
     client: Box<Client>,
@@ -181,16 +181,19 @@ impl Stream {
     /// Takes what was read. `false`: the connection ends.
     fn take(&mut self, mut input: Input) -> bool {
         self.expect_input();
+        let mut close = Vec::new();
         let alive = match self.frames.take() {
             None => self.take_messages(&mut input),
             Some(mut decoder) => {
-                let alive = self.take_frames(&mut decoder, &mut input);
+                let alive = self.take_frames(&mut decoder, &mut input, &mut close);
                 self.frames = Some(decoder);
                 alive
             }
         };
         self.client.stash(input);
         self.flush();
+        // RFC 6455 section 5.5.1: no message follows a Close.
+        self.line.out.borrow_mut().extend_from_slice(&close);
         self.is_released |= self.streams.server.borrow().endpoint.is_leaving(self.peer);
         alive
     }
@@ -213,10 +216,10 @@ impl Stream {
         true
     }
 
-    fn take_frames(&mut self, decoder: &mut Decoder, input: &mut Input) -> bool {
+    /// `close` is the frame that ends the connection behind everything else.
+    fn take_frames(&mut self, decoder: &mut Decoder, input: &mut Input, close: &mut Vec<u8>) -> bool {
         loop {
             let (start, end) = (input.start, input.end);
-            let mut control = Vec::new();
             let alive = match decoder.decode(&mut input.buffer[start..end]) {
                 Ok((used, event)) => {
                     input.start += used;
@@ -226,26 +229,25 @@ impl Stream {
                         Some(Event::Data { text: false, payload, .. }) => self.take_message(payload),
                         Some(Event::Data { .. }) => {
                             // RFC 8323 section 4.2: messages are binary.
-                            encode_close(&mut control, 1003, "CoAP wants binary messages");
+                            encode_close(close, 1003, "CoAP wants binary messages");
                             false
                         }
                         Some(Event::Ping(payload)) => {
-                            encode_frame(&mut control, Opcode::Pong, payload);
+                            encode_frame(&mut self.line.out.borrow_mut(), Opcode::Pong, payload);
                             true
                         }
-                        Some(Event::Close(_)) => {
-                            encode_close(&mut control, 1000, "");
+                        Some(Event::Close(said)) => {
+                            encode_close_answer(close, said);
                             false
                         }
                         Some(Event::Pong(_)) => true,
                     }
                 }
                 Err(error) => {
-                    encode_close(&mut control, error.code, error.what);
+                    encode_close(close, error.code, error.what);
                     false
                 }
             };
-            self.line.out.borrow_mut().extend_from_slice(&control);
             if !alive {
                 return false;
             }

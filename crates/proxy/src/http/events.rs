@@ -86,10 +86,12 @@ pub(crate) async fn serve(mut client: Box<Client>, (filter, reply, access): (Str
     let chunked = reply.version == Version::Http11;
     let framing = if chunked { "transfer-encoding: chunked" } else { "connection: close" };
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n{framing}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n{framing}\r\ndate: "
     );
+    let date = client.worker.date(client.worker.clock.millis());
+    let head = [head.as_bytes(), &date, b"\r\n\r\n"].concat();
     reply.count(&client, 200, 0);
-    if client.write_all(head.as_bytes()).await.is_err() {
+    if client.write_all(&head).await.is_err() {
         return;
     }
     let mut text = Vec::new();

@@ -6,7 +6,7 @@ use super::packets::{Handled, Later, handle};
 use super::serve::Connection;
 use crate::client::Input;
 use crate::worker::READ_BYTES;
-use tidegate_websocket::{Decoder, Event, Opcode, encode_close, encode_frame};
+use tidegate_websocket::{Decoder, Event, Opcode, encode_close, encode_close_answer, encode_frame};
 
 /// What became of what was read.
 pub(super) enum Taken {
@@ -26,8 +26,8 @@ pub(super) enum Rest {
     Inbox { is_last: bool },
 }
 
-/// How a WebSocket ends: RFC 6455 section 7.4.
-type Close = (u16, &'static str);
+/// The frame by which a WebSocket ends.
+type Close = Vec<u8>;
 
 /// Bytes of packets that came in pieces.
 #[derive(Default)]
@@ -51,16 +51,20 @@ impl Inbox {
 
     /// It ends with that code, unless it ends with another already.
     pub(super) fn close_with(&mut self, code: u16) {
-        self.close.get_or_insert((code, ""));
+        self.close.get_or_insert_with(|| close(code, ""));
     }
 
     /// The frame behind everything else; `None`: there are no frames.
     pub(super) fn last_frame(&self) -> Option<Vec<u8>> {
-        let (code, why) = self.close.unwrap_or((1000, ""));
-        let mut frame = Vec::new();
-        encode_close(&mut frame, code, why);
-        self.is_framed().then_some(frame)
+        self.is_framed().then(|| self.close.clone().unwrap_or_else(|| close(1000, "")))
     }
+}
+
+/// RFC 6455 section 7.4.
+fn close(code: u16, why: &str) -> Close {
+    let mut frame = Vec::new();
+    encode_close(&mut frame, code, why);
+    frame
 }
 
 impl Connection {
@@ -146,19 +150,23 @@ impl Connection {
         loop {
             let (start, end) = (input.start, input.end);
             let decoded = decoder.decode(&mut input.buffer[start..end]);
-            let (used, event) = decoded.map_err(|error| (error.code, error.what))?;
+            let (used, event) = decoded.map_err(|error| close(error.code, error.what))?;
             // A frame that ends no message yields nothing; behind it may stand another.
             let is_over = used == 0 && event.is_none();
             match event {
                 // MQTT-6.0.0-1: packets travel in binary messages.
-                Some(Event::Data { text: true, .. }) => return Err((1003, "MQTT wants binary messages")),
+                Some(Event::Data { text: true, .. }) => return Err(close(1003, "MQTT wants binary messages")),
                 Some(Event::Data { payload, .. }) => bytes.extend_from_slice(payload),
                 Some(Event::Ping(payload)) => {
                     let mut frame = Vec::new();
                     encode_frame(&mut frame, Opcode::Pong, payload);
                     self.link.put_frame(&frame);
                 }
-                Some(Event::Close(_)) => return Err((1000, "")),
+                Some(Event::Close(said)) => {
+                    let mut answer = Vec::new();
+                    encode_close_answer(&mut answer, said);
+                    return Err(answer);
+                }
                 Some(Event::Pong(_)) | None => {}
             }
             input.start += used;

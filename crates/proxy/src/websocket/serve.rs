@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use tidegate_broker::{Access, Published};
 use tidegate_message::{MessageBuilder, Outcome, Protocol, Qos};
-use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_frame};
+use tidegate_websocket::{Decoder, Delivery, Event, Opcode, Role, encode_close, encode_close_answer, encode_frame};
 
 /// Messages of QoS 1 that a client may owe an ack for; beyond, they are sent without.
 const UNACKED_MAX: usize = 1_024;
@@ -164,16 +164,19 @@ impl Connection {
         self.client.connection.last_activity.set(self.client.worker.clock.millis());
         self.is_asked = false;
         self.rest();
-        let mut frames = Vec::new();
-        let alive = self.decode(&mut input, &mut frames);
+        let (mut frames, mut close) = (Vec::new(), Vec::new());
+        self.decode(&mut input, &mut frames, &mut close);
         self.client.stash(input);
         for text in frames {
             self.frame(&text).await;
         }
-        alive
+        // RFC 6455 section 5.5.1: no message follows a Close, the answers to what stood before it neither.
+        self.out.extend_from_slice(&close);
+        close.is_empty()
     }
 
-    fn decode(&mut self, input: &mut Input, frames: &mut Vec<Vec<u8>>) -> bool {
+    /// Moves whole messages to `frames`; `close` is the frame that ends the connection behind them.
+    fn decode(&mut self, input: &mut Input, frames: &mut Vec<Vec<u8>>, close: &mut Vec<u8>) {
         loop {
             let (start, end) = (input.start, input.end);
             match self.decoder.decode(&mut input.buffer[start..end]) {
@@ -183,21 +186,15 @@ impl Connection {
                     match event {
                         Some(Event::Data { payload, .. }) => frames.push(payload.to_vec()),
                         Some(Event::Ping(payload)) => encode_frame(&mut self.out, Opcode::Pong, payload),
-                        Some(Event::Close(_)) => {
-                            encode_close(&mut self.out, 1000, "");
-                            return false;
-                        }
+                        Some(Event::Close(said)) => return encode_close_answer(close, said),
                         Some(Event::Pong(_)) | None => {}
                     }
                     input.start += used;
                     if is_over {
-                        return true;
+                        return;
                     }
                 }
-                Err(error) => {
-                    encode_close(&mut self.out, error.code, error.what);
-                    return false;
-                }
+                Err(error) => return encode_close(close, error.code, error.what),
             }
         }
     }
