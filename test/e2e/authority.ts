@@ -6,6 +6,8 @@ import { join } from "node:path"
 export interface Authority {
   /** A certificate with a common name and alternative names. */
   issue(name: string, subject: string, names: string): void
+  /** One of X.509 version 1, as openssl makes it without extensions; ends a number of days from now. */
+  issueOld(name: string, subject: string, days: number): void
   /** It stands in the list from now on. */
   revoke(name: string): void
 }
@@ -45,6 +47,13 @@ export function createAuthority(folder: string): Authority {
         "-extfile",
         `${name}.ext`,
       )
+    },
+    issueOld: (name, subject, days) => {
+      const time = (at: number): string => `${new Date(at).toISOString().replace(/[-:T]|\.\d+/g, "")}`
+      const [begins, ends] = [time(Date.now() - 2 * 86_400_000), time(Date.now() + days * 86_400_000)]
+      openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", subject)
+      const whole = ["-in", `${name}.csr`, "-out", `${name}.pem`, "-startdate", begins, "-enddate", ends]
+      openssl("ca", "-batch", "-config", "ca.cnf", ...whole)
     },
     revoke: (name) => {
       openssl("ca", "-config", "ca.cnf", "-revoke", `${name}.pem`)

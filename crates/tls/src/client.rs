@@ -1,11 +1,14 @@
 //! How an upstream is spoken to over TLS: whom to believe, what to ask for, what to show.
 
 use crate::TlsError;
+use crate::certificate::Certificate;
 use crate::pem::File;
 use crate::provider::provider;
 use crate::server::{PairPlan, VersionPlan, roots};
+use crate::version1::{signed_by_12, signed_by_13};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::Deserialize;
@@ -55,10 +58,8 @@ impl ClientTerms {
         let mut config = match &plan.certificate {
             None => builder.with_no_client_auth(),
             Some(pair) => {
-                let (cert, key) = (File::read(&pair.cert)?, File::read(&pair.key)?);
-                builder
-                    .with_client_auth_cert(cert.certificates()?, key.key()?)
-                    .map_err(|cause| key.error(format!("does not fit {}: {cause}", cert.path)))?
+                let shown = Certificate::new(&File::read(&pair.cert)?, &File::read(&pair.key)?)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown.key)))
             }
         };
         config.alpn_protocols = plan.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -110,8 +111,7 @@ impl ServerCertVerifier for Unverified {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+        signed_by_12(message, cert, signed)
     }
 
     fn verify_tls13_signature(
@@ -120,8 +120,7 @@ impl ServerCertVerifier for Unverified {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+        signed_by_13(message, cert, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -14,6 +14,7 @@ mod provider;
 mod resolver;
 mod server;
 mod session;
+mod version1;
 
 pub use client::{ClientPlan, ClientTerms};
 pub use dev::{DevPair, dev_authority, dev_certificate};

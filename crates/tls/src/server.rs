@@ -7,6 +7,7 @@ use crate::peer::UserFrom;
 use crate::pem::File;
 use crate::provider::{provider, ticketer};
 use crate::resolver::ByName;
+use crate::version1::AnyVersion;
 use foldhash::quality::FixedState;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -225,5 +226,6 @@ fn verifier(
         ClientAuthMode::Request => builder.allow_unauthenticated(),
         ClientAuthMode::Require => builder,
     };
-    builder.build().map_err(|cause| TlsError::new("tls.clientAuth", cause))
+    let inner = builder.build().map_err(|cause| TlsError::new("tls.clientAuth", cause))?;
+    Ok(Arc::new(AnyVersion { inner, roots, has_lists: !crl.is_empty() }))
 }
