@@ -4,7 +4,7 @@ import type { Snapshot } from "../model/snapshot.ts"
 import type { NativeGateway } from "../native/index.ts"
 import { type Sample, Scraper } from "./scrape.ts"
 import { snapshotOf } from "./snapshot.ts"
-import { helpOf } from "./table.ts"
+import { helpOf, kindOf, METRICS } from "./table.ts"
 
 /** A number the control plane itself knows. */
 export type OwnSamples = () => readonly Sample[]
@@ -25,6 +25,7 @@ export class MetricsExporter {
     this.#scraper = new Scraper(native)
     this.#own = own
     collectDefaultMetrics({ register: this.#registry })
+    for (const name of Object.keys(METRICS)) this.#register(name)
   }
 
   get contentType(): string {
@@ -52,18 +53,18 @@ export class MetricsExporter {
     for (const sample of byKey.values()) {
       this.#samples.set(sample.metric, [...(this.#samples.get(sample.metric) ?? []), sample])
     }
-    for (const [name, [first]] of this.#samples) {
-      if (first !== undefined && this.#registry.getSingleMetric(name) === undefined) this.#register(name, first.kind)
+    for (const name of this.#samples.keys()) {
+      if (this.#registry.getSingleMetric(name) === undefined) this.#register(name)
     }
   }
 
   /** prom-client asks the object for its values when it renders; nothing is counted in JavaScript. */
-  #register(name: string, type: Sample["kind"]): void {
-    const help = helpOf(name)
+  #register(name: string): void {
+    const [help, type] = [helpOf(name), kindOf(name)]
     const get = async () => ({
       name,
       help,
-      type,
+      type: this.#samples.get(name)?.[0]?.kind ?? type,
       aggregator: "sum",
       values: (this.#samples.get(name) ?? []).flatMap(toValues),
     })

@@ -60,6 +60,12 @@ export const METRICS = {
   tidegate_ring_dropped_total: "events lost because nobody read them in time",
 } as const satisfies Record<string, string>
 
+/** What a metric is that has no series yet, which its name tells. */
+export function kindOf(name: string): "counter" | "gauge" | "histogram" {
+  if (name.endsWith("_total")) return "counter"
+  return name.endsWith("_duration_seconds") ? "histogram" : "gauge"
+}
+
 /** The help text of a metric; native may have some that stand in no contract. */
 export function helpOf(name: string): string {
   return (METRICS as Readonly<Record<string, string>>)[name] ?? name.replaceAll("_", " ")

@@ -185,6 +185,13 @@ test("renders native series, histograms and its own numbers as Prometheus text",
   t.true(first.includes('tidegate_request_duration_seconds_bucket{protocol="http1",route="a",le="+Inf"} 4'))
   t.true(first.includes('tidegate_request_duration_seconds_sum{protocol="http1",route="a"} 4.5'))
   t.true(first.includes("tidegate_config_version 1"))
+  for (const [name, kind] of [
+    ["tidegate_requests_total", "counter"],
+    ["tidegate_connections", "gauge"],
+    ["tidegate_policy_duration_seconds", "histogram"],
+  ]) {
+    t.true(first.includes(`# TYPE ${name} ${kind}\n`), `${name} has no series yet, and is named`)
+  }
   t.true(first.includes('tidegate_config_applies_total{outcome="applied"} 1'))
   native.series = [...native.series, { metric: "tidegate_retained_messages", labels: {}, kind: "gauge", values: [9] }]
   t.true((await call({ url: "/metrics" })).body.includes("tidegate_retained_messages 9"))
