@@ -1,4 +1,4 @@
-// F4a, F4b: CPU time of a delivered MQTT message, beside mosquitto and aedes. See
+// F4a, F4b: CPU time of a delivered MQTT message, beside mosquitto, nats-server and aedes. See
 // README.md for what the figures say and what they do not.
 import { gated } from "./lib/load.mjs"
 import { chosen, options } from "./lib/options.mjs"

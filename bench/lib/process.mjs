@@ -25,8 +25,8 @@ export function find(program) {
 }
 
 /** An empty folder that goes with this process. */
-export function scratch() {
-  const folder = mkdtempSync(join(tmpdir(), "tidegate-bench-"))
+export function scratch(parent = tmpdir()) {
+  const folder = mkdtempSync(join(parent, "tidegate-bench-"))
   folders.add(folder)
   return folder
 }

@@ -1,12 +1,15 @@
 // Everyone who is a broker in mqtt.mjs, memory.mjs and syscalls.mjs: in memory, no
 // limit on queues and on what is in flight, so that nothing is lost for them.
-import { writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { packaged } from "../lib/packages.mjs"
-import { CORE, find, output } from "../lib/process.mjs"
+import { CORE, find, freePort, output, scratch } from "../lib/process.mjs"
 import { serve } from "./http.mjs"
 import { tidegateMqtt } from "./tidegate.mjs"
+
+/** Where files are memory. */
+const MEMORY = "/dev/shm"
 
 export const mosquitto = {
   name: "mosquitto",
@@ -52,4 +55,27 @@ export const aedes = {
   },
 }
 
-export const MQTT_PEERS = [tidegateMqtt, mosquitto, aedes]
+/** Written in Go. At QoS 1 it appends each message to a stream of JetStream, which for MQTT is one of files, here of files in memory. */
+export const nats = {
+  name: "nats-server",
+  missing: () => (find("nats-server") === undefined ? "apt-get install nats-server" : undefined),
+  version: () => /v(\d\S+)/.exec(output("nats-server", ["--version"]))?.[1] ?? "?",
+  /** No shared subscriptions of MQTT. */
+  without: ["shared"],
+  start: async () => {
+    const [own, store] = [await freePort(), scratch(existsSync(MEMORY) ? MEMORY : undefined)]
+    return serve(CORE.gateway, "nats-server", (port, folder) => {
+      const file = join(folder, "nats.conf")
+      const lines = [
+        `listen: "127.0.0.1:${own}"`,
+        "server_name: bench",
+        `jetstream { store_dir: "${store}" }`,
+        `mqtt { listen: "127.0.0.1:${port}", max_ack_pending: 65535, consumer_memory_storage: true }`,
+      ]
+      writeFileSync(file, lines.join("\n"))
+      return ["-c", file]
+    })
+  },
+}
+
+export const MQTT_PEERS = [tidegateMqtt, mosquitto, nats, aedes]

@@ -32,6 +32,8 @@ const BROKEN = [
   ["section 2.2.2.2: a property that does not exist", "30 06 0001 61 02 7f00", 0x81],
   ["section 3.14.2.2.2: a session expiry at DISCONNECT after none at CONNECT", "e0 07 00 05 1100000001", 0x82],
   ["MQTT-3.14.2-1: an unknown reason code in DISCONNECT", "e0 01 03", 0x82],
+  ["MQTT-3.14.2-1: a reason code of servers only in DISCONNECT", "e0 01 8b", 0x82],
+  ["section 3.14.2.2.5: a server reference in DISCONNECT", "e0 06 00 04 1c 0001 61", 0x82],
 ] as const
 
 test("a broken rule closes that connection with its reason code: MQTT-4.13.1-1 MQTT-4.13.2-1", async (t) => {

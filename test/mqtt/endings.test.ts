@@ -1,5 +1,6 @@
 /** How connections and messages end: sessions that do not outlive theirs, CONNECTs that are overtaken, the last frame of a WebSocket, what has expired. */
 import { once } from "node:events"
+import { connect } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import test from "ava"
 import { generate, type IConnackPacket, type Packet } from "mqtt-packet"
@@ -27,6 +28,28 @@ for (const protocolVersion of [4, 5] as const) {
     )
   })
 }
+
+test("MQTT-3.14.4-2: behind its DISCONNECT a client still reads every answer that is due, and then the end", async (t) => {
+  const { port } = await start(t)
+  const socket = connect(port, "127.0.0.1")
+  await once(socket, "connect")
+  const count = 2_000
+  const publishes = Array.from({ length: count }, (_, index) =>
+    generate({ cmd: "publish", topic: "last", payload: "x", qos: 1, messageId: index + 1, dup: false, retain: false }),
+  )
+  const hello = generate({ cmd: "connect", clientId: "last", protocolId: "MQTT", protocolVersion: 4, clean: true })
+  socket.pause()
+  socket.write(Buffer.concat([hello, ...publishes, generate({ cmd: "disconnect" })]))
+  await sleep(200)
+  let bytes = 0
+  socket.on("data", (chunk: Buffer) => {
+    bytes += chunk.length
+  })
+  socket.resume()
+  // A reset would be an error here.
+  await once(socket, "end")
+  t.is(bytes, 4 + 4 * count)
+})
 
 test("a will with a delay goes with a session that is taken over and has no expiry", async (t) => {
   const target = await start(t)

@@ -34,6 +34,15 @@ impl<'a> Disconnect<'a> {
         Ok(packet)
     }
 
+    /// Whether a client may send it: reasons and properties that the specification has for servers only are a
+    /// protocol error (MQTT5 sections 3.14.2.1, 3.14.2.2.5).
+    pub(crate) fn check_client(&self) -> Result<(), DecodeError> {
+        let may = reason::in_clients_disconnect(self.reason);
+        ensure(may, protocol("MQTT-3.14.2-1", "the reason code of a DISCONNECT is one of servers"))?;
+        let refers = self.properties.find(|property| matches!(property, Property::ServerReference(_)).then_some(()));
+        ensure(refers.is_none(), protocol("MQTT5 section 3.14.2.2.5", "a client names another server"))
+    }
+
     /// Appends the packet in its shortest form.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         framed(out, 0xe0, |out| {

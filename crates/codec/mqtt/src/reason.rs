@@ -128,6 +128,11 @@ pub(crate) const fn in_disconnect(code: u8) -> bool {
     matches!(code, 0 | 4 | 0x80..=0x83 | 0x87 | 0x89 | 0x8b | 0x8d..=0x90 | 0x93..=0xa2)
 }
 
+/// Those of table 3-10 that a client sends, too.
+pub(crate) const fn in_clients_disconnect(code: u8) -> bool {
+    matches!(code, 0 | 4 | 0x80..=0x83 | 0x90 | 0x93..=0x99)
+}
+
 pub(crate) const fn in_auth(code: u8) -> bool {
     matches!(code, SUCCESS | CONTINUE_AUTHENTICATION | REAUTHENTICATE)
 }

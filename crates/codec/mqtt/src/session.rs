@@ -293,6 +293,7 @@ impl Session {
     }
 
     fn goodbye<'a>(&mut self, packet: Disconnect<'a>) -> Result<Event<'a>, DecodeError> {
+        packet.check_client()?;
         let session_expiry = packet.session_expiry();
         // MQTT5 section 3.14.2.2.2
         let revived = self.ends_with_connection && session_expiry.is_some_and(|expiry| expiry != 0);

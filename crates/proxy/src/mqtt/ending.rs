@@ -69,6 +69,9 @@ impl Connection {
         let now = worker.clock.millis();
         self.tell_policies();
         self.close_frames();
+        // Behind its DISCONNECT a client sends nothing that could make a reset of the close (MQTT-3.14.4-2); over
+        // WebSocket it still answers the close frame.
+        let sends_on = self.seat.ended != Ending::Client || self.inbox.as_ref().is_some_and(|inbox| inbox.is_framed());
         drop(self.seat);
         if self.link.is_slow.replace(false) {
             worker.counters.slow.sub(1);
@@ -79,7 +82,7 @@ impl Connection {
         }
         let link = Rc::clone(&self.link);
         let connection = Rc::clone(&self.client.connection);
-        connection.lingers.set(true);
+        connection.lingers.set(sends_on);
         poll_fn(|cx| {
             connection.register(cx.waker());
             link.poll_unblock(&worker, cx);
