@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { createJiti } from "jiti"
-import { messageOf, TidegateError } from "../errors.ts"
+import { messageOf, type Problem, TidegateError } from "../errors.ts"
 import { inTurns } from "../turns.ts"
 import { isModulePath } from "./check.ts"
 import { parseDocument } from "./document.ts"
@@ -65,12 +65,32 @@ function readSource(file: string): string {
 async function parseText(file: string, source: string): Promise<Parsed> {
   const { raw, problems, linesOf } = await parseDocument(source)
   if (problems.length === 0) return { raw, linesOf }
-  throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${extname(file).slice(1)}`, { problems })
+  const form = extname(file).slice(1)
+  const found = (form === "json" && jsonFault(source)) || problems
+  throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${form}`, { problems: found })
+}
+
+/** What is wrong with it in words of JSON; what the parser of YAML says of braces means nothing to who writes JSON. */
+function jsonFault(source: string): readonly Problem[] | null {
+  try {
+    JSON.parse(source)
+    return null
+  } catch (error) {
+    const message = messageOf(error)
+    const position = / at position (\d+)/.exec(message)?.[1]
+    const before = source.trimEnd().slice(0, position === undefined ? undefined : Number(position))
+    return [{ path: "", message: message.replace(/ in JSON at position .*/, ""), line: before.split("\n").length }]
+  }
 }
 
 async function runProgram(file: string, source: string): Promise<Parsed> {
   const exported = await importFresh(file)
-  const given = (exported as { default?: unknown }).default ?? exported
+  // Read without looking, jiti gives the module itself for a default that is missing.
+  if (!("default" in exported)) {
+    const message = "there is no default export: write export default defineConfig({ ... })"
+    throw new TidegateError("CONFIG_INVALID", `${file}: ${message}`, { problems: [{ path: "", message }] })
+  }
+  const given = exported.default
   const raw: unknown = typeof given === "function" ? await (given as () => unknown)() : given
   const lineOf = sourceLines(source)
   return { raw, linesOf: async (paths) => paths.map(lineOf) }
@@ -81,13 +101,13 @@ async function importModules(raw: unknown, folder: string): Promise<unknown[]> {
   const { policies, handlers } = (raw ?? {}) as { policies?: unknown; handlers?: unknown }
   const paths = [policies, handlers].flat().filter((name) => typeof name === "string" && isModulePath(name))
   const modules = await Promise.all(paths.map((path) => importFresh(resolve(folder, path as string))))
-  return modules.flatMap((module) => Object.values(module as object) as unknown[])
+  return modules.flatMap((module) => Object.values(module) as unknown[])
 }
 
-async function importFresh(file: string): Promise<unknown> {
+async function importFresh(file: string): Promise<object> {
   const jiti = createJiti(file, { moduleCache: false, fsCache: false, alias: { tidegate: entry } })
   try {
-    return await jiti.import(file)
+    return await jiti.import<object>(file)
   } catch (error) {
     throw programFailed(file, error)
   }

@@ -101,6 +101,21 @@ test("says where YAML cannot be parsed", async (t) => {
   t.regex(problems[0] ?? "", /^[23]: /)
 })
 
+test("says what is wrong with JSON in words of JSON", async (t) => {
+  const told = async (text: string) =>
+    (await problemsOf(text, "tidegate.config.json")).map((line) => line.toLowerCase())
+  t.regex((await told('{\n  "workers": 1\n  "admin": false\n}'))[0] ?? "", /^3: : expected ',' or '}'/)
+  t.regex((await told('{\n  "workers": 1\n'))[0] ?? "", /^2: : .*(end of json input|expected ',' or '}')/)
+})
+
+test("says that a module has no default export", async (t) => {
+  const message = "there is no default export: write export default defineConfig({ ... })"
+  for (const name of ["tidegate.config.ts", "tidegate.config.mjs"]) {
+    t.deepEqual(await problemsOf("export const config = { workers: 1 }\n", name), [`undefined: : ${message}`])
+  }
+  t.deepEqual(await problemsOf("module.exports = { workers: 1 }\n", "tidegate.config.cjs"), [])
+})
+
 test("refuses a listener that other machines reach without auth, unless it says anonymous", async (t) => {
   const listener = (more: string): Promise<readonly string[]> =>
     problemsOf(`listeners: [{ address: "tcp://0.0.0.0:7000"${more} }]\n`)
