@@ -10,14 +10,19 @@ const FREE_MS = 0.5
 
 export class Paced {
   readonly #work: () => void | Promise<void>
+  readonly #now: () => number
   #timer: NodeJS.Timeout | null = null
   #isWanted = false
   #isBusy = false
   #isClosed = false
 
-  /** What it throws goes to the call that it is done in; what it rejects with is its own affair. */
-  constructor(work: () => void | Promise<void>) {
+  /**
+   * What the work throws goes to the call that it is done in; what it rejects with is its own affair. `now` says in
+   * milliseconds how long it took.
+   */
+  constructor(work: () => void | Promise<void>, now = (): number => performance.now()) {
     this.#work = work
+    this.#now = now
   }
 
   /** Done now, or with the next turn. */
@@ -34,7 +39,7 @@ export class Paced {
   #run(): void {
     this.#isWanted = false
     this.#isBusy = true
-    const from = performance.now()
+    const from = this.#now()
     const rest = (): void => this.#rest(from)
     try {
       const done = this.#work()
@@ -49,7 +54,7 @@ export class Paced {
   #rest(from: number): void {
     this.#isBusy = false
     if (this.#isClosed) return
-    const took = performance.now() - from
+    const took = this.#now() - from
     if (took < FREE_MS) {
       if (this.#isWanted) this.#run()
       return

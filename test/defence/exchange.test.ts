@@ -150,7 +150,6 @@ for (const [name, answer] of [
   ["unknown coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok"],
   ["bare LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"],
   ["folded header", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok"],
-  ["space before colon", "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"],
   ["NUL in a value", "HTTP/1.1 200 OK\r\nA: b\0\r\nContent-Length: 2\r\n\r\nok"],
   ["no HTTP", "SSH-2.0-x\r\n\r\n"],
   ["an empty line in front", "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
@@ -179,6 +178,14 @@ for (const [name, answer] of [
     t.true(closed)
   })
 }
+
+test("14: space in front of a colon is taken out of an answer, which it framed all the same", async (t) => {
+  behave = (socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length : 2\r\nA\t: b\r\n\r\nok")
+  const answer = await exchange(gateway.port, GET, /ok$/)
+  t.regex(answer, /^HTTP\/1.1 200 OK\r\n[\s\S]*\r\n\r\nok$/)
+  t.regex(answer, /\r\ncontent-length: 2\r\n/i)
+  t.regex(answer, /\r\na: b\r\n/i)
+})
 
 test("14: chunks that go wrong behind a head that is out end the connection without a last chunk", async (t) => {
   let goOn = (): void => {}
