@@ -18,6 +18,7 @@ const SCRIPTS = [
   "refusals",
   "mqtt",
   "mqtt-latency",
+  "mqtt-retained",
   "mqtt-durable",
   "mqtt-connects",
   "mqtt-fan-out",

@@ -17,16 +17,16 @@ const THROUGHPUT = [
 
 const DEVICE = { name: "device", title: "500 to 500 in pairs, one message in flight", args: ["mqtt-device"] }
 
+const asked = options()
 const SHAPES = [...THROUGHPUT, DEVICE].flatMap((shape) =>
   [0, 1].map((qos) => ({
     kind: shape.name,
     name: `${shape.name}-q${qos}`,
-    title: `${shape.title}, QoS ${qos}, 64 B`,
-    args: [...shape.args, "--qos", qos, "--size", 64],
+    title: `${shape.title}, QoS ${qos}, ${asked.size} B`,
+    args: [...shape.args, "--qos", qos, "--size", asked.size],
   })),
 )
 
-const asked = options()
 const peers = present(chosen(MQTT_PEERS, asked.only))
 opening("MQTT 3.1.1, in memory", peers, asked)
 

@@ -7,6 +7,8 @@ const HELP = `node bench/<name>.mjs [options]
   --seconds S        length of a round (default 4)
   --only a,b         only these peers
   --shapes a,b       only these shapes (http-proxy.mjs, mqtt.mjs)
+  --size B           mqtt.mjs: bytes of a payload (default 64)
+  --check            syscalls.mjs: more calls than the goals allow is a failure
   --observers N      coap.mjs: of one resource (default 10000)
   --connections N    memory.mjs: how many are held (default 4000)`
 
@@ -21,6 +23,8 @@ export function options() {
       shapes: { type: "string" },
       connections: { type: "string" },
       observers: { type: "string" },
+      size: { type: "string" },
+      check: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   })
@@ -28,9 +32,11 @@ export function options() {
     process.stdout.write(`${HELP}\n`)
     process.exit(0)
   }
-  const { quick } = values
+  const { quick, check } = values
   return {
     quick,
+    check,
+    size: whole(values.size, 64, 1),
     rounds: whole(values.rounds, quick ? 3 : 6, 2),
     seconds: whole(values.seconds, quick ? 1 : 4, 1),
     connections: whole(values.connections, quick ? 500 : 4_000, 10),
