@@ -71,6 +71,17 @@ test("a filter that policies let through brings nothing while they are asked abo
   stop()
 })
 
+test("MQTT5 section 3.3.2.3.4: a QoS 2 message has its alias beside its topic, the others the alias alone", async (t) => {
+  const target = await start(t)
+  const { client } = await RawClient.connect(target, { properties: { topicAliasMaximum: 1 } })
+  client.send(subscribe("sensor/#", { qos: 2 }))
+  await client.expect("suback")
+  for (const [index, topic] of (["sensor/1", "", "sensor/1", ""] as const).entries()) {
+    client.send(publish("sensor/1", "x", { qos: index === 2 ? 2 : 0, messageId: 1 }))
+    t.like(await client.expect("publish"), { topic, properties: { topicAlias: 1 } })
+  }
+})
+
 test("mqtt.js forgets the topic of a QoS 2 message that came by its alias: it gets the topic", async (t) => {
   const { port } = await start(t)
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, {

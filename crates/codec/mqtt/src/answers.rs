@@ -3,6 +3,7 @@
 //! counts right.
 
 use crate::ack::{AckKind, put_ack};
+use crate::aliases::TopicAlias;
 use crate::auth::Auth;
 use crate::connack::Connack;
 use crate::connect::Version;
@@ -213,9 +214,12 @@ impl Session {
     pub fn deliver(&mut self, (head, now): (&DeliveryHead<'_>, u64), message: &Message, out: &mut Vec<u8>) -> bool {
         let version = self.version();
         let mut head = *head;
-        // Clients are known that keep a QoS 2 message until PUBREL without the topic that its alias stood for.
-        let aliases = self.out_aliases.as_ref().filter(|_| head.qos != Qos::ExactlyOnce);
-        head.topic_alias = aliases.and_then(|aliases| aliases.find(message.topic_bytes()));
+        let found = self.out_aliases.as_ref().and_then(|aliases| aliases.find(message.topic_bytes()));
+        // Clients are known that keep a QoS 2 message until PUBREL without the topic that its alias stood for:
+        // it says both (MQTT5 section 3.3.2.3.4).
+        let says_both =
+            |alias: TopicAlias| TopicAlias { is_known: alias.is_known && head.qos != Qos::ExactlyOnce, ..alias };
+        head.topic_alias = found.map(says_both);
         let fits = |head: &DeliveryHead<'_>| encoded_len(version, head, message) <= self.room as usize;
         let mut fits_now = self.room == u32::MAX || fits(&head);
         if !fits_now && head.topic_alias.is_some_and(|alias| !alias.is_known) {
@@ -226,7 +230,7 @@ impl Session {
         let fits = fits_now;
         if fits {
             encode_publish(out, version, (&head, now), message);
-            if let Some((aliases, alias)) = self.out_aliases.as_mut().zip(head.topic_alias) {
+            if let Some((aliases, alias)) = self.out_aliases.as_mut().zip(head.topic_alias.and(found)) {
                 aliases.set(message.topic_bytes(), alias);
             }
         }
