@@ -1,6 +1,7 @@
-//! Streams of one HTTP/2 connection beside each other: the thread that policies run on is woken once for all of them. A panic within one: that stream ends, the others of its connection and
-//! everybody else go on, and it is counted. Waking the thread that handlers run on is the
-//! caller's own code within a worker, so a caller that panics there makes one.
+//! Streams of one HTTP/2 connection beside each other: the thread that policies run on is woken once for all of them.
+//! A panic within one: that stream ends, the others of its connection and everybody else go on, and it is counted.
+//! Waking the thread that handlers run on is the caller's own code within a worker, so a caller that panics there
+//! makes one.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use bytes::Bytes;
