@@ -35,7 +35,6 @@ const device = (qos) => ["mqtt-device", "--pairs", "100", "--qos", String(qos), 
 
 /** At most so many of each, F1 and F4b. */
 const GOALS = {
-  // Connections are opened while it counts.
   http: { sends: 2.1, receives: 2.1 },
   "mqtt-q0": { sends: 1.1, receives: 1.1, controls: 0.1 },
   "mqtt-q1": { sends: 2.1, receives: 2.1, controls: 0.1 },
@@ -46,6 +45,7 @@ const CASES = [
     name: "http",
     title: "a proxied request, 64 connections, 100 B",
     peers: [tidegateHttp, nginx, haproxy],
+    underWay: 64,
     run: http("small"),
   },
   {
@@ -58,6 +58,7 @@ const CASES = [
     name: `mqtt-q${qos}`,
     title: `a QoS ${qos} delivery, 100 pairs, one message in flight`,
     peers: [tidegateMqtt, mosquitto],
+    underWay: 100,
     args: device(qos),
     run: mqtt,
   })),
@@ -79,9 +80,7 @@ async function compare(one) {
   const rows = []
   for (const peer of peers) rows.push({ name: peer.name, ...(await count(peer, one)) })
   const own = rows.find(({ name }) => name === tidegateHttp.name)
-  const over = Object.entries(GOALS[one.name] ?? {}).filter(([kind, most]) => own?.per[kind] > most)
-  if (asked.check)
-    for (const [kind, most] of over) fail(`${own.per[kind].toFixed(2)} ${kind} of ${one.name}, ${most} is the goal`)
+  if (asked.check && own !== undefined) judge(one, own)
   const head = ["", "sends", "receives", "epoll_wait", "epoll_ctl", "others", "counted over"]
   const cells = rows.map(({ name, per, amount }) => {
     const shown = [per.sends, per.receives, per.waits, per.controls, per.others].map((value) => value.toFixed(2))
@@ -90,6 +89,13 @@ async function compare(one) {
   say(table(head, cells))
   for (const { name, others } of rows) say(`  others of ${name}: ${others}`)
   return rows
+}
+
+/** What was under way when the load ended, one on each connection, has calls but is in no amount: it counts as done. */
+function judge({ name, underWay }, { amount, calls }) {
+  const per = perOne(calls, amount + underWay)
+  const over = Object.entries(GOALS[name] ?? {}).filter(([kind, most]) => per[kind] > most)
+  for (const [kind, most] of over) fail(`${per[kind].toFixed(2)} ${kind} of ${name}, ${most} is the goal`)
 }
 
 async function count(peer, one) {
