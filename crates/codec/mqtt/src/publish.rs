@@ -57,6 +57,12 @@ impl<'a> Publish<'a> {
         Ok(publish)
     }
 
+    /// Whether a client may send it (MQTT-3.3.4-6).
+    pub(crate) fn check_client(&self) -> Result<(), DecodeError> {
+        let marks = self.properties.find(|property| matches!(property, Property::SubscriptionId(_)).then_some(()));
+        ensure(marks.is_none(), protocol("MQTT-3.3.4-6", "a client's PUBLISH holds a subscription identifier"))
+    }
+
     /// Appends the packet.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let id = if self.qos == Qos::AtMostOnce { 0 } else { 2 };

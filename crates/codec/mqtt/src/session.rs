@@ -20,6 +20,10 @@ use std::sync::Arc;
 use tidegate_kit::{Codec, DecodeError};
 use tidegate_message::{MessageBuilder, Protocol, Qos};
 
+// MQTT-3.1.0-2
+const SECOND_CONNECT: DecodeError = protocol("MQTT-3.1.0-2", "a second CONNECT");
+const SERVERS_ONLY: DecodeError = protocol("MQTT5 section 2.1.2", "a packet that only a server sends");
+
 /// A PUBLISH whose topic is known and whose rules were checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Incoming<'a> {
@@ -224,8 +228,7 @@ impl Session {
             (State::AwaitingConnect, Packet::Connect(connect)) => self.connect(connect),
             // MQTT-3.1.0-1
             (State::AwaitingConnect, _) => Err(protocol("MQTT-3.1.0-1", "the first packet is not a CONNECT")),
-            // MQTT-3.1.0-2
-            (_, Packet::Connect(_)) => Err(protocol("MQTT-3.1.0-2", "a second CONNECT")),
+            (_, Packet::Connect(_)) => Err(SECOND_CONNECT),
             (State::Deciding | State::Connected, Packet::Disconnect(packet)) => self.goodbye(packet),
             (State::Deciding | State::Connected, Packet::Auth(auth)) => Ok(Event::Auth(auth)),
             (State::Connected, packet) => self.traffic(packet, out),
@@ -268,17 +271,30 @@ impl Session {
                 Packet::PingResp.encode(self.version(), out);
                 Ok(Event::Ping)
             }
-            _ => Err(protocol("MQTT5 section 2.1.2", "a packet that only a server sends")),
+            _ => Err(SERVERS_ONLY),
         }
+    }
+
+    /// Whether a client may send a packet that another server is to handle.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn check(&mut self, packet: &Packet<'_>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let checked = match packet {
+            Packet::Publish(publish) => publish.check_client(),
+            Packet::Disconnect(disconnect) => self.check_goodbye(disconnect),
+            Packet::Connect(_) => Err(SECOND_CONNECT),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::PingResp => Err(SERVERS_ONLY),
+            _ => Ok(()),
+        };
+        checked.inspect_err(|error| self.fail(error, out))
     }
 
     fn publish<'a>(&mut self, publish: Publish<'a>) -> Result<Event<'a>, DecodeError> {
         self.check_promise(publish.qos, publish.retain)?;
         let mut topic = Topic::Given(publish.topic);
         if !publish.properties.is_empty() {
-            // MQTT-3.3.4-6
-            let marked = publish.properties.iter().any(|property| matches!(property, Property::SubscriptionId(_)));
-            ensure(!marked, protocol("MQTT-3.3.4-6", "a client's PUBLISH holds a subscription identifier"))?;
+            publish.check_client()?;
             topic = Aliases::resolve(&mut self.aliases, &publish, self.settings.topic_alias_maximum)?;
         }
         if publish.qos != Qos::AtMostOnce {
@@ -292,18 +308,22 @@ impl Session {
         Ok(Event::Publish(Incoming { topic, payload, qos, packet_id, dup, retain, properties }))
     }
 
-    fn goodbye<'a>(&mut self, packet: Disconnect<'a>) -> Result<Event<'a>, DecodeError> {
+    fn check_goodbye(&self, packet: &Disconnect<'_>) -> Result<(), DecodeError> {
         packet.check_client()?;
-        let session_expiry = packet.session_expiry();
         // MQTT5 section 3.14.2.2.2
-        let revived = self.ends_with_connection && session_expiry.is_some_and(|expiry| expiry != 0);
-        ensure(!revived, protocol("MQTT5 section 3.14.2.2.2", "a session expiry after a CONNECT without one"))?;
-        self.state = State::Closed;
-        // MQTT-3.14.4-3: reason 0 discards the will; any other keeps it.
-        Ok(Event::Disconnect { with_will: packet.reason != reason::SUCCESS, session_expiry })
+        let revived = self.ends_with_connection && packet.session_expiry().is_some_and(|expiry| expiry != 0);
+        ensure(!revived, protocol("MQTT5 section 3.14.2.2.2", "a session expiry after a CONNECT without one"))
     }
 
-    fn fail(&mut self, error: &DecodeError, out: &mut Vec<u8>) {
+    fn goodbye<'a>(&mut self, packet: Disconnect<'a>) -> Result<Event<'a>, DecodeError> {
+        self.check_goodbye(&packet)?;
+        self.state = State::Closed;
+        // MQTT-3.14.4-3: reason 0 discards the will; any other keeps it.
+        Ok(Event::Disconnect { with_will: packet.reason != reason::SUCCESS, session_expiry: packet.session_expiry() })
+    }
+
+    /// Ends a connection whose client broke a rule; it is told what it may be told.
+    pub fn fail(&mut self, error: &DecodeError, out: &mut Vec<u8>) {
         let code = u8::try_from(error.code).unwrap_or(reason::UNSPECIFIED);
         let named = match self.codec.version() {
             // MQTT3-3.1.4-1: what does not conform gets no CONNACK, what has a return code of its own does.

@@ -69,8 +69,14 @@ impl Connection {
         let (packet, used) = match relay.codec.decode(bytes) {
             Ok(Some(found)) => found,
             Ok(None) => return Handled::More,
-            Err(error) => return self.say(u8::try_from(error.code).unwrap_or(reason::UNSPECIFIED)),
+            Err(error) => {
+                self.link.session.borrow_mut().fail(&error, &mut self.link.out.borrow_mut());
+                return self.broke();
+            }
         };
+        if self.link.session.borrow_mut().check(&packet, &mut self.link.out.borrow_mut()).is_err() {
+            return self.broke();
+        }
         match &packet {
             Packet::Publish(publish) => return self.pass_publish(publish, &bytes[..used]),
             Packet::Subscribe(subscribe) => return self.pass_subscribe(subscribe, &bytes[..used]),
@@ -82,7 +88,6 @@ impl Connection {
                 relay.gather(&bytes[..used]);
                 relay.acknowledged(*kind, *packet_id);
             }
-            Packet::Connect(_) => return self.say(reason::PROTOCOL_ERROR),
             _ => relay.gather(&bytes[..used]),
         }
         if let Packet::Disconnect(_) = packet {
@@ -92,10 +97,9 @@ impl Connection {
         Handled::Used(used)
     }
 
-    /// Ends the connection with a code.
-    fn say(&mut self, code: u8) -> Handled {
+    /// Ends the connection of a client that broke a rule and was told so.
+    fn broke(&mut self) -> Handled {
         self.seat.ended = Ending::ProtocolError;
-        self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
         Handled::End
     }
 
@@ -107,7 +111,10 @@ impl Connection {
         let Some(relay) = &mut self.relay else { return Handled::End };
         let known = match relay.aliases.resolve(publish) {
             Ok(known) => known,
-            Err(code) => return self.say(code),
+            Err(code) => {
+                self.link.session.borrow_mut().disconnect(code, &mut self.link.out.borrow_mut());
+                return self.broke();
+            }
         };
         let topic = known.as_ref().map_or(publish.topic, |(topic, _)| topic);
         let plan = worker.plan();
