@@ -2,11 +2,10 @@
 // same work, side by side on this machine. Each group is one file in paths/; it returns
 // rows of { name, operations (per call), run, before (each call, not measured) }, or a reason why it cannot be measured.
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, totalmem } from "node:os"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Bench } from "tinybench"
 import { escaped, page, partsOf } from "./lib/html.mjs"
 
 const GROUPS = ["codec", "boundary", "policy", "proxy"]
@@ -29,27 +28,32 @@ export function benches() {
 
 /** Measures `names` of `benches()`, `codec boundary policy proxy` where none is named, and prints a table for each. */
 export async function runBench(names, { json, html, quick = false } = {}) {
-  for (const name of names.filter((name) => name in SCRIPTS)) runScript(name, quick)
-  const groups = names.length === 0 ? GROUPS : names.filter((name) => GROUPS.includes(name))
-  if (groups.length === 0) return
-  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memoryBytes: totalmem(), node: process.version }
-  process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`)
+  // What cannot be written is told before the minutes, not behind them.
+  for (const file of [json, html].filter((file) => file !== undefined)) {
+    mkdirSync(dirname(file), { recursive: true })
+    accessSync(dirname(file), constants.W_OK)
+  }
   const results = {}
+  for (const name of names.filter((name) => name in SCRIPTS)) results[name] = runScript(name, quick)
+  const groups = names.length === 0 ? GROUPS : names.filter((name) => GROUPS.includes(name))
+  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memoryBytes: totalmem(), node: process.version }
+  if (groups.length > 0) process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`)
   for (const name of groups) results[name] = await runGroup(name, quick)
   if (html !== undefined) {
     const intro = `<p>${escaped(machine.cpu)}, ${machine.cores} cores, Node ${machine.node}. Nanoseconds of one operation.</p>`
     writeFileSync(html, page("Tidegate: native and JavaScript", [intro, ...partsOf(results)]))
     process.stdout.write(`written: ${html}\n`)
   }
-  if (json === undefined) return
-  mkdirSync(dirname(json), { recursive: true })
-  writeFileSync(json, `${JSON.stringify({ machine, results }, null, 2)}\n`)
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify({ machine, results }, null, 2)}\n`)
 }
 
 function runScript(name, quick) {
   const script = fileURLToPath(new URL(SCRIPTS[name], import.meta.url))
+  const written = fileURLToPath(new URL(`out/${SCRIPTS[name].replace(".mjs", ".json")}`, import.meta.url))
+  rmSync(written, { force: true })
   const { status } = spawnSync(process.execPath, [script, ...(quick ? ["--quick"] : [])], { stdio: "inherit" })
   if (status !== 0) process.exitCode = 1
+  return existsSync(written) ? JSON.parse(readFileSync(written, "utf8")) : null
 }
 
 /** On a terminal: which of how many is being measured. */
@@ -65,6 +69,7 @@ function showProgress(tasks) {
 }
 
 async function runGroup(name, quick) {
+  const { Bench } = await import("tinybench")
   const { title, open } = await import(`./paths/${name}.mjs`)
   process.stdout.write(`\n${title}\n`)
   const { rows, missing = [], close } = await open()

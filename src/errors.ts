@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   DATA_DIR_LOCKED: { exit: 2, text: "another gateway uses the data directory" },
   STORE: { exit: 2, text: "what the data directory keeps for MQTT clients cannot be read or written" },
   DATA_DIR_VERSION: { exit: 2, text: "the data directory was written by a newer version" },
+  FILE_UNUSABLE: { exit: 2, text: "a file or folder that a command needs cannot be read or written" },
   FILE_EXISTS: { exit: 1, text: "a file that would be written already exists" },
   ADMIN_UNREACHABLE: { exit: 2, text: "no gateway answers on the admin address" },
   ADMIN_REFUSED: { exit: 1, text: "the gateway refused the call" },
@@ -47,7 +48,7 @@ export const ERROR_CODES = {
   GATEWAY_STATE: { exit: 70, text: "the call does not fit the state of the gateway" },
   TEST_TIMEOUT: { exit: 70, text: "a fake device waited in vain" },
   TEST_REFUSED: { exit: 70, text: "a fake device was refused" },
-  MODULE_MISSING: { exit: 2, text: "an optional package that the configuration needs is not installed" },
+  MODULE_MISSING: { exit: 2, text: "an optional package that is needed here is not installed" },
   NOT_AVAILABLE: { exit: 1, text: "this version does not have the feature yet" },
 } as const
 
@@ -71,6 +72,8 @@ export interface ErrorDetails {
   /** What to do about it, one sentence. */
   readonly hint?: string
   readonly problems?: readonly Problem[]
+  /** The file that the problems are in. */
+  readonly file?: string
 }
 
 /** The only error class that leaves the package. */
@@ -78,6 +81,7 @@ export class TidegateError extends Error {
   readonly code: ErrorCode
   readonly hint: string | null
   readonly problems: readonly Problem[]
+  readonly file: string | null
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -85,6 +89,7 @@ export class TidegateError extends Error {
     this.code = code
     this.hint = details.hint ?? null
     this.problems = details.problems ?? []
+    this.file = details.file ?? null
   }
 
   /** Exit code of a command that ended with it: 1 the user's input, 2 the environment, 70 our fault. */

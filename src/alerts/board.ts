@@ -1,6 +1,6 @@
 /** All alerts of a gateway: looks at the metrics once a second, and says what changed. */
-import type { NormalizedAlert } from "../config/index.ts"
-import type { Sample } from "../metrics/index.ts"
+import { type NormalizedAlert, nearest } from "../config/index.ts"
+import { METRICS, type Sample } from "../metrics/index.ts"
 import { type AlertOutlets, type AlertReport, act } from "./actions.ts"
 import { Meter } from "./meter.ts"
 import { type AlertState, step } from "./rule.ts"
@@ -35,6 +35,14 @@ export class AlertBoard {
 
   /** Takes over the alerts of a configuration; one that stays the same keeps its state. */
   use(alerts: readonly NormalizedAlert[], now = Date.now()): void {
+    for (const { name, metric } of alerts) {
+      if (Object.hasOwn(METRICS, metric)) continue
+      const meant = nearest(metric, Object.keys(METRICS))
+      this.#options.log(
+        40,
+        `alert ${name}: no metric ${metric} is known${meant === null ? "" : `; did you mean ${meant}?`}`,
+      )
+    }
     const known = new Map(this.#watched.map((watched) => [JSON.stringify(watched.alert), watched]))
     this.#watched = alerts.map((alert) => {
       const quiet: AlertState = { state: "quiet", since: now, value: null }

@@ -48,7 +48,9 @@ export class AdminClient {
       return new AdminClient(url, given, files)
     }
     const { formatHostPort, isLoopback, loadConfig } = await import("../config/index.ts")
-    const { config: loaded } = await loadConfig(config)
+    const { config: loaded } = await loadConfig(config).catch((error: unknown) => {
+      throw withHint(error)
+    })
     if (loaded.admin === null) throw new TidegateError("ADMIN_UNREACHABLE", 'the configuration says "admin: false"')
     const { host, port, tls } = loaded.admin
     const scheme = tls === null ? "http" : "https"
@@ -63,7 +65,7 @@ export class AdminClient {
   /** The answer's JSON, null for none. Throws ADMIN_UNREACHABLE or ADMIN_REFUSED. */
   async call(path: string, { method = "GET", body }: AdminCall = {}): Promise<unknown> {
     const response = await this.#send(path, { method, body })
-    if (!isWell(response)) throw await this.#refusal(response)
+    if (!isWell(response)) throw await this.#refusal(path, response)
     const text = await this.#read(response)
     if (text === "") return null
     try {
@@ -76,7 +78,7 @@ export class AdminClient {
   /** The data of each server-sent event, until the gateway ends. Throws as `call`. */
   async *events(path: string): AsyncGenerator<unknown> {
     const response = await this.#send(path, {})
-    if (!isWell(response)) throw await this.#refusal(response)
+    if (!isWell(response)) throw await this.#refusal(path, response)
     let rest = ""
     try {
       for await (const part of response.setEncoding("utf8")) {
@@ -89,13 +91,18 @@ export class AdminClient {
     }
   }
 
-  async #refusal(response: IncomingMessage): Promise<TidegateError> {
+  async #refusal(path: string, response: IncomingMessage): Promise<TidegateError> {
     const { statusCode: status, statusMessage = "" } = response
     const problem = asProblem(await this.#read(response))
-    return new TidegateError("ADMIN_REFUSED", problem.detail ?? `${status} ${statusMessage}`, {
-      problems: problem.problems ?? [],
-      ...(status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
-    })
+    return new TidegateError(
+      "ADMIN_REFUSED",
+      problem.detail ?? `${this.#base}${path} is answered with ${status} ${statusMessage}`,
+      {
+        problems: problem.problems ?? [],
+        ...(problem.detail === undefined && { hint: "what answers there may be no admin API: see --admin" }),
+        ...(status === 401 && { hint: "give the token with --token or TIDEGATE_TOKEN" }),
+      },
+    )
   }
 
   async #read(response: IncomingMessage): Promise<string> {
@@ -128,13 +135,21 @@ export class AdminClient {
   }
 }
 
-/** What the options name of certificates. Throws USAGE for a file that cannot be read. */
+/** A gateway may run all the same: the file is not what it runs with. */
+function withHint(error: unknown): unknown {
+  if (!(error instanceof TidegateError)) return error
+  const { code, message, cause, problems, file } = error
+  const hint = "the file says where the gateway is; without it: --admin URL"
+  return new TidegateError(code, message, { cause, hint, problems, ...(file !== null && { file }) })
+}
+
+/** What the options name of certificates. Throws FILE_UNUSABLE. */
 function tlsFiles({ ca, cert, key }: AdminOptions): TlsFiles {
   const read = (file: string): Buffer => {
     try {
       return readFileSync(file)
     } catch (error) {
-      throw new TidegateError("USAGE", `${file} cannot be read: ${messageOf(error)}`, { cause: error })
+      throw new TidegateError("FILE_UNUSABLE", `${file} cannot be read: ${messageOf(error)}`, { cause: error })
     }
   }
   return {

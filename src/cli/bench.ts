@@ -37,11 +37,11 @@ async function bench(names: readonly string[], options: Options): Promise<void> 
     const { benches, runBench } = (await import(new URL("../../bench/run.mjs", import.meta.url).href)) as Bench
     const unknown = names.find((name) => !benches().includes(name))
     if (unknown !== undefined)
-      throw new TidegateError("USAGE", `there is no bench "${unknown}"; there are ${benches().join(", ")}`)
+      throw new TidegateError("USAGE", `there is no bench "${unknown}" here; there are ${benches().join(", ")}`)
     await runBench(names, options)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error
-    throw new TidegateError("NOT_AVAILABLE", `a package to compare with is missing: ${messageOf(error)}`, {
+    throw new TidegateError("MODULE_MISSING", `a package to compare with is missing: ${messageOf(error)}`, {
       hint: `install what the benchmarks need with: npm install --no-save ${PEERS.join(" ")}`,
     })
   }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import type { Command } from "commander"
+import { TidegateError } from "../errors.ts"
 import { makeFolder } from "../make-folder.ts"
 import { loadNative } from "../native/index.ts"
 import { example } from "./options.ts"
@@ -35,6 +36,9 @@ export function addCert(program: Command): void {
 }
 
 async function dev_(names: readonly string[], { dir, client, json }: Options): Promise<void> {
+  const odd = [client ?? [], names].flat().find((name) => !/^[\w.*:@-]+$/.test(name))
+  if (odd !== undefined)
+    throw new TidegateError("USAGE", `"${odd}" is no name for a certificate: letters, digits and . - _ * : @ only`)
   const folder = resolve(dir)
   makeFolder(folder, 0o700)
   const native = loadNative()
@@ -49,7 +53,7 @@ async function dev_(names: readonly string[], { dir, client, json }: Options): P
   print(`${pair.cert} covers ${covered.join(", ")}; its key is ${pair.key}`)
   if (client !== undefined) return print(`clients are asked for it by: tls.clientAuth: { ca: ${ca.cert} }`)
   print(`in the configuration: tls: { cert: ${pair.cert}, key: ${pair.key} }`)
-  print(`clients trust it by ${ca.cert}, for example: curl --cacert ${ca.cert} https://localhost:7000/`)
+  print(`clients trust it by ${ca.cert}, for example: curl --cacert ${ca.cert} https://${covered[0]}:7000/`)
 }
 
 function write({ cert, key }: Pair, made: string): void {

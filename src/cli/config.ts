@@ -47,9 +47,10 @@ function addVersions(command: Command): void {
   }
   add("history", "versions that were in force, newest first", history)
   add("diff", "what the version in force changed", diff)
-  add("rollback", "go back to the version before", async (client) => {
+  add("rollback", "go back to the version before", async (client, { json }) => {
     const { version, origin } = (await client.call("/v1/config/rollback", { method: "POST" })) as Version
-    print(`version ${version} (${origin}) is in force`)
+    if (json) printJson({ version, origin })
+    else print(`version ${version} (${origin}) is in force`)
   })
 }
 

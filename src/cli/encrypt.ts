@@ -28,13 +28,9 @@ async function run({ json, newKey }: Options): Promise<void> {
   }
   const held = secretKey()
   if ("fault" in held) {
-    throw new TidegateError(
-      "USAGE",
-      `there is no key: what is encrypted ${held.fault.replace(/^is encrypted, and /, "needs one: ")}`,
-      {
-        hint: "make one with: tidegate encrypt --new-key",
-      },
-    )
+    const why = held.fault.replace(/^is encrypted, and /, "")
+    const hint = "make one with: export TIDEGATE_SECRET_KEY=$(tidegate encrypt --new-key)"
+    throw new TidegateError("USAGE", `there is no key to encrypt with: ${why}`, { hint })
   }
   const secret = await readHidden("Secret: ")
   if (secret === "") throw new TidegateError("USAGE", "the secret is empty")

@@ -55,5 +55,6 @@ function init(dir: string, { yaml }: Options): void {
   if (existsSync(file)) throw new TidegateError("FILE_EXISTS", `${file} already exists; nothing was written`)
   makeFolder(folder)
   writeFileSync(file, yaml ? YAML : TYPESCRIPT, { flag: "wx" })
-  print(`${file} is written; next: ${dir === "." ? "" : `cd ${dir} && `}tidegate run`)
+  const command = process.env.npm_command === "exec" ? "npx tidegate" : "tidegate"
+  print(`${file} is written; next: ${dir === "." ? "" : `cd ${dir} && `}${command} run`)
 }

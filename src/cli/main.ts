@@ -42,14 +42,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync([...argv])
   } catch (error) {
-    process.exitCode = isCommander(error) ? Math.min(1, error.exitCode) : report(error, fileOf(argv))
+    process.exitCode = isCommander(error) ? Math.min(1, error.exitCode) : report(error)
   }
-}
-
-/** The file that problems are about. */
-function fileOf(argv: readonly string[]): string | null {
-  const at = argv.findIndex((word) => word === "--config" || word === "-c")
-  return at === -1 ? null : (argv[at + 1] ?? null)
 }
 
 function isCommander(error: unknown): error is Error & { exitCode: number } {

@@ -32,7 +32,8 @@ export function addMqtt(program: Command): void {
   const kick = withAdmin(mqtt.command("kick").description("end a client's session and connection").argument("<id>"))
   example(kick, "tidegate mqtt kick sensor-1").action(async (id: string, options: Options) => {
     await (await AdminClient.open(options)).call(`/v1/mqtt/clients/${encodeURIComponent(id)}`, { method: "DELETE" })
-    print(`${id} is disconnected`)
+    if (options.json) printJson({ clientId: id, connected: false })
+    else print(`${id} is disconnected`)
   })
   addTrace(mqtt)
 }

@@ -21,19 +21,25 @@ export function complain(text: string): void {
 
 /** `file:line: path: message`, as editors understand it. */
 export function formatProblem({ path, message, line, severity }: Problem, file: string | null): string {
-  const where = `${file ?? "(defaults)"}${line === undefined ? "" : `:${line}`}`
-  return `${where}: ${path === "" ? "" : `${path}: `}${severity === "warning" ? "warning: " : ""}${message}`
+  const where = file === null ? "" : `${file}${line === undefined ? "" : `:${line}`}: `
+  return `${where}${path === "" ? "" : `${path}: `}${severity === "warning" ? "warning: " : ""}${message}`
 }
 
 /** Says what went wrong and what to do, and gives the exit code. */
-export function report(error: unknown, file: string | null = null): number {
+export function report(error: unknown): number {
+  if (isFileFault(error)) return report(new TidegateError("FILE_UNUSABLE", error.message, { cause: error }))
   if (!(error instanceof TidegateError)) {
     complain(error instanceof Error ? (error.stack ?? error.message) : String(error))
     complain("this is a fault of tidegate; please report it with the text above")
     return 70
   }
-  if (error.problems.length > 0) for (const problem of error.problems) complain(formatProblem(problem, file))
+  if (error.problems.length > 0) for (const problem of error.problems) complain(formatProblem(problem, error.file))
   else complain(`tidegate: ${messageOf(error)} [${error.code}]`)
   if (error.hint !== null) complain(`  ${error.hint}`)
   return ERROR_CODES[error.code].exit
+}
+
+/** What the system says of a path: no fault of ours. */
+function isFileFault(error: unknown): error is Error {
+  return error instanceof Error && "syscall" in error && "path" in error
 }

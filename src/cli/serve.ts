@@ -24,8 +24,7 @@ export async function serve({ config: named, lastGood }: ServeOptions): Promise<
   const close = await openAdmin(gateway, desk)
   const addresses = gateway.stats().listeners.map(({ name, address }) => `${name.split("://")[0]}://${address}`)
   print(`listening ${addresses.join(" ")}${close.address === null ? "" : ` admin ${close.address}`}`)
-  const told = tellReload(fromFile.file)
-  followSignals({ gateway, desk, told, close: close.close })
+  followSignals({ gateway, desk, close: close.close })
   void desk.watch(told)
 }
 
@@ -37,7 +36,7 @@ async function load(named: string | undefined, lastGood: boolean): Promise<Loade
     const loaded = lastGood ? loadLastGood(named) : null
     if (loaded === null) throw error
     complain("the configuration is broken; starting with the last good one:")
-    report(error, loaded.file)
+    report(error)
     return loaded
   }
 }
@@ -66,22 +65,19 @@ async function openAdmin(
 
 type Told = (error: unknown) => void
 
-function tellReload(file: string | null): Told {
-  return (error) => {
-    if (error === null) return complain("reloaded the configuration")
-    complain("the changed configuration is not applied, the one before stays in force:")
-    report(error, file)
-  }
+const told: Told = (error) => {
+  if (error === null) return complain("reloaded the configuration")
+  complain("the changed configuration is not applied, the one before stays in force:")
+  report(error)
 }
 
 interface Parts {
   readonly gateway: Gateway
   readonly desk: ConfigDesk
-  readonly told: Told
   readonly close: () => Promise<void>
 }
 
-function followSignals({ gateway, desk, told, close }: Parts): void {
+function followSignals({ gateway, desk, close }: Parts): void {
   let stopping = false
   const stop = async (): Promise<void> => {
     // A second signal means it: whatever is left is cut.

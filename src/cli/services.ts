@@ -104,6 +104,8 @@ async function change({ service, id, options, call }: Change): Promise<void> {
     `/v1/services/${encodeURIComponent(service)}/instances/${encodeURIComponent(id)}`,
     call,
   )
-  if (options.json) printJson(answer)
-  else print(`${service}/${id}: ${answer === null ? "gone" : (answer as Instance).status}`)
+  if (options.json) return printJson(answer)
+  const status = answer === null ? "gone" : (answer as Instance).status
+  // Nobody has asked it yet.
+  print(`${service}/${id}: ${status === "unknown" ? "registered" : status}`)
 }

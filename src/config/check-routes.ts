@@ -3,6 +3,7 @@ import { BUILT_IN_STEPS, type Functions } from "../policy/index.ts"
 import { matchFaults, topicFilterFault } from "../route/index.ts"
 import { mapTurns, type Turns } from "../turns.ts"
 import type { Attempt, Report } from "./check.ts"
+import { checkTemplates } from "./check-templates.ts"
 import { didYouMean } from "./nearest.ts"
 import type { Path } from "./path.ts"
 import type { ConfigData, RouteData } from "./schema/index.ts"
@@ -40,6 +41,7 @@ function checkRoute(route: RouteData, index: number, context: Context): void {
       report([...at, "when"], "say at least one condition, such as path or topic")
   })
   attempt(() => checkTarget(route, at, context))
+  attempt(() => checkTemplates(route, at, report))
   if (route.mirror !== undefined) checkUpstreamName(route.mirror, [...at, "mirror"], context)
   for (const [step, use] of (route.use ?? []).entries()) {
     checkStep(use, [...at, "use", step], context)
@@ -98,7 +100,12 @@ function checkStep(use: string | object, path: Path, { functions, report }: Cont
   for (const name of names) {
     if (functions.policies.has(name) || (builtIn.includes(name) && typeof use !== "string")) continue
     const at = typeof use === "string" ? path : [...path, name]
-    report(at, `step or policy "${name}" does not exist${didYouMean(name, [...builtIn, ...functions.policies.keys()])}`)
+    if (builtIn.includes(name)) report(at, `the step "${name}" stands with its options: { ${name}: { ... } }`)
+    else
+      report(
+        at,
+        `step or policy "${name}" does not exist${didYouMean(name, [...builtIn, ...functions.policies.keys()])}`,
+      )
   }
 }
 

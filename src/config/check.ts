@@ -44,7 +44,7 @@ export function* meaningFaults(data: ConfigData, functions: Functions, malformed
   yield* checkRoutes({ data, functions, report, attempt })
   attempt(() => checkHooks(data, functions, report))
   attempt(() => checkNames(data, functions, report))
-  attempt(() => checkAcl(data, report))
+  attempt(() => checkAuth(data, report))
   attempt(() => checkAlerts(data, report))
   attempt(() => checkConfigSource(data, report))
   attempt(() => checkTracing(data, report))
@@ -54,7 +54,13 @@ export function* meaningFaults(data: ConfigData, functions: Functions, malformed
 /** Runs one check; see `meaningFaults`. */
 export type Attempt = (check: () => void) => void
 
-function checkAcl({ auth }: ConfigData, report: Report): void {
+function checkAuth({ auth, upstreams = {} }: ConfigData, report: Report): void {
+  const asked = auth?.http?.upstream
+  if (asked !== undefined && !Object.hasOwn(upstreams, asked))
+    report(
+      ["auth", "http", "upstream"],
+      `upstream "${asked}" does not exist${didYouMean(asked, Object.keys(upstreams))}`,
+    )
   for (const [index, rule] of (auth?.acl ?? []).entries()) {
     const fault = topicFilterFault(rule.topic)
     if (fault !== null) report(["auth", "acl", index, "topic"], fault)

@@ -4,8 +4,8 @@
  */
 import { extname } from "node:path"
 import { Worker } from "node:worker_threads"
-import { LineCounter, parseDocument as parse, type Document as YamlDocument } from "yaml"
-import type { Problem } from "../errors.ts"
+import { LineCounter, parseDocument as parse, visit, type YAMLParseError, type Document as YamlDocument } from "yaml"
+import { messageOf, type Problem } from "../errors.ts"
 import { inTurns, parseTurns } from "../turns.ts"
 import type { Path } from "./path.ts"
 import { type LinesOf, yamlLines } from "./positions.ts"
@@ -51,28 +51,58 @@ export async function parseDocument(text: string): Promise<ParsedDocument> {
 export function answerTo({ text, paths }: DocumentQuestion): DocumentAnswer {
   const { document, counter, problems } = parseYaml(text)
   if (paths !== null) return { lines: paths.map(yamlLines(document, counter)) }
-  return { json: JSON.stringify(toData(document, problems)), problems }
+  const json = JSON.stringify(toData(document, counter, problems))
+  return { json, problems }
 }
 
 function parseHere(text: string): ParsedDocument {
   const { document, counter, problems } = parseYaml(text)
   const lineOf = yamlLines(document, counter)
-  return { raw: toData(document, problems), problems, linesOf: async (paths) => paths.map(lineOf) }
+  const raw = toData(document, counter, problems)
+  return { raw, problems, linesOf: async (paths) => paths.map(lineOf) }
 }
 
 function parseYaml(text: string): { document: YamlDocument; counter: LineCounter; problems: Problem[] } {
   const counter = new LineCounter()
   const document = parse(text, { lineCounter: counter, prettyErrors: false, merge: true })
-  const problems = document.errors.map(({ message, pos }) => ({
+  const problems = document.errors.map((error) => ({
     path: "",
-    message,
-    line: counter.linePos(pos[0]).line,
+    message: wording(error, text),
+    line: counter.linePos(error.pos[0]).line,
   }))
   return { document, counter, problems }
 }
 
-function toData(document: YamlDocument, problems: readonly Problem[]): unknown {
-  return problems.length > 0 ? {} : (document.toJS({ maxAliasCount: 100 }) ?? {})
+/** The parser's own words, but for those that only its programmers understand. */
+function wording({ code, message, pos: [at] }: YAMLParseError, text: string): string {
+  if (code === "DUPLICATE_KEY")
+    return `${/^(["']?)[^:\n]*?\1(?=\s*:)/.exec(text.slice(at))?.[0] ?? "a key"} stands here twice`
+  if (code === "MULTIPLE_DOCS") return "a second document begins here: a configuration is one, without a line ---"
+  return message
+}
+
+/** What it says; what is wrong with its aliases is found only now, and added to the problems. */
+function toData(document: YamlDocument, counter: LineCounter, problems: Problem[]): unknown {
+  if (problems.length > 0) return {}
+  try {
+    return document.toJS({ maxAliasCount: 100 }) ?? {}
+  } catch (error) {
+    problems.push(...danglingAliases(document, counter))
+    if (problems.length === 0) problems.push({ path: "", message: messageOf(error) })
+    return {}
+  }
+}
+
+function danglingAliases(document: YamlDocument, counter: LineCounter): Problem[] {
+  const found: Problem[] = []
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document) !== undefined) return
+      const message = `*${alias.source} stands for nothing: there is no &${alias.source} before it`
+      found.push({ path: "", message, line: counter.linePos(alias.range?.[0] ?? 0).line })
+    },
+  })
+  return found
 }
 
 /** One thread for one question: documents that long are rare, and their lines rarer. */

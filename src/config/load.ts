@@ -122,7 +122,7 @@ function settle({ file, loaded, faults }: Judged, lines: readonly (number | unde
   const count = problems.length === 1 ? "one problem" : `${problems.length} problems`
   const first = problems[0]
   const text = `${file ?? "the configuration"} has ${count}, first: ${first?.path || "(top)"}: ${first?.message}`
-  throw new TidegateError("CONFIG_INVALID", text, { problems })
+  throw new TidegateError("CONFIG_INVALID", text, { problems, ...(file !== null && { file }) })
 }
 
 function isObject(data: unknown): boolean {

@@ -27,8 +27,8 @@ export function normalizeDtls(data: DtlsData, at: Path, context: NormalizeContex
       clientAuth === undefined
         ? null
         : {
-            ca: files(clientAuth.ca, context),
-            crl: files(clientAuth.crl, context),
+            ca: files(clientAuth.ca, [...at, "clientAuth", "ca"], context),
+            crl: files(clientAuth.crl, [...at, "clientAuth", "crl"], context),
             mode: clientAuth.mode ?? "require",
           },
     connectionId,

@@ -1,6 +1,6 @@
 /** `tls` with its defaults; files become absolute, and a pair that does not fit is reported. */
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import type { Static } from "#typebox"
 import { messageOf } from "../errors.ts"
@@ -26,8 +26,8 @@ export function normalizeServerTls(data: ServerTlsData, at: Path, context: Norma
       clientAuth === undefined
         ? null
         : {
-            ca: files(clientAuth.ca, context),
-            crl: files(clientAuth.crl, context),
+            ca: files(clientAuth.ca, [...at, "clientAuth", "ca"], context),
+            crl: files(clientAuth.crl, [...at, "clientAuth", "crl"], context),
             mode: clientAuth.mode ?? "require",
             user: clientAuth.user ?? null,
           },
@@ -43,11 +43,20 @@ export function normalizeClientTls(
   const { ca, serverName = null, cert, key, verify = true, minVersion = "1.2" } = data === true ? {} : data
   if ((cert === undefined) !== (key === undefined)) context.report(at, 'say both "cert" and "key"')
   const certificate = cert === undefined || key === undefined ? null : checkedPair({ cert, key }, at, context)
-  return { ca: files(ca, context), serverName, certificate, verify, minVersion, alpn }
+  return { ca: files(ca, [...at, "ca"], context), serverName, certificate, verify, minVersion, alpn }
 }
 
-export function files(given: string | readonly string[] | undefined, { folder }: NormalizeContext): string[] {
-  return [given ?? []].flat().map((file) => resolve(folder, file))
+/** The native side reads them; here one that is not there gets its place in the configuration. */
+export function files(
+  given: string | readonly string[] | undefined,
+  at: Path,
+  { folder, report }: NormalizeContext,
+): string[] {
+  return [given ?? []].flat().map((name) => {
+    const file = resolve(folder, name)
+    if (!existsSync(file)) report(at, `${name} does not exist`)
+    return file
+  })
 }
 
 /** The native side checks again what it loads; here the problem gets its place in the configuration. */

@@ -2,6 +2,7 @@
  * Reads a configuration file of any form: YAML and JSON by their parser, TypeScript
  * and JavaScript by importing them afresh each time.
  */
+import { isUtf8 } from "node:buffer"
 import { existsSync, readFileSync } from "node:fs"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -41,7 +42,7 @@ export async function readConfig(file: string): Promise<ReadConfig> {
   const source = readSource(file)
   const folder = dirname(file)
   const parsed = isProgram(file) ? await runProgram(file, source) : await parseText(file, source)
-  const modules = await importModules(parsed.raw, folder)
+  const modules = await importModules(file, parsed)
   return { ...(await inTurns(splitFunctions(parsed.raw, modules))), file, folder, linesOf: parsed.linesOf }
 }
 
@@ -55,19 +56,34 @@ function isProgram(file: string): boolean {
 }
 
 function readSource(file: string): string {
+  let bytes: Buffer
   try {
-    return readFileSync(file, "utf8")
+    bytes = readFileSync(file)
   } catch (error) {
-    throw new TidegateError("CONFIG_UNREADABLE", `${file} cannot be read: ${messageOf(error)}`, { cause: error })
+    const isFolder = (error as NodeJS.ErrnoException).code === "EISDIR"
+    const why = isFolder ? "it is a folder" : messageOf(error)
+    throw new TidegateError("CONFIG_UNREADABLE", `${file} cannot be read: ${why}`, { cause: error })
   }
+  if (isUtf8(bytes)) return bytes.toString("utf8")
+  throw invalid(file, { path: "", message: "is no text in UTF-8" })
+}
+
+/** A file with one problem. */
+function invalid(file: string, problem: Problem, cause?: unknown): TidegateError {
+  return new TidegateError("CONFIG_INVALID", `${file}: ${problem.message}`, { cause, problems: [problem], file })
 }
 
 async function parseText(file: string, source: string): Promise<Parsed> {
+  if (!/\.(ya?ml|json)$/i.test(file))
+    throw invalid(file, {
+      path: "",
+      message: "is of no known kind: its name has to end in ts, mts, js, mjs, yaml, yml or json",
+    })
   const { raw, problems, linesOf } = await parseDocument(source)
   if (problems.length === 0) return { raw, linesOf }
   const form = extname(file).slice(1)
   const found = (form === "json" && jsonFault(source)) || problems
-  throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${form}`, { problems: found })
+  throw new TidegateError("CONFIG_INVALID", `${file} is no valid ${form}`, { problems: found, file })
 }
 
 /** What is wrong with it in words of JSON; what the parser of YAML says of braces means nothing to who writes JSON. */
@@ -86,22 +102,36 @@ function jsonFault(source: string): readonly Problem[] | null {
 async function runProgram(file: string, source: string): Promise<Parsed> {
   const exported = await importFresh(file)
   // Read without looking, jiti gives the module itself for a default that is missing.
-  if (!("default" in exported)) {
-    const message = "there is no default export: write export default defineConfig({ ... })"
-    throw new TidegateError("CONFIG_INVALID", `${file}: ${message}`, { problems: [{ path: "", message }] })
-  }
-  const given = exported.default
-  const raw: unknown = typeof given === "function" ? await (given as () => unknown)() : given
+  if (!("default" in exported))
+    throw invalid(file, { path: "", message: "there is no default export: write export default defineConfig({ ... })" })
+  const raw = await madeBy(exported.default).catch((error: unknown) => {
+    throw programFailed(file, error)
+  })
   const lineOf = sourceLines(source)
   return { raw, linesOf: async (paths) => paths.map(lineOf) }
 }
 
+/** What a program exports, or what its function makes. */
+async function madeBy(given: unknown): Promise<unknown> {
+  return typeof given === "function" ? (given as () => unknown)() : given
+}
+
 /** Policies and handlers of the modules that `policies` and `handlers` name. */
-async function importModules(raw: unknown, folder: string): Promise<unknown[]> {
-  const { policies, handlers } = (raw ?? {}) as { policies?: unknown; handlers?: unknown }
-  const paths = [policies, handlers].flat().filter((name) => typeof name === "string" && isModulePath(name))
-  const modules = await Promise.all(paths.map((path) => importFresh(resolve(folder, path as string))))
-  return modules.flatMap((module) => Object.values(module) as unknown[])
+async function importModules(file: string, { raw, linesOf }: Parsed): Promise<unknown[]> {
+  const found: unknown[] = []
+  for (const key of ["policies", "handlers"] as const) {
+    for (const name of [(raw as Record<string, unknown> | null | undefined)?.[key]].flat()) {
+      if (typeof name !== "string" || !isModulePath(name)) continue
+      const path = resolve(dirname(file), name)
+      const module = await importFresh(path).catch(async (error: unknown) => {
+        if (!messageOf(error).endsWith(`Cannot find module '${path}'`)) throw error
+        const [line] = await linesOf([[key]])
+        throw invalid(file, { path: key, message: `${name} does not exist`, ...(line !== undefined && { line }) })
+      })
+      found.push(...(Object.values(module) as unknown[]))
+    }
+  }
+  return found
 }
 
 async function importFresh(file: string): Promise<object> {
@@ -117,7 +147,7 @@ async function importFresh(file: string): Promise<object> {
 function programFailed(file: string, error: unknown): TidegateError {
   const text = `${messageOf(error)}\n${error instanceof Error ? (error.stack ?? "") : ""}`
   const [, line] = new RegExp(`${basename(file).replaceAll(".", "\\.")}:(\\d+):\\d+`).exec(text) ?? []
-  const message = messageOf(error).split("\n")[0] ?? ""
-  const problem = { path: "", message, ...(line !== undefined && { line: Number(line) }) }
-  return new TidegateError("CONFIG_INVALID", `${file}: ${message}`, { cause: error, problems: [problem] })
+  // An imported name is called as `(0, module.name)`.
+  const message = (messageOf(error).split("\n")[0] ?? "").replace(/\(0 , [\w$]+\.([\w$]+)\)/g, "$1").trim()
+  return invalid(file, { path: "", message, ...(line !== undefined && { line: Number(line) }) }, error)
 }

@@ -133,6 +133,8 @@ function toFault(error: ErrorObject, root: unknown): Fault {
   if (error.keyword === "required") {
     return { path, message: `"${String(error.params.missingProperty)}" is missing` }
   }
+  if (/^min(Length|Items)$/.test(error.keyword) && error.params.limit === 1)
+    return { path, message: "must not be empty" }
   return { path, message: `${expectation(error)}, got ${seen(error.data)}${choices(error)}` }
 }
 
@@ -143,12 +145,32 @@ function choices({ keyword, params, data }: ErrorObject): string {
 }
 
 function expectation({ keyword, params, schema, parentSchema, message = "is wrong" }: ErrorObject): string {
-  if (keyword === "type") return `expected ${String(params.type)}`
+  if (keyword === "type") return `expected ${String(params.type)}${keysOf(parentSchema)}`
+  if (keyword === "pattern") return `expected ${PATTERNS[String(schema)] ?? `text of the form ${String(schema)}`}`
   if (keyword === "const") return `expected ${JSON.stringify(params.allowedValue)}`
   if (keyword === "enum") return `expected one of ${(params.allowedValues as unknown[]).join(", ")}`
   if (keyword === "anyOf") return `expected ${(schema as object[]).map(describe).join(" or ")}`
   if (keyword === "minimum" || keyword === "maximum") return range(parentSchema as Bounds, message)
   return message
+}
+
+/** What the patterns of the schema ask for, in words. */
+const PATTERNS: Readonly<Record<string, string>> = {
+  "^/": "a path, which begins with /",
+  "^/[^?#]*$": "a path, which begins with /",
+  "^https?://": "a URL, http:// or https://",
+  "^https?://[^/]": "a URL, http:// or https://",
+  "^(mqtts?|wss?)://[^/?#]+.*$": "mqtt://, mqtts://, ws:// or wss://, and HOST:PORT",
+  "^[^+#]*$": "no wildcard",
+}
+
+/** Most keys that are named of an object. */
+const KEYS = 6
+
+function keysOf(schema: ErrorObject["parentSchema"]): string {
+  const keys = Object.keys((schema?.properties ?? {}) as object).filter((key) => !key.startsWith("$"))
+  if (keys.length === 0) return ""
+  return ` with ${keys.slice(0, KEYS).join(", ")}${keys.length > KEYS ? ", ..." : ""}`
 }
 
 interface Bounds {

@@ -7,7 +7,13 @@ import { Bridges } from "../bridges/index.ts"
 import { DataDir, type LoadedConfig, type NormalizedConfig } from "../config/index.ts"
 import { Scraper } from "../metrics/index.ts"
 import type { ShadowReport } from "../model/shadow.ts"
-import { type BoundListener, LAYOUT_VERSION, type NativeGateway, type NativeModule } from "../native/index.ts"
+import {
+  type Applied,
+  type BoundListener,
+  LAYOUT_VERSION,
+  type NativeGateway,
+  type NativeModule,
+} from "../native/index.ts"
 import { Optimizer } from "../optimizer/index.ts"
 import { DirectoryFollower, Paced, ServiceRegistry, SharedRegistry, SourceFollower } from "../registry/index.ts"
 import { LimitExchange } from "../sharing/index.ts"
@@ -35,8 +41,8 @@ export interface Engine {
   counts(): EngineCounts
   /** Takes over services and endpoints of a configuration that is to be applied, or of the one before. */
   use(loaded: LoadedConfig): void
-  /** Follows what an applied configuration names: sources of services, alerts, bridges. */
-  follow(loaded: LoadedConfig, listeners: readonly BoundListener[]): void
+  /** Follows what an applied configuration names: sources of services, alerts, bridges; tells what of it is broken. */
+  follow(loaded: LoadedConfig, applied: Applied): void
   /** Ends all of it and joins the native threads. */
   close(): Promise<void>
 }
@@ -125,7 +131,14 @@ function assemble(
   const bridges = new Bridges(complain)
   const tracer = new Tracer(complain)
   const exchange = new LimitExchange(native, complain)
-  const follow = ({ config, functions }: LoadedConfig, listeners: readonly BoundListener[]): void => {
+  let told: ReadonlySet<string> = new Set()
+  const tellBroken = (problems: Applied["problems"]): void => {
+    const broken = new Set(problems.map(({ path, message }) => `${path} is broken: ${message}`))
+    for (const text of broken) if (!told.has(text)) complain(text)
+    told = broken
+  }
+  const follow = ({ config, functions }: LoadedConfig, { listeners, problems }: Applied): void => {
+    tellBroken(problems)
     sources.use(config.sources, functions)
     shared.use(config.registry)
     exchange.use(config.rateLimits)

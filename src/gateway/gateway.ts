@@ -195,7 +195,7 @@ export class Gateway implements AsyncDisposable {
     this.#plan = plan
     this.#listeners = applied.listeners
     this.#applies.applied++
-    this.#engine?.follow(loaded, applied.listeners)
+    this.#engine?.follow(loaded, applied)
     this.#hub.useNames(plan)
     this.#hub.emit({ type: "applied", time: Date.now(), version: plan.version })
   }

@@ -1,6 +1,7 @@
 /** Conditions and targets of routes: builders for users, plan data for `plan/`. */
 export * from "./match.ts"
 export {
+  captureNames,
   cidrFault,
   type MatchFault,
   matchFaults,

@@ -1,6 +1,7 @@
 /** A user's condition as plan data, and what is wrong with it where it cannot become any. */
 import { hash } from "node:crypto"
 import { isIP } from "node:net"
+import { messageOf } from "../errors.ts"
 import type { CertificateMatch, Match, TextMatch } from "../model/match.ts"
 import type { CertificateMatchPlan, MatchPlan, PathPlan, ProtocolName, TextPlan, ValuePlan } from "../native/index.ts"
 
@@ -56,6 +57,7 @@ export function matchFaults(match: Match): readonly MatchFault[] {
     if (message !== null) faults.push({ key, message })
   }
   if (match.path !== undefined) fault("path", pathFault(match.path))
+  if (match.host !== undefined) fault("host", hostFault(match.host))
   if (match.topic !== undefined) fault("topic", topicFilterFault(match.topic))
   if (match.clientId !== undefined) fault("clientId", textFault(match.clientId))
   if (match.user !== undefined) fault("user", textFault(match.user))
@@ -108,6 +110,13 @@ function each<T>(
   return value === undefined ? NONE : list(value).flatMap(map)
 }
 
+/** Names that a condition captures of the path. */
+export function captureNames({ path = "" }: Match): string[] {
+  const text = typeof path === "string" ? path : path.regex
+  const name = typeof path === "string" ? /\{([A-Za-z_]\w*)\}/g : /\(\?P?<([A-Za-z_]\w*)>/g
+  return [...text.matchAll(name)].map(([, found = ""]) => found)
+}
+
 function list(value: string | readonly string[] | undefined): readonly string[] {
   if (value === undefined) return NONE
   return typeof value === "string" ? [value] : value
@@ -144,10 +153,11 @@ function pathFault(value: TextMatch): string | null {
   if (value.includes("**") && value.indexOf("**") !== value.length - 2) return '"**" may only stand at the end'
   if (value.endsWith("**") && !value.endsWith("/**")) return '"**" must follow a slash'
   if (/[\s?#]/.test(value)) return "a path has no spaces, no ? and no #"
-  const broken = value
-    .split("/")
-    .find((segment) => /[{}]/.test(segment) && !/^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(segment))
-  return broken === undefined ? null : `"${broken}" must be a whole segment like {id}`
+  const named = value.split("/").filter((segment) => /[{}]/.test(segment))
+  const broken = named.find((segment) => !/^\{[A-Za-z_][A-Za-z0-9_]*\}$/.test(segment))
+  if (broken !== undefined) return `"${broken}" must be a whole segment like {id}`
+  const twice = named.find((segment, index) => named.indexOf(segment) !== index)
+  return twice === undefined ? null : `"${twice}" stands there twice`
 }
 
 function toCertificatePlan(wanted: NonNullable<Match["certificate"]>): CertificateMatchPlan {
@@ -165,6 +175,13 @@ function toFingerprint(text: string): string {
   return text.replaceAll(":", "").toLowerCase()
 }
 
+function hostFault(host: string): string | null {
+  if (/[/\s@]/.test(host)) return `"${host}" is no host: leave out what stands around the name`
+  return host.indexOf("*", 1) === -1 && (!host.startsWith("*") || host.startsWith("*."))
+    ? null
+    : `"${host}": a wildcard is *. in front`
+}
+
 function valueFault(value: TextMatch | true): string | null {
   return value === true ? null : textFault(value)
 }
@@ -179,7 +196,8 @@ function regexFault(regex: string): string | null {
   try {
     new RegExp(regex.replaceAll("(?P<", "(?<"), "u")
     return null
-  } catch {
-    return `/${regex}/ is no regular expression`
+  } catch (error) {
+    const why = messageOf(error).replace(/^Invalid regular expression: .*: /, "")
+    return `"${regex}" is no regular expression: ${why}`
   }
 }

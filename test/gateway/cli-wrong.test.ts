@@ -23,7 +23,11 @@ interface Ended {
 }
 
 async function run(...args: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [command, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+  return runIn(tmpdir(), ...args)
+}
+
+async function runIn(cwd: string, ...args: readonly string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [command, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] })
   const [out, err] = [child.stdout, child.stderr].map((stream) => stream.setEncoding("utf8").toArray())
   const [code] = await once(child, "close")
   return { code, out: (await out)?.join("") ?? "", err: (await err)?.join("") ?? "" }
@@ -82,4 +86,58 @@ test("a gateway that ends while its packets are watched is no fault of the comma
   const { code, err } = await run("mqtt", "trace", "--admin", `127.0.0.1:${port}`)
   t.is(code, 2)
   t.regex(err, /it ended in the middle of its answer/)
+})
+
+test("problems are told with the file they are in, however it was found", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const file = join(folder, "tidegate.config.yaml")
+  writeFileSync(file, "workerz: 1\n")
+  for (const words of [["run"], ["run", `--config=${file}`], ["config"], ["top", "--once"]]) {
+    const { code, err } = await runIn(folder, ...words)
+    t.is(code, 1)
+    t.true(err.startsWith(`${file}:1: workerz: "workerz" is not known here`), err)
+  }
+  t.regex((await runIn(folder, "top", "--once")).err, /--admin URL/)
+})
+
+test("what cannot be written or read is the environment's fault", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  writeFileSync(join(folder, "taken"), "")
+  for (const words of [
+    ["init", "taken"],
+    ["init", "taken/deeper"],
+    ["cert", "dev", "--dir", "taken"],
+    ["bench", "codec", "--quick", "--json", "taken/bench.json"],
+    ["services", "list", "--admin", "https://127.0.0.1:1", "--ca", "nowhere.pem"],
+  ]) {
+    const { code, err } = await runIn(folder, ...words)
+    t.is(code, 2, err)
+    t.regex(err, /\[FILE_UNUSABLE\]/)
+  }
+  const odd = await runIn(folder, "cert", "dev", "--client", "a b/c")
+  t.is(odd.code, 1, odd.err)
+  t.regex(odd.err, /"a b\/c" is no name for a certificate/)
+})
+
+withAddon("a route that the data plane cannot serve is told at the start, and a metric that is none", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
+  const text = `${CONFIG}log: { access: { format: json, file: nowhere/access.log } }
+alerts: [{ name: late, metric: tidegate_droped_total, above: 1, do: [{ log: warn }] }]
+`
+  writeFileSync(join(folder, "tidegate.config.yaml"), text)
+  const gateway = spawn(process.execPath, [command, "run"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] })
+  t.teardown(() => {
+    gateway.kill("SIGKILL")
+    rmSync(folder, { recursive: true, force: true })
+  })
+  let err = ""
+  gateway.stderr.on("data", (part) => {
+    err += String(part)
+  })
+  await once(gateway.stdout, "data")
+  while (!/did you mean/.test(err)) await once(gateway.stderr, "data")
+  t.regex(err, /log\.access[^"]* is broken: /)
+  t.regex(err, /alert late: no metric tidegate_droped_total is known; did you mean tidegate_dropped_total\?/)
 })

@@ -165,7 +165,7 @@ test("an encrypted secret is read with its key only", async (t) => {
   t.is(wrong.code, 1)
   t.regex(wrong.out, /admin\.token: cannot be decrypted: it was changed, or encrypted under another key/)
   t.regex((await run(["check", "--config", file])).out, /is encrypted, and neither TIDEGATE_SECRET_KEY nor/)
-  t.regex((await run(["encrypt"], "a\n")).err, /needs one: neither.*\n.*tidegate encrypt --new-key/)
+  t.regex((await run(["encrypt"], "a\n")).err, /no key to encrypt with: neither.*\n.*tidegate encrypt --new-key/)
 })
 
 test("a broken file ends the start, unless the last good one is asked for", async (t) => {
