@@ -6,6 +6,11 @@ const TOKEN = "tidegate-token"
 /** Thrown where the API wants a token, or another one. */
 export class Unauthorized extends Error {}
 
+/** Whether a token was given, right or wrong. */
+export function hasToken(): boolean {
+  return sessionStorage.getItem(TOKEN) !== null
+}
+
 /** Remembers the token for this tab's calls. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN, token)
@@ -41,6 +46,8 @@ export function usePolled<T>(
           setState({ value, error: null })
         } catch (error) {
           if (!ended.signal.aborted) setState((before) => ({ ...before, error: error as Error }))
+          // The same token is not the right one a second later either.
+          if (error instanceof Unauthorized) return
         }
       }
       if (!ended.signal.aborted) timer = window.setTimeout(poll, everyMs)

@@ -1,11 +1,12 @@
 /** The page: a look at `/v1/stats` every second, everything else around it. */
 import { useEffect, useRef, useState } from "preact/hooks"
-import { keepToken, Unauthorized, usePolled } from "./api.ts"
+import { hasToken, keepToken, Unauthorized, usePolled } from "./api.ts"
 import { Chart, colorOf } from "./chart.tsx"
-import { bytes, duration, perSecond, whole } from "./format.ts"
-import { Drops, Events, Policies, Routes, SlowConsumers, Talkers, Upstreams } from "./panels.tsx"
+import { bytes, clock, duration, perSecond, whole } from "./format.ts"
+import { Drops, Events, Policies, Routes, SlowConsumers, Talkers } from "./panels.tsx"
 import { extend, NO_SERIES, rate, type Series, work } from "./rates.ts"
 import type { Stats } from "./shapes.ts"
+import { Upstreams } from "./upstreams.tsx"
 
 const LOOK_MS = 1_000
 
@@ -27,11 +28,21 @@ export function App() {
   }, [value])
 
   if (error instanceof Unauthorized) return <Login />
-  if (now === null) return <p class="quiet center">{error === null ? "asking the gateway" : error.message}</p>
+  if (now === null)
+    return (
+      <p class="quiet center">
+        {error === null ? "asking the gateway" : `the gateway does not answer: ${error.message}`}
+      </p>
+    )
   return (
     <>
       <Header before={before} now={now} isLost={error !== null} />
       <main>
+        {error !== null && (
+          <p class="panel wide lost" role="alert">
+            The gateway does not answer. What stands here is from {clock(now.at)}; it is asked again every second.
+          </p>
+        )}
         <Protocols before={before} now={now} />
         <section class="panel wide">
           <h2>Requests and messages per second</h2>
@@ -78,7 +89,7 @@ function Header({ before, now, isLost }: Two & { readonly isLost: boolean }) {
           {isLost ? "no answer" : now.state}
         </span>
       </h1>
-      <p class="quiet">{now.listeners.map(({ name }) => name).join("  ")}</p>
+      <p class="quiet">{now.listeners.map(({ name, address }) => `${name.split("://")[0]}://${address}`).join("  ")}</p>
       <dl>
         {facts.map(([name, value]) => (
           <div key={name}>
@@ -92,6 +103,7 @@ function Header({ before, now, isLost }: Two & { readonly isLost: boolean }) {
 }
 
 function Protocols({ before, now }: Two) {
+  if (now.protocols.length === 0) return <p class="quiet wide">nobody has connected yet</p>
   return (
     <section class="cards wide">
       {now.protocols.map(({ protocol, connections }, index) => (
@@ -124,6 +136,11 @@ function Login() {
           onInput={(event) => setToken(event.currentTarget.value)}
         />
       </label>
+      {hasToken() && (
+        <p class="bad" role="alert">
+          That token is not the right one.
+        </p>
+      )}
       <button type="submit">Look inside</button>
     </form>
   )

@@ -24,5 +24,5 @@ export function duration(seconds: number): string {
 }
 
 export function clock(time: number): string {
-  return new Date(time).toLocaleTimeString()
+  return new Date(time).toLocaleTimeString("en-GB")
 }

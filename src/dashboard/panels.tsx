@@ -2,13 +2,13 @@
 import { type ServerEvent, useEvents, usePolled } from "./api.ts"
 import { bytes, clock, perSecond, whole } from "./format.ts"
 import { rate } from "./rates.ts"
-import type { Connection, Items, MqttClient, Route, Stats, Upstream } from "./shapes.ts"
+import type { Connection, Items, MqttClient, Route, Stats } from "./shapes.ts"
 import { Badge, TablePanel } from "./table.tsx"
 
 /** Rows of a list that is cut. */
-const MOST = 8
+export const MOST = 8
 
-interface Looks {
+export interface Looks {
   readonly before: Stats | null
   readonly now: Stats
 }
@@ -19,9 +19,15 @@ export function Routes({ before, now }: Looks) {
     const of = (key: "requests" | "errors") =>
       rate(before, now, (stats) => stats.routes.find(({ route }) => route === name)?.[key] ?? 0)
     const state = <Badge kind={status === "serving" ? "good" : "bad"} text={problem ?? status} />
-    return { requests: of("requests"), cells: [name, state, perSecond(of("requests")), perSecond(of("errors"))] }
+    const isBroken = status !== "serving"
+    return {
+      isBroken,
+      requests: of("requests"),
+      cells: [name, state, perSecond(of("requests")), perSecond(of("errors"))],
+    }
   })
-  rows.sort((a, b) => b.requests - a.requests)
+  // What is wrong is looked for first.
+  rows.sort((a, b) => Number(b.isBroken) - Number(a.isBroken) || b.requests - a.requests)
   const shown = rows.slice(0, MOST).map(({ cells }) => cells)
   return (
     <TablePanel
@@ -29,40 +35,6 @@ export function Routes({ before, now }: Looks) {
       head={["route", "state", "requests/s", "5xx/s"]}
       rows={shown}
       empty="no route; topics work without one"
-    />
-  )
-}
-
-export function Upstreams({ before, now }: Looks) {
-  const { value } = usePolled<Items<Upstream>>("/v1/upstreams", 2_000)
-  const rows = (value?.items ?? []).flatMap(({ name, breaker, endpoints }) => {
-    const requests = rate(
-      before,
-      now,
-      (stats) => stats.upstreams.find(({ upstream }) => upstream === name)?.requests ?? 0,
-    )
-    const own = endpoints.map((endpoint) => {
-      const word = endpoint.ejectedUntil !== null ? "ejected" : endpoint.draining ? "draining" : endpoint.health
-      const kind = word === "healthy" ? "good" : word === "unhealthy" || word === "ejected" ? "bad" : "none"
-      return [`${name} · ${endpoint.address}`, <Badge key="health" kind={kind} text={word} />, endpoint.active, ""]
-    })
-    const state = breaker === "open" ? "bad" : breaker === "half-open" ? "warn" : "none"
-    return [
-      [
-        <b key="name">{name}</b>,
-        <Badge key="breaker" kind={state} text={`breaker ${breaker ?? "off"}`} />,
-        "",
-        perSecond(requests),
-      ],
-      ...own,
-    ]
-  })
-  return (
-    <TablePanel
-      title="Upstreams"
-      head={["upstream", "state", "active", "requests/s"]}
-      rows={rows}
-      empty="no upstream"
     />
   )
 }
@@ -75,7 +47,7 @@ export function Talkers() {
   })
   return (
     <TablePanel
-      title="Top talkers"
+      title={value?.nextCursor ? `Top talkers of ${whole(all.length)} connections` : "Top talkers"}
       head={["client", "protocol", "in", "out"]}
       rows={rows}
       empty="nobody is connected"
@@ -144,6 +116,7 @@ export function Events() {
       head={["time", "event", "what"]}
       rows={rows}
       empty="nothing since this page was opened"
+      isWide
     />
   )
 }

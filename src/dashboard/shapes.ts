@@ -55,4 +55,5 @@ export interface Route {
 
 export interface Items<T> {
   readonly items: readonly T[]
+  readonly nextCursor?: string | null
 }
