@@ -6,7 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import ava from "ava"
-import { exchange, type Running, runGateway } from "./run-gateway.ts"
+import { collect, exchange, type Running, runGateway } from "./run-gateway.ts"
 
 const test = ava.serial
 const site = mkdtempSync(join(tmpdir(), "tidegate-site-"))
@@ -57,6 +57,7 @@ ava.before(async () => {
         use: [{ cors: { origins: ["https://app.example"] } }, rest],
       },
       { when: { path: "/api/**" }, to: "api", use: [rest] },
+      { when: { path: "/bounded" }, to: "api", use: [{ bodyLimit: { bytes: 1_000 } }] },
       { when: { path: "/gated/**" }, to: "gated", use: [rest] },
     ],
   })
@@ -102,6 +103,47 @@ test("OPTIONS * asks about the gateway, and Retry-After of the configuration sta
   const about = await exchange(gateway.port, "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
   t.regex(about, /^HTTP\/1\.1 204 No Content\r\nallow: GET, HEAD, POST/)
   t.regex(await closing("/down/me"), /^HTTP\/1\.1 503 .*\r\nx-a: 1\r\nRetry-After: 77\r\ncontent-type/)
+})
+
+test("a higher minor version is read as 1.1, of an answer and of a request, and answered as 1.1", async (t) => {
+  let seen = ""
+  answer = (head, socket) => {
+    seen = head
+    socket.write("HTTP/1.3 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok")
+  }
+  const text = await closing("/api/x")
+  t.regex(text, /^HTTP\/1\.1 103 [\s\S]*\r\n\r\nHTTP\/1\.1 200 OK\r\n[\s\S]*ok$/)
+  t.notRegex(text, /HTTP\/1\.[23]/)
+  const request = "GET /api/x HTTP/1.2\r\nHost: a\r\n\r\n"
+  const both = await exchange(gateway.port, request + request, /(ok[\s\S]*){2}/)
+  t.is(both.match(/HTTP\/1\.1 200/g)?.length, 2, both)
+  t.true(seen.startsWith("GET /x HTTP/1.1\r\n"), seen)
+})
+
+/** Sends all of it, then reads; what there was to read. */
+async function sendFirst(bytes: Buffer): Promise<string> {
+  const socket = connect(gateway.port, "127.0.0.1").pause()
+  await new Promise<void>((sent, failed) => {
+    socket.on("error", failed)
+    socket.write(bytes, () => sent())
+  })
+  socket.resume()
+  return collect(socket)
+}
+
+const long = (path: string, length: number): Buffer =>
+  Buffer.concat([Buffer.from(get(path, `Content-Length: ${length}`).replace("GET", "POST")), Buffer.alloc(length)])
+
+test("an upstream that answers early and resets is heard", async (t) => {
+  answer = (_head, socket) => {
+    socket.write("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+    socket.resetAndDestroy()
+  }
+  for (let n = 0; n < 20; n += 1) t.regex(await sendFirst(long("/api/x", 8 << 20)), /^HTTP\/1\.1 413 [\s\S]*no$/)
+})
+
+test("who is refused and still sends can send it all, and then reads why", async (t) => {
+  t.regex(await sendFirst(long("/bounded", 32 << 20)), /^HTTP\/1\.1 413 /)
 })
 
 test("a query may hold what browsers do not escape", async (t) => {

@@ -29,6 +29,10 @@ impl Input {
         &self.buffer[self.start..self.end]
     }
 
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -67,6 +71,8 @@ pub(crate) enum Ended {
 
 /// How long a closing connection is read on, so that the last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_millis(500);
+/// And so many bytes of it.
+const LINGER_BYTES: usize = 64 << 20;
 
 impl Client {
     /// Reads once. What was carried over stands in front of what is new; an empty
@@ -280,7 +286,7 @@ impl Client {
     /// Boxed: a connection pays for it only when it closes.
     async fn linger(mut self: Box<Self>) {
         let drain = async {
-            let mut rest = 1 << 20;
+            let mut rest = LINGER_BYTES;
             while rest > 0 {
                 match poll_fn(|cx| self.poll_input(cx)).await {
                     Ok(input) if !self.is_at_end => {

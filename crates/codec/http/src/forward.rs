@@ -4,8 +4,9 @@
 use crate::body::Body;
 use crate::certificate::CertificateHeader;
 use crate::fields::{Field, FieldClass, classify, has_token};
-use crate::request::{RequestHead, Version};
+use crate::request::RequestHead;
 use crate::response::ResponseHead;
+use crate::version::Version;
 use httparse::Header;
 use std::io::Write;
 use std::net::IpAddr;

@@ -16,6 +16,7 @@ mod range;
 mod request;
 mod response;
 mod status;
+mod version;
 
 pub use body::{Body, BodyReader, Piece};
 pub use certificate::CertificateHeader;
@@ -29,6 +30,7 @@ pub use forward::{
 };
 pub use head::{HEADERS_MAX, HeadScan};
 pub use range::{RANGES_MAX, Ranges, parse_ranges};
-pub use request::{RequestHead, Version, parse_request};
+pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use status::reason;
+pub use version::{Version, lower_request_version, lower_response_version};

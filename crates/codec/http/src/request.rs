@@ -4,31 +4,13 @@
 use crate::body::{Body, content_length};
 use crate::fields::{Field, has_token, tokens};
 use crate::head::{check_lines, offset_of};
+use crate::version::Version;
 use httparse::{Header, Status};
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 use tidegate_kit::DecodeError;
 use tidegate_message::Limits;
-
-/// HTTP/1.0 or HTTP/1.1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
-    /// HTTP/1.0: closes after one answer unless asked to keep alive.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
-}
-
-impl Version {
-    /// As a request line names it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        }
-    }
-}
 
 /// A valid request head, borrowed from the bytes it was read from.
 #[derive(Debug)]
@@ -242,15 +224,22 @@ fn check_target(head: &mut RequestHead<'_, '_>) -> Result<(), DecodeError> {
             if authority.is_empty() || !valid_authority(authority) || path.first() == Some(&b'?') {
                 return Err(BAD_TARGET);
             }
-            if !head.authority.is_empty() && !head.authority.eq_ignore_ascii_case(authority) {
+            head.wants_https = target[4].eq_ignore_ascii_case(&b's');
+            // RFC 3986 section 6.2.3: no port, an empty one and the scheme's own are the same.
+            let port: &[u8] = if head.wants_https { b":443" } else { b":80" };
+            let asked = without_port(authority, port);
+            if !head.authority.is_empty() && !without_port(head.authority, port).eq_ignore_ascii_case(asked) {
                 return Err(HOST_MISMATCH);
             }
-            head.wants_https = target[4].eq_ignore_ascii_case(&b's');
             head.authority = authority;
             head.target = if path.is_empty() { b"/" } else { path };
             Ok(())
         }
     }
+}
+
+fn without_port<'a>(authority: &'a [u8], port: &[u8]) -> &'a [u8] {
+    authority.strip_suffix(port).or_else(|| authority.strip_suffix(b":")).unwrap_or(authority)
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {

@@ -4,7 +4,7 @@
 use crate::body::{Body, content_length};
 use crate::fields::{Field, has_token, tokens};
 use crate::head::{check_lines, offset_of};
-use crate::request::Version;
+use crate::version::Version;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 use tidegate_kit::DecodeError;

@@ -127,6 +127,24 @@ fn a_trace_has_no_body() {
 }
 
 #[test]
+fn the_absolute_form_and_host_may_differ_in_the_schemes_own_port() {
+    for (target, host, expected) in [
+        ("http://a:80/", "a", 200),
+        ("http://a/", "A:80", 200),
+        ("http://a:/", "a", 200),
+        ("https://a:443/", "a", 200),
+        ("http://[::1]:80/", "[::1]", 200),
+        ("http://a:443/", "a", 400),
+        ("https://a:80/", "a", 400),
+        ("http://a:8080/", "a", 400),
+        ("http://a:80/", "b", 400),
+    ] {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(status(bytes.as_bytes()), expected, "{target} {host}");
+    }
+}
+
+#[test]
 fn the_absolute_form_says_which_scheme_it_wants() {
     for (scheme, secured) in [("http", false), ("https", true), ("HTTPS", true)] {
         let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];

@@ -167,6 +167,7 @@ struct Marks {
     part: Part,
     /// The scheme is not one of HTTP.
     is_foreign: bool,
+    is_https: bool,
     has_host: bool,
     has_cookie: bool,
     has_key: bool,
@@ -268,7 +269,8 @@ impl RequestHead {
             b":authority" => (AUTHORITY, &mut self.authority, !value.is_empty() && is_target(value)),
             b":protocol" => (PROTOCOL, &mut self.protocol, !value.is_empty() && all(value, TOKEN)),
             b":scheme" => {
-                self.marks.is_foreign = !(value.eq_ignore_ascii_case(b"http") || value.eq_ignore_ascii_case(b"https"));
+                self.marks.is_https = value.eq_ignore_ascii_case(b"https");
+                self.marks.is_foreign = !self.marks.is_https && !value.eq_ignore_ascii_case(b"http");
                 (SCHEME, &mut Vec::new(), value.iter().all(is_of_scheme))
             }
             _ => return self.is_malformed(),
@@ -335,10 +337,13 @@ impl RequestHead {
         }
     }
 
-    /// `Host` and `:authority` must not differ, and there are no two of them (section 8.3.1).
+    /// `Host` and `:authority` must not differ, but for the scheme's own port, and there are no two of them
+    /// (section 8.3.1).
     fn host(&mut self, value: &[u8]) {
         let is_second = std::mem::replace(&mut self.marks.has_host, true);
-        if is_second || self.has(AUTHORITY) && !self.authority.eq_ignore_ascii_case(value) {
+        let port: &[u8] = if self.marks.is_https { b":443" } else { b":80" };
+        let is_same = without_port(&self.authority, port).eq_ignore_ascii_case(without_port(value, port));
+        if is_second || self.has(AUTHORITY) && !is_same {
             return self.is_malformed();
         }
         if !self.has(AUTHORITY) {
@@ -353,6 +358,10 @@ impl RequestHead {
             None => self.is_malformed(),
         }
     }
+}
+
+fn without_port<'a>(authority: &'a [u8], port: &[u8]) -> &'a [u8] {
+    authority.strip_suffix(port).or_else(|| authority.strip_suffix(b":")).unwrap_or(authority)
 }
 
 impl TakeField for RequestHead {

@@ -212,6 +212,7 @@ fn malformed_requests_end_their_stream_alone() {
         with(&literal("upgrade", "h2c")),
         with(&literal("te", "gzip")),
         with(&literal("host", "b")),
+        with(&literal("host", "a:443")),
         with(&[literal("host", "a"), literal("host", "a")].concat()),
         with(&literal(":x", "b")),
         with(&literal(":status", "200")),
@@ -235,8 +236,15 @@ fn malformed_requests_end_their_stream_alone() {
     ] {
         assert_eq!(reset_for(&malformed, ENDS), Some(Reason::PROTOCOL_ERROR), "{malformed:02x?}");
     }
-    for fine in [GET, &with(&literal("te", "trailers")), &with(&literal("host", "A")), &with(&literal("x-a", "\u{e4}"))]
-    {
+    let of_https = [&[0x82, 0x87, 0x84][..], &literal(":authority", "a"), &literal("host", "a:443")].concat();
+    for fine in [
+        GET,
+        &with(&literal("te", "trailers")),
+        &with(&literal("host", "A")),
+        &with(&literal("host", "a:80")),
+        &of_https,
+        &with(&literal("x-a", "\u{e4}")),
+    ] {
         assert_eq!(reset_for(fine, ENDS), None, "{fine:02x?}");
     }
     assert_eq!(reset_for(&[&[0, 0, 0, 1, 9], GET].concat(), ENDS | 0x20), Some(Reason::PROTOCOL_ERROR), "of itself");

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use tidegate_http::{HEADERS_MAX, Version, parse_request};
+use tidegate_http::{HEADERS_MAX, Version, lower_request_version, parse_request};
 use tidegate_kit::DecodeError;
 use tidegate_policy::Edits;
 use tidegate_route::{Captures, canonical_path};
@@ -56,6 +56,7 @@ pub(crate) fn dispatch(client: &Client, input: &mut Input, resume: Option<Box<Re
         Some(resume) => (Rc::clone(&resume.plan), resume.started_us),
         None => (client.worker.plan(), client.worker.clock.read_micros()),
     };
+    lower_request_version(input.bytes_mut());
     let (next, used) = read(client, input.bytes(), (&plan, started_us, resume));
     input.start += used;
     next

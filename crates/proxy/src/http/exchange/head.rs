@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::task::Context;
 use tidegate_http::{
     Body, BodyReader, HEADERS_MAX, Piece, ResponseContext, ResponseHead, Version, forward_response, has_token,
-    parse_response, tokens,
+    lower_response_version, parse_response, tokens,
 };
 use tidegate_resilience::Failure as RetryFailure;
 use tidegate_websocket::accept_key;
@@ -34,6 +34,7 @@ impl Exchange {
         loop {
             let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
             let bounds = &self.plan.plan.bounds;
+            lower_response_version(&mut buffer[start..end]);
             let head = match parse_response(&buffer[start..end], bounds, self.facts.to_head, &mut headers) {
                 Err(_) => return Some(Step::Failed(Failure::Flag(Flag::Protocol))),
                 Ok(None) => {

@@ -37,21 +37,24 @@ impl Exchange {
     /// Sends what is in hand and reads more of the body as long as the upstream takes it.
     pub(super) fn move_request(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Result<(), Failure> {
         let Link::Open { stream, .. } = &mut self.link else { return Ok(()) };
+        if self.response.is_all {
+            return Ok(());
+        }
         let request = &mut self.request;
         loop {
             while request.sent < request.out.len() {
                 match Pin::new(&mut *stream).poll_write(cx, &request.out[request.sent..]) {
                     Poll::Ready(Ok(count)) => request.sent += count,
-                    // An early answer may stand in the socket even so: let it be read.
+                    // What the client sends is not taken to its end.
                     Poll::Ready(Err(_)) if self.response.body.is_some() => {
                         (request.sent, request.is_complete) = (request.out.len(), true);
-                        // What the client sends is not taken to its end.
                         self.facts.mirror = None;
                     }
                     Poll::Ready(Err(error)) if error.kind() == UNSAYABLE => return Err(Failure::Body(CANNOT_GO_ON)),
+                    // An early answer may stand in the socket even so: let it be read.
                     Poll::Ready(Err(error)) => {
-                        self.response.unprocessed = Unprocessed::of(&error);
-                        return Err(Failure::Flag(Flag::Terminated));
+                        (self.response.unprocessed, self.response.is_all) = (Unprocessed::of(&error), true);
+                        return Ok(());
                     }
                     Poll::Pending => {
                         request.pace = Pace::default();

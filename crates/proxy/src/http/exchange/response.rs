@@ -22,6 +22,8 @@ pub(crate) struct ResponseSide {
     pub(super) partial: Vec<u8>,
     /// The upstream says that it did nothing for the request.
     pub(crate) unprocessed: Option<Unprocessed>,
+    /// The upstream takes no more: what it has said is all that there will be.
+    pub(super) is_all: bool,
     /// `partial` is a whole head, and what came with it.
     pub(crate) is_heard: bool,
     /// What the client has not taken yet.
@@ -75,7 +77,7 @@ impl Exchange {
                     Some(self.failed(Flag::Protocol))
                 }
                 Poll::Ready(Err(error)) => {
-                    self.response.unprocessed = Unprocessed::of(&error);
+                    self.response.unprocessed = self.response.unprocessed.or(Unprocessed::of(&error));
                     Some(self.failed(Flag::Terminated))
                 }
                 Poll::Ready(Ok(())) if end == start && !is_heard => self.upstream_ended(client, cx),

@@ -4,7 +4,7 @@ use super::Fetched;
 use crate::http::failure::Flag;
 use crate::outbound::Outbound;
 use std::mem::MaybeUninit;
-use tidegate_http::{BodyReader, HEADERS_MAX, Piece, parse_response};
+use tidegate_http::{BodyReader, HEADERS_MAX, Piece, lower_response_version, parse_response};
 use tidegate_message::Limits;
 use tokio::io::AsyncReadExt;
 
@@ -66,6 +66,7 @@ impl Incoming {
     fn take_head(&mut self, bounds: &Limits, to_head: bool) -> Result<Option<(Fetched, BodyReader, bool)>, Flag> {
         loop {
             let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            lower_response_version(&mut self.bytes);
             let head = parse_response(&self.bytes, bounds, to_head, &mut headers).map_err(|_| Flag::Protocol)?;
             let Some(head) = head else { return Ok(None) };
             let len = head.len;

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidegate_balance::{EndpointIndex, InFlight, PickRequest, Sample};
-use tidegate_http::{HEADERS_MAX, parse_response};
+use tidegate_http::{HEADERS_MAX, lower_response_version, parse_response};
 use tidegate_message::Limits;
 use tidegate_resilience::{Failure as RetryFailure, Permit, RetryPermit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -226,6 +226,7 @@ impl Race {
 fn status_of(heard: &mut Vec<u8>, bounds: &Limits) -> Result<Option<u16>, Flag> {
     loop {
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        lower_response_version(heard);
         let head = parse_response(heard, bounds, false, &mut headers).map_err(|_| Flag::Protocol)?;
         let Some((status, len)) = head.map(|head| (head.status, head.len)) else { return Ok(None) };
         match status {
