@@ -9,6 +9,7 @@ use tidegate_message::{FieldId, Protocol, View};
 use crate::certificate::CertificatePattern;
 use crate::host::HostPattern;
 use crate::path::PathPattern;
+use crate::query::decode_query;
 use crate::text::TextPattern;
 use crate::{MatchPlan, RouteError, TextPlan, ValuePlan, filter_matches, valid_filter};
 
@@ -132,7 +133,10 @@ impl Rest {
         if !self.headers.iter().all(header) {
             return Some("a header differs");
         }
-        let query = |named: &Named| named.pattern.matches(view.field(FieldId::Query(&named.name)));
+        let query = |named: &Named| {
+            let value = view.field(FieldId::Query(&named.name));
+            named.pattern.matches(value) || named.pattern.matches(value.map(decode_query).as_deref())
+        };
         if !self.query.iter().all(query) {
             return Some("a query parameter differs");
         }

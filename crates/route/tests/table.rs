@@ -118,6 +118,7 @@ fn a_mismatch_of_method_header_or_query_falls_through_to_the_next() {
     assert_eq!(find(&table, &request().with("method", "POST")), Some(1));
     assert_eq!(find(&table, &request().with("header:x-v", "2")), Some(2));
     assert_eq!(find(&table, &request().with("query:q", "77")), Some(3));
+    assert_eq!(find(&table, &request().with("query:q", "%377")), Some(3));
     assert_eq!(find(&table, &request().with("query:q", "7x")), Some(0));
     assert_eq!(find(&table, &request().with("header:x-v", "2").with("query:q", "1")), Some(4));
 }

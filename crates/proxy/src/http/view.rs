@@ -2,6 +2,7 @@
 
 use tidegate_http::{Body, RequestHead, Version};
 use tidegate_message::{FieldId, Peer, Protocol, View};
+use tidegate_route::decode_query;
 
 /// A view of a request head; nothing is copied.
 pub(crate) struct HttpView<'v> {
@@ -59,7 +60,8 @@ pub(crate) fn query<'q>(query: &'q [u8], name: &str) -> Option<&'q [u8]> {
 fn queries<'q>(query: &'q [u8], name: &str) -> impl Iterator<Item = &'q [u8]> {
     query.split(|byte| *byte == b'&').filter_map(move |pair| {
         let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-        (&pair[..end] == name.as_bytes()).then(|| pair.get(end + 1..).unwrap_or_default())
+        // An escaped name is the same to a service.
+        (*decode_query(&pair[..end]) == *name.as_bytes()).then(|| pair.get(end + 1..).unwrap_or_default())
     })
 }
 
@@ -87,6 +89,7 @@ mod tests {
     #[test]
     fn reads_query_parameters_and_cookies() {
         assert_eq!(query(b"a=1&b=&c&a=2", "a"), Some(&b"1"[..]));
+        assert_eq!(query(b"b=1&%61=%32", "a"), Some(&b"%32"[..]), "an escaped name");
         assert_eq!(
             (query(b"a=1&b=&c", "b"), query(b"a=1&c", "c"), query(b"ab=1", "a")),
             (Some(&b""[..]), Some(&b""[..]), None)
