@@ -12,6 +12,10 @@ use crate::{EndpointIndex, Endpoints, HashAlgorithm, PickRequest, Picker, Random
 /// Places that a key may move on to before it takes what it finds.
 const MAX_MOVES: u32 = 64;
 
+/// Requests that an endpoint has before it can be too busy. With few in flight a share is one or two, and
+/// keys would move by chance.
+const NEVER_TOO_MANY: f64 = 8.0;
+
 /// Takes endpoints by the hash of `PickRequest::key`; a request without one goes
 /// anywhere.
 #[derive(Debug)]
@@ -71,13 +75,14 @@ impl ConsistentHash {
         }
     }
 
-    /// Mirrokni et al. 2016: at most the bound times the mean, rounded up. A whole number
-    /// is below what is rounded up if it is below what is not.
+    /// Mirrokni et al. 2016: at most the bound times the mean, rounded up, or [`NEVER_TOO_MANY`]. A
+    /// whole number is below what is rounded up if it is below what is not.
     fn has_room(&self, place: u32, endpoints: &Endpoints) -> bool {
         let Some(bound) = self.bounded_load else { return true };
         let member = &self.roster.members[place as usize];
         let share = (f64::from(endpoints.total_active()) + 1.0) * member.weight / self.total_weight;
-        endpoints.get(member.index).is_some_and(|endpoint| f64::from(endpoint.active()) < bound * share)
+        let most = NEVER_TOO_MANY.max(bound * share);
+        endpoints.get(member.index).is_some_and(|endpoint| f64::from(endpoint.active()) < most)
     }
 }
 
