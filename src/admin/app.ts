@@ -150,7 +150,8 @@ function serverTls({ certificates, minVersion, clientAuth }: ServerTlsPlan) {
  */
 function addJsonParser(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser("error", "error")
-  app.removeContentTypeParser("application/json")
+  // Also of text: nothing is read from it, so that it is 415 like any other.
+  app.removeContentTypeParser(["application/json", "text/plain"])
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     const text = body.toString()
     if (text.length === 0) return done(null, null)

@@ -69,6 +69,8 @@ export function sendProblem(
 export function createErrorHandler(complain: (text: string) => void) {
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const status = "statusCode" in error ? (error.statusCode ?? 500) : 500
+    // Who still sends would not see the answer: the rest is read and forgotten, as long as one request may take.
+    if (status === 413) reply.removeHeader("connection")
     if (status < 500) return sendProblem(reply, status, messageOf(error))
     const coded = toTidegateError(error)
     const known = STATUS[coded.code]

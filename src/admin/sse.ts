@@ -41,6 +41,8 @@ export function openEventStream(
       else write(text)
     },
   })
+  // Who asks waits for the head before doing what there will be events of.
+  raw.flushHeaders()
   request.raw.once("close", () => {
     clearInterval(heartbeat)
     stop()

@@ -1,6 +1,9 @@
 /** The admin API over TLS with certificates: curl and the command line as clients, readers and administrators. */
 import { spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import type { IncomingMessage } from "node:http"
+import { request } from "node:https"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -78,4 +81,27 @@ test("each change is in the audit log, with who asked for it and what came of it
     .trim()
     .split("\n")
   t.is(kept.length, 3)
+})
+
+/** A request over TLS with the token, once it is sent and its answer's head is there. */
+async function ask(method: string, path: string, body?: Buffer): Promise<IncomingMessage> {
+  const headers = { authorization: "Bearer s3cret", "content-type": "application/json" }
+  const asked = request(`${gateway.admin}${path}`, { method, headers, ca: readFileSync(file("dev-ca.pem")) })
+  asked.end(body)
+  const signal = AbortSignal.timeout(3_000)
+  const [[answer]] = await Promise.all([once(asked, "response", { signal }), once(asked, "finish", { signal })])
+  return answer as IncomingMessage
+}
+
+test("an event stream has its head before there is an event", async (t) => {
+  const events = await ask("GET", "/v1/events?type=refused")
+  t.is(events.headers["content-type"], "text/event-stream")
+  events.destroy()
+})
+
+test("who sends too much is told so, though it sends all of it before it reads", async (t) => {
+  const answer = await ask("PUT", "/v1/config", Buffer.alloc(20 << 20, " "))
+  t.is(answer.statusCode, 413)
+  t.regex(String(answer.headers["content-type"]), /^application\/problem\+json/)
+  answer.destroy()
 })

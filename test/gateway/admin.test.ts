@@ -230,6 +230,12 @@ test("JSON has its type: nothing is made of something else", async (t) => {
   for (const more of [{ ttlSeconds: 0 }, { port: "80" }, { weight: "1" }, { zone: 7 }])
     t.is((await put(more)).statusCode, 400, JSON.stringify(more))
   t.is((await put({ zone: "" })).json().zone, "")
+  for (const type of ["text/plain", "application/x-yaml", "application/x-www-form-urlencoded"]) {
+    const [payload, headers] = ['{"host":"a","port":1}', { "content-type": type }]
+    const other = await call({ method: "PUT", url: "/v1/services/s/instances/i", payload, headers })
+    t.is(other.statusCode, 415, type)
+    t.regex(String(other.headers["content-type"]), /^application\/problem\+json/)
+  }
   const { statusCode } = await call({ url: `/v1/mqtt/clients/${"x".repeat(300)}` })
   t.is(statusCode, 404)
   t.is((await call({ url: "/v1/connections?limit=5&state=idle" })).statusCode, 200)
