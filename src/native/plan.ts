@@ -496,8 +496,10 @@ export interface BrokerPlan {
   readonly httpPath: string
   /** Messages that wait for one subscriber; default 1,000. */
   readonly maxQueued: number
-  /** Bytes that wait for one subscriber; default 1 MiB. */
+  /** Bytes of messages that wait for one subscriber; default 16 MiB. */
   readonly maxQueuedBytes: number
+  /** Bytes that wait for one MQTT client's socket; default 1 MiB. */
+  readonly maxWaitingBytes: number
   /** Bytes that wait for all subscribers of a worker; default 256 MiB. */
   readonly maxQueuedTotalBytes: number
   readonly maxRetained: number

@@ -25,7 +25,7 @@ async function client(target: Target, clientId: string): Promise<Row | undefined
 }
 
 test("a client that does not read loses QoS 0, is named in the log and the admin API, and nobody else waits", async (t) => {
-  const target = await start(t, { workers: 1, broker: { maxQueuedBytes: 65_536 } })
+  const target = await start(t, { workers: 1, broker: { maxWaitingBytes: 65_536 } })
   const lines: string[] = []
   target.gateway.on("log", ({ text }) => lines.push(text))
   const { client: slow } = await RawClient.connect(target, { clientId: "slow" })
@@ -186,4 +186,29 @@ test("a trace shows a client's packets both ways, and nothing of others", async 
   await seen.expect("pingresp")
   await sleep(50)
   t.is(lines.length, 3)
+})
+
+test("by default a payload of 1 MiB passes with its properties, also to who is away, and a burst of 1,000 times 10 kB beyond the receive maximum", async (t) => {
+  const target = await start(t)
+  const properties = { contentType: "application/octet-stream", userProperties: { name: "x".repeat(1_000) } }
+  const away = { clientId: "away", clean: false, properties: { sessionExpiryInterval: 60, receiveMaximum: 10 } }
+  const { client: first } = await RawClient.connect(target, away)
+  first.send(subscribe("large/#", 1))
+  await first.expect("suback")
+  first.drop()
+  const { client: from } = await RawClient.connect(target)
+  const send = async (payload: Buffer, messageId: number) => {
+    from.send(publish("large/1", payload, { qos: 1, messageId, properties }))
+    t.is((await from.expect("puback")).reasonCode ?? 0, 0)
+  }
+  await send(Buffer.alloc(1 << 20, 1), 1)
+  const { client: back } = await RawClient.connect(target, away)
+  const large = await back.expect("publish")
+  t.is(large.payload.length, 1 << 20)
+  t.deepEqual(large.properties?.userProperties, { ...properties.userProperties })
+  back.drop()
+  for (let n = 0; n < 999; n++) await send(Buffer.alloc(10_000, 1), n + 2)
+  const { client: again } = await RawClient.connect(target, away)
+  for (let n = 0; n < 1_000; n++) again.send({ cmd: "puback", messageId: (await again.expect("publish")).messageId })
+  t.deepEqual(await again.settle(), [])
 })

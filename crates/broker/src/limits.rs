@@ -43,7 +43,7 @@ impl Default for BrokerLimits {
     fn default() -> Self {
         BrokerLimits {
             max_queued: 1_000,
-            max_queued_bytes: 1 << 20,
+            max_queued_bytes: 16 << 20,
             max_queued_total_bytes: 256 << 20,
             max_subscriptions: 1_000,
             max_inflight: 64,

@@ -63,7 +63,8 @@ export const LIMITS = {
 /** `broker`: queues and counts of the embedded broker. */
 export const BROKER = {
   maxQueued: [1_000, 1, 1_000_000, "messages that wait for one subscriber"],
-  maxQueuedBytes: [MIB, KIB, 1_024 * MIB, "bytes that wait for one subscriber"],
+  maxQueuedBytes: [16 * MIB, KIB, 1_024 * MIB, "bytes of messages that wait for one subscriber"],
+  maxWaitingBytes: [MIB, KIB, 1_024 * MIB, "bytes that wait for one MQTT client's socket"],
   maxQueuedTotalBytes: [256 * MIB, MIB, 64 * 1_024 * MIB, "bytes that wait for all subscribers of a worker"],
   maxRetained: [1_000_000, 0, 100_000_000, "retained messages"],
   maxSubscriptionsPerClient: [1_000, 1, 1_000_000, "subscriptions of one client"],
@@ -89,7 +90,7 @@ export const BROKER = {
 /** `mqtt`: what the broker announces and enforces. */
 export const MQTT = {
   maxSessions: [1_000_000, 1, 100_000_000, "sessions, connected or not"],
-  maxPacketBytes: [MIB, 128, 256 * MIB, "a whole packet, either way"],
+  maxPacketBytes: [MIB + 64 * KIB, 128, 256 * MIB, "a whole packet from a client or a proxied client's broker"],
   receiveMaximum: [1_024, 1, 65_535, "QoS 1 and 2 messages a client may have under way"],
   topicAliasMaximum: [32, 0, 65_535, "topic aliases, either way"],
   maxInflight: [64, 1, 65_535, "QoS 1 and 2 messages under way to one client"],

@@ -51,7 +51,8 @@ impl PlanDto {
             broker: BrokerDto {
                 http_path: "/t".to_owned(),
                 max_queued: 1_000,
-                max_queued_bytes: 1 << 20,
+                max_queued_bytes: 16 << 20,
+                max_waiting_bytes: 1 << 20,
                 max_queued_total_bytes: 256 << 20,
                 max_retained: 100_000,
                 max_subscriptions_per_client: 1_000,
@@ -270,6 +271,8 @@ pub(crate) struct BrokerDto {
     pub(crate) http_path: String,
     pub(crate) max_queued: usize,
     pub(crate) max_queued_bytes: usize,
+    /// That wait for the socket of one MQTT client.
+    pub(crate) max_waiting_bytes: usize,
     pub(crate) max_queued_total_bytes: usize,
     pub(crate) max_retained: usize,
     pub(crate) max_subscriptions_per_client: usize,

@@ -64,7 +64,7 @@ impl<'w> HubSink<'w> {
         let Some(outlet) = self.outlets.get(to) else { return };
         match outlet {
             Outlet::Mqtt(link) => {
-                let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
+                let bound = self.worker.plan.borrow().plan.broker.max_waiting_bytes;
                 if delivery.qos == Qos::AtMostOnce && link.waiting() > bound {
                     self.worker.name_slow(&link);
                     self.trace((&link, message, &delivery), ("dropped", Some("slow-consumer")));

@@ -55,7 +55,7 @@ pub(crate) fn plan(routes: Value, upstreams: Value) -> Value {
         "scripts": [],
         "handlers": [],
         "broker": {
-            "httpPath": "/t", "maxQueued": 1000, "maxQueuedBytes": 1 << 20, "maxQueuedTotalBytes": 1 << 28,
+            "httpPath": "/t", "maxQueued": 1000, "maxQueuedBytes": 1 << 20, "maxWaitingBytes": 1 << 20, "maxQueuedTotalBytes": 1 << 28,
             "maxRetained": 1000, "maxSubscriptionsPerClient": 100, "maxBetweenWorkers": 4096,
             "maxQueuedAgeS": 0, "maxStoredBytes": 1_000_000, "durability": "process", "maxDelayed": 1000, "maxPendingWills": 1000, "maxPendingDeliveries": 1024, "sysIntervalS": 0, "sharedSubscriptions": "fair",
         },

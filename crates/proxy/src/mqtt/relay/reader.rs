@@ -74,7 +74,7 @@ impl Reader {
 
     /// Waits until there is room for the client again.
     pub(super) async fn drained(&self) {
-        let bound = self.worker.plan.borrow().plan.broker.max_queued_bytes;
+        let bound = self.worker.plan.borrow().plan.broker.max_waiting_bytes;
         while self.link.waiting() > bound && !self.link.is_broken.get() {
             tokio::time::sleep(SLOW).await;
         }
