@@ -18,7 +18,7 @@ export const LIMITS = {
   halfOpenMs: [5_000, 100, 600_000, "from accept to the first whole request head or CONNECT"],
   headerTimeoutMs: [10_000, 100, 600_000, "for one request head on a kept-alive connection, in total"],
   idleTimeoutMs: [75_000, 100, 86_400_000, "without a request on a kept-alive connection"],
-  stallTimeoutMs: [30_000, 100, 3_600_000, "without progress of a body or a reader"],
+  stallTimeoutMs: [10_000, 100, 3_600_000, "without progress of a body or a reader"],
   headerLineBytes: [8 * KIB, 256, MIB, "one header line"],
   headerTotalBytes: [32 * KIB, KIB, MIB, "a whole head"],
   headerCount: [100, 8, 1_000, "header fields"],
