@@ -74,13 +74,17 @@ export function nativeFeatures(crate) {
 
 /** cargo knows what is up to date; the copy is a rename, since the old file may be in use. */
 function buildNative() {
-  say("building the native addon")
+  const [target, addon] = [
+    process.env.CARGO_TARGET_DIR ?? join(root, "target"),
+    join(root, `tidegate.${platformName()}.node`),
+  ]
+  say(`building the native addon${existsSync(addon) ? "" : ", some minutes the first time"}`)
   const features = nativeFeatures("tidegate-node")
   if (features.length === 0) say("without DTLS, which needs clang, cmake and ninja or make")
-  run("cargo", ["build", "--quiet", "--profile", "ci", "-p", "tidegate-node", ...features])
-  const target = process.env.CARGO_TARGET_DIR ?? join(root, "target")
+  // Cargo's progress is for who watches.
+  const quiet = process.stderr.isTTY ? [] : ["--quiet"]
+  run("cargo", ["build", ...quiet, "--profile", "ci", "-p", "tidegate-node", ...features])
   const built = join(target, "ci", LIBRARY[process.platform] ?? LIBRARY.linux)
-  const addon = join(root, `tidegate.${platformName()}.node`)
   if (changed(addon) >= changed(built)) return
   copyFileSync(built, `${addon}.${process.pid}`)
   renameSync(`${addon}.${process.pid}`, addon)

@@ -23,7 +23,13 @@ const shows = (holds, text) => {
   claims.push(holds)
   say(`${holds ? "ok  " : "NOT "} ${text}`)
 }
+process.on("SIGINT", end)
 await day({ say, shows, stay: flags.includes("--stay"), sleep: (ms) => new Promise((done) => setTimeout(done, ms)) })
-const held = claims.filter(Boolean).length
-say(`${held} of ${claims.length} held`)
-process.exit(held === claims.length && held > 0 ? 0 : 1)
+end()
+
+/** The sum of what was shown. */
+function end() {
+  const held = claims.filter(Boolean).length
+  say(`${held} of ${claims.length} held`)
+  process.exit(held === claims.length && held > 0 ? 0 : 1)
+}

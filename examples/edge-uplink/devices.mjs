@@ -38,6 +38,7 @@ export async function day({ say, shows, sleep, stay }) {
   while (analyst.waiting > 0) values.push(Number((await analyst.next()).text))
   const inOrder = [...new Set(values)].every((value, index) => value === index)
   shows(new Set(values).size === 60 && inOrder, `the center has all ${new Set(values).size} values, in order`)
+  if (stay) say(`goes on until Ctrl-C; watch it with: mosquitto_sub -p ${center.port} -t '#' -v`)
   while (stay) {
     await sensor.publish("sensor/level", String(Math.round(Math.random() * 100)), { qos: 1 })
     await sleep(1_000)

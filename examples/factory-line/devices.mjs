@@ -64,6 +64,7 @@ export async function day({ say, shows, sleep, stay }) {
   shows(alarms.join() === "line/1/oven/Temperature true,line/1/oven/Temperature false", "one alarm was raised, and cleared")
   const raised = await operator.next()
   shows(JSON.parse(raised.text).active === true, `the operator was told on ${raised.topic}`)
+  if (stay) say(`goes on until Ctrl-C; watch it with: mosquitto_sub -p ${gateway.port} -t '#' -v`)
   for (let sequence = samples; stay; sequence++) {
     await Promise.all(machines.map((machine) => send(machine, sequence)))
     await sleep(1_000)

@@ -41,6 +41,7 @@ export async function day({ say, shows, sleep, stay }) {
 
   const last = await (await gateway.http("/t/home/kitchen/lamp")).text()
   shows(last === "off", `curl http://127.0.0.1:${gateway.port}/t/home/kitchen/lamp says ${last}`)
+  if (stay) say(`goes on until Ctrl-C; watch it with: mosquitto_sub -p ${gateway.port} -t '#' -v`)
   while (stay) {
     await thermometer.request("POST", "/t/home/kitchen/temp?retain=1", (20 + Math.random() * 3).toFixed(1))
     await sleep(1_000)

@@ -48,6 +48,7 @@ export async function day({ say, shows, sleep, stay }) {
   shows(sum === VEHICLES * REPORTS, `${sum} positions reached the dispatchers: ${positions.join(" and ")}`)
   shows(positions.every((count) => count > 0), "both of them work")
   shows(watcher.waiting === drops, `${watcher.waiting} wills told of vehicles that vanished`)
+  if (stay) say(`goes on until Ctrl-C; watch it with: mosquitto_sub -p ${gateway.port} -t '#' -v`)
   while (stay) {
     for (const vehicle of fleet) await vehicle.report(0)
     await sleep(1_000)

@@ -83,6 +83,8 @@ function followSignals({ gateway, desk, close }: Parts): void {
     // A second signal means it: whatever is left is cut.
     if (stopping) process.exit(1)
     stopping = true
+    const { timeoutMs, delayMs } = gateway.loaded.config.drain
+    complain(`draining, for ${(delayMs + timeoutMs) / 1_000} s at most; a second signal ends it now`)
     const remembered = desk.close()
     await gateway.drain()
     await remembered

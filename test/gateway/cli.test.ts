@@ -128,8 +128,13 @@ withAddon("run says where it listens, serves, explains, reloads and leaves with 
   child.kill("SIGHUP")
   let body = ""
   while (body !== "changed") body = await (await fetch(`http://${address}/ping`)).text()
+  let err = ""
+  child.stderr?.on("data", (part) => {
+    err += String(part)
+  })
   child.kill("SIGTERM")
-  t.deepEqual(await once(child, "exit"), [0, null])
+  t.deepEqual(await once(child, "close"), [0, null])
+  t.regex(err, /^draining, for 2 s at most; a second signal ends it now$/m)
 })
 
 withAddon("run exits with 2 when its port is taken", async (t) => {
