@@ -166,25 +166,31 @@ function keys(schema, at, rows) {
     for (const [name, inner] of Object.entries(form.properties ?? {})) {
       const path = at === "" ? name : `${at}.${name}`
       if (rows.has(path)) continue
-      const bounds = inner.minimum === undefined ? "" : `${number(inner.minimum)} to ${number(inner.maximum ?? Infinity)}`
-      const standard = inner.default === undefined ? "" : `\`${inner.default}\``
-      rows.set(path, `| \`${path}\` | ${cell(typeOf(inner))} | ${standard} | ${bounds} | ${cell(inner.description ?? "")} |`)
+      rows.set(path, `| \`${path}\` | ${cell(typeOf(inner))} | ${cell(meaningOf(inner))} |`)
       keys(inner, path, rows)
     }
   }
   return rows
 }
 
+/** One column for all of it: most keys have neither a default nor bounds, and a page is narrow. */
+function meaningOf({ description, minimum, maximum = Infinity, default: standard }) {
+  const bounds = minimum === undefined ? [] : [`${number(minimum)} to ${number(maximum)}`]
+  const value = typeof standard === "number" ? number(standard) : `\`${standard}\``
+  const told = standard === undefined || /\bdefault\b/.test(description) ? [] : [`default ${value}`]
+  return [description ?? [], bounds, told].flat().join("; ")
+}
+
 function configReference() {
   const rows = [...keys(ConfigSchema, "", new Map())]
   const groups = Map.groupBy ? Map.groupBy(rows, ([path]) => path.split(/[.[]/)[0]) : grouped(rows)
   const parts = [...groups].map(([name, list]) => {
-    return `\n## \`${name}\`\n\n| key | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n${list.map(([, row]) => row).join("\n")}\n`
+    return `\n## \`${name}\`\n\n| key | type | meaning |\n| --- | --- | --- |\n${list.map(([, row]) => row).join("\n")}\n`
   })
   return `# Every configuration key
 
 From the schema that a configuration is checked with; what the keys mean together is in [configuration.md](../configuration.md). \`<name>\` is a name of
-yours, \`[]\` each entry of a list. An empty default: there is none, or the text says it.
+yours, \`[]\` each entry of a list. Behind the meaning stand bounds and default, where there are any.
 
 Written by \`node docs/generate.mjs\`.
 ${parts.join("")}`
