@@ -137,6 +137,14 @@ withAddon("run says where it listens, serves, explains, reloads and leaves with 
   t.regex(err, /^draining, for 2 s at most; a second signal ends it now$/m)
 })
 
+withAddon("a second signal ends it at once, whatever the first one waits for", async (t) => {
+  const { child, admin } = await serve(t, write(CONFIG.replace("timeoutMs: 2000", "delayMs: 20000, timeoutMs: 2000")))
+  child.kill("SIGTERM")
+  while ((await fetch(`${admin}/ready`)).status !== 503) await sleep(10)
+  child.kill("SIGTERM")
+  t.deepEqual(await once(child, "exit", { signal: AbortSignal.timeout(3_000) }), [1, null])
+})
+
 withAddon("run exits with 2 when its port is taken", async (t) => {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))

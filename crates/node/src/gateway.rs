@@ -1,9 +1,9 @@
 //! The class that TypeScript holds.
 
 use crate::memory::{coded, open_all};
-use crate::task::{Apply, Call};
+use crate::task::{Apply, Call, in_thread};
 use napi::Env;
-use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Result, Uint8Array};
+use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Object, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use std::collections::HashMap;
@@ -195,17 +195,19 @@ impl NativeGateway {
         Ok(())
     }
 
-    #[napi(catch_unwind)]
-    pub fn drain(&self, options_json: String) -> AsyncTask<Call<()>> {
+    // On a thread of its own: Node does not exit before what its pool does is done, and a second signal
+    // is to end the process at once.
+    #[napi(catch_unwind, ts_return_type = "Promise<unknown>")]
+    pub fn drain<'env>(&self, env: &'env Env, options_json: String) -> Result<Object<'env>> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Drain {
             delay_ms: u64,
             timeout_ms: u64,
         }
+        let drain: Drain = serde_json::from_str(&options_json).map_err(|error| coded("INVALID_OPTIONS", error))?;
         let gateway = Arc::clone(&self.gateway);
-        call(move || {
-            let drain: Drain = serde_json::from_str(&options_json).map_err(|error| coded("INVALID_OPTIONS", error))?;
+        in_thread(env, move || {
             std::thread::sleep(Duration::from_millis(drain.delay_ms));
             gateway.drain(Duration::from_millis(drain.timeout_ms));
             Ok(())

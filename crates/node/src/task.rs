@@ -1,9 +1,9 @@
-//! Calls that wait for workers: they run on Node's thread pool, never on the event loop.
+//! Calls that wait for workers: they run on Node's thread pool or a thread of their own, never on the event loop.
 
 use crate::gateway::{failed, json};
 use crate::memory::coded;
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Result, Task};
+use napi::bindgen_prelude::{Buffer, Object, Result, Task};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tidegate_proxy::Gateway;
@@ -27,6 +27,17 @@ impl<T: Send + 'static> Call<T> {
 fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(coded("PANIC", "the native side panicked; this is a bug")))
+}
+
+/// A promise of what `run` does on a thread of its own.
+pub(crate) fn in_thread(env: &Env, run: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Object<'_>> {
+    let (deferred, promise) = env.create_deferred::<(), fn(Env) -> Result<()>>()?;
+    let settle = move || match guarded(run) {
+        Ok(()) => deferred.resolve(|_| Ok(())),
+        Err(error) => deferred.reject(error),
+    };
+    std::thread::Builder::new().name("tidegate-drain".into()).spawn(settle).map_err(|error| coded("THREADS", error))?;
+    Ok(promise)
 }
 
 /// A plan on its way. It may have 40 MB: they are read where they are, not copied on the
