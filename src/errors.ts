@@ -36,7 +36,7 @@ export const ERROR_CODES = {
   NATIVE_FAILED: { exit: 70, text: "the native side failed in a way that has no name" },
   DATA_DIR_UNWRITABLE: { exit: 2, text: "the data directory cannot be written" },
   DATA_DIR_LOCKED: { exit: 2, text: "another gateway uses the data directory" },
-  STORE: { exit: 2, text: "what the data directory keeps for MQTT clients cannot be read or written" },
+  STORE: { exit: 2, text: "what the data directory keeps cannot be read or written" },
   DATA_DIR_VERSION: { exit: 2, text: "the data directory was written by a newer version" },
   FILE_UNUSABLE: { exit: 2, text: "a file or folder that a command needs cannot be read or written" },
   FILE_EXISTS: { exit: 1, text: "a file that would be written already exists" },

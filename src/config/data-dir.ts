@@ -69,7 +69,10 @@ export class DataDir {
       return true
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EEXIST") return false
-      throw new TidegateError("DATA_DIR_UNWRITABLE", `${this.#lock}: ${messageOf(error)}`, { cause: error })
+      throw new TidegateError("DATA_DIR_UNWRITABLE", `${this.#lock}: ${messageOf(error)}`, {
+        cause: error,
+        hint: 'choose another place with "dataDir"',
+      })
     }
   }
 
@@ -81,6 +84,7 @@ export class DataDir {
       throw new TidegateError(
         "DATA_DIR_VERSION",
         `${this.path} has format ${found.trim()}, this version reads ${FORMAT}`,
+        { hint: 'run the newer version of tidegate, or choose another place with "dataDir"' },
       )
     }
     if (found === "") writeFileSync(file, `${FORMAT}\n`, { mode: 0o600 })

@@ -36,8 +36,9 @@ function enter(node: unknown, segment: string | number): { node: unknown; offset
   return pair === undefined ? null : { node: pair.value, offset: (pair.key as Node).range?.[0] }
 }
 
-/** Lines of program text: each key is looked for behind the one before it. */
-export function sourceLines(source: string): LineOf {
+/** Lines of program text: each key is looked for behind the one before it, and in no comment. */
+export function sourceLines(text: string): LineOf {
+  const source = withoutComments(text)
   return (path) => {
     let at = -1
     for (const segment of path) {
@@ -47,6 +48,12 @@ export function sourceLines(source: string): LineOf {
     }
     return at < 0 ? undefined : source.slice(0, at + 1).split("\n").length
   }
+}
+
+/** As long, line by line: what stands in strings stays. */
+function withoutComments(text: string): string {
+  const parts = /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|\/\/[^\n]*|\/\*[\s\S]*?\*\//g
+  return text.replace(parts, (part) => (part.startsWith("/") ? part.replace(/[^\n]/g, " ") : part))
 }
 
 function keyPattern(key: string): RegExp {

@@ -3,6 +3,7 @@
  * included. The clock is an argument; expiry is the caller's sweep.
  */
 import Database from "libsql"
+import { messageOf, TidegateError } from "../errors.ts"
 import type { Instance, InstanceStatus, Load } from "../model/service.ts"
 
 interface Row {
@@ -20,14 +21,21 @@ export class InstanceStore {
   /** Made when used: libsql lets go of the file when the last statement is collected, not before. */
   #put: Database.Statement | null = null
 
-  /** `file` may be `:memory:`. */
+  /** `file` may be `:memory:`. Throws STORE where it cannot be used. */
   constructor(file: string) {
-    this.#database = new Database(file)
-    // A change is in the file before its answer, and survives this process; a power cut may take the last ones.
-    this.#database.exec("pragma journal_mode = wal; pragma synchronous = normal")
-    this.#database.exec(
-      "create table if not exists instances (service text, id text, document text, heartbeat integer, primary key (service, id))",
-    )
+    try {
+      this.#database = new Database(file)
+      // A change is in the file before its answer, and survives this process; a power cut may take the last ones.
+      this.#database.exec("pragma journal_mode = wal; pragma synchronous = normal")
+      this.#database.exec(
+        "create table if not exists instances (service text, id text, document text, heartbeat integer, primary key (service, id))",
+      )
+    } catch (error) {
+      throw new TidegateError("STORE", `the registered instances cannot be read from ${file}: ${messageOf(error)}`, {
+        cause: error,
+        hint: "move the file away; without it instances have to register again",
+      })
+    }
   }
 
   all(): Instance[] {

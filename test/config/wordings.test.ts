@@ -103,3 +103,19 @@ test("a file that is no text, of another kind or a folder is told as that", asyn
   const error = await t.throwsAsync(loadConfig(mkdtempSync(join(tmpdir(), "tidegate-"))))
   t.regex(error?.message ?? "", /cannot be read: it is a folder$/)
 })
+
+test("a line is that of the key, not of a comment that names it", async (t) => {
+  const text = `// upstreams: { api: { endpoints: [] } }
+export default {
+  /* routes: [
+     to: "api" */
+  upstreams: {
+    // api: { endpoints: ["127.0.0.1:9000"] },
+    api: { endpoints: ["tcp://127.0.0.1"] },
+  },
+}
+`
+  t.deepEqual(await toldOf(text, "tidegate.config.ts"), [
+    '7: upstreams.api.endpoints[0]: "tcp://127.0.0.1" is not HOST:PORT',
+  ])
+})

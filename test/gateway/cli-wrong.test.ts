@@ -1,7 +1,7 @@
 /** What the command line says to words and values that mean nothing, beside a running gateway. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -140,4 +140,15 @@ alerts: [{ name: late, metric: tidegate_droped_total, above: 1, do: [{ log: warn
   while (!/did you mean/.test(err)) await once(gateway.stderr, "data")
   t.regex(err, /log\.access[^"]* is broken: /)
   t.regex(err, /alert late: no metric tidegate_droped_total is known; did you mean tidegate_dropped_total\?/)
+})
+
+withAddon("a broken file in the data directory is the environment's fault, and named", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  writeFileSync(join(folder, "tidegate.config.yaml"), CONFIG)
+  mkdirSync(join(folder, ".tidegate"))
+  writeFileSync(join(folder, ".tidegate", "registry.db"), "no database\n")
+  const { code, err } = await runIn(folder, "run")
+  t.is(code, 2, err)
+  t.regex(err, /registry\.db: .* \[STORE\]\n {2}move the file away/)
 })
