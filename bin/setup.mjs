@@ -2,7 +2,7 @@
 // nothing else; does only what is not up to date. Options: --native or --ts for one
 // part; none: all. Imported by start.mjs and test.mjs.
 import { spawnSync } from "node:child_process"
-import { copyFileSync, existsSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
@@ -92,11 +92,13 @@ function buildNative() {
 
 function buildTypeScript() {
   const stamp = join(root, "dist", ".built")
-  const newest = Math.max(newestIn(join(root, "src")), changed(join(root, "tsconfig.build.json")))
+  const how = ["tsconfig.build.json", "bin/bundle.mjs"].map((name) => changed(join(root, name)))
+  const newest = Math.max(newestIn(join(root, "src")), ...how)
   if (changed(stamp) >= newest) return
   say("compiling TypeScript")
+  rmSync(join(root, "dist"), { recursive: true, force: true })
   run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"])
-  run(process.execPath, [join(root, "bin", "startup.mjs")])
+  run(process.execPath, [join(root, "bin", "bundle.mjs")])
   run(process.execPath, [join(root, "bin", "dashboard.mjs")])
   // Whoever calls the registry by gRPC makes a client of it.
   copyFileSync(join(root, "src", "admin", "grpc", "registry.proto"), join(root, "dist", "registry.proto"))

@@ -2,7 +2,7 @@
  * What the calls of the admin API answer, as the OpenAPI document tells it. The schemas describe
  * and do not filter: what an answer has besides stays in it. A test holds the answers against them.
  */
-import Type, { type TSchema } from "#typebox"
+import Type, { type TSchema } from "typebox"
 
 export const Text = Type.String()
 export const Count = Type.Integer({ minimum: 0 })

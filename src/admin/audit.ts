@@ -4,7 +4,7 @@
  */
 import { appendFileSync, existsSync, readFileSync, renameSync, statSync } from "node:fs"
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { messageOf } from "../errors.ts"
 import { AUDIT, items } from "./answers.ts"
 import type { AdminContext } from "./context.ts"

@@ -1,6 +1,6 @@
 /** `/v1/cache`: answers of upstreams that are kept; away with them. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { AdminContext } from "./context.ts"
 
 const Which = Type.Object(

@@ -1,6 +1,6 @@
 /** `/v1/config`: what is in force, another one, the versions, the way back. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { type ConfigVersion, redact } from "../config/index.ts"
 import { TidegateError } from "../errors.ts"
 import type { ConfigDesk } from "../gateway/index.ts"

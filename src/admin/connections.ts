@@ -1,6 +1,6 @@
 /** `/v1/connections`: the connection table, and an end to one of them. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { CONNECTION, items, NOTHING } from "./answers.ts"
 import { type AdminContext, parsed } from "./context.ts"
 import { sendProblem } from "./problem.ts"

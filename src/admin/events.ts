@@ -1,6 +1,6 @@
 /** `/v1/events`: what happens in the gateway, as server-sent events. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { GatewayEventType } from "../model/gateway-event.ts"
 import { EVENTS } from "./answers.ts"
 import type { AdminContext } from "./context.ts"

@@ -1,6 +1,6 @@
 /** `/health` while the process lives, `/ready` while it takes traffic, `/metrics`. */
 import type { FastifyInstance } from "fastify"
-import Type from "#typebox"
+import Type from "typebox"
 import { content } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 import { sendProblem } from "./problem.ts"

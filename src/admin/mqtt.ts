@@ -1,6 +1,6 @@
 /** `/v1/mqtt`: sessions, retained messages, and what passes. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { topicFilterFault } from "../route/index.ts"
 import { CLIENT, EVENTS, items, NOTHING, RETAINED } from "./answers.ts"
 import { type AdminContext, parsed } from "./context.ts"

@@ -1,6 +1,6 @@
 /** `/v1/optimizer`: upstreams with goals, what was seen of them; changes to apply and to undo. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { Count, Millis, orNull, Text } from "./answers.ts"
 import type { AdminContext } from "./context.ts"
 

@@ -1,5 +1,5 @@
 /** What the registry takes, by REST and by gRPC: the same limits for both. */
-import Type from "#typebox"
+import Type from "typebox"
 import type { ServiceRegistry } from "../registry/index.ts"
 
 const Name = Type.String({ minLength: 1, maxLength: 128, pattern: "^[A-Za-z0-9._:-]+$" })

@@ -1,6 +1,6 @@
 /** `/v1/routes` and `/v1/explain`: what the gateway does with a request, and why. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { EXPLANATION, items, ROUTE } from "./answers.ts"
 import { type AdminContext, parsed } from "./context.ts"
 import { sendProblem } from "./problem.ts"

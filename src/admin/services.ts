@@ -1,6 +1,6 @@
 /** `/v1/services`: register, heartbeat, change, leave, discover, watch. */
 import type { FastifyInstance } from "fastify"
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { ServiceSnapshot } from "../model/service.ts"
 import { EVENTS, INSTANCE, items, NOTHING, SERVICE } from "./answers.ts"
 import type { AdminContext } from "./context.ts"

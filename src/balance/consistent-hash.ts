@@ -1,5 +1,5 @@
 /** consistentHash: the same key goes to the same endpoint, and few keys move when endpoints change. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { Key } from "../model/match.ts"
 import type { CookiePlan } from "../native/index.ts"
 import { toKeyPlan } from "../policy/index.ts"

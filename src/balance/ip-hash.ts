@@ -1,5 +1,5 @@
 /** ipHash: the same source network goes to the same endpoint. */
-import Type from "#typebox"
+import Type from "typebox"
 import { options, strategy } from "./strategy.ts"
 
 export const ipHashStrategy = strategy({

@@ -1,5 +1,5 @@
 /** leastConnections: the better of two random endpoints; with unequal weights `weight/(active+1)^bias`. */
-import Type from "#typebox"
+import Type from "typebox"
 import { options, strategy } from "./strategy.ts"
 
 export const leastConnectionsStrategy = strategy({

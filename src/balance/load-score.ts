@@ -3,7 +3,7 @@
  * cpu/100 + memory/100`; health is 1 below the threshold and 0 from load 1 on. The
  * formula this comes from goes negative above its threshold, so it is clamped at 0.
  */
-import Type from "#typebox"
+import Type from "typebox"
 import type { Load } from "../model/service.ts"
 import { options, strategy } from "./strategy.ts"
 

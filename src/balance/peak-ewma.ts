@@ -1,5 +1,5 @@
 /** peakEwma: the lower of two moving averages of response time times pending requests; a peak counts at once. */
-import Type from "#typebox"
+import Type from "typebox"
 import { options, strategy } from "./strategy.ts"
 
 export const peakEwmaStrategy = strategy({

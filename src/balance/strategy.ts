@@ -1,5 +1,5 @@
 /** What a balancing strategy is on this side: its options' schema and its plan data. Rust has a file of the same name. */
-import Type, { type Static, type TObject } from "#typebox"
+import Type, { type Static, type TObject } from "typebox"
 import type { BalancePlan } from "../native/index.ts"
 
 export interface Strategy<O extends TObject = TObject> {

@@ -1,5 +1,5 @@
 /** weighted: smooth weighted round robin as in nginx; a failing endpoint loses weight for a while. */
-import Type from "#typebox"
+import Type from "typebox"
 import { options, strategy } from "./strategy.ts"
 
 export const weightedStrategy = strategy({

@@ -1,5 +1,5 @@
 /** `dtls` of a listener with its defaults: keys become digits, files absolute. */
-import type { Static } from "#typebox"
+import type { Static } from "typebox"
 import type { DtlsPlan } from "../native/index.ts"
 import { PSK_MAX, toHex } from "../policy/index.ts"
 import { type NormalizeContext, readSecret } from "./normalize-auth.ts"

@@ -1,5 +1,5 @@
 /** `oscore` of a listener with its defaults: secrets become digits. */
-import type { Static } from "#typebox"
+import type { Static } from "typebox"
 import type { OscorePlan } from "../native/index.ts"
 import { toHex } from "../policy/index.ts"
 import { type NormalizeContext, readSecret } from "./normalize-auth.ts"

@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { resolve } from "node:path"
-import type { Static } from "#typebox"
+import type { Static } from "typebox"
 import { messageOf } from "../errors.ts"
 import type { ClientTlsPlan, PairPlan, ServerTlsPlan } from "../native/index.ts"
 import type { NormalizeContext } from "./normalize-auth.ts"

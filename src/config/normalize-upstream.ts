@@ -1,5 +1,5 @@
 /** Upstreams and fixed services with their defaults. */
-import type { Static } from "#typebox"
+import type { Static } from "typebox"
 import { toBalancePlan } from "../balance/index.ts"
 import type { BreakerPlan } from "../native/index.ts"
 import { toAdaptivePlan, toBreakerPlan, toOutlierPlan } from "../resilience/index.ts"

@@ -1,5 +1,5 @@
 /** adaptive: how many requests an upstream takes at once, learnt from its latency (Netflix's Gradient2). */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { AdaptivePlan } from "../native/index.ts"
 
 const Limit = (description: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, description }))

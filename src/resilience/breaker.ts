@@ -2,7 +2,7 @@
  * breaker: closed admits, open rejects at once, half-open lets one probe through. Its
  * state belongs to the upstream, so two routes cannot ask for different ones.
  */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { BreakerPlan } from "../native/index.ts"
 import { Ms, Percent } from "./step.ts"
 

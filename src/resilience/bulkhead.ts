@@ -1,5 +1,5 @@
 /** bulkhead: how many requests of one route may be at its upstreams at once, whatever its upstreams take of others. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 
 export const BulkheadSchema = Type.Object(
   {

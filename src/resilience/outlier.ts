@@ -1,5 +1,5 @@
 /** outlier: endpoints that fail too often in a row, or far more often than the others, are left out for a while (numbers as in Envoy). */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { OutlierPlan } from "../native/index.ts"
 import { Ms, Percent } from "./step.ts"
 

@@ -1,5 +1,5 @@
 /** rateLimit: a token bucket per key, process-wide: 10 a second means 10, whatever the number of workers; with `shared` of gateways. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { StepPlan } from "../native/index.ts"
 import { toKeyPlan } from "../policy/index.ts"
 import { KeySchema } from "./step.ts"

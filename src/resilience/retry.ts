@@ -2,7 +2,7 @@
  * retry: further tries on other endpoints, for idempotent methods, inside the route's
  * timeout and within a budget of the active requests.
  */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import type { HedgePlan, RetryPlan } from "../native/index.ts"
 import { Ms, Percent } from "./step.ts"
 

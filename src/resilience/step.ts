@@ -1,5 +1,5 @@
 /** Pieces of schema that the resilience options share. */
-import Type from "#typebox"
+import Type from "typebox"
 
 /** Milliseconds from 1 to an hour. */
 export const Ms = (description: string) => Type.Integer({ minimum: 1, maximum: 3_600_000, description })

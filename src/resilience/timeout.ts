@@ -1,5 +1,5 @@
 /** timeout: from the request's end to the response head; streams live on after it. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { Ms } from "./step.ts"
 
 export const TimeoutSchema = Type.Object(

@@ -120,7 +120,6 @@ pub(crate) async fn call(
         table.insert((worker.id, asked), Call { request, reply: sender });
         asked
     };
-    worker.shared.wake_policies(worker.id);
     let result = tokio::time::timeout(Duration::from_millis(handler.deadline_ms), reply).await;
     match result {
         Ok(Ok(reply)) => Ok(reply),

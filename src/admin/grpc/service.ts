@@ -1,7 +1,7 @@
 /** The registry's gRPC service: every call by the schemas of the REST calls, on the same registry. */
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect"
 import { Ajv, type ValidateFunction } from "ajv"
-import type { Static, TSchema } from "#typebox"
+import type { Static, TSchema } from "typebox"
 import type { Gateway } from "../../gateway/index.ts"
 import type { ServiceSnapshot } from "../../model/service.ts"
 import { Address, countServices, Heartbeat, Patch, Registration, Service } from "../registration.ts"

@@ -1,5 +1,5 @@
 /** `alerts`: when a metric has been beyond a bound for a while, something is done. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, Texts } from "./values.ts"
 
 const ActionSchema = Exact({

@@ -1,5 +1,5 @@
 /** The schema of `auth`: who may come in, and what they may do. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, Secret } from "./values.ts"
 
 const Action = Type.Enum(["publish", "subscribe", "all"])

@@ -1,5 +1,5 @@
 /** The schema of `bridges`: topics to and from another broker. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, Secret } from "./values.ts"
 
 const prefix = (text: string) => Type.Optional(Type.String({ pattern: "^[^+#]*$", default: "", description: text }))

@@ -1,5 +1,5 @@
 /** `configSource`: where the configuration is kept when it is not the file itself. */
-import Type from "#typebox"
+import Type from "typebox"
 import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 

@@ -1,5 +1,5 @@
 /** `dtls` of a udp listener: pre-shared keys, certificates, connection ids. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, OneOrMany, Secret } from "./values.ts"
 
 const PskSchema = Exact({

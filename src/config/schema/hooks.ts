@@ -1,5 +1,5 @@
 /** The schema of `broker.hooks`: which policies are asked about clients and their messages. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { StepSchema } from "./route.ts"
 import { Exact } from "./values.ts"
 

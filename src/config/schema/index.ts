@@ -1,5 +1,5 @@
 /** The schema of a whole configuration; also published as JSON Schema for editors. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { AlertSchema } from "./alert.ts"
 import { AuthSchema } from "./auth.ts"
 import { BridgesSchema } from "./bridge.ts"

@@ -1,5 +1,5 @@
 /** `listeners` and `admin`: where the gateway can be reached. */
-import Type from "#typebox"
+import Type from "typebox"
 import { DtlsSchema } from "./dtls.ts"
 import { OscoreSchema } from "./oscore.ts"
 import { AdminTlsSchema, ServerTlsSchema } from "./tls.ts"

@@ -1,5 +1,5 @@
 /** How a server of NATS is reached; what is kept or said there comes besides. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Secret } from "./values.ts"
 
 export const NATS = {

@@ -2,7 +2,7 @@
  * The documented table of every number a user may change: default, bounds, meaning.
  * Schema, defaults and documentation come from it; nothing else holds a default.
  */
-import Type, { type TInteger, type TOptional } from "#typebox"
+import Type, { type TInteger, type TOptional } from "typebox"
 
 /** Default, least, most, meaning. */
 export type NumberRow = readonly [standard: number, least: number, most: number, meaning: string]

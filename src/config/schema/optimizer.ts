@@ -1,5 +1,5 @@
 /** `optimizer`, and the `goals` of an upstream that it compares with what it sees. */
-import Type from "#typebox"
+import Type from "typebox"
 import { numbers, OPTIMIZER } from "./numbers.ts"
 import { Exact } from "./values.ts"
 

@@ -1,5 +1,5 @@
 /** `oscore` of a listener: security contexts of CoAP (RFC 8613), over datagrams or streams. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, Secret } from "./values.ts"
 
 const Id = (description: string) => Type.String({ pattern: "^(?:[0-9A-Fa-f]{2}){0,7}$", description })

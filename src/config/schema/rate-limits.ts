@@ -1,5 +1,5 @@
 /** `rateLimits`: how several gateways share the limits that say `shared: true`. */
-import Type from "#typebox"
+import Type from "typebox"
 import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 

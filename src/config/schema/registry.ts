@@ -1,5 +1,5 @@
 /** `registry`: where registered instances are kept, when several gateways share them. */
-import Type from "#typebox"
+import Type from "typebox"
 import { NATS } from "./nats.ts"
 import { Exact, Secret } from "./values.ts"
 

@@ -1,5 +1,5 @@
 /** `routes`: conditions, targets and the steps between them. */
-import Type from "#typebox"
+import Type from "typebox"
 import { BreakerSchema, BulkheadSchema, RateLimitSchema, RetrySchema, TimeoutSchema } from "../../resilience/index.ts"
 import { ApiKeySchema, BasicAuthSchema, BodyLimitSchema, CacheSchema, CompressSchema, CorsSchema } from "./steps.ts"
 import { Exact, OneOrMany, Text, Texts } from "./values.ts"

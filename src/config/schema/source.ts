@@ -1,5 +1,5 @@
 /** `services.<name>`: a list of instances, or where they are found. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, Secret } from "./values.ts"
 
 const Url = Type.String({ pattern: "^https?://", description: "http:// or https://" })

@@ -1,5 +1,5 @@
 /** Options of the steps that run compiled: who may use a route, and what becomes of bodies. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { Exact, Secret } from "./values.ts"
 
 const Strings = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })

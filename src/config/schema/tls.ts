@@ -1,5 +1,5 @@
 /** `tls`: of listeners, who the gateway is and whom it believes; of upstreams, the same from the other side. */
-import Type from "#typebox"
+import Type from "typebox"
 import { Exact, OneOrMany } from "./values.ts"
 
 const File = (description: string) => Type.String({ minLength: 1, description })

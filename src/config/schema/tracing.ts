@@ -1,5 +1,5 @@
 /** `tracing`: spans of sampled requests and messages, to a collector by OTLP over HTTP. */
-import Type, { type Static } from "#typebox"
+import Type, { type Static } from "typebox"
 import { Exact, Secret, Texts } from "./values.ts"
 
 const Count = (description: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description }))

@@ -1,5 +1,5 @@
 /** `upstreams` and `services`: who answers. */
-import Type from "#typebox"
+import Type from "typebox"
 import { STRATEGIES, type StrategyName } from "../../balance/index.ts"
 import { AdaptiveSchema, BreakerSchema, OutlierSchema } from "../../resilience/index.ts"
 import { numbers, UPSTREAM } from "./numbers.ts"

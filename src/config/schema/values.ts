@@ -1,5 +1,5 @@
 /** Small pieces of schema used all over the configuration. */
-import Type from "#typebox"
+import Type from "typebox"
 
 /** An object that refuses keys it does not know. */
 export function Exact<P extends Parameters<typeof Type.Object>[0]>(properties: P, description?: string) {

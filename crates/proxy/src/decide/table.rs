@@ -1,10 +1,7 @@
-//! Decisions of TypeScript policies: the filter, the cache, then the ring. Who asks
-//! waits; everything else goes on. Late answers find nobody and are dropped.
+//! A worker's questions on the ring and who waits for their answers. Late answers find
+//! nobody and are dropped.
 
-use crate::hooks::Payloads;
-use crate::metrics::{PolicyCounters, PolicyOutcome};
-use crate::plan::Script;
-use crate::worker::{Level, Worker, WorkerPlan};
+use crate::worker::Worker;
 use foldhash::fast::RandomState;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -14,47 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use tidegate_message::{Protocol, View};
-use tidegate_policy::{Decision, Edits, KeyInput, VerdictCache};
-use tidegate_ring::{Answer, Asked, Decisions, Question, layout::SLOT_QUESTION_MAX};
+use tidegate_message::Protocol;
+use tidegate_policy::{CachePlan, Decision, VerdictCache};
+use tidegate_ring::{Answer, Asked, Decisions, Question};
 
 /// Uses of a slot before its generations could meet those of the ring behind it.
 const GENERATION_BITS: u32 = 20;
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub(crate) enum Ruling {
-    /// Go on: nothing was decided, and the fallback lets it pass.
-    Continue,
-    /// The fallback refuses.
-    Refuse,
-    /// Decided.
-    Decided(Arc<Decision>),
-    /// A login was right: the header that tells of it, and the user.
-    Known(Option<Box<str>>, Box<str>),
-    /// A login was wrong: the realm to ask for.
-    Stranger(Box<str>),
-}
-
-/// What looking for a decision came to.
-pub(crate) enum Sought {
-    /// The filter does not match.
-    Skipped,
-    /// Decided already: from the cache, or by the fallback.
-    Ruled(Ruling),
-    /// TypeScript was asked.
-    Asking(Asking),
-}
-
-/// A question on its way.
-pub(crate) struct Asking {
-    worker: Rc<Worker>,
-    asked: Asked,
-    script: usize,
-    plan: Rc<WorkerPlan>,
-    key: Option<Box<[u8]>>,
-    asked_us: u64,
-}
 
 /// Somebody who waits for an answer.
 struct Waiter {
@@ -135,18 +97,26 @@ impl DecisionTable {
     }
 
     /// Puts a question on the ring, unless JavaScript is too late already: then it is spared
-    /// the question, and whoever asks the wait.
-    fn put(&self, worker: &Worker, question: &Question<'_>) -> Option<(Asked, bool)> {
+    /// the question, and whoever asks the wait. JavaScript that had read everything is woken
+    /// behind this turn.
+    fn put(&self, worker: &Worker, question: &Question<'_>) -> Option<Asked> {
+        if !worker.shared.has_policy_thread(worker.id) {
+            return None;
+        }
         let bound_ms = worker.plan.borrow().plan.limits.shed_loop_lag_ms;
         if bound_ms > 0 && self.lag_ms(worker.clock.millis()) > bound_ms {
             worker.dropped(Protocol::Internal, "shed-loop-lag");
             return None;
         }
-        let asked = self.ring.borrow_mut().as_mut()?.ask(question);
+        let (asked, wake) = self.ring.borrow_mut().as_mut()?.ask(question)?;
         if bound_ms > 0 {
             self.lag_ms(worker.clock.millis());
         }
-        asked
+        if wake {
+            self.wake_due.set(true);
+            worker.shared.kicks[usize::from(worker.id)].notify_one();
+        }
+        Some(asked)
     }
 
     fn hand_over(&self, worker: &Worker, mut before: Decisions) {
@@ -180,6 +150,24 @@ impl DecisionTable {
                 waker.into_iter().for_each(Waker::wake);
             }
         }
+    }
+
+    /// What `script` has decided of `key` before, if that holds at `now_ms`.
+    pub(super) fn cached(&self, script: u32, plan: &CachePlan, (now_ms, key): (u64, &[u8])) -> Option<Arc<Decision>> {
+        let mut caches = self.caches.borrow_mut();
+        let cache = caches.entry(script).or_insert_with(|| VerdictCache::new(plan));
+        cache.find(now_ms, key).cloned()
+    }
+
+    /// Keeps what `script` decided, if anything of it is kept.
+    pub(super) fn keep(&self, script: u32, now_ms: u64, (key, decision): (&[u8], &Arc<Decision>)) {
+        if let Some(cache) = self.caches.borrow_mut().get_mut(&script) {
+            cache.keep(now_ms, key, Arc::clone(decision));
+        }
+    }
+
+    pub(super) fn unchanged(&self) -> Arc<Decision> {
+        Arc::clone(&self.unchanged)
     }
 
     /// A new plan may mean new code: what was decided before does not hold any more.
@@ -245,85 +233,18 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
     }
 }
 
-/// Looks for a decision of `script`: the cheapest rung that has one.
-pub(crate) fn seek<V: View>(
-    worker: &Rc<Worker>,
-    plan: &Rc<WorkerPlan>,
-    (index, view, route, edits): (usize, &V, &str, &Edits),
-) -> Sought {
-    let Some(entry) = plan.plan.scripts.get(index) else { return Sought::Ruled(Ruling::Refuse) };
-    let counters: &PolicyCounters = &entry.counters[usize::from(worker.id)];
-    let Some(script) = &entry.script else {
-        counters.count(PolicyOutcome::Error);
-        return Sought::Ruled(fallback(entry));
-    };
-    if !script.applies(view) {
-        counters.count(PolicyOutcome::Filtered);
-        return Sought::Skipped;
-    }
-    let now_us = worker.clock.micros();
-    let mut scratch = worker.buffers.take_write();
-    let mut key = None;
-    if let (Some(cache_key), Some(cache_plan)) = (&script.cache_key, &entry.cache) {
-        let input = KeyInput { route, hash_key: edits.hash_key() };
-        if cache_key.write(view, &input, &mut scratch) {
-            let mut caches = worker.decisions.caches.borrow_mut();
-            let cache = caches.entry(script.id).or_insert_with(|| VerdictCache::new(cache_plan));
-            if let Some(decision) = cache.find(now_us / 1_000, &scratch) {
-                counters.count(PolicyOutcome::Cached);
-                let decision = Arc::clone(decision);
-                worker.buffers.give_write(scratch);
-                return Sought::Ruled(Ruling::Decided(decision));
-            }
-            key = Some(Box::from(&scratch[..]));
-        }
-    }
-    let asked = match script.write_record(view, &mut scratch, SLOT_QUESTION_MAX) {
-        true => {
-            let question =
-                Question { is_handler: false, target: script.id, plan: plan.plan.version as u32, bytes: &scratch };
-            let ask = || ask(worker, &question, now_us / 1_000 + script.deadline_ms);
-            match script.wants_payload {
-                true => worker.shared.payloads.ask(worker.id, view.payload(), ask),
-                false => ask(),
-            }
-        }
-        false => None,
-    };
-    worker.buffers.give_write(scratch);
-    match asked {
-        Some(asked) => Sought::Asking(Asking {
-            worker: Rc::clone(worker),
-            asked,
-            script: index,
-            plan: Rc::clone(plan),
-            key,
-            asked_us: now_us,
-        }),
-        None => {
-            counters.count(PolicyOutcome::Error);
-            Sought::Ruled(fallback(entry))
-        }
-    }
-}
-
 /// Puts a question on the ring. `None`: nobody is there to answer, or the table is full.
-pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) -> Option<Asked> {
+pub(super) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) -> Option<Asked> {
     let table = &worker.decisions;
-    if !worker.shared.has_policy_thread(worker.id)
-        || table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions
-    {
+    if table.waiters.borrow().len() >= worker.plan().plan.limits.max_decisions {
         return None;
     }
-    let (asked, wake) = table.put(worker, question)?;
+    let asked = table.put(worker, question)?;
     table.waiters.borrow_mut().insert(asked, Waiter::until(deadline_ms));
     let mut deadlines = table.deadlines.borrow_mut();
     let is_next = deadlines.peek().is_none_or(|Reverse((next, ..))| deadline_ms < *next);
     deadlines.push(Reverse((deadline_ms, asked.slot, asked.generation)));
-    if wake {
-        table.wake_due.set(true);
-    }
-    if is_next || wake {
+    if is_next {
         worker.shared.kicks[usize::from(worker.id)].notify_one();
     }
     Some(asked)
@@ -332,11 +253,7 @@ pub(crate) fn ask(worker: &Worker, question: &Question<'_>, deadline_ms: u64) ->
 /// Puts a handler's question on the ring; whoever asks minds the deadline, and the
 /// slot is free again when the reply has come, late or not.
 pub(crate) fn ask_handler(worker: &Worker, question: &Question<'_>) -> Option<Asked> {
-    if !worker.shared.has_policy_thread(worker.id) {
-        return None;
-    }
-    let (asked, _) = worker.decisions.put(worker, question)?;
-    Some(asked)
+    worker.decisions.put(worker, question)
 }
 
 /// A waiter's place in the table, left also when whoever asked goes away.
@@ -356,7 +273,7 @@ impl Drop for Place<'_> {
 
 /// Waits for an answer; `asked` follows a question to another thread's ring. `Ok(None)`:
 /// the policy failed; `Err`: its time is over.
-async fn wait(worker: &Worker, asked: &mut Asked) -> Result<Option<Box<[u8]>>, ()> {
+pub(super) async fn wait(worker: &Worker, asked: &mut Asked) -> Result<Option<Box<[u8]>>, ()> {
     let _place = Place { waiters: &worker.decisions.waiters, asked: *asked };
     poll_fn(|cx| {
         let mut waiters = worker.decisions.waiters.borrow_mut();
@@ -374,80 +291,4 @@ async fn wait(worker: &Worker, asked: &mut Asked) -> Result<Option<Box<[u8]>>, (
         Poll::Pending
     })
     .await
-}
-
-impl Asking {
-    /// Waits for the ruling: what was decided, or what the fallback says.
-    pub(crate) async fn ruling(self) -> Ruling {
-        self.ruling_and_payload().await.0
-    }
-
-    /// The same, with the payload that the policy put in place of the message's.
-    pub(crate) async fn ruling_and_payload(mut self) -> (Ruling, Option<Vec<u8>>) {
-        let answer = wait(&self.worker, &mut self.asked).await;
-        let payload = self.kept_payload().and_then(|payloads| payloads.take(self.worker.id, self.asked));
-        (self.rule(answer), payload)
-    }
-
-    /// Where its payload is kept, if the policy may ask for one.
-    fn kept_payload(&self) -> Option<&Payloads> {
-        let script = self.plan.plan.scripts[self.script].script.as_ref();
-        script.filter(|script| script.wants_payload).map(|_| &self.worker.shared.payloads)
-    }
-
-    fn rule(&self, answer: Result<Option<Box<[u8]>>, ()>) -> Ruling {
-        let entry = &self.plan.plan.scripts[self.script];
-        let counters = &entry.counters[usize::from(self.worker.id)];
-        counters.duration.observe(self.worker.clock.micros().saturating_sub(self.asked_us));
-        let decision = match answer {
-            Ok(Some(bytes)) if bytes.is_empty() => Ok(Arc::clone(&self.worker.decisions.unchanged)),
-            Ok(Some(bytes)) => Decision::decode(&bytes).map(Arc::new),
-            Ok(None) => {
-                counters.count(PolicyOutcome::Error);
-                return fallback(entry);
-            }
-            Err(()) => {
-                counters.count(PolicyOutcome::Timeout);
-                return fallback(entry);
-            }
-        };
-        match decision {
-            Ok(decision) => {
-                counters.count(PolicyOutcome::Decided);
-                self.keep(&decision);
-                Ruling::Decided(decision)
-            }
-            Err(error) => {
-                counters.count(PolicyOutcome::Error);
-                let policy = entry.script.as_ref().map_or("?", |script| &script.policy);
-                self.worker.log(Level::Warn, &format!("policy {policy} returned no decision: {error}"));
-                fallback(entry)
-            }
-        }
-    }
-
-    fn keep(&self, decision: &Arc<Decision>) {
-        let entry = &self.plan.plan.scripts[self.script];
-        let (Some(key), Some(script)) = (&self.key, &entry.script) else { return };
-        // Decided by code that is no longer in force.
-        if !Rc::ptr_eq(&self.plan, &self.worker.plan()) {
-            return;
-        }
-        if let Some(cache) = self.worker.decisions.caches.borrow_mut().get_mut(&script.id) {
-            cache.keep(self.worker.clock.millis(), key, Arc::clone(decision));
-        }
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        // Whoever asked is gone, or has what there was.
-        if let Some(payloads) = self.kept_payload() {
-            payloads.take(self.worker.id, self.asked);
-        }
-    }
-}
-
-fn fallback(entry: &Script) -> Ruling {
-    if entry.refuses { Ruling::Refuse } else { Ruling::Continue }
 }
