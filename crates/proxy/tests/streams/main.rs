@@ -1,7 +1,7 @@
-//! Streams of one HTTP/2 connection beside each other: the thread that policies run on is woken once for all of them.
-//! A panic within one: that stream ends, the others of its connection and everybody else go on, and it is counted.
-//! Waking the thread that handlers run on is the caller's own code within a worker, so a caller that panics there
-//! makes one.
+//! Streams of one HTTP/2 connection beside each other: the thread that policies and handlers run on is woken once for
+//! all of them. A panic within one: that stream ends, the others of its connection and everybody else go on, and it is
+//! counted. Waking who reads events is the caller's own code within a worker, so a caller that panics there makes one:
+//! the only event that is asked for here tells that a breaker has opened.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use bytes::Bytes;
@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use tidegate_proxy::{Gateway, Options};
 use tidegate_ring::layout::{
-    CAPACITY_AT, DECISION_VERSION, HEAD_AT, SIZE_AT, SLOT_BYTES, TAIL_AT, VERSION_AT, decision_ring_bytes,
+    CAPACITY_AT, DECISION_VERSION, EVENT_BYTES, EVENT_VERSION, HEAD_AT, SIZE_AT, SLOT_BYTES, TAIL_AT, VERSION_AT,
+    WANTED_AT, decision_ring_bytes, event_ring_bytes,
 };
-use tidegate_ring::{Decisions, SharedMemory};
+use tidegate_ring::{Decisions, EventKind, EventRing, SharedMemory};
 
 #[path = "../coap/gateway.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod gateway;
 
-/// Slots of the ring of questions.
+/// Slots of each ring.
 const CAPACITY: usize = 8;
 
 #[test]
@@ -39,7 +40,7 @@ fn a_panic_ends_its_stream_and_nothing_else() {
         answered(client.send_request(get("/api/x"), true).unwrap().0.await.unwrap()).await;
 
         panics.store(true, SeqCst);
-        let (broken, _) = client.send_request(get("/handler"), true).unwrap();
+        let (broken, _) = client.send_request(get("/refused"), true).unwrap();
         assert_eq!(broken.await.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
         panics.store(false, SeqCst);
 
@@ -69,16 +70,28 @@ fn streams_beyond_one_turn_are_answered_too() {
 }
 
 #[test]
-fn the_questions_of_one_turn_wake_the_policy_thread_once() {
-    const STREAMS: usize = CAPACITY - 1;
-    let answer = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
-    let mut route = gateway::route("/", &answer);
-    route["steps"] = json!([{ "kind": "script", "script": 0 }]);
+fn the_questions_of_one_turn_wake_their_thread_once() {
+    let policy = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
+    let handler = json!({ "kind": "handler", "name": "none" });
+    // Nobody answers: a policy lets pass what it says nothing of, a handler has to.
+    for (target, steps, status) in [
+        (policy, json!([{ "kind": "script", "script": 0 }]), StatusCode::OK),
+        (handler, json!([]), StatusCode::GATEWAY_TIMEOUT),
+    ] {
+        assert_eq!(asked_in_one_turn(&target, steps, status), (CAPACITY as u32 - 1, 1));
+    }
+}
+
+/// Questions on the ring, and how often their thread was woken, when all streams of a connection come at once.
+fn asked_in_one_turn(target: &serde_json::Value, steps: serde_json::Value, status: StatusCode) -> (u32, usize) {
+    let mut route = gateway::route("/", target);
+    route["steps"] = steps;
     let mut plan = gateway::plan(json!([route]), json!([]));
     plan["listeners"][0] = listener(&plan["listeners"][0]);
     plan["scripts"] = json!([{
         "id": 0, "policy": "asked", "filter": null, "cache": null, "reads": [], "deadlineMs": 100, "fallback": "continue",
     }]);
+    plan["handlers"] = json!([{ "name": "none", "deadlineMs": 100, "maxBodyBytes": 1_024 }]);
     let gateway = Gateway::start(Options { workers: 1, events: Vec::new(), data_dir: None }).unwrap();
     let address = gateway::apply(&gateway, &plan);
     let (decisions, words) = questions();
@@ -94,46 +107,66 @@ fn the_questions_of_one_turn_wake_the_policy_thread_once() {
     runtime.block_on(async {
         let mut client = connect(address).await;
         // They leave in one write, when this task waits for the first time.
-        let asked: Vec<_> = (0..STREAMS).map(|_| client.send_request(get("/"), true).unwrap().0).collect();
+        let asked: Vec<_> = (1..CAPACITY).map(|_| client.send_request(get("/"), true).unwrap().0).collect();
         for answer in asked {
-            answered(answer.await.unwrap()).await;
+            assert_eq!(answer.await.unwrap().status(), status);
         }
     });
-    assert_eq!((words[HEAD_AT / 4].load(SeqCst), wakes.load(SeqCst)), (STREAMS as u32, 1));
+    (words[HEAD_AT / 4].load(SeqCst), wakes.load(SeqCst))
 }
 
-/// One worker, `/handler` to a handler and `/api` to an upstream; the switch makes the worker
-/// panic where it wakes the handler's thread.
+/// One worker, `/handler` to a handler, `/api` to an upstream and `/refused` to one that is not there, whose breaker
+/// opens at once; the switch makes the worker panic where it tells of that.
 fn start() -> (Gateway, SocketAddr, Arc<AtomicBool>) {
-    let (mut routes, upstreams) = gateway::api(upstream());
-    let handler = gateway::route("/handler", &json!({ "kind": "handler", "name": "none" }));
+    let (mut routes, mut upstreams) = gateway::api(upstream());
+    let mut refused = upstreams[0].clone();
+    refused["name"] = json!("refused");
+    refused["endpoints"][0]["address"] = json!("127.0.0.1:1");
+    refused["breaker"] = json!({
+        "failures": 1, "ratePercent": 0, "windowMs": 1_000, "minRequests": 1, "openMs": 60_000, "maxOpenMs": 60_000,
+    });
+    upstreams.as_array_mut().unwrap().push(refused);
+    let handler = json!({ "kind": "handler", "name": "none" });
     let answer = json!({ "kind": "respond", "status": 200, "headers": [], "body": "ok" });
-    routes.as_array_mut().unwrap().extend([handler, gateway::route("/answer", &answer)]);
+    let nowhere = json!({ "kind": "upstreams", "split": [{ "upstream": "refused", "weight": 1 }] });
+    for (path, target) in [("/handler", handler), ("/answer", answer), ("/refused", nowhere)] {
+        routes.as_array_mut().unwrap().push(gateway::route(path, &target));
+    }
     let mut plan = gateway::plan(routes, upstreams);
     plan["listeners"][0] = listener(&plan["listeners"][0]);
     plan["handlers"] = json!([{ "name": "none", "deadlineMs": 1_500, "maxBodyBytes": 1_024 }]);
-    let started = Gateway::start(Options { workers: 1, events: Vec::new(), data_dir: None }).unwrap();
+    let started = Gateway::start(Options { workers: 1, events: vec![events()], data_dir: None }).unwrap();
     let address = gateway::apply(&started, &plan);
     let panics = Arc::new(AtomicBool::new(false));
     let wakes = Arc::clone(&panics);
-    let wake = Arc::new(move || assert!(!wakes.load(SeqCst), "the panic that this test is about"));
-    started.attach_policies(vec![(0, questions().0)], wake).unwrap();
+    started.on_wake(Some(Arc::new(move || assert!(!wakes.load(SeqCst), "the panic that this test is about"))));
+    started.attach_policies(vec![(0, questions().0)], Arc::new(|| {})).unwrap();
     (started, address, panics)
 }
 
-/// A ring that nobody reads, and its words; it lives as long as the process.
+/// A ring of questions that nobody answers, and its words.
 fn questions() -> (Decisions, &'static [AtomicU32]) {
-    let mut words: Vec<u64> = vec![0; decision_ring_bytes(CAPACITY).div_ceil(8)];
-    for (at, word) in [(VERSION_AT, DECISION_VERSION), (CAPACITY_AT, CAPACITY as u32), (SIZE_AT, SLOT_BYTES as u32)] {
+    let (memory, words) = ring(DECISION_VERSION, SLOT_BYTES, decision_ring_bytes(CAPACITY));
+    (Decisions::open(memory).unwrap(), words)
+}
+
+/// A ring of events whose reader wants the log, and reads nothing.
+fn events() -> EventRing {
+    let (memory, words) = ring(EVENT_VERSION, EVENT_BYTES, event_ring_bytes(CAPACITY));
+    words[WANTED_AT / 4].store(1 << EventKind::Log as u16, SeqCst);
+    EventRing::open(memory).unwrap()
+}
+
+/// An empty ring as JavaScript prepares it; it lives as long as the process.
+fn ring(version: u32, size: usize, bytes: usize) -> (SharedMemory, &'static [AtomicU32]) {
+    let mut words: Vec<u64> = vec![0; bytes.div_ceil(8)];
+    for (at, word) in [(VERSION_AT, version), (CAPACITY_AT, CAPACITY as u32), (SIZE_AT, size as u32)] {
         words[at / 8] |= u64::from(word) << (at % 8 * 8);
     }
     let (base, len) = (words.as_mut_ptr(), words.len() * 8);
     std::mem::forget(words);
     // SAFETY: aligned as `u64` is, in bounds, never freed, and only looked at as atomic words from now on.
-    unsafe {
-        let decisions = Decisions::open(SharedMemory::new(base.cast(), len)).unwrap();
-        (decisions, std::slice::from_raw_parts(base.cast(), len / 4))
-    }
+    unsafe { (SharedMemory::new(base.cast(), len), std::slice::from_raw_parts(base.cast(), len / 4)) }
 }
 
 /// The plan's listener, for HTTP over TCP.
