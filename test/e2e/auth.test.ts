@@ -60,8 +60,7 @@ test("guesses are compared in turns: they take neither all memory nor the others
   })
   let most = 0
   for (const end = Date.now() + 1_500; Date.now() < end; await sleep(20)) most = Math.max(most, memory() - before)
-  // What each thread has had its allocator keeps, for as many threads as it has arenas.
-  t.true(most < 20 * (8 * availableParallelism() + 4), `${Math.round(most)} MiB more`)
+  t.true(most < 20 * (availableParallelism() + 4), `${Math.round(most)} MiB more`)
   left.abort()
   await Promise.all(guesses)
 })

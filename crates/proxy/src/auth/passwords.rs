@@ -69,15 +69,14 @@ pub(crate) async fn verify(
     if worker.verified.knows(who, password) {
         return Some(true);
     }
-    let turn = turn(source, left).await?;
+    let mut turn = turn(source, left).await?;
     if worker.verified.knows(who, password) {
         return Some(true);
     }
     let (hash, copy) = (who.1.to_owned(), password.to_vec());
     let compare = move || {
         // Its turn lasts as long as it takes, whether or not anybody still waits for it.
-        let _turn = turn;
-        verify_password(&hash, &copy)
+        verify_password(&hash, &copy, &mut turn.memory)
     };
     let right = tokio::task::spawn_blocking(compare).await.unwrap_or(false);
     if right {

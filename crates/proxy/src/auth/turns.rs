@@ -2,10 +2,11 @@
 //! ask for one: as many run as there are cores, in the order in which they came, and of one source half of them.
 //! The others wait, as long as they are there; there are no more of them than connections and their streams.
 
+use super::hash::Memory;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZero;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
@@ -17,12 +18,22 @@ struct Turns {
     all: Semaphore,
     of_source: usize,
     lanes: Mutex<HashMap<u128, Arc<Semaphore>>>,
+    /// Of comparisons that are over, for the next ones.
+    memories: Mutex<Vec<Memory>>,
 }
 
-/// The right to compare one.
+/// The right to compare one, and what to do it in.
 pub(super) struct Turn<'t> {
+    pub(super) memory: Memory,
+    turns: &'t Turns,
     _all: SemaphorePermit<'t>,
     _lane: OwnedSemaphorePermit,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        locked(&self.turns.memories).push(std::mem::take(&mut self.memory));
+    }
 }
 
 static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns::new(available_parallelism().map_or(1, NonZero::get)));
@@ -38,14 +49,21 @@ pub(super) async fn turn(source: IpAddr, left: impl Future<Output = ()>) -> Opti
 
 impl Turns {
     fn new(cores: usize) -> Turns {
-        Turns { all: Semaphore::new(cores), of_source: cores.div_ceil(2), lanes: Mutex::default() }
+        Turns {
+            all: Semaphore::new(cores),
+            of_source: cores.div_ceil(2),
+            lanes: Mutex::default(),
+            memories: Mutex::default(),
+        }
     }
 
     /// `None`: never, as nobody closes the lines.
     async fn turn(&self, source: IpAddr) -> Option<Turn<'_>> {
         // Its own line first: else it would take all places in the common one.
         let lane = self.lane(source).acquire_owned().await.ok()?;
-        Some(Turn { _all: self.all.acquire().await.ok()?, _lane: lane })
+        let all = self.all.acquire().await.ok()?;
+        let memory = locked(&self.memories).pop().unwrap_or_default();
+        Some(Turn { memory, turns: self, _all: all, _lane: lane })
     }
 
     fn lane(&self, source: IpAddr) -> Arc<Semaphore> {
@@ -54,12 +72,16 @@ impl Turns {
             IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
             IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
         };
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = locked(&self.lanes);
         if lanes.len() >= SOURCES {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
         Arc::clone(lanes.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.of_source))))
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
