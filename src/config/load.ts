@@ -8,6 +8,7 @@ import { type Functions, NO_FUNCTIONS } from "../policy/index.ts"
 import { atOnce, inTurns, type Turns } from "../turns.ts"
 import { meaningFaults } from "./check.ts"
 import { foreignCommands } from "./check-upstreams.ts"
+import { doubts } from "./doubts.ts"
 import { type SplitConfig, splitFunctions } from "./functions.ts"
 import { ConfigHistory } from "./history.ts"
 import { normalize } from "./normalize.ts"
@@ -111,7 +112,7 @@ function* judge(read: Omit<ReadConfig, "linesOf">, local?: ConfigData): Turns<Ju
   const late: Fault[] = []
   const config = yield* normalize(data, { folder, report: (path, message) => late.push({ path, message }) })
   if (late.length > 0) return { file, loaded: null, faults: late }
-  return { file, loaded: { config, data, functions, file }, faults }
+  return { file, loaded: { config, data, functions, file }, faults: [...faults, ...doubts(config, data)] }
 }
 
 /** Throws CONFIG_INVALID with every problem. */

@@ -97,6 +97,29 @@ test("a program that fails, whenever it does, is told with its line", async (t) 
   t.deepEqual(await toldOf(promised, name), ['1: workers: expected integer, got "many"'])
 })
 
+test("what is most often not meant is a warning, with its line", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidegate-"))
+  const file = join(folder, "tidegate.config.yaml")
+  writeFileSync(
+    file,
+    `bridges: { site: { to: "mqtt://127.0.0.1:1883" } }
+routes:
+  - { when: { path: "/here/**" }, to: { directory: . } }
+  - { when: { path: "/gone/**" }, to: { directory: ./public } }
+`,
+  )
+  const { warnings } = await loadConfig(file)
+  t.deepEqual(warnings, [
+    {
+      path: "routes[1].to.directory",
+      message: `${join(folder, "public")} does not exist: every answer is 404`,
+      line: 4,
+      severity: "warning",
+    },
+    { path: "bridges.site", message: 'says neither "in" nor "out": nothing crosses it', line: 1, severity: "warning" },
+  ])
+})
+
 test("a file that is no text, of another kind or a folder is told as that", async (t) => {
   t.deepEqual(await toldOf(Buffer.from("upstreams: { k\xfcche: {} }\n", "latin1")), ["is no text in UTF-8"])
   t.regex((await toldOf("workers = 2\n", "tidegate.config.toml"))[0] ?? "", /^is of no known kind/)
