@@ -74,12 +74,11 @@ function invalid(file: string, problem: Problem, cause?: unknown): TidegateError
 }
 
 async function parseText(file: string, source: string): Promise<Parsed> {
-  if (!/\.(ya?ml|json)$/i.test(file))
-    throw invalid(file, {
-      path: "",
-      message: "is of no known kind: its name has to end in ts, mts, js, mjs, yaml, yml or json",
-    })
   const { raw, problems, linesOf } = await parseDocument(source)
+  // Under any other name it is taken for YAML, and is that in full or something else.
+  const isSaid = /\.(ya?ml|json)$/i.test(file)
+  if (!isSaid && (problems.length > 0 || typeof raw !== "object"))
+    throw invalid(file, { path: "", message: "is no YAML, and its name tells no other kind: ts, mts, js, mjs, json" })
   if (problems.length === 0) return { raw, linesOf }
   const form = extname(file).slice(1)
   const found = (form === "json" && jsonFault(source)) || problems

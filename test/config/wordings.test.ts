@@ -122,7 +122,9 @@ routes:
 
 test("a file that is no text, of another kind or a folder is told as that", async (t) => {
   t.deepEqual(await toldOf(Buffer.from("upstreams: { k\xfcche: {} }\n", "latin1")), ["is no text in UTF-8"])
-  t.regex((await toldOf("workers = 2\n", "tidegate.config.toml"))[0] ?? "", /^is of no known kind/)
+  for (const text of ["workers = 2\n", "[limits]\nmaxConnections = 2\n"])
+    t.regex((await toldOf(text, "tidegate.config.toml"))[0] ?? "", /^is no YAML, and its name tells no other kind/)
+  t.deepEqual(await toldOf("workers: 2\n", "tidegate.conf"), [])
   const error = await t.throwsAsync(loadConfig(mkdtempSync(join(tmpdir(), "tidegate-"))))
   t.regex(error?.message ?? "", /cannot be read: it is a folder$/)
 })
