@@ -26,6 +26,16 @@ function cert(...args: string[]): void {
   if (made.status !== 0) throw new Error(made.stderr + made.stdout)
 }
 
+/** A certificate that nobody but itself has signed, as most are made by hand. */
+function selfSigned(name: string): { cert: Buffer; key: Buffer } {
+  const [cert, key] = [file(`${name}.pem`), file(`${name}.key`)]
+  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+  const made = spawnSync("openssl", ["req", "-x509", ...kind, "-keyout", key, "-out", cert, ...names])
+  if (made.status !== 0) throw new Error(String(made.stderr))
+  return { cert: readFileSync(cert), key: readFileSync(key) }
+}
+
 async function listen(server: Server | Http2Server): Promise<string> {
   servers.push(server as Server)
   server.listen(0, "127.0.0.1")
@@ -52,6 +62,8 @@ ava.before(async () => {
       response.end(`version ${request.httpVersion}`)
     }),
   )
+  const itself = await listen(createHttps(selfSigned("itself"), (_, response) => response.end("itself")))
+  const another = await listen(createHttps(selfSigned("another"), (_, response) => response.end("another")))
   const plain = createH2c((request, response) => {
     let size = 0
     request.on("data", (data: Buffer) => {
@@ -76,6 +88,9 @@ ava.before(async () => {
       stranger: { endpoints: [`localhost:${secure}`], tls: true },
       wrong: { endpoints: [`127.0.0.1:${secure}`], tls: { ca, serverName: "other.test" } },
       careless: { endpoints: [`127.0.0.1:${secure}`], tls: { verify: false } },
+      itself: { endpoints: [`localhost:${itself}`], tls: { ca: file("itself.pem") } },
+      misnamed: { endpoints: [`localhost:${itself}`], tls: { ca: file("itself.pem"), serverName: "other.test" } },
+      another: { endpoints: [`localhost:${another}`], tls: { ca: file("itself.pem") } },
       mutual: {
         endpoints: [`127.0.0.1:${mutual}`],
         tls: { ca, serverName: "localhost", cert: file("gateway.pem"), key: file("gateway.key") },
@@ -85,9 +100,10 @@ ava.before(async () => {
       new: { endpoints: [`localhost:${h2}`], protocol: "h2", tls: { ca }, health: { http: "/", intervalMs: 50 } },
       h2c: { endpoints: [`127.0.0.1:${h2c}`], protocol: "h2c" },
     },
-    routes: ["trusted", "stranger", "wrong", "careless", "mutual", "agreed", "old", "new", "h2c"].map((name) => {
-      return { when: { path: `/${name}/**` }, to: name }
-    }),
+    routes: [
+      ...["trusted", "stranger", "wrong", "careless", "mutual", "agreed", "old", "new", "h2c"],
+      ...["itself", "misnamed", "another"],
+    ].map((name) => ({ when: { path: `/${name}/**` }, to: name })),
   })
 })
 ava.after.always(async () => {
@@ -106,6 +122,12 @@ test("an upstream is verified by the authority that the configuration names", as
   t.regex(await get("/stranger/a"), /503$/)
   t.regex(await get("/wrong/a"), /503$/)
   t.is(await get("/careless/a"), "over tls 200")
+})
+
+test("a certificate that stands in `ca` itself is believed for its names", async (t) => {
+  t.is(await get("/itself/a"), "itself 200")
+  t.regex(await get("/misnamed/a"), /503$/)
+  t.regex(await get("/another/a"), /503$/)
 })
 
 test("the gateway shows its certificate and asks for the server name", async (t) => {

@@ -2,6 +2,7 @@
 
 use crate::TlsError;
 use crate::certificate::Certificate;
+use crate::itself::OrItself;
 use crate::pem::File;
 use crate::provider::provider;
 use crate::server::{PairPlan, VersionPlan, roots};
@@ -49,9 +50,12 @@ impl ClientTerms {
             .with_protocol_versions(plan.min_version.versions())
             .map_err(|cause| TlsError::new("tls.minVersion", cause))?;
         let builder = if plan.verify {
-            let roots = Arc::new(trusted(&plan.ca)?);
+            let files = plan.ca.iter().map(|path| File::read(path)).collect::<Result<Vec<_>, _>>()?;
+            let roots = Arc::new(if files.is_empty() { of_system()? } else { roots(&files)? });
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider())).build();
-            builder.with_webpki_verifier(verifier.map_err(|cause| TlsError::new("tls.ca", cause))?)
+            let inner = verifier.map_err(|cause| TlsError::new("tls.ca", cause))?;
+            let named = files.iter().map(File::certificates).collect::<Result<Vec<_>, _>>()?.concat();
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(OrItself { inner, named }))
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified))
         };
@@ -76,10 +80,7 @@ impl ClientTerms {
     }
 }
 
-fn trusted(ca: &[String]) -> Result<RootCertStore, TlsError> {
-    if !ca.is_empty() {
-        return roots(&ca.iter().map(|path| File::read(path)).collect::<Result<Vec<_>, _>>()?);
-    }
+fn of_system() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // Some of a system's certificates may be malformed; the others count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

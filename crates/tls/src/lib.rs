@@ -7,6 +7,7 @@ mod certificate;
 mod client;
 mod dev;
 mod error;
+mod itself;
 mod names;
 mod peer;
 mod pem;
