@@ -1,4 +1,6 @@
 /** What both codecs need: fields stand in one buffer, and numbers or JSON name their places in it. */
+import { isUint8Array } from "node:util/types"
+import { TidegateError } from "../errors.ts"
 import { loadNative, type NativeCodec, toTidegateError } from "../native/index.ts"
 
 /** `[at, length]` in the buffer that crosses beside the JSON. */
@@ -23,9 +25,13 @@ export class Fields {
     return this.#length
   }
 
-  /** Adds a field; how many bytes it has. */
+  /** Adds a field; how many bytes it has. Throws CODEC_INVALID for what is neither bytes nor text. */
   put(field: Uint8Array | string | undefined): number {
-    if (field === undefined || field.length === 0) return 0
+    if (field === undefined) return 0
+    if (typeof field !== "string" && !isUint8Array(field)) {
+      throw new TidegateError("CODEC_INVALID", "a field is neither a Uint8Array nor a string")
+    }
+    if (field.length === 0) return 0
     const most = bytesAtMost(field)
     if (this.#length + most > this.#bytes.length) this.#grow(most)
     const at = this.#length

@@ -1,4 +1,5 @@
 /** The properties of MQTT 5 by name, and as identifier and value across the boundary (section 2.2.2.2). */
+import { isUint8Array } from "node:util/types"
 import { TidegateError } from "../errors.ts"
 import { type Fields, fieldAt, type Span } from "./crossing.ts"
 import type { MqttProperties } from "./mqtt-packet.ts"
@@ -55,7 +56,7 @@ export function toEntries(properties: MqttProperties | undefined, fields: Fields
     const id = IDS[name as keyof MqttProperties]
     if (id === undefined) throw new TidegateError("CODEC_INVALID", `"${name}" is no property of MQTT 5`)
     if (REPEATED.has(id)) for (const each of value as readonly unknown[]) entries.push([id, each])
-    else entries.push([id, value instanceof Uint8Array ? fields.add(value) : value])
+    else entries.push([id, isUint8Array(value) ? fields.add(value) : value])
   }
   return entries
 }

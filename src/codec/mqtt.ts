@@ -157,7 +157,7 @@ function toWire(packet: MqttPacket, fields: Fields): object {
       return { type: "publish", topic, qos, retain, dup, packetId, properties, payload: fields.add(payload) }
     }
     case "connect": {
-      const { will, password } = packet
+      const { will, password = null } = packet
       const given = will && {
         ...will,
         payload: fields.add(will.payload),

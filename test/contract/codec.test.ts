@@ -1,6 +1,15 @@
 /** The codecs through the boundary: what was encoded decodes to the same, in one go or piece by piece. */
+import { runInNewContext } from "node:vm"
 import fc from "fast-check"
-import { type CoapFrame, type CoapMessage, coap, coapTcp, type MqttPacket, mqtt } from "../../src/codec.ts"
+import {
+  type CoapFrame,
+  type CoapMessage,
+  coap,
+  coapTcp,
+  type MqttConnect,
+  type MqttPacket,
+  mqtt,
+} from "../../src/codec.ts"
 import { withAddon } from "../gateway/with-addon.ts"
 
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array))
@@ -194,6 +203,26 @@ withAddon("what is wrong is refused with its rule, both ways", async (t) => {
   t.is(mqtt.createDecoder().push(mqtt.encode(CONNECT)).length, 1)
 })
 
+withAddon("what is neither bytes nor text is refused, and bytes of another realm are bytes", async (t) => {
+  const publish = (payload: unknown) => () => mqtt.encode({ type: "publish", topic: "a", payload } as MqttPacket)
+  const request = (payload: unknown) => () => coap.encode({ type: "con", code: "0.02", messageId: 1, payload } as never)
+  for (const call of [publish, request]) {
+    for (const payload of [21.5, true, { v: 1 }, [1], new ArrayBuffer(4), null]) {
+      t.throws(call(payload), { code: "CODEC_INVALID" }, String(payload))
+    }
+  }
+  const foreign = runInNewContext("new Uint8Array([1, 2])") as Uint8Array
+  const properties = { correlationData: foreign }
+  const packet = mqtt.decode(mqtt.encode({ type: "publish", topic: "a", payload: foreign, properties }), { version: 5 })
+  t.like(packet, { payload: Buffer.from(foreign), properties: { correlationData: Buffer.from(foreign) } })
+})
+
+withAddon("a CONNECT without user name and password has neither", async (t) => {
+  const { userName: _, password: __, ...bare } = CONNECT
+  t.like(mqtt.decode(mqtt.encode({ ...bare, version: 5 } as MqttPacket)), { userName: null, password: null })
+  t.like(mqtt.decode(mqtt.encode(bare as MqttPacket)), { userName: null, password: null })
+})
+
 withAddon("a CONNECT of a bridge says so both ways", async (t) => {
   const bytes = mqtt.encode({ ...CONNECT, isBridge: true } as MqttPacket)
   t.is(bytes[8], 0x84)
@@ -201,7 +230,7 @@ withAddon("a CONNECT of a bridge says so both ways", async (t) => {
   t.false("isBridge" in mqtt.decode(mqtt.encode(CONNECT)))
 })
 
-const CONNECT: MqttPacket = {
+const CONNECT: MqttConnect = {
   type: "connect",
   version: 4,
   cleanStart: true,
