@@ -13,8 +13,11 @@ export interface Meeting {
 
 export interface FakeBroker {
   readonly port: number
-  /** A client that came through the gateway, the broker's end of its connection, and the CONNECT that the broker got. */
-  meet(target: Target, connect?: object): Promise<Meeting>
+  /**
+   * A client that came through the gateway, the broker's end of its connection, and the CONNECT that the broker got;
+   * `properties`: of the CONNACK.
+   */
+  meet(target: Target, connect?: object, properties?: object): Promise<Meeting>
 }
 
 /** Closed when the test ends. */
@@ -28,13 +31,13 @@ export async function fakeBroker(t: ExecutionContext<unknown>): Promise<FakeBrok
   })
   return {
     port: (server.address() as AddressInfo).port,
-    async meet(target, terms = {}) {
+    async meet(target, terms = {}, properties = {}) {
       const version = ((terms as { protocolVersion?: Version }).protocolVersion ?? 5) as Version
       const coming = once(server, "connection") as Promise<[Socket]>
       const joining = RawClient.connect(target, terms)
       const broker = RawClient.over((await coming)[0], version)
       const connect = await broker.expect("connect")
-      broker.send({ cmd: "connack", reasonCode: 0, returnCode: 0, sessionPresent: false })
+      broker.send({ cmd: "connack", reasonCode: 0, returnCode: 0, sessionPresent: false, properties })
       const { client, connack } = await joining
       t.is(connack?.cmd, "connack")
       return { client, broker, connect }

@@ -1,7 +1,14 @@
 /** What a client breaks on its way to another broker: it is told here, and nothing of it arrives there. */
-import test from "ava"
-import { fakeBroker } from "./fake-broker.ts"
-import { start } from "./raw.ts"
+import { setTimeout as sleep } from "node:timers/promises"
+import test, { type ExecutionContext } from "ava"
+import { type FakeBroker, fakeBroker } from "./fake-broker.ts"
+import { start, type Target } from "./raw.ts"
+
+const inFrontOf = (t: ExecutionContext<unknown>, { port }: FakeBroker): Promise<Target> =>
+  start(t, {
+    upstreams: { brokers: { protocol: "mqtt", endpoints: [`127.0.0.1:${port}`] } },
+    routes: [{ when: { protocol: "mqtt" }, to: "brokers" }],
+  })
 
 /** Bytes after a CONNECT, and the reason code they are closed with. */
 const BROKEN = [
@@ -21,10 +28,7 @@ const BROKEN = [
 
 test("a broken rule ends a proxied client's connection with its reason code, and its broker loses it without a goodbye", async (t) => {
   const there = await fakeBroker(t)
-  const target = await start(t, {
-    upstreams: { brokers: { protocol: "mqtt", endpoints: [`127.0.0.1:${there.port}`] } },
-    routes: [{ when: { protocol: "mqtt" }, to: "brokers" }],
-  })
+  const target = await inFrontOf(t, there)
   for (const [title, bytes, code] of BROKEN) {
     const { client, broker } = await there.meet(target)
     client.sendBytes(bytes)
@@ -36,4 +40,30 @@ test("a broken rule ends a proxied client's connection with its reason code, and
   client.sendBytes("d0 00")
   const { properties } = await client.expect("disconnect")
   t.is(properties?.reasonString, "a packet that only a server sends")
+})
+
+test("MQTT-3.1.2-22: a proxied client whose broker closes for its silence is told 0x8D at once, by the keep-alive that the broker granted", async (t) => {
+  const there = await fakeBroker(t)
+  const target = await inFrontOf(t, there)
+  for (const [connect, connack] of [
+    [{ keepalive: 1 }, {}],
+    [{ keepalive: 60 }, { serverKeepAlive: 1 }],
+  ] as const) {
+    const { client, broker } = await there.meet(target, connect, connack)
+    await sleep(1_000)
+    client.send({ cmd: "pingreq" })
+    await broker.expect("pingreq")
+    await sleep(1_600)
+    broker.drop()
+    const lost = Date.now()
+    t.deepEqual(await client.closed(), { closed: true, code: 0x8d })
+    t.true(Date.now() - lost < 1_000)
+  }
+  const { client, broker } = await there.meet(target, { keepalive: 1 })
+  await sleep(1_000)
+  client.send({ cmd: "pingreq" })
+  await broker.expect("pingreq")
+  await sleep(1_000)
+  broker.drop()
+  t.deepEqual(await client.closed(), { closed: true, code: 0x9c }, "who was heard in time has lost its broker")
 })

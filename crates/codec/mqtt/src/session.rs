@@ -178,6 +178,11 @@ impl Session {
         (self.state == State::Connected && silent > 0).then(|| self.heard_at.saturating_add(silent))
     }
 
+    /// Another server granted another keep-alive, seconds.
+    pub fn regrant_keep_alive(&mut self, seconds: u16) {
+        self.keep_alive = seconds;
+    }
+
     /// Ends a connection whose deadline passed; `true`: it did, close.
     pub fn handle_timeout(&mut self, now: u64, out: &mut Vec<u8>) -> bool {
         let dead = self.deadline().is_some_and(|deadline| deadline <= now);
@@ -279,7 +284,8 @@ impl Session {
     ///
     /// # Errors
     /// As `receive`.
-    pub fn check(&mut self, packet: &Packet<'_>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    pub fn check(&mut self, now: u64, packet: &Packet<'_>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.heard_at = now;
         let checked = match packet {
             Packet::Publish(publish) => publish.check_client(),
             Packet::Disconnect(disconnect) => self.check_goodbye(disconnect),

@@ -5,7 +5,7 @@ use super::relay::Relay;
 use super::seat::{Ending, Seat};
 use super::taking::{Inbox, Taken};
 use crate::client::{Client, Input};
-use crate::pubsub::{Framing, MqttLink, Publisher};
+use crate::pubsub::{Framing, MqttLink, Publisher, RelayEnd};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,8 +25,8 @@ enum Woken {
     Asked,
     /// The broker wants it closed.
     Closing(CloseReason),
-    /// The upstream's broker is gone; whether the client has to be told.
-    Lost(bool),
+    /// The upstream's broker is gone.
+    Lost(RelayEnd),
     /// The gateway itself has something for the upstream's broker.
     Answers,
     /// The client has room for what the broker has for it.
@@ -147,9 +147,10 @@ impl Connection {
                 self.replay_on();
                 Taken::All
             }
-            Woken::Gone | Woken::Lost(false) => return Turn::Over,
+            Woken::Gone | Woken::Lost(RelayEnd::Told) => return Turn::Over,
+            Woken::Lost(RelayEnd::Silence) => return self.leave(Ending::KeepAlive, reason::KEEP_ALIVE_TIMEOUT),
             // Not for good: the client may come again, and meets another endpoint.
-            Woken::Lost(true) => return self.leave(Ending::UpstreamLost, reason::USE_ANOTHER_SERVER),
+            Woken::Lost(RelayEnd::Lost) => return self.leave(Ending::UpstreamLost, reason::USE_ANOTHER_SERVER),
             Woken::Late if self.client.has_expired() => {
                 return self.leave(Ending::Expired, reason::MAXIMUM_CONNECT_TIME);
             }
@@ -209,8 +210,8 @@ impl Connection {
         if link.is_broken.get() {
             return Poll::Ready(Woken::Gone);
         }
-        if let Some(is_untold) = link.relay_ended.get() {
-            return Poll::Ready(Woken::Lost(is_untold));
+        if let Some(how) = link.relay_ended.get() {
+            return Poll::Ready(Woken::Lost(how));
         }
         if let Some(reason) = link.closing.get() {
             return Poll::Ready(Woken::Closing(reason));

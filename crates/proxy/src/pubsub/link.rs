@@ -23,6 +23,17 @@ pub(crate) enum Framing {
 /// Most that one connection may take of a turn, bytes.
 const TURN_BYTES: usize = 64 << 10;
 
+/// How the broker behind a proxied client went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RelayEnd {
+    /// It has told the client itself.
+    Told,
+    /// Without a word, behind one and a half keep-alives of the client's silence.
+    Silence,
+    /// Without a word.
+    Lost,
+}
+
 /// Framed bytes that could not leave at once.
 struct Wire {
     bytes: Vec<u8>,
@@ -51,8 +62,8 @@ pub(crate) struct MqttLink {
     /// The socket is full: the connection's task waits for room.
     pub(crate) is_blocked: Cell<bool>,
     pub(crate) is_broken: Cell<bool>,
-    /// The broker behind a proxied client is gone; whether the client still has to be told.
-    pub(crate) relay_ended: Cell<Option<bool>>,
+    /// The broker behind a proxied client is gone.
+    pub(crate) relay_ended: Cell<Option<RelayEnd>>,
     /// The broker wants the connection closed.
     pub(crate) closing: Cell<Option<CloseReason>>,
     /// The broker has more for the client when it has room.
@@ -136,8 +147,8 @@ impl MqttLink {
     }
 
     /// Tells the connection's task that its broker is gone.
-    pub(crate) fn end_relay(&self, is_untold: bool) {
-        self.relay_ended.set(Some(is_untold));
+    pub(crate) fn end_relay(&self, how: RelayEnd) {
+        self.relay_ended.set(Some(how));
         self.connection.wake();
     }
 

@@ -23,7 +23,7 @@ pub(crate) use checkpoint::Checkpoints;
 pub(crate) use faults::Faults;
 pub(crate) use flush::{Flusher, flush};
 pub(crate) use keeper::{Keeper, Owed, Store, attend_sync};
-pub(crate) use link::{Framing, MqttLink};
+pub(crate) use link::{Framing, MqttLink, RelayEnd};
 pub(crate) use outlet::{Outlet, Outlets};
 pub(crate) use publish::{Charge, Publisher, Publishing, go_on, policies, publish, retains, swallow};
 pub(crate) use queue::{Queued, StreamQueue, Undelivered};

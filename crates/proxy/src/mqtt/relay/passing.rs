@@ -74,7 +74,8 @@ impl Connection {
                 return self.broke();
             }
         };
-        if self.link.session.borrow_mut().check(&packet, &mut self.link.out.borrow_mut()).is_err() {
+        let now = self.client.worker.clock.millis();
+        if self.link.session.borrow_mut().check(now, &packet, &mut self.link.out.borrow_mut()).is_err() {
             return self.broke();
         }
         match &packet {

@@ -4,7 +4,7 @@
 use super::acks::Acks;
 use super::aliases::Aliases;
 use super::{Read, SPREAD_MS};
-use crate::pubsub::MqttLink;
+use crate::pubsub::{MqttLink, RelayEnd};
 use crate::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -53,10 +53,20 @@ impl Reader {
             self.worker.hub.flusher.mark(&self.link);
             self.drained().await;
         }
-        if !self.has_said_goodbye {
+        let how = self.how_it_ended();
+        if how == RelayEnd::Lost {
             tokio::time::sleep(Duration::from_millis(self.worker.random() % SPREAD_MS)).await;
         }
-        self.link.end_relay(!self.has_said_goodbye);
+        self.link.end_relay(how);
+    }
+
+    fn how_it_ended(&self) -> RelayEnd {
+        let deadline = self.link.session.borrow().deadline();
+        match deadline.is_some_and(|deadline| deadline <= self.worker.clock.millis()) {
+            _ if self.has_said_goodbye => RelayEnd::Told,
+            true => RelayEnd::Silence,
+            false => RelayEnd::Lost,
+        }
     }
 
     /// Whether packets pass as they are: no rule holds for the client, no policy is to be asked, and none left
@@ -128,6 +138,13 @@ impl Reader {
                     _ => None,
                 };
                 self.alias_maximum.set(connack.properties.find(maximum).unwrap_or(0));
+                let keep_alive = |property| match property {
+                    Property::ServerKeepAlive(seconds) => Some(seconds),
+                    _ => None,
+                };
+                if let Some(seconds) = connack.properties.find(keep_alive) {
+                    self.link.session.borrow_mut().regrant_keep_alive(seconds);
+                }
             }
             _ => {}
         }
