@@ -4,6 +4,7 @@ import { connect } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import test from "ava"
 import type { IConnackPacket } from "mqtt-packet"
+import { definePolicy } from "../../src/index.ts"
 import { kept, publish, subscribe } from "./packets.ts"
 import { RawClient, start, type Target } from "./raw.ts"
 
@@ -258,6 +259,20 @@ test("MQTT-3.2.2-19 MQTT-3.2.2-20 MQTT-3.14.2-3 MQTT-3.14.2-4: no text makes a C
   const { client: roomy } = await RawClient.connect(target)
   roomy.sendBytes("f1 00")
   t.truthy((await roomy.expect("disconnect")).properties?.reasonString)
+  const refuses = definePolicy({
+    name: "refuses",
+    deadlineMs: 5_000,
+    decide: () => ({ reject: { reason: 0x8a, body: "x".repeat(50) } }),
+  })
+  const strict = await start(t, { broker: { hooks: { onConnect: [refuses()] } } })
+  for (const [maximumPacketSize, text] of [
+    [20, undefined],
+    [100, "x".repeat(50)],
+  ] as const) {
+    const { connack } = await RawClient.connect(strict, { properties: { maximumPacketSize } })
+    t.is(code(connack), 0x8a)
+    t.is((connack as IConnackPacket).properties?.reasonString, text)
+  }
 })
 
 test("MQTT-3.1.2-21 MQTT-3.2.2-21 MQTT-3.2.2-22: the server's keep-alive holds where it tells one, else the client's", async (t) => {

@@ -56,7 +56,11 @@ test("MQTT-2.2.1-2 MQTT-4.3.1-1: QoS 0 has no packet identifier and DUP 0", asyn
   const client = await reader(target, "z", { qos: 2 })
   client.send(publish("z", "x"))
   const got = await client.expect("publish")
-  t.deepEqual([got.messageId ?? 0, got.dup], [0, false])
+  t.deepEqual(
+    [got.messageId ?? 0, got.dup, String(got.payload)],
+    [0, false, "x"],
+    "an identifier would stand in the payload",
+  )
 })
 
 test("MQTT-2.2.1-4 MQTT-4.3.2-1 MQTT-4.3.3-1 MQTT-4.3.2-2 MQTT-4.3.3-2 MQTT-3.3.1-3: each delivery has a free identifier, not 0, and DUP 0 whatever the publisher's was", async (t) => {
@@ -244,9 +248,19 @@ test("MQTT-3.3.2-7 MQTT-3.3.2-12: every alias up to the maximum is taken, and no
   t.true(closed && (code === 0x82 || code === 0x94), String(code))
 })
 
-test("MQTT-3.3.4-7: more than the receive maximum is 0x93", async (t) => {
+test("MQTT-3.3.4-7: more than the receive maximum is 0x93, and what is done counts no more", async (t) => {
   const target = await start(t, { mqtt: { receiveMaximum: 2 } })
   const from = await writer(target)
+  for (let round = 0; round < 3; round++) {
+    from.send(publish("rm", "x", { qos: 1, messageId: 1 }))
+    await from.expect("puback")
+    for (const dup of [false, true]) {
+      from.send(publish("rm", "x", { qos: 2, messageId: 1, dup }))
+      await from.expect("pubrec")
+    }
+    from.send({ cmd: "pubrel", messageId: 1 })
+    await from.expect("pubcomp")
+  }
   for (const messageId of [1, 2, 3]) from.send(publish("rm", "x", { qos: 2, messageId }))
   t.deepEqual(await from.closed(), { closed: true, code: 0x93 })
 })
