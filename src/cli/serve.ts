@@ -22,9 +22,10 @@ export async function serve({ config: named, lastGood }: ServeOptions): Promise<
   await gateway.start()
   const desk = new ConfigDesk({ gateway, fromFile, origin, document })
   const close = await openAdmin(gateway, desk)
+  // Whoever reads the line may send a signal at once.
+  followSignals({ gateway, desk, close: close.close })
   const addresses = gateway.stats().listeners.map(({ name, address }) => `${name.split("://")[0]}://${address}`)
   print(`listening ${addresses.join(" ")}${close.address === null ? "" : ` admin ${close.address}`}`)
-  followSignals({ gateway, desk, close: close.close })
   void desk.watch(told)
 }
 
