@@ -67,3 +67,20 @@ test("MQTT-3.1.2-22: a proxied client whose broker closes for its silence is tol
   broker.drop()
   t.deepEqual(await client.closed(), { closed: true, code: 0x9c }, "who was heard in time has lost its broker")
 })
+
+test("MQTT-3.1.4-3: a proxied client whose broker closes it for a newer connection of its own is told 0x8E at once", async (t) => {
+  const there = await fakeBroker(t)
+  const target = await inFrontOf(t, there)
+  const first = await there.meet(target, { clientId: "same" })
+  const second = await there.meet(target, { clientId: "same" })
+  const third = await there.meet(target, { clientId: "other" })
+  first.broker.drop()
+  t.deepEqual(await first.client.closed(500), { closed: true, code: 0x8e })
+  for (const { broker, client } of [second, third]) {
+    broker.drop()
+    t.deepEqual(await client.closed(), { closed: true, code: 0x9c }, "who has no newer one has lost its broker")
+  }
+  const again = await there.meet(target, { clientId: "same" })
+  again.broker.drop()
+  t.deepEqual(await again.client.closed(), { closed: true, code: 0x9c }, "nobody holds what has ended")
+})

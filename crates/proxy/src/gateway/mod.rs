@@ -122,6 +122,7 @@ impl Gateway {
             payloads: crate::hooks::Payloads::default(),
             secret: secret(),
             pace: Default::default(),
+            holders: Default::default(),
             faults: Default::default(),
             strays: Default::default(),
             saved_sessions,

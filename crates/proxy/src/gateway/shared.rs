@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) secret: [u8; 32],
     /// How fast CONNECTs are answered.
     pub(crate) pace: crate::mqtt::Pace,
+    /// Which connection a proxied MQTT client has now.
+    pub(crate) holders: Arc<crate::mqtt::Holders>,
     pub(crate) faults: crate::pubsub::Faults,
     /// DTLS records on their way to the worker that has their session.
     pub(crate) strays: crate::coap::Strays,

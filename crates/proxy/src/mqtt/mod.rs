@@ -13,4 +13,5 @@ mod serve;
 mod taking;
 
 pub(crate) use pace::Pace;
+pub(crate) use relay::Holders;
 pub(crate) use serve::Serving;

@@ -148,6 +148,7 @@ impl Connection {
                 Taken::All
             }
             Woken::Gone | Woken::Lost(RelayEnd::Told) => return Turn::Over,
+            Woken::Lost(RelayEnd::TakenOver) => return self.leave(Ending::TakenOver, reason::SESSION_TAKEN_OVER),
             Woken::Lost(RelayEnd::Silence) => return self.leave(Ending::KeepAlive, reason::KEEP_ALIVE_TIMEOUT),
             // Not for good: the client may come again, and meets another endpoint.
             Woken::Lost(RelayEnd::Lost) => return self.leave(Ending::UpstreamLost, reason::USE_ANOTHER_SERVER),

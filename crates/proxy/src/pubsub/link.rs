@@ -28,6 +28,8 @@ const TURN_BYTES: usize = 64 << 10;
 pub(crate) enum RelayEnd {
     /// It has told the client itself.
     Told,
+    /// Without a word, behind a newer connection of the client's.
+    TakenOver,
     /// Without a word, behind one and a half keep-alives of the client's silence.
     Silence,
     /// Without a word.

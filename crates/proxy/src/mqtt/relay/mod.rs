@@ -7,15 +7,18 @@ mod acks;
 mod aliases;
 mod asked;
 mod delivering;
+mod holders;
 mod passing;
 mod reader;
 mod will;
 
 pub(crate) use asked::Asked;
+pub(crate) use holders::Holders;
 pub(super) use will::judged;
 
 use self::acks::Acks;
 use self::aliases::Aliases;
+use self::holders::Hold;
 use self::reader::Reader;
 use super::serve::Connection;
 use crate::outbound::{Dialing, secure};
@@ -116,6 +119,7 @@ pub(crate) struct Relay {
     answered: HashSet<u16>,
     acks: Rc<RefCell<Acks>>,
     reading: AbortHandle,
+    _hold: Option<Rc<Hold>>,
     _in_flight: Option<InFlight>,
     _permit: Permit,
 }
@@ -144,6 +148,9 @@ pub(crate) async fn open(
     let mut key = Vec::new();
     let input = KeyInput { route: &plan.plan.routes[route].name, hash_key: None };
     let has_key = target.key.as_ref().is_some_and(|own| own.write(&wanted, &input, &mut key));
+    // Ahead of the CONNECT: the broker may close the connection before at once.
+    let named = Some(wanted.client_id).filter(|client_id| !client_id.is_empty());
+    let hold = named.map(|client_id| Rc::new(worker.shared.holders.claim(&target.name, client_id)));
     let mut tried = Tried::new();
     for _ in 0..TRIES {
         let pick = PickRequest {
@@ -178,6 +185,7 @@ pub(crate) async fn open(
             gathered: Rc::clone(&gathered),
             room: takes.packet,
             access: access.clone(),
+            hold: hold.clone(),
             has_said_goodbye: false,
         };
         let reading = tokio::task::spawn_local(reader.run(read)).abort_handle();
@@ -192,6 +200,7 @@ pub(crate) async fn open(
             answered: HashSet::new(),
             acks,
             reading,
+            _hold: hold,
             _in_flight: target.endpoints.begin(endpoint),
             _permit: permit,
         });

@@ -3,6 +3,7 @@
 
 use super::acks::Acks;
 use super::aliases::Aliases;
+use super::holders::Hold;
 use super::{Read, SPREAD_MS};
 use crate::pubsub::{MqttLink, RelayEnd};
 use crate::worker::Worker;
@@ -37,6 +38,7 @@ pub(super) struct Reader {
     pub(super) room: u32,
     /// Who the client is, for the access rules.
     pub(super) access: Access,
+    pub(super) hold: Option<Rc<Hold>>,
     pub(super) has_said_goodbye: bool,
 }
 
@@ -64,6 +66,7 @@ impl Reader {
         let deadline = self.link.session.borrow().deadline();
         match deadline.is_some_and(|deadline| deadline <= self.worker.clock.millis()) {
             _ if self.has_said_goodbye => RelayEnd::Told,
+            _ if self.hold.as_ref().is_some_and(|hold| hold.is_taken_over()) => RelayEnd::TakenOver,
             true => RelayEnd::Silence,
             false => RelayEnd::Lost,
         }
