@@ -5,6 +5,6 @@ export default {
   files: ["target/test/**/*.test.js"],
   workerThreads: false,
   // Most of them wait: for a timeout, for a gateway to start.
-  concurrency: Math.ceil(1.5 * availableParallelism()),
+  concurrency: 2 * availableParallelism(),
   timeout: "2m",
 }

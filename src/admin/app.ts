@@ -1,7 +1,7 @@
 /** The admin API: fastify with one file per group of routes. */
 import { readFileSync } from "node:fs"
 import swagger from "@fastify/swagger"
-import { Ajv } from "ajv"
+import { Ajv, type ValidateFunction } from "ajv"
 import Fastify, { type FastifyInstance } from "fastify"
 import type { NormalizedAdmin } from "../config/index.ts"
 import type { ServerTlsPlan } from "../native/index.ts"
@@ -40,6 +40,9 @@ const VALIDATORS = {
   text: new Ajv({ ...OWN_SCHEMAS, coerceTypes: "array", useDefaults: true }),
   json: new Ajv({ ...OWN_SCHEMAS, useDefaults: true }),
 }
+
+/** What Fastify asks: with `false`, why is read from it. */
+type FastifyValidator = Pick<ValidateFunction, "errors"> & ((data: unknown) => boolean)
 
 /** Longer ones are parsed in turns. */
 const LONG_BODY = 64 * 1024
@@ -88,7 +91,9 @@ export async function createAdminApp(
     routerOptions: { maxParamLength: MAX_PARAM },
   })
   app.addHook("preClose", async () => end())
-  app.setValidatorCompiler(({ schema, httpPart }) => VALIDATORS[httpPart === "body" ? "json" : "text"].compile(schema))
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    validator(VALIDATORS[httpPart === "body" ? "json" : "text"], schema),
+  )
   // The schemas of answers are what the document says of them, not what is let through.
   app.setSerializerCompiler(() => JSON.stringify)
   addJsonParser(app)
@@ -126,6 +131,18 @@ export async function createAdminApp(
   })
   await app.ready()
   return app
+}
+
+/** Compiled with its first call: a start does not wait for the checks of calls that may never come. */
+function validator(ajv: Ajv, schema: object): FastifyValidator {
+  let check: ValidateFunction | undefined
+  const validate: FastifyValidator = (data) => {
+    check ??= ajv.compile(schema)
+    const isValid = check(data)
+    validate.errors = check.errors
+    return isValid
+  }
+  return validate
 }
 
 /** Read at the start; a change of the files needs a restart, as that of the address does. */
