@@ -1,5 +1,5 @@
 // Makes dist/ of src/, behind tsc, which makes the types: few large files in place of some six
-// hundred small ones of ours and of packages, since opening and compiling those is most of a start.
+// hundred small ones of ours and of packages, since opening and compiling those was a third of a start.
 // A module goes on by the address that it would have in dist/, so that files and threads are found.
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
