@@ -1,6 +1,6 @@
 /**
  * The schema's check as a function. Ajv takes more than a second of CPU to compile it, so the build
- * keeps the code that it makes (`bin/startup.mjs`); here it is compiled only where the kept one
+ * keeps the code that it makes (`bin/bundle.mjs`); here it is compiled only where the kept one
  * belongs to another schema, as it does between a change of the schema and the next build.
  */
 import { createHash } from "node:crypto"
